@@ -1,0 +1,87 @@
+"""Rigid transforms and angular grids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scmpr_ros.errors import ConfigError, ShapeError
+from scmpr_ros.geometry import (
+    AngularGrid,
+    camera_yaw,
+    invert,
+    level_camera_pose,
+    make_transform,
+    rotation_z,
+    spherical,
+    transform_points,
+    wrap_angle,
+)
+
+angles = st.floats(-10, 10)
+coordinates = st.floats(-1e4, 1e4)
+
+
+def test_frames_in_the_name_are_frames_of_the_points() -> None:
+    T_map_body = make_transform(rotation_z(np.pi / 2), np.array([10.0, 0.0, 0.0]))
+    ahead_of_body = np.array([[1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(transform_points(T_map_body, ahead_of_body), [[10, 1, 0]], atol=1e-12)
+
+
+@given(yaw=angles, x=coordinates, y=coordinates, z=coordinates)
+def test_inverse_undoes(yaw: float, x: float, y: float, z: float) -> None:
+    T = make_transform(rotation_z(yaw), np.array([x, y, z]))
+    np.testing.assert_allclose(invert(T) @ T, np.eye(4), atol=1e-9)
+    stack = np.stack([T, np.eye(4)])
+    np.testing.assert_allclose(invert(stack)[0], invert(T))
+
+
+@given(yaw=st.floats(-3.1, 3.1))
+def test_a_level_camera_looks_along_its_yaw(yaw: float) -> None:
+    T_map_camera = level_camera_pose(np.array([1.0, 2.0, 3.0]), yaw)
+    ahead = transform_points(T_map_camera, np.array([[0.0, 0.0, 5.0]]))[0]
+    np.testing.assert_allclose(ahead, [1 + 5 * np.cos(yaw), 2 + 5 * np.sin(yaw), 3], atol=1e-9)
+    above = transform_points(T_map_camera, np.array([[0.0, -1.0, 0.0]]))[0]
+    np.testing.assert_allclose(above, [1, 2, 4], atol=1e-9)
+    assert camera_yaw(T_map_camera) == pytest.approx(yaw)
+
+
+@given(angle=st.floats(-1e3, 1e3))
+def test_wrapped_angles_are_small_and_the_same(angle: float) -> None:
+    wrapped = float(wrap_angle(angle))
+    assert -np.pi <= wrapped < np.pi
+    assert np.cos(wrapped) == pytest.approx(np.cos(angle), abs=1e-9)
+
+
+def test_points_of_another_shape_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"\(N, 3\)"):
+        transform_points(np.eye(4), np.zeros(3))
+
+
+def test_panorama_looks_forward_in_the_middle_and_turns_right() -> None:
+    grid = AngularGrid(32, 360, 16.0, -16.0)
+    assert grid.columns(0.0) == 180
+    assert grid.columns(np.pi / 2) == pytest.approx(90)  # left of forward
+    assert grid.rows(np.radians(16)) == 0 and grid.rows(np.radians(-16)) == pytest.approx(32)
+
+
+@given(
+    height=st.integers(1, 64), width=st.integers(1, 512), fov=st.floats(20, 360), up=st.floats(1, 80)
+)
+def test_directions_fall_into_their_own_cells(
+    height: int, width: int, fov: float, up: float
+) -> None:
+    grid = AngularGrid(height, width, up, -up, fov)
+    azimuth, elevation, length = spherical(grid.directions().reshape(-1, 3))
+    np.testing.assert_allclose(length, 1, atol=1e-12)
+    rows, columns = np.mgrid[0:height, 0:width].reshape(2, -1)
+    np.testing.assert_allclose(grid.rows(elevation), rows + 0.5, atol=1e-6)
+    np.testing.assert_allclose(np.cos((grid.columns(azimuth) - columns - 0.5) * grid.column_rad), 1)
+
+
+@pytest.mark.parametrize("values", [(0, 4, 10, -10), (4, 4, -10, 10), (4, 4, 10, -10, 400)])
+def test_impossible_grids_are_refused(values: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError):
+        AngularGrid(*values)  # type: ignore[arg-type]
