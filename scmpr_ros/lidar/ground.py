@@ -1,0 +1,67 @@
+"""The height of the ground below every point of a map, without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+_LOW_QUANTILE = 0.05  # a few mirrored returns lie below the ground
+_PIT_WIDTH_M = 5.0
+_BUMP_WIDTH_M = 13.0  # wider than a bus or a hedge, narrower than a hill
+_STEP_M = 0.3
+
+
+@dataclass(frozen=True)
+class GroundGrid:
+    """Ground height on a horizontal grid.
+
+    height_m: (rows along x, columns along y) float32, the map's z of the ground, everywhere.
+    corner: (2,) x and y of the first cell's lower edge.
+    """
+
+    height_m: NDArray[np.float32]
+    corner: NDArray[np.float64]
+    cell_m: float
+
+    @classmethod
+    def of(cls, xyz: NDArray[np.floating], cell_m: float = 1.0) -> GroundGrid:
+        """Estimate the ground from map points (N, 3), N > 0.
+
+        Lowest returns of each cell, with pits (mirrored returns) and bumps narrower than
+        13 m (cars, hedges, walls seen from one side) cut off by grey morphology.
+        """
+        corner = xyz[:, :2].min(axis=0).astype(np.float64)
+        index = ((xyz[:, :2] - corner) / cell_m).astype(np.int64)
+        rows, columns = index.max(axis=0) + 1
+        cell = index[:, 0] * columns + index[:, 1]
+        order = np.lexsort((xyz[:, 2], cell))
+        occupied, start, count = np.unique(cell[order], return_index=True, return_counts=True)
+        lowest = xyz[order[start + (_LOW_QUANTILE * count).astype(np.int64)], 2]
+
+        height = np.full(rows * columns, np.nan, dtype=np.float32)
+        height[occupied] = lowest
+        height = _fill_from_nearest(height.reshape(rows, columns))
+        closed = ndimage.grey_closing(height, size=_odd(_PIT_WIDTH_M / cell_m))
+        height = np.where(closed - height > _STEP_M, closed, height)
+        opened = ndimage.grey_opening(height, size=_odd(_BUMP_WIDTH_M / cell_m))
+        height = np.where(height - opened > _STEP_M, opened, height)
+        return cls(ndimage.uniform_filter(height, size=3), corner, cell_m)
+
+    def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Ground height (N,) below positions (N, 2|3); outside the grid that of its border."""
+        index = np.floor((xy[:, :2] - self.corner) / self.cell_m).astype(np.int64)
+        rows, columns = np.clip(index, 0, np.array(self.height_m.shape) - 1).T
+        return self.height_m[rows, columns]
+
+
+def _odd(width: float) -> tuple[int, int]:
+    size = max(3, int(width) | 1)
+    return size, size
+
+
+def _fill_from_nearest(grid: NDArray[np.float32]) -> NDArray[np.float32]:
+    _, nearest = ndimage.distance_transform_edt(np.isnan(grid), return_indices=True)
+    return grid[tuple(nearest)]
