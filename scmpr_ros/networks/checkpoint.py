@@ -1,0 +1,117 @@
+"""Weights on disk: one safetensors file, whose header carries the network's config as JSON.
+
+Nothing is unpickled, and nothing is loaded by half: a file that does not fit its own config says
+which tensors are missing, unexpected or of another shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from scmpr_ros.errors import CheckpointError, ConfigError
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.netvlad import NetVladConfig
+from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
+from scmpr_ros.networks.saff import SaffConfig
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+
+FORMAT = "scmpr_ros/1"
+
+
+def save_checkpoint(network: ScmprNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a network; `dtype=torch.float16` halves the file and costs nothing that was measured.
+
+    The file is written under a temporary name first, so that a crash cannot leave half of it.
+    """
+    tensors = {
+        name: (value.to(dtype) if dtype and value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> ScmprNetwork:
+    """Rebuild a network in eval mode and float32; raises CheckpointError if anything is off."""
+    tensors, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {metadata.get('format')!r} in its header, expected {FORMAT!r}; "
+            "was it written by `train` of another version, or not by scmpr_ros at all?"
+        )
+    try:
+        config = config_from_dict(json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path}: its config cannot be read: {error}") from error
+    network = ScmprNetwork(config)
+    load_strictly(network, tensors, str(path))
+    return network.eval().to(device)
+
+
+def load_strictly(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy tensors into a network, all of them or none."""
+    own = network.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - own.keys())
+    misshaped = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if own[name].shape != tensors[name].shape
+    ]
+    complaints = [
+        f"{len(names)} {kind}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for kind, names in (
+            ("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped)
+        )
+        if names
+    ]  # fmt: skip
+    if complaints:
+        raise CheckpointError(f"{source} does not fit the network: {'; '.join(complaints)}")
+    network.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
+
+
+def fingerprint(network: ScmprNetwork) -> str:
+    """Hash of config and weights: descriptors can be compared only if this is the same."""
+    digest = hashlib.sha256(json.dumps(asdict(network.config), sort_keys=True).encode())
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def config_from_dict(values: dict[str, Any]) -> ScmprConfig:
+    """Rebuild a network's config from `dataclasses.asdict`; unknown keys raise TypeError."""
+    values = dict(values)
+    encoder = dict(values.pop("encoder"))
+    encoder["widths"] = tuple(encoder["widths"])
+    return ScmprConfig(
+        view=AngularGrid(**values.pop("view")),
+        panorama=AngularGrid(**values.pop("panorama")),
+        saff=SaffConfig(**values.pop("saff")),
+        encoder=PanoramaEncoderConfig(**encoder),
+        netvlad=NetVladConfig(**values.pop("netvlad")),
+        **values,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; `models/` holds the shipped ones")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error

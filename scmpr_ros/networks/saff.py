@@ -1,0 +1,88 @@
+"""Semantic-Aware Feature Fusion, eq. 2-4: place features and a segmentation mask from one trunk.
+
+The four VMamba stages are fused from coarse to fine. A first head predicts the mask S_RGB. Its
+class probabilities are then fused back into the features from which the place is described, so
+that the descriptor is built on what things are as well as on how they look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.semantics import NUM_CLASSES
+
+MASK_STRIDE = 4
+"""Image pixels to a mask cell."""
+
+
+@dataclass(frozen=True)
+class SaffConfig:
+    """Channels of the fused maps and of the place features."""
+
+    fused_channels: int = 64
+    place_channels: int = 64
+    feed_semantics: bool = True
+    """Fuse the predicted classes into the place features; off in the ablation only."""
+
+    def __post_init__(self) -> None:
+        if min(self.fused_channels, self.place_channels) < 1:
+            raise ConfigError("SAFF needs at least one channel")
+
+
+class Saff(nn.Module):
+    """From stage maps at strides 4, 8, 16, 32 to place features (8) and mask logits (4)."""
+
+    def __init__(self, stage_channels: tuple[int, ...], config: SaffConfig) -> None:
+        super().__init__()
+        self.config = config
+        fused = config.fused_channels
+        self.lateral = nn.ModuleList(nn.Conv2d(c, fused, 1) for c in stage_channels)
+        self.smooth = nn.ModuleList(_smoothing(fused) for _ in stage_channels)
+        self.segment = nn.Conv2d(fused, NUM_CLASSES, 1)
+        semantic = NUM_CLASSES if config.feed_semantics else 0
+        self.describe = nn.Sequential(
+            nn.Conv2d(fused + semantic, fused, 3, padding=1),
+            nn.GroupNorm(1, fused),
+            nn.GELU(),
+            nn.Conv2d(fused, config.place_channels, 1),
+        )
+
+    def forward(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Place features (B, place_channels, H/8, W/8) and logits (B, NUM_CLASSES, H/4, W/4)."""
+        fine, middle = self._fuse(stages)
+        logits = self.segment(fine)
+        if self.config.feed_semantics:
+            # Detached: the mask is judged by L_seg alone, or it would drift into a private code.
+            probabilities = logits.detach().softmax(1)
+            semantics = functional.interpolate(probabilities, middle.shape[-2:], mode="area")
+            middle = torch.cat([middle, semantics], dim=1)
+        return self.describe(middle), logits
+
+    def _fuse(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Coarse to fine; the fused maps of the two finest stages."""
+        levels: list[Tensor] = []
+        coarse: Tensor | None = None
+        for stage, lateral, smooth in zip(
+            reversed(stages), reversed(self.lateral), reversed(self.smooth), strict=True
+        ):
+            x = lateral(stage)
+            if coarse is not None:
+                x = x + functional.interpolate(coarse, x.shape[-2:], mode="bilinear")
+            coarse = smooth(x)
+            levels.append(coarse)
+        return levels[-1], levels[-2]
+
+
+def _smoothing(channels: int) -> nn.Sequential:
+    """A depthwise-separable 3x3 convolution: spatial mixing at a quarter of the usual cost."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
+        nn.Conv2d(channels, channels, 1),
+        nn.GroupNorm(1, channels),
+        nn.GELU(),
+    )

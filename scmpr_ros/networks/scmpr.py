@@ -1,0 +1,139 @@
+"""SCM-PR: the two branches of section 3 and how their descriptors meet, equations 1 to 9."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.attention import (
+    CrossModalSemanticAttention,
+    class_tokens,
+    mean_tokens,
+    one_hot_share,
+)
+from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
+from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
+from scmpr_ros.networks.saff import MASK_STRIDE, Saff, SaffConfig
+from scmpr_ros.networks.vmamba import VARIANTS, build_vmamba
+
+_IMAGE_MEAN = (0.485, 0.456, 0.406)
+_IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ScmprConfig:
+    """What a checkpoint must know to rebuild its network."""
+
+    backbone: str = "nano"
+    view: AngularGrid = field(default_factory=lambda: AngularGrid(96, 256, 12.0, -15.0, 80.0))
+    panorama: AngularGrid = field(default_factory=lambda: AngularGrid(24, 360, 16.0, -16.0))
+    max_range_m: float = 50.0
+    num_headings: int = 30
+    saff: SaffConfig = field(default_factory=SaffConfig)
+    encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
+    netvlad: NetVladConfig = field(default_factory=NetVladConfig)
+    use_attention: bool = True
+    """Cross-modal semantic attention; off in the ablation only."""
+
+    def __post_init__(self) -> None:
+        if self.backbone not in VARIANTS:
+            raise ConfigError(f"no backbone {self.backbone!r}; there are {', '.join(VARIANTS)}")
+        if self.view.height % 32 or self.view.width % 32:
+            raise ConfigError(
+                f"the view of {self.view.height}x{self.view.width} must be a multiple of 32: "
+                "VMamba's last stage has stride 32"
+            )
+        if self.num_headings < 1:
+            raise ConfigError(f"num_headings is {self.num_headings}; at least one is needed")
+
+
+    @property
+    def mask_grid(self) -> AngularGrid:
+        """The grid of S_RGB: the view's, at the stride of SAFF's segmentation head."""
+        return self.view.resized(self.view.height // MASK_STRIDE, self.view.width // MASK_STRIDE)
+
+
+@dataclass(frozen=True)
+class ImageEncoding:
+    """What the RGB branch makes of B images.
+
+    features: (B, C, h, w) F_RGB, place features before the attention.
+    mask_logits: (B, NUM_CLASSES, h', w') of S_RGB.
+    descriptor: (B, D) D_RGB, unit length.
+    """
+
+    features: Tensor
+    mask_logits: Tensor
+    descriptor: Tensor
+
+
+class ScmprNetwork(nn.Module):
+    """Both branches. Built from its config alone; weights come by `checkpoint.load_checkpoint`."""
+
+    def __init__(self, config: ScmprConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vmamba = build_vmamba(config.backbone, num_classes=0)
+        self.saff = Saff(self.vmamba.widths, config.saff)
+        self.attention = CrossModalSemanticAttention(
+            config.saff.place_channels, config.encoder.place_channels
+        )
+        self.image_netvlad = NetVlad(config.saff.place_channels, config.netvlad)
+        self.panorama_encoder = PanoramaEncoder(config.encoder)
+        self.panorama_netvlad = NetVlad(config.encoder.place_channels, config.netvlad)
+        self.register_buffer("mean", torch.tensor(_IMAGE_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGE_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def headings_rad(self) -> Tensor:
+        """Yaw of the N_V heading windows, (V,), counter-clockwise from the map's x axis."""
+        step = 2 * math.pi / self.config.num_headings
+        return torch.arange(self.config.num_headings) * step
+
+    def encode_image(self, view: Tensor, context: Tensor) -> ImageEncoding:
+        """The RGB branch.
+
+        Args:
+            view: (B, 3, H, W) in [0, 1], images on `config.view`'s grid.
+            context: (S, C) SemanticContext(P_LiDAR), from `semantic_context`.
+        """
+        stages = self.vmamba.forward_features((view - self.mean) / self.std)  # eq. 1
+        features, mask_logits = self.saff(stages)  # eq. 2-4
+        attended = features
+        if self.config.use_attention:
+            attention = self.attention(features, context)  # eq. 7
+            attended = attention * features  # eq. 8
+        window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended.device)
+        descriptor = self.image_netvlad(attended, window)[:, 0]  # eq. 9
+        return ImageEncoding(features, mask_logits, descriptor)
+
+    def encode_panorama(
+        self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
+    ) -> Tensor:
+        """Semantic-geometric place features (B, C, h, w) of panoramas (B, H, W)."""
+        features: Tensor = self.panorama_encoder(range_m, height_m, normal, label)
+        return features
+
+    def describe_headings(self, features: Tensor) -> Tensor:
+        """D_LiDAR of all N_V heading windows of each panorama, eq. 6: (B, V, D), unit length."""
+        windows = heading_windows(
+            self.headings_rad.to(features.device),
+            self.config.view.fov_rad,
+            features.shape[-1],
+            self.config.netvlad.blocks,
+        )
+        descriptors: Tensor = self.panorama_netvlad(features, windows)
+        return descriptors
+
+    def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""
+        return class_tokens(features, one_hot_share(label, features.shape[-2:]))
+
+    def semantic_context(self, features: Tensor, label: Tensor) -> Tensor:
+        """SemanticContext (S, C) of a batch of panoramas, as used in training."""
+        return mean_tokens(*self.class_tokens(features, label))

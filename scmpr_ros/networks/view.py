@@ -1,0 +1,80 @@
+"""The network's view of a camera image: the image resampled to equal steps of angle.
+
+Cameras differ in size, focal length and tilt; places do not. Every image is therefore brought to
+one `AngularGrid` with its intrinsics before the network sees it. In that grid a thing has the same
+shape as in a panorama of the map, whatever camera took it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from scmpr_ros.geometry import R_BODY_OPTICAL, AngularGrid
+from scmpr_ros.records import CameraModel
+
+
+@dataclass(frozen=True)
+class ViewSampler:
+    """Where each cell of a grid lies in a camera's image.
+
+    coordinates: (H, W, 2) float32, (u, v) in [-1, 1] from image edge to image edge.
+    seen: (H, W) bool, cells that the camera sees.
+    shrink: factor by which the image is scaled down first, so that no pixel is skipped.
+    """
+
+    coordinates: Tensor
+    seen: Tensor
+    shrink: float
+
+    @classmethod
+    def of(
+        cls,
+        camera: CameraModel,
+        grid: AngularGrid,
+        R_level_body: NDArray[np.float64] | None = None,
+    ) -> ViewSampler:
+        """Build the sampler of a camera.
+
+        R_level_body: (3, 3) roll and pitch of the camera's body axes against the horizon; level
+            where it is not known.
+        """
+        directions = grid.directions()
+        if R_level_body is not None:
+            directions = directions @ R_level_body  # d_body = R_level_body^T d_level
+        optical = directions @ R_BODY_OPTICAL
+        uv, seen = camera.project(optical.reshape(-1, 3))
+        size = np.array([camera.width, camera.height])
+        normalised = (uv + 0.5) / size * 2 - 1
+        normalised[~seen] = 2.0  # anywhere outside
+        shrink = min(1.0, 1.0 / (camera.fx * min(grid.column_rad, grid.row_rad)))
+        shape = (grid.height, grid.width)
+        return cls(
+            torch.from_numpy(normalised.reshape(*shape, 2)).float(),
+            torch.from_numpy(seen.reshape(shape)),
+            shrink,
+        )
+
+    def to(self, device: torch.device | str) -> ViewSampler:
+        """Move the sampler to a device."""
+        return ViewSampler(self.coordinates.to(device), self.seen.to(device), self.shrink)
+
+    def image(self, image: Tensor) -> Tensor:
+        """Resample images (B, 3, h, w) in [0, 1] to (B, 3, H, W); unseen cells are zero."""
+        if self.shrink < 1:
+            size = [max(1, round(side * self.shrink)) for side in image.shape[-2:]]
+            image = functional.interpolate(image, size, mode="bilinear", antialias=True)
+        return self._sample(image, "bilinear")
+
+    def labels(self, labels: Tensor) -> Tensor:
+        """Resample class ids (B, h, w) to (B, H, W), nearest; unseen cells are `ignore`."""
+        return self._sample(labels[:, None].float(), "nearest")[:, 0].to(labels.dtype)
+
+    def _sample(self, image: Tensor, mode: str) -> Tensor:
+        where = self.coordinates.expand(len(image), -1, -1, -1)
+        return functional.grid_sample(image, where, mode=mode, align_corners=False)

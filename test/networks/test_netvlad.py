@@ -1,0 +1,84 @@
+"""NetVLAD against its formula, and the windows against plain sums."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
+
+
+@torch.no_grad()
+def vlad_by_formula(layer: NetVlad, features: torch.Tensor) -> torch.Tensor:
+    """V(j, k) = sum_i a_k(x_i) (x_i(j) - c_k(j)), normalised, projected (NetVLAD, eq. 4)."""
+    x = functional.normalize(features, dim=1).flatten(2)[0]
+    w, b = layer.assignment.weight[:, :, 0, 0], layer.assignment.bias
+    vlad = torch.zeros(layer.config.clusters, x.shape[0])
+    for i in range(x.shape[1]):
+        share = torch.softmax(w @ x[:, i] + b, 0)
+        for k in range(layer.config.clusters):
+            vlad[k] += share[k] * (x[:, i] - layer.centroids[k])
+    vlad = functional.normalize(functional.normalize(vlad, dim=1).flatten(), dim=0)
+    return functional.normalize(layer.projection(vlad), dim=0)
+
+
+def test_one_block_is_the_published_netvlad() -> None:
+    torch.manual_seed(0)
+    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=1, descriptor_dim=16))
+    features = torch.randn(1, 8, 3, 5)
+    descriptor = layer(features, whole_view(5, 1))[0, 0].detach()
+    torch.testing.assert_close(descriptor, vlad_by_formula(layer, features))
+    assert descriptor.norm() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_whole_view_cuts_columns_into_equal_blocks() -> None:
+    shares = whole_view(5, 2)[0]
+    torch.testing.assert_close(
+        shares, torch.tensor([[1, 1, 0.5, 0, 0], [0, 0, 0.5, 1, 1]], dtype=torch.float32)
+    )
+
+
+def test_windows_are_centred_on_their_heading_and_wrap() -> None:
+    headings = torch.tensor([0.0, math.pi / 2, math.pi])
+    shares = heading_windows(headings, math.radians(90), width=8, blocks=1)[:, 0]
+    assert shares[0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]  # ahead: the middle
+    assert shares[1].tolist() == [0, 1, 1, 0, 0, 0, 0, 0]  # left of it
+    assert shares[2].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]  # behind: both edges
+
+
+@given(
+    yaw=st.floats(-10, 10),
+    fov=st.floats(10, 350),
+    width=st.integers(4, 64),
+    blocks=st.integers(1, 5),
+)
+def test_every_window_covers_its_field_of_view(
+    yaw: float, fov: float, width: int, blocks: int
+) -> None:
+    yaw = math.remainder(yaw, 2 * math.pi)
+    shares = heading_windows(torch.tensor([yaw]).double(), math.radians(fov), width, blocks)
+    block = fov / 360 * width / blocks
+    assert shares.sum(-1).flatten().tolist() == pytest.approx([block] * blocks, rel=1e-6)
+    assert shares.min() >= 0 and shares.sum(1).max() <= 1 + 1e-9
+
+
+def test_a_rolled_panorama_moves_its_descriptors_by_one_heading() -> None:
+    torch.manual_seed(1)
+    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=2, descriptor_dim=16))
+    features = torch.randn(1, 8, 4, 12)
+    headings = torch.arange(12) * (2 * math.pi / 12)
+    windows = heading_windows(headings, math.radians(90), 12, 2)
+    plain = layer(features, windows)
+    rolled = layer(torch.roll(features, -1, -1), windows)
+    torch.testing.assert_close(torch.roll(plain, 1, 1), rolled, rtol=1e-4, atol=1e-5)
+
+
+def test_empty_vocabulary_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        NetVladConfig(clusters=0)
