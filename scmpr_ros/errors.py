@@ -33,6 +33,6 @@ class ShapeError(ScmprError):
     """An array does not have the shape, dtype or encoding that was asked for."""
 
     @classmethod
-    def of(cls, name: str, expected: str, actual: object) -> "ShapeError":
+    def of(cls, name: str, expected: object, actual: object) -> "ShapeError":
         """Build the usual message: `name` should be `expected`, but is `actual`."""
         return cls(f"{name}: expected {expected}, got {actual}")

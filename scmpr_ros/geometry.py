@@ -12,6 +12,7 @@ so that azimuth falls as the column grows (the order in which a camera sees the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,8 @@ def make_transform(rotation: FloatArray, translation: FloatArray) -> NDArray[np.
 
 def invert(T: FloatArray) -> NDArray[np.float64]:
     """Invert a rigid transform, (4, 4) or a stack (..., 4, 4), without a matrix inversion."""
-    T = np.asarray(T, dtype=np.float64)
     R_t = np.swapaxes(T[..., :3, :3], -1, -2)
-    result = np.zeros_like(T)
+    result = np.zeros(np.shape(T))
     result[..., :3, :3] = R_t
     result[..., :3, 3] = -np.einsum("...ij,...j->...i", R_t, T[..., :3, 3])
     result[..., 3, 3] = 1.0
@@ -85,7 +85,7 @@ def spherical(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 @dataclass(frozen=True)
 class AngularGrid:
-    """An image whose columns are equal steps of azimuth and whose rows are equal steps of elevation.
+    """An image whose columns are equal steps of azimuth, and its rows of elevation.
 
     Panoramas of the map (fov_deg = 360) and the network's view of a camera image are both such
     grids, so that a thing has the same shape in both and turning the head shifts columns.
@@ -106,7 +106,9 @@ class AngularGrid:
                 "need -90 <= fov_down_deg < fov_up_deg <= 90"
             )
         if not 0 < self.fov_deg <= 360:
-            raise ConfigError(f"horizontal field of view {self.fov_deg} deg: need 0 < fov_deg <= 360")
+            raise ConfigError(
+                f"horizontal field of view {self.fov_deg} deg: need 0 < fov_deg <= 360"
+            )
 
     @property
     def row_rad(self) -> float:
@@ -129,11 +131,14 @@ class AngularGrid:
 
     def azimuths(self) -> NDArray[np.float64]:
         """Azimuth of each column's centre, (width,), falling."""
-        return self.fov_rad / 2 - (np.arange(self.width) + 0.5) * self.column_rad
+        return self.fov_rad / 2 - (np.arange(self.width, dtype=np.float64) + 0.5) * self.column_rad
 
     def elevations(self) -> NDArray[np.float64]:
         """Elevation of each row's centre, (height,), falling."""
-        return np.radians(self.fov_up_deg) - (np.arange(self.height) + 0.5) * self.row_rad
+        return (
+            math.radians(self.fov_up_deg)
+            - (np.arange(self.height, dtype=np.float64) + 0.5) * self.row_rad
+        )
 
     def columns(self, azimuth_rad: FloatArray | float) -> NDArray[np.float64]:
         """Continuous column of an azimuth: cell j covers [j, j + 1)."""

@@ -49,8 +49,8 @@ class CrossModalSemanticAttention(nn.Module):
         self.value = nn.Linear(context_channels, channels)
         self.gate = nn.Conv2d(2 * channels, channels, 1)
         # At first A = 1: training starts from the network without attention.
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+        for parameter in self.gate.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, context: Tensor) -> Tensor:
         """Attention weights A (B, C, H, W) for F_RGB of that shape and tokens (S, C')."""
@@ -63,7 +63,7 @@ class CrossModalSemanticAttention(nn.Module):
         return 2 * torch.sigmoid(self.gate(torch.cat([features, read], dim=1)))
 
 
-def one_hot_share(label: Tensor, size: tuple[int, int]) -> Tensor:
-    """Labels (B, H, W) -> share of each class in each cell of a coarser grid, (B, NUM_CLASSES, *)."""
+def one_hot_share(label: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Share (B, NUM_CLASSES, *size) of each class of ids (B, H, W), in a grid of fewer cells."""
     one_hot = functional.one_hot(label.long(), NUM_CLASSES).permute(0, 3, 1, 2).float()
-    return functional.adaptive_avg_pool2d(one_hot, size)
+    return functional.adaptive_avg_pool2d(one_hot, (size[0], size[1]))

@@ -57,9 +57,7 @@ class PanoramaEncoder(nn.Module):
         features: Tensor = self.head(self.body(functional.gelu(self.stem(x))))
         return features
 
-    def _hybrid(
-        self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
-    ) -> Tensor:
+    def _hybrid(self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor) -> Tensor:
         """Stack geometry and classes; ranges as logarithms, for near things matter more."""
         valid = (range_m > 0).float()
         log_range = torch.log1p(range_m) * 0.25

@@ -51,7 +51,6 @@ class ScmprConfig:
         if self.num_headings < 1:
             raise ConfigError(f"num_headings is {self.num_headings}; at least one is needed")
 
-
     @property
     def mask_grid(self) -> AngularGrid:
         """The grid of S_RGB: the view's, at the stride of SAFF's segmentation head."""
@@ -86,6 +85,8 @@ class ScmprNetwork(nn.Module):
         self.image_netvlad = NetVlad(config.saff.place_channels, config.netvlad)
         self.panorama_encoder = PanoramaEncoder(config.encoder)
         self.panorama_netvlad = NetVlad(config.encoder.place_channels, config.netvlad)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(_IMAGE_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGE_STD).view(3, 1, 1), persistent=False)
 

@@ -62,15 +62,15 @@ class VMamba(nn.Module):
         super().__init__()
         self.widths = variant.widths
         self.patch_embed = _patch_embed(self.widths[0])
-        drops = torch.linspace(0, variant.drop_path, sum(variant.depths)).tolist()
+        last_block = sum(variant.depths) - 1
+        drops = [variant.drop_path * block / last_block for block in range(last_block + 1)]
         self.layers = nn.ModuleList()
         for stage, depth in enumerate(variant.depths):
             width = self.widths[stage]
             blocks = [VSSBlock(width, variant.ssm_ratio, drops.pop(0)) for _ in range(depth)]
             last = stage == len(variant.depths) - 1
             downsample = nn.Identity() if last else _downsample(width, self.widths[stage + 1])
-            stage_modules = OrderedDict(blocks=nn.Sequential(*blocks), downsample=downsample)
-            self.layers.append(nn.Sequential(stage_modules))
+            self.layers.append(Stage(nn.Sequential(*blocks), downsample))
         self.classifier = _classifier(self.widths[-1], num_classes) if num_classes else None
         self.apply(_initialise)
 
@@ -79,9 +79,8 @@ class VMamba(nn.Module):
         x = self.patch_embed(image)
         maps = []
         for layer in self.layers:
-            x = layer.blocks(x)
-            maps.append(x.permute(0, 3, 1, 2))
-            x = layer.downsample(x)
+            stage_map, x = layer(x)
+            maps.append(stage_map.permute(0, 3, 1, 2))
         return maps
 
     def forward(self, image: Tensor) -> Tensor:
@@ -90,6 +89,20 @@ class VMamba(nn.Module):
             raise ConfigError("this VMamba was built with num_classes=0: it has no class logits")
         logits: Tensor = self.classifier(self.forward_features(image)[-1].permute(0, 2, 3, 1))
         return logits
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, then the way down to the next; identity after the last stage."""
+
+    def __init__(self, blocks: nn.Sequential, downsample: nn.Module) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W, C) -> the stage's map, of that shape, and the next stage's input."""
+        stage_map = self.blocks(x)
+        return stage_map, self.downsample(stage_map)
 
 
 class VSSBlock(nn.Module):

@@ -88,7 +88,7 @@ class SemanticMatcher:
         slides = np.arange(-reach, reach + 1)
         # Of slides that are equally good, the smallest: argmax takes the first.
         slides = slides[np.argsort(np.abs(slides), kind="stable")]
-        psi = np.stack([self._overlap_at(mask, seen, panoramas, yaw_rad, s) for s in slides])
+        psi = np.stack([self._overlap_at(mask, seen, panoramas, yaw_rad, int(s)) for s in slides])
         best = psi.argmax(0)
         yaw = yaw_rad - slides[best] * self._grid.column_rad
         return psi.max(0), yaw
