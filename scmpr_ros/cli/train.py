@@ -1,0 +1,38 @@
+"""`train`: learn to find camera images in LiDAR maps."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+from jsonargparse import ArgumentParser
+
+from scmpr_ros.errors import ScmprError
+from scmpr_ros.training.train import TrainConfig, train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = ArgumentParser(
+        prog="train",
+        description="Train SCM-PR on recordings in KITTI layout. A run that was stopped goes on "
+        "where it stopped when it is started again with the same --out.",
+        default_env=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with the settings below")
+    parser.add_class_arguments(TrainConfig)
+    settings = parser.instantiate(parser.parse_args(arguments))
+    del settings.config
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    warnings.filterwarnings("ignore", module="lightning")
+    try:
+        train(TrainConfig(**vars(settings)))
+    except ScmprError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

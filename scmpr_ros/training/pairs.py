@@ -1,0 +1,239 @@
+"""Training pairs: camera views of a drive, and panoramas of the map it was driven in.
+
+A town (any folder in KITTI layout with a `map.ply`) is prepared once: its images are resampled to
+the network's view, its map is rendered at places along the mapping drive, and both are kept as one
+safetensors file. A pair is a view and a place within reach of it, never at the identical pose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.geometry import camera_yaw
+from scmpr_ros.lidar.cloud_files import read_cloud
+from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.lidar.places import PlacesConfig, place_positions
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.networks.scmpr import ScmprConfig
+from scmpr_ros.networks.view import ViewSampler
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Where places lie and which of them belong to a view."""
+
+    place_spacing_m: float = 1.5
+    place_jitter_m: float = 0.7
+    reach_m: float = 2.5
+    neighbourhood_m: float = 35.0
+    neighbours: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.place_spacing_m, self.reach_m, self.neighbourhood_m) <= 0:
+            raise ConfigError("place_spacing_m, reach_m and neighbourhood_m must be positive")
+        if self.neighbours < 1:
+            raise ConfigError(f"neighbours is {self.neighbours}; a group needs at least one view")
+
+
+@dataclass(frozen=True)
+class Town:
+    """One prepared town.
+
+    views: (Q, 3, H, W) uint8. masks: (Q, H/4, W/4) uint8 joint ids. poses: (Q, 4, 4) float64.
+    positions: (P, 3) float64 of the places; range_m, height_m (P, h, w), normal (P, 3, h, w),
+    label (P, h, w) as in `lidar.panorama.Panoramas`, kept in half precision.
+    """
+
+    views: Tensor
+    masks: Tensor
+    poses: Tensor
+    positions: Tensor
+    range_m: Tensor
+    height_m: Tensor
+    normal: Tensor
+    label: Tensor
+
+    @property
+    def yaw_rad(self) -> Tensor:
+        """Heading of each view, (Q,)."""
+        return torch.from_numpy(camera_yaw(self.poses.numpy()))
+
+
+def load_town(folder: Path, network: ScmprConfig, config: PairsConfig, cache: Path) -> Town:
+    """Prepare a town, or take it from `cache` if it was prepared with the same settings."""
+    key = json.dumps([str(folder.resolve()), asdict(network), asdict(config)], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = cache / f"{folder.name}-{digest}.safetensors"
+    if not path.is_file():
+        tensors = _prepare_town(folder, network, config)
+        cache.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+    return Town(**load_file(path))
+
+
+def _prepare_town(folder: Path, network: ScmprConfig, config: PairsConfig) -> dict[str, Tensor]:
+    drives = [KittiOdometryDrive(folder, name) for name in find_sequences(folder)]
+    mapping = [drive for drive in drives if len(drive.scan_frames)]
+    queries = [drive for drive in drives if len(drive.image_frames)]
+    if not mapping or not queries:
+        raise DatasetError(
+            f"{folder}: training needs one sequence with scans (the mapping drive) and one with "
+            f"images; found {len(mapping)} and {len(queries)}"
+        )
+    places = _render_places(folder, mapping[0], network, config)
+    seen = (view for drive in queries for view in _views(drive, network))
+    views, masks, poses = zip(*seen, strict=True)
+    return {
+        "views": torch.stack(views),
+        "masks": torch.stack(masks),
+        "poses": torch.from_numpy(np.stack(poses)),
+        **places,
+    }
+
+
+def _render_places(
+    folder: Path, drive: KittiOdometryDrive, network: ScmprConfig, config: PairsConfig
+) -> dict[str, Tensor]:
+    """Places along the mapping drive, moved a little so that they are nobody's exact pose."""
+    trajectory = np.stack([drive.T_world_lidar(f)[:3, 3] for f in drive.scan_frames])
+    cloud = read_cloud(folder / "map.ply")
+    point_map = PointCloudMap.of(cloud, trajectory - cloud.origin)
+    positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
+    rng = np.random.default_rng(config.seed)
+    positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
+    cloud = point_map.cloud
+    if cloud.label is None:
+        raise DatasetError(f"{folder}/map.ply has no labels; training needs them")
+    panoramas = render(
+        torch.from_numpy(cloud.xyz),
+        torch.from_numpy(cloud.label),
+        torch.from_numpy(positions).float(),
+        network.panorama,
+        RenderConfig(max_range_m=network.max_range_m),
+    )
+    return {
+        "positions": torch.from_numpy(positions + cloud.origin),
+        "range_m": panoramas.range_m.half(),
+        "height_m": panoramas.height_m.half(),
+        "normal": panoramas.normal.half(),
+        "label": panoramas.label,
+    }
+
+
+def _views(
+    drive: KittiOdometryDrive, network: ScmprConfig
+) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+    view = ViewSampler.of(drive.camera, network.view)
+    mask_view = ViewSampler.of(drive.camera, network.mask_grid)
+    for frame in drive.image_frames:
+        mask = drive.mask(frame)
+        if mask is None:
+            raise DatasetError(f"{drive.name}: frame {frame} has no mask in mask_2")
+        image = torch.from_numpy(drive.image(frame).copy()).permute(2, 0, 1)[None].float() / 255
+        sampled = (view.image(image)[0] * 255).round().to(torch.uint8)
+        labels = mask_view.labels(torch.from_numpy(mask)[None])[0]
+        yield sampled, labels, drive.T_world_camera(frame)
+
+
+class PairDataset(Dataset[dict[str, Tensor]]):
+    """All pairs of all towns; index i is a view, its place is drawn anew each time."""
+
+    def __init__(self, towns: list[Town], config: PairsConfig) -> None:
+        self.towns = towns
+        self.config = config
+        self.index: list[tuple[int, int]] = []
+        self.reachable: list[Tensor] = []
+        for number, town in enumerate(towns):
+            distance = torch.cdist(town.poses[:, :2, 3], town.positions[:, :2])
+            for view, row in enumerate(distance):
+                within = (row < config.reach_m).nonzero().squeeze(1)
+                if len(within):
+                    self.index.append((number, view))
+                    self.reachable.append(within)
+        if not self.index:
+            raise DatasetError(
+                f"no view lies within {config.reach_m} m of a place: were the images and the map "
+                "recorded in different frames?"
+            )
+        dropped = sum(len(town.views) for town in towns) - len(self.index)
+        _log.info("%d pairs in %d towns, %d views without place", len(self), len(towns), dropped)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        number, view = self.index[item]
+        town = self.towns[number]
+        choices = self.reachable[item]
+        place = int(choices[torch.randint(len(choices), ())])
+        origin = town.positions[0]
+        return {
+            "view": town.views[view].float() / 255,
+            "mask": town.masks[view],
+            "yaw_rad": town.yaw_rad[view].float(),
+            "view_position": (town.poses[view, :3, 3] - origin).float(),
+            "place_position": (town.positions[place] - origin).float(),
+            "town": torch.tensor(number),
+            "range_m": town.range_m[place].float(),
+            "height_m": town.height_m[place].float(),
+            "normal": town.normal[place].float(),
+            "label": town.label[place],
+        }
+
+
+class NeighbourhoodSampler(Sampler[list[int]]):
+    """Batches of groups: each group is an anchor view and others within the neighbourhood.
+
+    Views down the same street are the hard negatives; a batch of strangers teaches little.
+    """
+
+    def __init__(
+        self, dataset: PairDataset, batch_size: int, batches: int, seed: int, skip: int = 0
+    ) -> None:
+        self.batch_size, self.batches, self.seed, self.skip = batch_size, batches, seed, skip
+        self.config = dataset.config
+        self.near: list[Tensor] = []
+        numbers = torch.tensor([number for number, _ in dataset.index])
+        for number, town in enumerate(dataset.towns):
+            items = (numbers == number).nonzero().squeeze(1)
+            views = torch.tensor([dataset.index[int(i)][1] for i in items])
+            position = town.poses[views, :2, 3]
+            close = torch.cdist(position, position) < self.config.neighbourhood_m
+            self.near.extend(items[row] for row in close)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for number in range(self.batches):
+            batch = self._batch(generator)
+            if number >= self.skip:
+                yield batch
+
+    def _batch(self, generator: torch.Generator) -> list[int]:
+        batch: list[int] = []
+        while len(batch) < self.batch_size:
+            anchor = int(torch.randint(len(self.near), (), generator=generator))
+            near = self.near[anchor]
+            order = torch.randperm(len(near), generator=generator)
+            batch.extend(near[order[: self.config.neighbours]].tolist())
+        return batch[: self.batch_size]

@@ -1,0 +1,94 @@
+"""A tiny recording in KITTI layout: a street with scans of one day and images of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from scmpr_ros.geometry import AngularGrid, level_camera_pose, make_transform
+from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.networks.scmpr import ScmprConfig
+from scmpr_ros.records import PointCloud
+from scmpr_ros.semantics import class_id
+
+TINY = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+_TR = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # LiDAR to camera axes, at one point
+
+
+def write_recording(folder: Path, seed: int, images: int = 12) -> Path:
+    """A straight street of 24 m with coloured, labelled walls on both sides."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 255, (3, 14, 3), dtype=np.uint8)
+    _write_sequence(folder, "00", np.arange(0, 24, 1.5), lateral_m=0.4)
+    scans = folder / "sequences" / "00" / "velodyne"
+    scans.mkdir()
+    for number in range(16):
+        np.full((10, 4), 5.0, np.float32).tofile(scans / f"{number:06d}.bin")
+    _write_sequence(folder, "01", np.arange(0, 24, 24 / images), lateral_m=-0.4)
+    for name in ("image_2", "mask_2"):
+        (folder / "sequences" / "01" / name).mkdir()
+    for number in range(images):
+        image, mask = _picture(colours, number)
+        cv2.imwrite(str(folder / "sequences" / "01" / "image_2" / f"{number:06d}.png"), image)
+        cv2.imwrite(str(folder / "sequences" / "01" / "mask_2" / f"{number:06d}.png"), mask)
+    write_ply(folder / "map.ply", _street(rng))
+    return folder
+
+
+def _write_sequence(folder: Path, name: str, along: np.ndarray, lateral_m: float) -> None:
+    sequence = folder / "sequences" / name
+    sequence.mkdir(parents=True)
+    P = np.array([[75.0, 0, 63.5, 0], [0, 75, 23.5, 0], [0, 0, 1, 0]])
+    Tr = make_transform(_TR, np.zeros(3))
+    lines = [f"P{i}: " + " ".join(map(str, P.ravel())) for i in range(4)]
+    lines.append("Tr: " + " ".join(map(str, Tr[:3].ravel())))
+    (sequence / "calib.txt").write_text("\n".join(lines) + "\n")
+    (sequence / "times.txt").write_text("".join(f"{0.1 * i}\n" for i in range(len(along))))
+    poses = [
+        Tr @ make_transform(np.eye(3), np.array([x, lateral_m, 0])) @ np.linalg.inv(Tr)
+        for x in along
+    ]
+    (folder / "poses").mkdir(exist_ok=True)
+    rows = [" ".join(map(str, T[:3].ravel())) for T in poses]
+    (folder / "poses" / f"{name}.txt").write_text("\n".join(rows) + "\n")
+
+
+def _picture(colours: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    blocks = np.repeat(np.roll(colours, number, axis=1)[:, :8], 16, axis=1)
+    image = np.repeat(blocks, 16, axis=0)
+    mask = np.full((48, 128), 11, np.uint8)  # Cityscapes building
+    mask[32:] = 7  # road
+    return image, mask
+
+
+def _street(rng: np.random.Generator) -> PointCloud:
+    x, y = np.meshgrid(np.arange(-20, 44, 0.4), np.arange(-6, 6, 0.4))
+    ground = np.stack([x.ravel(), y.ravel(), np.full(x.size, -1.7)], 1)
+    x, z = np.meshgrid(np.arange(-20, 44, 0.4), np.arange(-1.5, 4, 0.4))
+    walls = [np.stack([x.ravel(), np.full(x.size, s * 6.0), z.ravel()], 1) for s in (-1, 1)]
+    xyz = np.concatenate([ground, *walls]).astype(np.float32)
+    label = np.full(len(xyz), class_id("building"), np.uint8)
+    label[: len(ground)] = class_id("road")
+    blocks = rng.choice([class_id("building"), class_id("vegetation"), class_id("barrier")], 32)
+    on_wall = slice(len(ground), None)
+    label[on_wall] = blocks[((xyz[on_wall, 0] + 20) / 2).astype(int).clip(0, 31)]
+    return PointCloud(xyz, label)
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two recordings."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed in (0, 1):
+        write_recording(folder / f"{seed:04d}", seed)
+    return folder
+
+
+def expected_pose(x: float) -> np.ndarray:
+    """Pose of the query camera at `x` metres down the street."""
+    return level_camera_pose(np.array([x, -0.4, 0.0]), 0.0)

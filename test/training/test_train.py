@@ -1,0 +1,109 @@
+"""Training on tiny recordings: pairs are right, a run learns, stops, and goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scmpr_ros.cli import train as train_script
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.networks.scmpr import ScmprConfig
+from scmpr_ros.training.module import ModuleConfig, OptimiserConfig, retrieve_town
+from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig, load_town
+from scmpr_ros.training.train import TrainConfig, train
+
+TINY = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+PAIRS = PairsConfig(neighbours=3)
+
+
+def run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
+    module = ModuleConfig(
+        network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
+    )
+    return TrainConfig(
+        towns=recordings, validation=recordings, prepared=recordings / ".prepared", out=out,
+        batch_size=6, validate_every_steps=2, pairs=PAIRS, module=module,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(recordings: Path) -> PairDataset:
+    folders = [recordings / "0000", recordings / "0001"]
+    return PairDataset(
+        [load_town(f, TINY, PAIRS, recordings / ".prepared") for f in folders], PAIRS
+    )
+
+
+def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
+    town = dataset.towns[0]
+    assert town.views.shape == (12, 3, 32, 64) and town.masks.shape == (12, 8, 16)
+    np.testing.assert_allclose(
+        town.poses[3].numpy(), level_camera_pose(np.array([6.0, -0.4, 0.0]), 0.0), atol=1e-9
+    )
+    assert set(town.masks.unique().tolist()) <= {0, 1, 3}  # ignore, road, building
+    assert town.label.shape[1:] == (8, 120) and (town.range_m > 0).any()
+
+
+def test_pairs_are_close_but_never_the_same_pose(dataset: PairDataset) -> None:
+    for item in range(len(dataset)):
+        pair = dataset[item]
+        apart = (pair["view_position"] - pair["place_position"])[:2].norm()
+        assert 0 < apart < PAIRS.reach_m
+
+
+def test_batches_are_neighbourhoods_and_repeatable(dataset: PairDataset) -> None:
+    sampler = NeighbourhoodSampler(dataset, 6, batches=5, seed=1)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 5 and all(len(b) == 6 for b in batches)
+    assert batches == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1))
+    assert batches[3:] == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1, skip=3))
+    towns = [{dataset.index[i][0] for i in batch[:3]} for batch in batches]
+    assert all(len(group) == 1 for group in towns)
+
+
+def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
+    recordings: Path, tmp_path: Path
+) -> None:
+    whole = run(recordings, tmp_path / "whole", max_steps=4)
+    network = load_checkpoint(train(whole))
+    assert network.config == TINY
+    recall, near = retrieve_town(
+        network, load_town(recordings / "0000", TINY, PAIRS, whole.prepared)
+    )
+    assert 0 <= recall <= near <= 1
+    record = json.loads((whole.out / "run.json").read_text())
+    assert record["config"]["batch_size"] == 6
+    state = torch.load(whole.out / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+
+    longer = replace(whole, module=replace(whole.module, optimiser=OptimiserConfig(max_steps=6)))
+    longer = replace(
+        longer,
+        module=replace(longer.module, optimiser=OptimiserConfig(max_steps=6, warmup_steps=1)),
+    )
+    train(longer)
+    assert torch.load(whole.out / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_missing_recordings_and_bad_settings_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DatasetError, match="make_town"):
+        train(replace(run(tmp_path, tmp_path / "out", 4)))
+    with pytest.raises(ConfigError, match="batch_size"):
+        TrainConfig(batch_size=1)
+    with pytest.raises(ConfigError, match="warmup_steps"):
+        OptimiserConfig(warmup_steps=10, max_steps=10)
+    assert train_script.main(["--towns", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("train: ")
+    with pytest.raises(SystemExit):
+        train_script.main(["--colour", "red"])
