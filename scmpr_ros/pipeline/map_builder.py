@@ -1,0 +1,103 @@
+"""The map, once: from a labelled point cloud to a place map (section 3.3 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
+from scmpr_ros.lidar.places import PlacesConfig, place_positions
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.networks.attention import mean_tokens
+from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.retrieval.place_map import PlaceMap
+
+
+@dataclass(frozen=True)
+class MapBuilderConfig:
+    """Where places lie, how they are rendered, and on what."""
+
+    places: PlacesConfig = field(default_factory=PlacesConfig)
+    splat_radius_m: float = RenderConfig.splat_radius_m
+    batch_size: int = 16
+    device: str = "auto"
+    """A torch device; `auto` takes the GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
+
+
+@torch.inference_mode()
+def build_map(
+    point_map: PointCloudMap,
+    network: ScmprNetwork,
+    config: MapBuilderConfig,
+    progress: bool = True,
+) -> PlaceMap:
+    """Describe every place of a map in every heading.
+
+    Args:
+        point_map: labelled static points, and the trajectory they were recorded on if known.
+        network: trained network; it is moved to the device.
+        progress: show a bar.
+    """
+    device = choose_device(config.device)
+    network = network.eval().to(device)
+    cloud = point_map.cloud
+    if cloud.label is None:
+        raise DatasetError("the map has no labels; label its points first (eq. 5)")
+    points = torch.from_numpy(cloud.xyz).to(device)
+    labels = torch.from_numpy(cloud.label).to(device)
+    positions = place_positions(point_map, config.places)
+    views = RenderConfig(
+        max_range_m=network.config.max_range_m, splat_radius_m=config.splat_radius_m
+    )
+
+    descriptors, panorama_labels, token_sums, token_weights = [], [], [], []
+    batches = torch.from_numpy(positions).float().to(device).split(config.batch_size)
+    for batch in tqdm(batches, desc="describing places", unit="batch", disable=not progress):
+        panoramas = render(points, labels, batch, network.config.panorama, views)  # eq. 5
+        features = encode(network, panoramas)
+        descriptors.append(network.describe_headings(features).cpu())  # eq. 6
+        panorama_labels.append(panoramas.label.cpu())
+        sums, weights = network.class_tokens(features, panoramas.label)
+        token_sums.append(sums.cpu())
+        token_weights.append(weights.cpu())
+
+    context = mean_tokens(torch.cat(token_sums), torch.cat(token_weights))  # for eq. 7
+    return PlaceMap(
+        positions=positions + cloud.origin,
+        headings_rad=network.headings_rad.double().numpy(),
+        descriptors=torch.cat(descriptors).numpy().astype(np.float16),
+        panorama_labels=torch.cat(panorama_labels).numpy(),
+        context=context.numpy(),
+        grid=network.config.panorama,
+        fingerprint=fingerprint(network),
+    )
+
+
+def encode(network: ScmprNetwork, panoramas: Panoramas) -> Tensor:
+    """Place features (B, C, h, w) of rendered panoramas."""
+    return network.encode_panorama(
+        panoramas.range_m, panoramas.height_m, panoramas.normal, panoramas.label
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve `auto`; raise ConfigError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"no device {name!r}: use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for, but torch sees no GPU; use auto or cpu")
+    return device

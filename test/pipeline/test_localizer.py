@@ -1,0 +1,130 @@
+"""Both flows on a small street: map once, query every image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scmpr_ros.errors import ConfigError, MapFormatError, ShapeError
+from scmpr_ros.lidar.places import PlacesConfig
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, choose_device
+from scmpr_ros.records import CameraModel
+from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.semantics import class_id
+
+CAMERA = CameraModel(128, 48, 75.0, 75.0, 63.5, 23.5)
+
+
+@pytest.fixture(scope="module")
+def place_map(point_map: PointCloudMap, network: ScmprNetwork) -> PlaceMap:
+    config = MapBuilderConfig(places=PlacesConfig(spacing_m=3.0), batch_size=4, device="cpu")
+    return build_map(point_map, network, config, progress=False)
+
+
+def image(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 128, 3), dtype=np.uint8)
+
+
+def test_places_lie_on_the_trajectory_in_map_coordinates(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    assert len(place_map) == 10
+    np.testing.assert_allclose(place_map.positions[:, 1:], [[2000.0, 100.0]] * 10)
+    assert place_map.positions[0, 0] == pytest.approx(1000) and place_map.fingerprint
+    assert place_map.fingerprint == fingerprint(network)
+    assert place_map.descriptors.shape == (10, 30, 256)
+    ahead, below = 60, 7
+    assert place_map.panorama_labels[0, below, ahead] == class_id("road")
+    left = 30
+    assert place_map.panorama_labels[0, 3, left] == class_id("building")
+
+
+def test_batches_do_not_change_the_map(
+    point_map: PointCloudMap, network: ScmprNetwork, place_map: PlaceMap
+) -> None:
+    config = MapBuilderConfig(places=PlacesConfig(spacing_m=3.0), batch_size=10, device="cpu")
+    again = build_map(point_map, network, config, progress=False)
+    np.testing.assert_array_equal(again.panorama_labels, place_map.panorama_labels)
+    np.testing.assert_allclose(
+        again.descriptors.astype(np.float32), place_map.descriptors.astype(np.float32), atol=2e-3
+    )
+
+
+def test_answers_are_sorted_consistent_and_repeatable(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    config = LocalizerConfig(candidates=5, device="cpu")
+    localizer = Localizer(place_map, network, config)
+    match = localizer.localize(image(), CAMERA)
+    scores = [c.score for c in match]
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+    assert len({c.place_index for c in match}) == 5
+    weights = config.matching
+    for candidate in match:
+        assert candidate.score == pytest.approx(
+            weights.alpha * candidate.phi + weights.beta * candidate.psi, abs=1e-5
+        )
+        position = place_map.positions[candidate.place_index]
+        np.testing.assert_allclose(candidate.T_map_camera[:3, 3], position)
+    again = localizer.localize(image(), CAMERA)
+    assert [c.score for c in again] == scores
+    grid = network.config.mask_grid
+    assert match.mask.shape == (grid.height, grid.width)
+
+
+def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:
+    """Put the query's own descriptor at one place and heading: it must win there."""
+    probe = Localizer(place_map, network, LocalizerConfig(device="cpu"))
+    sampler, _ = probe._sampler(CAMERA)
+    pixels = torch.from_numpy(image(3)).permute(2, 0, 1)[None].float() / 255
+    context = torch.from_numpy(np.array(place_map.context))
+    with torch.inference_mode():
+        own = network.encode_image(sampler.image(pixels), context).descriptor[0].numpy()
+    descriptors = np.array(place_map.descriptors)
+    descriptors[6, 20] = own
+    planted = replace(place_map, descriptors=descriptors)
+    best = (
+        Localizer(planted, network, LocalizerConfig(device="cpu")).localize(image(3), CAMERA).best
+    )
+    assert (best.place_index, best.heading_index) == (6, 20)
+    assert best.phi == pytest.approx(1, abs=1e-3)
+
+
+def test_another_checkpoint_is_refused(place_map: PlaceMap, network: ScmprNetwork) -> None:
+    torch.manual_seed(1)
+    stranger = ScmprNetwork(network.config)
+    with pytest.raises(MapFormatError, match="build the map again"):
+        Localizer(place_map, stranger)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((0, 128, 3), np.uint8), np.zeros((48, 128), np.uint8),
+        np.zeros((48, 128, 3), np.float32), np.zeros((48, 64, 3), np.uint8),
+    ],
+)  # fmt: skip
+def test_bad_images_are_refused(
+    place_map: PlaceMap, network: ScmprNetwork, bad: np.ndarray
+) -> None:
+    with pytest.raises(ShapeError, match="image"):
+        Localizer(place_map, network, LocalizerConfig(device="cpu")).localize(bad, CAMERA)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="shortlist"):
+        LocalizerConfig(candidates=20, shortlist=10)
+    with pytest.raises(ConfigError, match="batch_size"):
+        MapBuilderConfig(batch_size=0)
+    with pytest.raises(ConfigError, match="abacus"):
+        choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no GPU"):
+            choose_device("cuda")

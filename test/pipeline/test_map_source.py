@@ -1,0 +1,128 @@
+"""All the ways to a map: a file, a folder with a prebuilt map, a folder of scans."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.lidar.accumulation import AccumulationConfig
+from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.records import PointCloud
+from scmpr_ros.semantics import class_id
+
+ROAD, BUILDING, CAR = class_id("road"), class_id("building"), class_id("car")
+SENSOR_HEIGHT_M = 1.7
+CONFIG = MapSourceConfig(accumulation=AccumulationConfig(min_hits=1))
+CALIBRATION = "P2: 50 0 32 0 0 50 12 0 0 0 1 0\nTr: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+
+
+def street() -> PointCloud:
+    """A road with a façade on one side and a parked car, labelled; z = 0 is the ground."""
+    rng = np.random.default_rng(0)
+    road = rng.uniform((-20, -6, 0), (30, 6, 0.01), (30_000, 3))
+    facade = rng.uniform((-20, 8, 0), (30, 8.05, 6), (15_000, 3))
+    car = rng.uniform((5, 3.5, 0.3), (9, 5.2, 1.5), (2_000, 3))
+    label = np.repeat([ROAD, BUILDING, CAR], [len(road), len(facade), len(car)])
+    xyz = np.concatenate([road, facade, car]).astype(np.float32)
+    return PointCloud(xyz, label.astype(np.uint8))
+
+
+def write_sequence(root: Path, name: str, labelled: bool, scans: bool = True) -> None:
+    """Six frames, 2 m forward each, whose scans see the whole street."""
+    folder = root / "sequences" / name
+    folder.mkdir(parents=True)
+    (root / "poses").mkdir(exist_ok=True)
+    (folder / "calib.txt").write_text(CALIBRATION)
+    poses = [f"1 0 0 0 0 1 0 0 0 0 1 {2 * frame}" for frame in range(6)]
+    (root / "poses" / f"{name}.txt").write_text("\n".join(poses))
+    if not scans:
+        return
+    cloud = street()
+    (folder / "velodyne").mkdir()
+    for frame in range(6):
+        xyz = cloud.xyz - np.array([2 * frame, 0, SENSOR_HEIGHT_M], np.float32)
+        rows = np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4")
+        rows.tofile(folder / "velodyne" / f"{frame:06d}.bin")
+        if labelled:
+            (folder / "labels").mkdir(exist_ok=True)
+            raw = np.choose(cloud.label == CAR, [np.where(cloud.label == ROAD, 40, 50), 10])
+            raw.astype("<u4").tofile(folder / "labels" / f"{frame:06d}.label")
+
+
+def test_labelled_file(tmp_path: Path) -> None:
+    write_ply(tmp_path / "town.ply", street())
+    point_map = load_point_cloud_map(tmp_path / "town.ply", CONFIG)
+    assert set(point_map.cloud.label) == {ROAD, BUILDING}
+    assert point_map.trajectory is None
+
+
+def test_unlabelled_file_is_segmented(tmp_path: Path) -> None:
+    cloud = street()
+    write_ply(tmp_path / "town.ply", PointCloud(cloud.xyz))
+    point_map = load_point_cloud_map(tmp_path / "town.ply", CONFIG)
+    xyz, label = point_map.cloud.xyz, point_map.cloud.label
+    assert np.mean(label[xyz[:, 2] < 0.02] == ROAD) > 0.9
+    assert np.mean(label[(xyz[:, 1] > 7.9) & (xyz[:, 2] > 0.5)] == BUILDING) > 0.9
+    assert len(xyz) < len(cloud) - 1500  # the car is gone
+
+
+def test_folder_of_labelled_scans(tmp_path: Path) -> None:
+    write_sequence(tmp_path, "00", labelled=True)
+    point_map = load_point_cloud_map(tmp_path, CONFIG)
+    assert set(point_map.cloud.label) == {ROAD, BUILDING}
+    np.testing.assert_allclose(point_map.trajectory[:, 0], np.arange(0, 12, 2), atol=1e-9)
+    assert point_map.cloud.xyz[:, 2].min() == pytest.approx(-SENSOR_HEIGHT_M, abs=0.05)
+
+
+def test_folder_of_unlabelled_scans(tmp_path: Path, caplog) -> None:
+    write_sequence(tmp_path, "00", labelled=False)
+    with caplog.at_level(logging.INFO):
+        point_map = load_point_cloud_map(tmp_path, CONFIG)
+    assert {ROAD, BUILDING} <= set(point_map.cloud.label)
+    assert "points are ghosts" in caplog.text
+
+
+def test_prebuilt_map_wins_over_the_scans(tmp_path: Path) -> None:
+    write_sequence(tmp_path, "00", labelled=True)
+    write_ply(tmp_path / "map.ply", street())
+    point_map = load_point_cloud_map(tmp_path, CONFIG)
+    assert point_map.cloud.xyz[:, 2].min() == pytest.approx(0, abs=0.05)
+    assert point_map.trajectory is not None
+
+
+@pytest.mark.parametrize("sequence_without_scans", [False, True])
+def test_prebuilt_map_alone(tmp_path: Path, sequence_without_scans: bool) -> None:
+    write_ply(tmp_path / "map.ply", street())
+    if sequence_without_scans:
+        write_sequence(tmp_path, "00", labelled=False, scans=False)
+    assert load_point_cloud_map(tmp_path, CONFIG).trajectory is None
+
+
+def test_the_sequence_to_map_can_be_named(tmp_path: Path) -> None:
+    write_sequence(tmp_path, "00", labelled=True)
+    write_sequence(tmp_path, "01", labelled=True)
+    with pytest.raises(DatasetError, match=r"2 sequences with scans \(00, 01\): name the one"):
+        load_point_cloud_map(tmp_path, CONFIG)
+    config = MapSourceConfig(sequence="01", accumulation=CONFIG.accumulation)
+    assert load_point_cloud_map(tmp_path, config).trajectory is not None
+
+
+def test_a_sequence_without_scans_makes_no_map(tmp_path: Path) -> None:
+    write_sequence(tmp_path, "00", labelled=False, scans=False)
+    with pytest.raises(DatasetError, match=r"no map\.ply, and sequence 00 has no scans"):
+        load_point_cloud_map(tmp_path, MapSourceConfig(sequence="00"))
+
+
+def test_missing_source(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no point cloud file .*nowhere"):
+        load_point_cloud_map(tmp_path / "nowhere", CONFIG)
+
+
+def test_folder_with_nothing_usable(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"0 sequences with scans \(none\)"):
+        load_point_cloud_map(tmp_path, CONFIG)
