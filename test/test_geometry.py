@@ -27,7 +27,9 @@ coordinates = st.floats(-1e4, 1e4)
 def test_frames_in_the_name_are_frames_of_the_points() -> None:
     T_map_body = make_transform(rotation_z(np.pi / 2), np.array([10.0, 0.0, 0.0]))
     ahead_of_body = np.array([[1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(transform_points(T_map_body, ahead_of_body), [[10, 1, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        transform_points(T_map_body, ahead_of_body), [[10, 1, 0]], atol=1e-12
+    )
 
 
 @given(yaw=angles, x=coordinates, y=coordinates, z=coordinates)
@@ -68,7 +70,10 @@ def test_panorama_looks_forward_in_the_middle_and_turns_right() -> None:
 
 
 @given(
-    height=st.integers(1, 64), width=st.integers(1, 512), fov=st.floats(20, 360), up=st.floats(1, 80)
+    height=st.integers(1, 64),
+    width=st.integers(1, 512),
+    fov=st.floats(20, 360),
+    up=st.floats(1, 80),
 )
 def test_directions_fall_into_their_own_cells(
     height: int, width: int, fov: float, up: float

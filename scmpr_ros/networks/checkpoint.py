@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.layout import LayoutConfig
 from scmpr_ros.networks.netvlad import NetVladConfig
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
 from scmpr_ros.networks.saff import SaffConfig
@@ -97,12 +98,15 @@ def config_from_dict(values: dict[str, Any]) -> ScmprConfig:
     values = dict(values)
     encoder = dict(values.pop("encoder"))
     encoder["widths"] = tuple(encoder["widths"])
+    layout = dict(values.pop("layout"))
+    layout["band_edges_deg"] = tuple(layout["band_edges_deg"])
     return ScmprConfig(
         view=AngularGrid(**values.pop("view")),
         panorama=AngularGrid(**values.pop("panorama")),
         saff=SaffConfig(**values.pop("saff")),
         encoder=PanoramaEncoderConfig(**encoder),
         netvlad=NetVladConfig(**values.pop("netvlad")),
+        layout=LayoutConfig(**layout),
         **values,
     )
 

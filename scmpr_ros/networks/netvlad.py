@@ -19,6 +19,9 @@ from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
 
+_SHARPNESS = 10.0
+"""NetVLAD's alpha at the start: how clearly a feature belongs to its nearest centroid."""
+
 
 @dataclass(frozen=True)
 class NetVladConfig:
@@ -39,13 +42,20 @@ class NetVlad(nn.Module):
     def __init__(self, channels: int, config: NetVladConfig) -> None:
         super().__init__()
         self.config = config
+        # Local features share a large mean, which would put them all into one cluster.
+        self.centring = nn.BatchNorm2d(channels, affine=False)
+        centroids = functional.normalize(torch.randn(config.clusters, channels), dim=1)
+        self.centroids = nn.Parameter(centroids)
         self.assignment = nn.Conv2d(channels, config.clusters, 1)
-        self.centroids = nn.Parameter(
-            functional.normalize(torch.randn(config.clusters, channels), dim=1)
-        )
+        with torch.no_grad():  # NetVLAD's initialisation: w_k = 2 alpha c_k, b_k = -alpha |c_k|^2
+            self.assignment.weight.copy_(2 * _SHARPNESS * centroids[:, :, None, None])
+            self.assignment.bias.fill_(-_SHARPNESS)  # type: ignore[union-attr]
         self.projection = nn.Linear(
             config.blocks * config.clusters * channels, config.descriptor_dim, bias=False
         )
+        # VLADs of one kind of image nearly all point the same way. Taking off their mean and
+        # scale, as PCA whitening does, leaves what tells places apart.
+        self.whitening = nn.BatchNorm1d(config.descriptor_dim, affine=False)
 
     def forward(self, features: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
@@ -62,11 +72,13 @@ class NetVlad(nn.Module):
         vlad = torch.einsum("bkcw,vnw->bvnkc", columns, windows.to(columns))
         vlad = functional.normalize(vlad, dim=-1)  # intra-normalisation, per block and cluster
         vlad = functional.normalize(vlad.flatten(2), dim=-1)
-        return functional.normalize(self.projection(vlad), dim=-1)
+        projected = self.projection(vlad)
+        whitened = self.whitening(projected.flatten(0, 1)).view_as(projected)
+        return functional.normalize(whitened, dim=-1)
 
     def column_residuals(self, features: Tensor) -> Tensor:
         """Sum of a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W)."""
-        x = functional.normalize(features, dim=1)
+        x = functional.normalize(self.centring(features), dim=1)
         share = self.assignment(x).softmax(dim=1)
         weighted = torch.einsum("bkhw,bchw->bkcw", share, x)
         return weighted - share.sum(2)[:, :, None] * self.centroids[None, :, :, None]

@@ -16,6 +16,7 @@ from scmpr_ros.networks.attention import (
     mean_tokens,
     one_hot_share,
 )
+from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.saff import MASK_STRIDE, Saff, SaffConfig
@@ -37,8 +38,11 @@ class ScmprConfig:
     saff: SaffConfig = field(default_factory=SaffConfig)
     encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
     netvlad: NetVladConfig = field(default_factory=NetVladConfig)
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
     use_attention: bool = True
     """Cross-modal semantic attention; off in the ablation only."""
+    use_layout: bool = True
+    """The semantic layout beside NetVLAD; off in the ablation only."""
 
     def __post_init__(self) -> None:
         if self.backbone not in VARIANTS:
@@ -85,6 +89,10 @@ class ScmprNetwork(nn.Module):
         self.image_netvlad = NetVlad(config.saff.place_channels, config.netvlad)
         self.panorama_encoder = PanoramaEncoder(config.encoder)
         self.panorama_netvlad = NetVlad(config.encoder.place_channels, config.netvlad)
+        self.image_layout = SemanticLayout(config.mask_grid, config.layout)
+        self.panorama_layout = SemanticLayout(config.panorama, config.layout)
+        self.layout_projection = LayoutProjection(config.layout)
+        self.layout_share = nn.Parameter(torch.tensor(0.0))  # of the similarity, as a logit
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(_IMAGE_MEAN).view(3, 1, 1), persistent=False)
@@ -96,11 +104,12 @@ class ScmprNetwork(nn.Module):
         step = 2 * math.pi / self.config.num_headings
         return torch.arange(self.config.num_headings) * step
 
-    def encode_image(self, view: Tensor, context: Tensor) -> ImageEncoding:
+    def encode_image(self, view: Tensor, seen: Tensor, context: Tensor) -> ImageEncoding:
         """The RGB branch.
 
         Args:
             view: (B, 3, H, W) in [0, 1], images on `config.view`'s grid.
+            seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid` inside the camera's image.
             context: (S, C) SemanticContext(P_LiDAR), from `semantic_context`.
         """
         stages = self.vmamba.forward_features((view - self.mean) / self.std)  # eq. 1
@@ -109,9 +118,14 @@ class ScmprNetwork(nn.Module):
         if self.config.use_attention:
             attention = self.attention(features, context)  # eq. 7
             attended = attention * features  # eq. 8
-        window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended.device)
-        descriptor = self.image_netvlad(attended, window)[:, 0]  # eq. 9
-        return ImageEncoding(features, mask_logits, descriptor)
+        window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended)
+        descriptor = self.image_netvlad(attended, window)  # eq. 9
+        if self.config.use_layout:
+            # Detached: the mask is judged by L_seg alone, or it would drift into a private code.
+            mask = mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
+            window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
+            descriptor = self._join(descriptor, self.image_layout(mask, window))
+        return ImageEncoding(features, mask_logits, descriptor[:, 0])
 
     def encode_panorama(
         self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
@@ -120,16 +134,29 @@ class ScmprNetwork(nn.Module):
         features: Tensor = self.panorama_encoder(range_m, height_m, normal, label)
         return features
 
-    def describe_headings(self, features: Tensor) -> Tensor:
-        """D_LiDAR of all N_V heading windows of each panorama, eq. 6: (B, V, D), unit length."""
-        windows = heading_windows(
-            self.headings_rad.to(features.device),
-            self.config.view.fov_rad,
-            features.shape[-1],
-            self.config.netvlad.blocks,
-        )
+    def describe_headings(self, features: Tensor, label: Tensor) -> Tensor:
+        """D_LiDAR of all N_V heading windows of each panorama, eq. 6: (B, V, D), unit length.
+
+        features: from `encode_panorama`; label: (B, H, W), the panoramas' classes.
+        """
+        windows = self._windows(features, self.config.netvlad.blocks)
         descriptors: Tensor = self.panorama_netvlad(features, windows)
+        if self.config.use_layout:
+            classes = one_hot_share(label, label.shape[-2:])
+            windows = self._windows(classes, self.config.layout.blocks)
+            descriptors = self._join(descriptors, self.panorama_layout(classes, windows))
         return descriptors
+
+    def _windows(self, panorama: Tensor, blocks: int) -> Tensor:
+        """The heading windows over the columns of (B, C, H, W)."""
+        headings = self.headings_rad.to(panorama.device)
+        return heading_windows(headings, self.config.view.fov_rad, panorama.shape[-1], blocks)
+
+    def _join(self, netvlad: Tensor, layout: Tensor) -> Tensor:
+        """Unit descriptors whose cosine is the weighted mean of both parts' cosines."""
+        share = torch.sigmoid(self.layout_share)
+        parts = [(1 - share).sqrt() * netvlad, share.sqrt() * self.layout_projection(layout)]
+        return torch.cat(parts, dim=-1)
 
     def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""

@@ -53,7 +53,7 @@ class Localizer:
         self._index = DescriptorIndex(place_map.descriptors)
         self._mask_grid = network.config.mask_grid
         self._matcher = SemanticMatcher(self._mask_grid, place_map.grid, self.config.matching)
-        self._samplers: dict[CameraModel, tuple[ViewSampler, NDArray[np.bool_]]] = {}
+        self._samplers: dict[CameraModel, tuple[ViewSampler, torch.Tensor]] = {}
 
     @torch.inference_mode()
     def localize(self, image: NDArray[np.uint8], camera: CameraModel) -> PlaceMatch:
@@ -68,10 +68,10 @@ class Localizer:
         _check_image(image, camera)
         sampler, seen = self._sampler(camera)
         view = sampler.image(self._to_tensor(image))
-        encoding = self._network.encode_image(view, self._context)  # eq. 1-9
+        encoding = self._network.encode_image(view, seen, self._context)  # eq. 1-9
         mask = encoding.mask_logits[0].argmax(0).to(torch.uint8).cpu().numpy()
         near = self._index.search(encoding.descriptor[0].cpu().numpy(), self.config.shortlist)
-        return PlaceMatch(self._match(mask, seen, near), mask)
+        return PlaceMatch(self._match(mask, seen.cpu().numpy(), near), mask)
 
     def _match(
         self, mask: NDArray[np.uint8], seen: NDArray[np.bool_], near: Neighbours
@@ -102,11 +102,11 @@ class Localizer:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
         return pixels.permute(2, 0, 1)[None].float() / 255
 
-    def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, NDArray[np.bool_]]:
+    def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, torch.Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
         if camera not in self._samplers:
             view = ViewSampler.of(camera, self._network.config.view).to(self._device)
-            seen = ViewSampler.of(camera, self._mask_grid).seen.numpy()
+            seen = ViewSampler.of(camera, self._mask_grid).seen.to(self._device)
             self._samplers[camera] = (view, seen)
         return self._samplers[camera]
 

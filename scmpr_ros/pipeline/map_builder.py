@@ -65,7 +65,8 @@ def build_map(
     for batch in tqdm(batches, desc="describing places", unit="batch", disable=not progress):
         panoramas = render(points, labels, batch, network.config.panorama, views)  # eq. 5
         features = encode(network, panoramas)
-        descriptors.append(network.describe_headings(features).cpu())  # eq. 6
+        windows = network.describe_headings(features, panoramas.label)  # eq. 6
+        descriptors.append(windows.cpu())
         panorama_labels.append(panoramas.label.cpu())
         sums, weights = network.class_tokens(features, panoramas.label)
         token_sums.append(sums.cpu())

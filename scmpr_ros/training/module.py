@@ -23,7 +23,7 @@ from scmpr_ros.training.losses import (
     segmentation_loss,
     semantic_consistency_loss,
 )
-from scmpr_ros.training.pairs import Town
+from scmpr_ros.training.pairs import Town, seen_cells
 
 _PANORAMA = ("range_m", "height_m", "normal", "label")
 
@@ -32,7 +32,7 @@ _PANORAMA = ("range_m", "height_m", "normal", "label")
 class LossConfig:
     """Weights of eq. 12 and what counts as the same place in the contrastive loss."""
 
-    semantic_weight: float = 0.3
+    semantic_weight: float = 0.1
     """lambda of eq. 12."""
     segmentation_weight: float = 1.0
     ambiguous_radius_m: float = 6.0
@@ -85,9 +85,9 @@ class PlaceRecognitionModule(lightning.LightningModule):
         panorama = augment_panoramas({k: batch[k] for k in _PANORAMA}, self.config.augmentation)
 
         place_features = network.encode_panorama(**panorama)
-        place_descriptors = network.describe_headings(place_features)
+        place_descriptors = network.describe_headings(place_features, panorama["label"])
         context = network.semantic_context(place_features, panorama["label"])
-        image = network.encode_image(view, context)
+        image = network.encode_image(view, batch["seen"], context)
 
         headings = network.headings_rad.to(view)
         target = heading_targets(batch["yaw_rad"], headings)
@@ -158,15 +158,16 @@ def retrieve_town(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[f
     features, tokens = [], []
     for range_m, height_m, normal, label in panoramas:
         encoded = network.encode_panorama(range_m.float(), height_m.float(), normal.float(), label)
-        features.append(network.describe_headings(encoded))
+        features.append(network.describe_headings(encoded, label))
         tokens.append(network.class_tokens(encoded, label))
     sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
     context = mean_tokens(sums, weights)
     descriptors = torch.cat(features)
-    queries = torch.cat(
-        [network.encode_image(v.float() / 255, context).descriptor for v in town.views.split(batch)]
-    )
-    best = (queries @ descriptors.flatten(0, 1).T).argmax(1)
+    queries = []
+    for views in town.views.split(batch):
+        encoding = network.encode_image(views.float() / 255, seen_cells(views), context)
+        queries.append(encoding.descriptor)
+    best = (torch.cat(queries) @ descriptors.flatten(0, 1).T).argmax(1)
     place = torch.div(best, descriptors.shape[1], rounding_mode="floor")
     yaw = network.headings_rad[best % descriptors.shape[1]]
     distance = (town.poses[:, :2, 3] - town.positions[place, :2]).norm(dim=1)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
@@ -28,6 +29,7 @@ from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.networks.saff import MASK_STRIDE
 from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.networks.view import ViewSampler
 
@@ -42,7 +44,7 @@ class PairsConfig:
     place_jitter_m: float = 0.7
     reach_m: float = 2.5
     neighbourhood_m: float = 35.0
-    neighbours: int = 8
+    neighbours: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,15 +80,25 @@ class Town:
 
 def load_town(folder: Path, network: ScmprConfig, config: PairsConfig, cache: Path) -> Town:
     """Prepare a town, or take it from `cache` if it was prepared with the same settings."""
-    key = json.dumps([str(folder.resolve()), asdict(network), asdict(config)], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    path = cache / f"{folder.name}-{digest}.safetensors"
+    path = cache / f"{folder.name}-{_settings_digest(folder, network, config)}.safetensors"
     if not path.is_file():
         tensors = _prepare_town(folder, network, config)
         cache.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
     return Town(**load_file(path))
+
+
+def _settings_digest(folder: Path, network: ScmprConfig, config: PairsConfig) -> str:
+    """Hash of all that a prepared town depends on."""
+    settings = {
+        "folder": str(folder.resolve()),
+        "view": asdict(network.view),
+        "panorama": asdict(network.panorama),
+        "max_range_m": network.max_range_m,
+        "places": [config.place_spacing_m, config.place_jitter_m, config.seed],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _prepare_town(folder: Path, network: ScmprConfig, config: PairsConfig) -> dict[str, Tensor]:
@@ -153,6 +165,15 @@ def _views(
         yield sampled, labels, drive.T_world_camera(frame)
 
 
+def seen_cells(views: Tensor) -> Tensor:
+    """Mask cells inside the camera's image, (..., H/4, W/4) bool, of views (..., 3, H, W) uint8.
+
+    A prepared view is black where its camera does not look, and hardly anywhere else.
+    """
+    lit = (views.amax(-3, keepdim=True) > 0).float()
+    return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
+
+
 class PairDataset(Dataset[dict[str, Tensor]]):
     """All pairs of all towns; index i is a view, its place is drawn anew each time."""
 
@@ -188,6 +209,7 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         return {
             "view": town.views[view].float() / 255,
             "mask": town.masks[view],
+            "seen": seen_cells(town.views[view]),
             "yaw_rad": town.yaw_rad[view].float(),
             "view_position": (town.poses[view, :3, 3] - origin).float(),
             "place_position": (town.positions[place] - origin).float(),

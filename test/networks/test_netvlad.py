@@ -30,7 +30,7 @@ def vlad_by_formula(layer: NetVlad, features: torch.Tensor) -> torch.Tensor:
 
 def test_one_block_is_the_published_netvlad() -> None:
     torch.manual_seed(0)
-    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=1, descriptor_dim=16))
+    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=1, descriptor_dim=16)).eval()
     features = torch.randn(1, 8, 3, 5)
     descriptor = layer(features, whole_view(5, 1))[0, 0].detach()
     torch.testing.assert_close(descriptor, vlad_by_formula(layer, features))
@@ -70,7 +70,7 @@ def test_every_window_covers_its_field_of_view(
 
 def test_a_rolled_panorama_moves_its_descriptors_by_one_heading() -> None:
     torch.manual_seed(1)
-    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=2, descriptor_dim=16))
+    layer = NetVlad(8, NetVladConfig(clusters=4, blocks=2, descriptor_dim=16)).eval()
     features = torch.randn(1, 8, 4, 12)
     headings = torch.arange(12) * (2 * math.pi / 12)
     windows = heading_windows(headings, math.radians(90), 12, 2)

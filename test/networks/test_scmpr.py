@@ -24,6 +24,8 @@ CONFIG = ScmprConfig(
     view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
 )
 
+SEEN = torch.ones(8, 16, dtype=torch.bool)
+
 
 @pytest.fixture(scope="module")
 def network() -> ScmprNetwork:
@@ -41,10 +43,10 @@ def random_panorama(batch: int) -> tuple[torch.Tensor, ...]:
 def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
     panorama = random_panorama(3)
     features = network.encode_panorama(*panorama)
-    descriptors = network.describe_headings(features)
+    descriptors = network.describe_headings(features, panorama[3])
     context = network.semantic_context(features, panorama[3])
-    image = network.encode_image(torch.rand(2, 3, 32, 64), context)
-    assert descriptors.shape == (3, 30, 256) and image.descriptor.shape == (2, 256)
+    image = network.encode_image(torch.rand(2, 3, 32, 64), SEEN, context)
+    assert descriptors.shape == (3, 30, 512) and image.descriptor.shape == (2, 512)
     assert context.shape == (len(STATIC_IDS), 64)
     grid = CONFIG.mask_grid
     assert image.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
@@ -56,10 +58,22 @@ def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
 def test_turning_the_panorama_turns_the_headings(network: ScmprNetwork) -> None:
     """24 degrees are 8 columns of 120 and one feature column: two headings of 12 degrees."""
     panorama = random_panorama(1)
-    plain = network.describe_headings(network.encode_panorama(*panorama))
+    plain = network.describe_headings(network.encode_panorama(*panorama), panorama[3])
     rolled = [torch.roll(x, -8, -1) for x in panorama]
-    turned = network.describe_headings(network.encode_panorama(*rolled))
-    torch.testing.assert_close(torch.roll(plain, 2, 1), turned, rtol=1e-3, atol=1e-4)
+    turned = network.describe_headings(network.encode_panorama(*rolled), rolled[3])
+    torch.testing.assert_close(torch.roll(plain, 2, 1), turned, rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_what_the_camera_does_not_see_is_not_in_the_layout(network: ScmprNetwork) -> None:
+    context, view = torch.zeros(len(STATIC_IDS), 64), torch.rand(1, 3, 32, 64)
+    left = SEEN.clone()
+    left[:, 8:] = False
+    whole = network.encode_image(view, SEEN, context).descriptor
+    half = network.encode_image(view, left, context).descriptor
+    netvlad = slice(0, 256)
+    torch.testing.assert_close(whole[:, netvlad], half[:, netvlad])
+    assert not torch.allclose(whole[:, 256:], half[:, 256:], atol=1e-2)
 
 
 def test_headings_run_counter_clockwise(network: ScmprNetwork) -> None:

@@ -39,7 +39,7 @@ def test_places_lie_on_the_trajectory_in_map_coordinates(
     np.testing.assert_allclose(place_map.positions[:, 1:], [[2000.0, 100.0]] * 10)
     assert place_map.positions[0, 0] == pytest.approx(1000) and place_map.fingerprint
     assert place_map.fingerprint == fingerprint(network)
-    assert place_map.descriptors.shape == (10, 30, 256)
+    assert place_map.descriptors.shape == (10, 30, 512)
     ahead, below = 60, 7
     assert place_map.panorama_labels[0, below, ahead] == class_id("road")
     left = 30
@@ -82,11 +82,11 @@ def test_answers_are_sorted_consistent_and_repeatable(
 def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:
     """Put the query's own descriptor at one place and heading: it must win there."""
     probe = Localizer(place_map, network, LocalizerConfig(device="cpu"))
-    sampler, _ = probe._sampler(CAMERA)
+    sampler, seen = probe._sampler(CAMERA)
     pixels = torch.from_numpy(image(3)).permute(2, 0, 1)[None].float() / 255
     context = torch.from_numpy(np.array(place_map.context))
     with torch.inference_mode():
-        own = network.encode_image(sampler.image(pixels), context).descriptor[0].numpy()
+        own = network.encode_image(sampler.image(pixels), seen, context).descriptor[0].numpy()
     descriptors = np.array(place_map.descriptors)
     descriptors[6, 20] = own
     planted = replace(place_map, descriptors=descriptors)

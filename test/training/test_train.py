@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +84,7 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     state = torch.load(whole.out / "last.ckpt", weights_only=True)
     assert state["global_step"] == 4
 
-    longer = replace(whole, module=replace(whole.module, optimiser=OptimiserConfig(max_steps=6)))
-    longer = replace(
-        longer,
-        module=replace(longer.module, optimiser=OptimiserConfig(max_steps=6, warmup_steps=1)),
-    )
-    train(longer)
+    train(run(recordings, whole.out, max_steps=6))
     assert torch.load(whole.out / "last.ckpt", weights_only=True)["global_step"] == 6
 
 
@@ -98,7 +92,7 @@ def test_missing_recordings_and_bad_settings_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DatasetError, match="make_town"):
-        train(replace(run(tmp_path, tmp_path / "out", 4)))
+        train(run(tmp_path, tmp_path / "out", 4))
     with pytest.raises(ConfigError, match="batch_size"):
         TrainConfig(batch_size=1)
     with pytest.raises(ConfigError, match="warmup_steps"):

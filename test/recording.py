@@ -6,17 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
-from scmpr_ros.geometry import AngularGrid, level_camera_pose, make_transform
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.cloud_files import write_ply
-from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
-TINY = ScmprConfig(
-    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
-)
 _TR = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # LiDAR to camera axes, at one point
 
 
@@ -78,17 +73,3 @@ def _street(rng: np.random.Generator) -> PointCloud:
     on_wall = slice(len(ground), None)
     label[on_wall] = blocks[((xyz[on_wall, 0] + 20) / 2).astype(int).clip(0, 31)]
     return PointCloud(xyz, label)
-
-
-@pytest.fixture(scope="session")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two recordings."""
-    folder = tmp_path_factory.mktemp("recordings")
-    for seed in (0, 1):
-        write_recording(folder / f"{seed:04d}", seed)
-    return folder
-
-
-def expected_pose(x: float) -> np.ndarray:
-    """Pose of the query camera at `x` metres down the street."""
-    return level_camera_pose(np.array([x, -0.4, 0.0]), 0.0)

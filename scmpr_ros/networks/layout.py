@@ -1,0 +1,91 @@
+"""The semantic layout: how much of each static class lies where in a view.
+
+NetVLAD describes what a place looks like and must learn from nothing that a wall in an image is a
+wall in a map. The layout need not: predicted mask and semantic panorama speak of the same classes
+in the same angles, so their shares of each class, in bands of elevation and blocks of azimuth, can
+be compared as they are. It makes D_RGB and D_LiDAR explicitly semantic, and is what the contrastive
+loss starts from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.semantics import STATIC_IDS
+
+
+@dataclass(frozen=True)
+class LayoutConfig:
+    """Bands, blocks and size of the layout's part of the descriptor."""
+
+    band_edges_deg: tuple[float, ...] = (12, 9, 6, 4, 2, 0, -2, -4, -6, -9, -15)
+    """Elevations between which cells are pooled, falling; finer near the horizon, where most is."""
+    blocks: int = 8
+    descriptor_dim: int = 256
+
+    def __post_init__(self) -> None:
+        edges = self.band_edges_deg
+        if len(edges) < 2 or any(a <= b for a, b in zip(edges, edges[1:], strict=False)):
+            raise ConfigError(f"band_edges_deg {edges} must fall, with two edges at least")
+        if min(self.blocks, self.descriptor_dim) < 1:
+            raise ConfigError("the layout needs at least one block and one dimension")
+
+    @property
+    def size(self) -> int:
+        """Numbers in a layout."""
+        return len(STATIC_IDS) * (len(self.band_edges_deg) - 1) * self.blocks
+
+
+class SemanticLayout(nn.Module):
+    """One modality's way to layouts; the projection is shared by both (`LayoutProjection`)."""
+
+    def __init__(self, grid: AngularGrid, config: LayoutConfig) -> None:
+        super().__init__()
+        self.bands: Tensor
+        self.register_buffer("bands", _band_shares(grid, config.band_edges_deg), persistent=False)
+        self.centring = nn.BatchNorm1d(config.size, affine=False)
+
+    def forward(self, class_share: Tensor, windows: Tensor) -> Tensor:
+        """Describe each window.
+
+        Args:
+            class_share: (B, NUM_CLASSES, H, W), probabilities or one-hot, zero where unseen.
+            windows: (V, blocks, W) as for `NetVlad.forward`.
+
+        Returns:
+            (B, V, size), centred and scaled over the training data.
+        """
+        static = class_share[:, list(STATIC_IDS)]
+        banded = torch.einsum("bchw,rh->bcrw", static, self.bands)
+        share = windows / windows.sum(-1, keepdim=True)
+        layout = torch.einsum("bcrw,vnw->bvcrn", banded, share.to(banded)).flatten(2)
+        layout = layout.clamp_min(0).sqrt()  # Hellinger: small shares, such as a pole's, count
+        return self.centring(layout.flatten(0, 1)).view_as(layout)
+
+
+class LayoutProjection(nn.Module):
+    """Layouts (B, V, size) to unit descriptors (B, V, D); orthogonal at first."""
+
+    def __init__(self, config: LayoutConfig) -> None:
+        super().__init__()
+        self.projection = nn.Linear(config.size, config.descriptor_dim, bias=False)
+        nn.init.orthogonal_(self.projection.weight)
+
+    def forward(self, layout: Tensor) -> Tensor:
+        """(B, V, size) -> (B, V, descriptor_dim), unit length."""
+        return functional.normalize(self.projection(layout), dim=-1)
+
+
+def _band_shares(grid: AngularGrid, edges_deg: tuple[float, ...]) -> Tensor:
+    """Weight (bands, H) of each row in each band's mean."""
+    elevation = torch.rad2deg(torch.from_numpy(grid.elevations()).float())
+    upper = torch.tensor(edges_deg[:-1])[:, None]
+    lower = torch.tensor(edges_deg[1:])[:, None]
+    inside = ((elevation < upper) & (elevation >= lower)).float()
+    return inside / inside.sum(1, keepdim=True).clamp_min(1)

@@ -1,0 +1,50 @@
+"""What all tests share: the real sample data, and a ROS 2 graph of this run's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from recording import write_recording
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Before anything imports rclpy, and inherited by every node that a test starts. Domains 0 to 101
+# are safe on all platforms; parallel runs on one machine rarely share the last digits of a pid.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(REPOSITORY / "config" / "fastdds.xml")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Leave a core to the nodes that tests start."""
+    import torch
+
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real sample recordings: SCMPR_DATA, or ../shared/data beside the clone."""
+    folder = Path(os.environ.get("SCMPR_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real sample data in {folder}; name its folder with SCMPR_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two tiny recordings, see `recording`."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed in (0, 1):
+        write_recording(folder / f"{seed:04d}", seed)
+    return folder
