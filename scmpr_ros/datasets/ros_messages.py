@@ -1,0 +1,207 @@
+"""The layout of the ROS messages that carry images, cameras, clouds and poses.
+
+Messages are duck-typed: an rclpy message and one that `rosbags` read from a file have the same
+attributes. So the nodes and the bag reader share this code, and neither ROS nor a message package
+is imported here. Compressed images go through OpenCV.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.geometry import make_transform
+from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.semantics import PALETTE, to_joint
+
+RGB_CHANNELS: dict[str, tuple[int, ...]] = {
+    "rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2, 3), "bgra8": (2, 1, 0, 3),
+    "8UC3": (2, 1, 0), "mono8": (0, 0, 0), "8UC1": (0, 0, 0),
+}  # fmt: skip
+"""For each image encoding, where red, green and blue lie in a pixel (a fourth entry: alpha)."""
+
+INTENSITY_NAMES = ("intensity", "i", "reflectance", "remission")
+"""What drivers and converters call a point's intensity; kitti2bag calls it `i`."""
+
+# sensor_msgs/PointField constants INT8 .. FLOAT64, in their order from 1 to 8
+_POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
+
+
+def stamp_ns(header: Any) -> int:
+    """Nanoseconds of a std_msgs/Header's stamp."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def stamp_of_cdr(raw: bytes | memoryview) -> int:
+    """Nanoseconds of the header stamp that a serialized message starts with.
+
+    CDR puts four bytes of encapsulation first, the second of which is odd for little endian.
+    """
+    sec, nanosec = np.frombuffer(raw[4:12], "<u4" if raw[1] & 1 else ">u4")
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def bytes_per_pixel(encoding: str) -> int:
+    """Bytes of one pixel of an image encoding; ShapeError for one that is not supported."""
+    if encoding not in RGB_CHANNELS:
+        raise ShapeError.of("image encoding", f"one of {', '.join(RGB_CHANNELS)}", repr(encoding))
+    return len(set(RGB_CHANNELS[encoding]))
+
+
+def check_image(message: Any, min_step: int) -> None:
+    """Refuse a sensor_msgs/Image that is empty, or shorter than its own sizes promise."""
+    height, width, step = message.height, message.width, message.step
+    if height < 1 or width < 1:
+        raise ShapeError.of("image size", "at least 1x1 pixel", f"{width}x{height}")
+    if step < min_step:
+        raise ShapeError.of(f"image step for {width} pixels of {message.encoding}",
+                            f"at least {min_step} bytes", step)  # fmt: skip
+    if len(message.data) < step * height:
+        raise ShapeError.of(f"image data for {height} rows of {step} bytes",
+                            f"{step * height} bytes", f"{len(message.data)} bytes")  # fmt: skip
+
+
+def rgb_from_image(message: Any) -> NDArray[np.uint8]:
+    """Pixels of a sensor_msgs/Image as RGB, (H, W, 3) uint8; rows may be padded to `step`.
+
+    Raises ShapeError for an encoding outside `RGB_CHANNELS`, an empty image or missing bytes.
+    """
+    pixel = bytes_per_pixel(message.encoding)
+    check_image(message, pixel * message.width)
+    rows = np.frombuffer(message.data, np.uint8, message.step * message.height)
+    rows = rows.reshape(message.height, message.step)[:, : pixel * message.width]
+    pixels = rows.reshape(message.height, message.width, pixel)
+    return np.ascontiguousarray(pixels[..., RGB_CHANNELS[message.encoding][:3]])
+
+
+def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
+    """Pixels of a sensor_msgs/CompressedImage (jpeg or png) as RGB, (H, W, 3) uint8."""
+    data = np.frombuffer(message.data, np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if bgr is None:
+        raise ShapeError.of("compressed image", "a readable jpeg or png",
+                            f"{len(data)} bytes of format {message.format!r}")  # fmt: skip
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def camera_from_info(message: Any) -> CameraModel:
+    """Intrinsics of rectified images from a sensor_msgs/CameraInfo.
+
+    Rectified images are described by P; K is taken only where P is all zero and there is no
+    distortion left to undo. Binning and region of interest are applied, so that the camera has
+    the size of the images that are sent with the message.
+    """
+    P = np.asarray(message.p, dtype=np.float64).reshape(3, 4)
+    K = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+    if not P.any() and np.any(message.d):
+        raise CalibrationError(
+            "camera_info has distortion but no projection matrix P: rectify the images, and "
+            "publish the camera_info of the rectified camera"
+        )
+    matrix = P if P.any() else K
+    if not matrix.any():
+        raise CalibrationError(
+            "camera_info has neither P nor K: the camera is not calibrated; calibrate it, or give "
+            "its driver the calibration file"
+        )
+    roi, bin_x, bin_y = message.roi, message.binning_x or 1, message.binning_y or 1
+    return CameraModel(
+        width=(roi.width or message.width) // bin_x,
+        height=(roi.height or message.height) // bin_y,
+        fx=matrix[0, 0] / bin_x,
+        fy=matrix[1, 1] / bin_y,
+        cx=(matrix[0, 2] - roi.x_offset) / bin_x,
+        cy=(matrix[1, 2] - roi.y_offset) / bin_y,
+    )
+
+
+def point_dtype(message: Any) -> np.dtype[Any]:
+    """Structured dtype of a sensor_msgs/PointCloud2's points."""
+    order = ">" if message.is_bigendian else "<"
+    fields = [f for f in message.fields if f.name and 1 <= f.datatype <= len(_POINT_DTYPES)]
+    return np.dtype(
+        {
+            "names": [f.name for f in fields],
+            "formats": [(order + _POINT_DTYPES[f.datatype - 1], (f.count,)) if f.count > 1
+                        else order + _POINT_DTYPES[f.datatype - 1] for f in fields],
+            "offsets": [f.offset for f in fields],
+            "itemsize": message.point_step,
+        }
+    )  # fmt: skip
+
+
+def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud:
+    """Points of a sensor_msgs/PointCloud2 that are finite, with intensity and labels if any.
+
+    label_set: what the field `label` holds: "joint" ids, or one of `semantics.LABEL_SETS`.
+    Raises ShapeError where x, y, z are missing or the data is shorter than the sizes promise.
+    """
+    try:
+        dtype = point_dtype(message)
+    except ValueError as error:
+        raise ShapeError(f"point cloud fields do not fit its point_step: {error}") from None
+    names = dtype.names or ()
+    if not {"x", "y", "z"} <= set(names):
+        raise ShapeError.of("point cloud fields", "x, y and z", ", ".join(names) or "none")
+    if len(message.data) < message.row_step * message.height:
+        raise ShapeError.of("point cloud data", f"{message.row_step * message.height} bytes",
+                            f"{len(message.data)} bytes")  # fmt: skip
+    rows = np.frombuffer(message.data, np.uint8, message.row_step * message.height)
+    rows = rows.reshape(message.height, -1)[:, : message.width * message.point_step]
+    points = np.ascontiguousarray(rows).reshape(-1).view(dtype)
+    xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
+    intensity = next((points[n].astype(np.float32) for n in INTENSITY_NAMES if n in names), None)
+    label = None
+    if "label" in names:
+        raw = points["label"]
+        label = raw.astype(np.uint8) if label_set == "joint" else to_joint(raw, label_set)
+    return PointCloud(xyz, label, intensity).select(np.flatnonzero(np.isfinite(xyz).all(axis=1)))
+
+
+def pack_points(cloud: PointCloud) -> NDArray[Any]:
+    """Structured array of a cloud: x, y, z, and what there is of intensity, label and rgb.
+
+    Points are in the cloud's full coordinates (its origin added). `rgb` is the packed float that
+    RViz and Foxglove colour by, from the palette of the joint classes.
+    """
+    optional = {"intensity": cloud.intensity, "label": cloud.label}
+    fields = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
+    fields += [(n, v.dtype.str) for n, v in optional.items() if v is not None]
+    fields += [("rgb", "<f4")] if cloud.label is not None else []
+    points = np.empty(len(cloud), dtype=fields)
+    for axis, name in enumerate("xyz"):
+        points[name] = cloud.xyz[:, axis] + cloud.origin[axis]
+    for name, values in optional.items():
+        if values is not None:
+            points[name] = values
+    if cloud.label is not None:
+        red, green, blue = PALETTE[cloud.label].astype(np.uint32).T
+        points["rgb"] = (red << 16 | green << 8 | blue).view(np.float32)
+    return points
+
+
+def point_fields(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
+    """Keyword arguments of the sensor_msgs/PointFields that describe a structured dtype."""
+    assert dtype.fields is not None
+    return [
+        {"name": name, "offset": offset, "count": 1,
+         "datatype": _POINT_DTYPES.index(kind.str[1:]) + 1}
+        for name, (kind, offset, *_) in dtype.fields.items()
+    ]  # fmt: skip
+
+
+def pose_matrix(pose: Any) -> NDArray[np.float64]:
+    """(4, 4) matrix of a geometry_msgs/Pose or /Transform."""
+    position = pose.position if hasattr(pose, "position") else pose.translation
+    quaternion = pose.orientation if hasattr(pose, "orientation") else pose.rotation
+    xyzw = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
+    if not np.isfinite(xyzw).all() or np.linalg.norm(xyzw) < 1e-6:
+        raise ShapeError.of("pose orientation", "a quaternion of length 1", xyzw.tolist())
+    return make_transform(
+        Rotation.from_quat(xyzw).as_matrix(), np.array([position.x, position.y, position.z])
+    )

@@ -1,0 +1,125 @@
+"""One side of a street, seen from the kerb: what all placing has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scmpr_ros.datasets.town.mesh import Mesh
+from scmpr_ros.datasets.town.occupancy import Occupancy, disc
+from scmpr_ros.datasets.town.street_network import Quarter, Street
+from scmpr_ros.datasets.town.terrain import Ground
+from scmpr_ros.geometry import make_transform, rotation_z
+
+Array = NDArray[np.float64]
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Site:
+    """The land to build on, and what is taken of it already."""
+
+    ground: Ground
+    taken: Occupancy
+
+    @classmethod
+    def of(cls, ground: Ground) -> Site:
+        """Empty land."""
+        return cls(ground, Occupancy(*ground.extent))
+
+    @property
+    def streets(self) -> tuple[Street, ...]:
+        """The streets of the town."""
+        return self.ground.network.streets
+
+    def kerbsides(self) -> Iterator[Kerbside]:
+        """Both sides of every street, left first."""
+        for street in self.streets:
+            for side in (1, -1):
+                yield Kerbside(self, street, side)
+
+    def stand(self, mesh: Mesh, xy: Array, yaw_rad: float) -> Mesh:
+        """A mesh built about the origin, turned and set upright on the ground at `xy` (2,)."""
+        foot = self.ground.on_ground(xy)[0]
+        return mesh.transformed(make_transform(rotation_z(yaw_rad), foot))
+
+    def park(self, mesh: Mesh, xy: Array, yaw_rad: float) -> Mesh:
+        """A vehicle set on its wheels at `xy` (2,), pitched and rolled with the slope."""
+        forward = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
+        left = np.array([-forward[1], forward[0]])
+        wheels = np.stack(
+            [xy + 1.3 * forward, xy - 1.3 * forward, xy + 0.7 * left, xy - 0.7 * left]
+        )
+        z = self.ground.relief(wheels)
+        x_axis = np.array([*forward, (z[0] - z[1]) / 2.6])
+        x_axis /= np.linalg.norm(x_axis)
+        z_axis = np.cross(x_axis, np.array([*left, (z[2] - z[3]) / 1.4]))
+        z_axis /= np.linalg.norm(z_axis)
+        R = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
+        kerb = float(self.ground.height(xy)[0] - self.ground.relief(xy[None])[0])
+        return mesh.transformed(make_transform(R, np.array([*xy, z.mean() + kerb])))
+
+
+@dataclass(frozen=True)
+class Kerbside:
+    """The left (side = 1) or right (-1) side of a street, seen along its centre line."""
+
+    site: Site
+    street: Street
+    side: int
+
+    @property
+    def _index(self) -> int:
+        return 0 if self.side > 0 else 1
+
+    @property
+    def pavement_m(self) -> float:
+        """Width of the pavement."""
+        return self.street.pavement_m[self._index]
+
+    @property
+    def has_parking(self) -> bool:
+        """Whether cars park at this kerb."""
+        return self.street.parking[self._index]
+
+    @property
+    def quarter(self) -> Quarter:
+        """The character of the street."""
+        return self.street.quarter
+
+    @property
+    def length_m(self) -> float:
+        """Length of the street."""
+        return self.street.length_m
+
+    def at(self, s_m: Array | float, beyond_kerb_m: float) -> tuple[Array, Array]:
+        """Points (N, 2) beyond the kerb (before it where negative), and the street's heading."""
+        return self.street.frame(s_m, self.side * (self.street.half_width_m + beyond_kerb_m))
+
+    def along_traffic(self, heading_rad: float) -> float:
+        """The way this side's traffic runs (right-hand traffic)."""
+        return heading_rad + (np.pi if self.side > 0 else 0.0)
+
+    def spread(self, rng: Rng, margin_m: float, every_m: float) -> Array:
+        """Random arc lengths, on average one for each `every_m`."""
+        count = rng.poisson(self.length_m / every_m)
+        return rng.uniform(margin_m, max(margin_m + 1, self.length_m - margin_m), count)
+
+    def stand(
+        self, rng: Rng, s_m: float, beyond_kerb_m: float, build: Callable[[Rng], Mesh],
+        radius_m: float, turn_rad: float = 0.0,
+    ) -> list[Mesh]:  # fmt: skip
+        """One object on the pavement, if there is room.
+
+        Its x axis runs with the traffic of this side, its y axis looks over the road.
+        """
+        xy, heading = self.at(s_m, beyond_kerb_m)
+        spot = disc(xy[0], radius_m)
+        ground = self.site.ground
+        if ground.beyond_kerb(spot).min() < 0.12 or not self.site.taken.try_claim(spot):
+            return []
+        yaw = self.along_traffic(float(heading[0])) + turn_rad
+        return [self.site.stand(build(rng), xy[0], yaw)]

@@ -1,0 +1,93 @@
+"""What surfaces are made of: how large their texture is, how they shine, what a LiDAR gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, auto
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Material(IntEnum):
+    """Every material of the town; the value indexes the tables of this module."""
+
+    ASPHALT = 0
+    MARKING = auto()
+    KERB = auto()
+    PAVING = auto()
+    COBBLE = auto()
+    GRASS = auto()
+    GRAVEL = auto()
+    PLASTER = auto()
+    BRICK = auto()
+    STONE = auto()
+    CONCRETE = auto()
+    WINDOW = auto()
+    DOOR = auto()
+    SHOP = auto()
+    ROOF_TILES = auto()
+    ROOF_FLAT = auto()
+    WOOD = auto()
+    BARK = auto()
+    LEAVES = auto()
+    METAL = auto()
+    SIGN = auto()
+    CAR_PAINT = auto()
+    GLASS = auto()
+    RUBBER = auto()
+    CLOTH = auto()
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Optics of one material.
+
+    tile_m: edge of its square texture in uv units (metres, or 1 for a sheet of pictures).
+    lidar_reflectance: diffuse return in [0, 1] at 905 nm, perpendicular incidence.
+    lidar_loss: share of pulses that do not come back at all.
+    gloss: share of the mirrored sky at perpendicular incidence.
+    translucency: share of the sun that shines through from behind.
+    weathering: how much stains and wear, larger than the tile, vary the albedo.
+    """
+
+    tile_m: float
+    lidar_reflectance: float
+    lidar_loss: float = 0.01
+    gloss: float = 0.0
+    translucency: float = 0.0
+    weathering: float = 0.14
+
+
+SURFACES: dict[Material, Surface] = {
+    Material.ASPHALT: Surface(5.0, 0.22, 0.03, weathering=0.13),
+    Material.MARKING: Surface(5.0, 0.65),
+    Material.KERB: Surface(3.0, 0.35),
+    Material.PAVING: Surface(3.2, 0.32),
+    Material.COBBLE: Surface(2.4, 0.28),
+    Material.GRASS: Surface(5.0, 0.40, weathering=0.28),
+    Material.GRAVEL: Surface(4.0, 0.30),
+    Material.PLASTER: Surface(7.0, 0.45),
+    Material.BRICK: Surface(2.56, 0.33),
+    Material.STONE: Surface(4.0, 0.35),
+    Material.CONCRETE: Surface(5.0, 0.34),
+    Material.WINDOW: Surface(1.0, 0.10, 0.55, 0.10, weathering=0.25),
+    Material.DOOR: Surface(1.0, 0.30, 0.05),
+    Material.SHOP: Surface(1.0, 0.15, 0.40, 0.06),
+    Material.ROOF_TILES: Surface(3.0, 0.35, weathering=0.2),
+    Material.ROOF_FLAT: Surface(5.0, 0.25),
+    Material.WOOD: Surface(2.4, 0.35),
+    Material.BARK: Surface(1.6, 0.30),
+    Material.LEAVES: Surface(2.0, 0.48, 0.05, 0.0, 0.35),
+    Material.METAL: Surface(3.0, 0.35, 0.03, 0.03),
+    Material.SIGN: Surface(1.0, 0.95, 0.01, 0.02, weathering=0.05),
+    Material.CAR_PAINT: Surface(4.0, 0.40, 0.15, 0.045, weathering=0.03),
+    Material.GLASS: Surface(4.0, 0.06, 0.75, 0.07),
+    Material.RUBBER: Surface(2.0, 0.06, 0.10),
+    Material.CLOTH: Surface(1.0, 0.35, 0.03),
+}
+
+
+def column(name: str) -> NDArray[np.float32]:
+    """One attribute of `Surface` for all materials, indexed by `Material`."""
+    return np.array([getattr(SURFACES[m], name) for m in Material], np.float32)
