@@ -1,0 +1,76 @@
+"""Build description, for colcon (ament_python) and for pip alike.
+
+What the package needs is named here once; `constraints.txt` pins it, `package.xml` repeats it in
+rosdep's words.
+"""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "scmpr_ros"
+
+CONSOLE_SCRIPTS = {
+    "map_loader": "ros.map_loader_node",
+    "localizer": "ros.localizer_node",
+    "play_bag": "ros.bag_player_node",
+    "record_answers": "ros.answer_recorder_node",
+    "build_map": "cli.build_map",
+    "demo": "cli.demo",
+    "evaluate": "cli.evaluate",
+    "make_town": "cli.make_town",
+    "train": "cli.train",
+}
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Find a robot's pose in a LiDAR map from one camera image, inside ROS 2",
+    license="Apache-2.0",
+    maintainer="scmpr_ros maintainers",
+    maintainer_email="maintainers@scmpr-ros.invalid",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        (f"share/{PACKAGE}/config", glob("config/*.*")),
+        (f"share/{PACKAGE}/models", glob("models/*.*")),
+    ],
+    zip_safe=False,
+    python_requires=">=3.10",
+    install_requires=[
+        "setuptools",
+        "numpy",
+        "scipy",
+        "torch",
+        "timm",
+        "safetensors",
+        "faiss-cpu",
+        "open3d",
+        "opencv-python-headless",
+        "pillow",
+        "PyYAML",
+        "rosbags",
+        "lightning",
+        "jsonargparse[signatures]",
+        "tensorboard",
+        "tqdm",
+        "rich",
+        "matplotlib",
+    ],
+    extras_require={
+        "test": ["pytest<9", "pytest-cov", "pytest-timeout", "hypothesis"],
+        "lint": ["ruff", "mypy", "types-PyYAML"],
+        # The real ROS 2 as wheels, for machines where none is sourced.
+        "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
+        # Replaces faiss-cpu: uninstall that first, both are the module `faiss`.
+        "gpu": ["mamba-ssm", "faiss-gpu-cu12"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"{script} = {PACKAGE}.{module}:main" for script, module in CONSOLE_SCRIPTS.items()
+        ],
+    },
+)
