@@ -1,0 +1,166 @@
+"""`record_answers`: write down what a localizer answered, to be scored later.
+
+One JSON object a line and an answer, in the order of the answers:
+
+    stamp_ns        header stamp of the image and of the pose
+    T_map_camera    4x4, optical frame; true where the localizer's mount is left at its default
+    candidates      list of 4x4 `T_map_camera`, best first; null if they did not arrive
+    score           of the best candidate; null if it did not arrive
+    latency_s       from the receipt of the image to the receipt of the pose, in this process
+
+The file appears, whole, when the recorder ends: after `count` answers, after `idle_timeout_s`
+without news, or by a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32
+
+from scmpr_ros.datasets.ros_messages import stamp_of_cdr
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns
+from scmpr_ros.ros.managed_node import run
+from scmpr_ros.ros.parameters import NodeParameters
+
+
+@dataclass(frozen=True)
+class AnswerRecorderConfig:
+    """Parameters of the recorder. Topics: image (and image/compressed), localizer/pose, ..."""
+
+    output: str = ""
+    """File (JSON lines) to write."""
+    count: int = 0
+    """End after this many answers; 0: only by time or signal."""
+    first_timeout_s: float = 300.0
+    """End if nothing has come at all after this long."""
+    idle_timeout_s: float = 30.0
+    """End this long after the last image or answer."""
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or self.idle_timeout_s <= 0 or self.first_timeout_s <= 0:
+            raise ConfigError("count must not be negative, timeouts must be positive")
+
+
+class AnswerRecorderNode(Node):
+    """Collects poses, candidates and scores, and the time they took."""
+
+    def __init__(self) -> None:
+        """Declare parameters and subscribe; raises ConfigError for parameters that are wrong."""
+        super().__init__("record_answers", automatically_declare_parameters_from_overrides=True)
+        self.config = NodeParameters(self, AnswerRecorderConfig).read()
+        if not self.config.output:
+            raise ConfigError("parameter 'output' is empty: name the file to write")
+        self._received_s: dict[int, float] = {}
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._candidates: dict[int, list[Any]] = {}
+        self._scores: list[float] = []
+        self._last_news_s: float | None = None
+        image, best_effort = (
+            self.resolve_topic_name("image"),
+            QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
+        )
+        all_of_them = QoSProfile(depth=1000)
+        # raw: of an image only the stamp is of interest, and that needs no decoding
+        self.create_subscription(Image, image, self._on_image, best_effort, raw=True)
+        self.create_subscription(
+            CompressedImage, f"{image}/compressed", self._on_image, best_effort, raw=True
+        )
+        self.create_subscription(PoseArray, "localizer/candidates", self._on_candidates,
+                                 all_of_them)  # fmt: skip
+        self.create_subscription(Float32, "localizer/score", self._on_score, all_of_them)
+        self.create_subscription(PoseWithCovarianceStamped, "localizer/pose", self._on_pose,
+                                 all_of_them)  # fmt: skip
+
+    def record(self) -> int:
+        """Spin until it is over, write the file, and return the number of answers."""
+        began_s = time.monotonic()
+        try:
+            while not self._is_over(began_s):
+                rclpy.spin_once(self, timeout_sec=0.1)
+                if not rclpy.ok():
+                    break
+        except (KeyboardInterrupt, ExternalShutdownException):
+            pass
+        self._write()
+        return len(self._answers)
+
+    def _is_over(self, began_s: float) -> bool:
+        now_s = time.monotonic()
+        if self._last_news_s is None:
+            return now_s - began_s > self.config.first_timeout_s
+        complete = self.config.count and len(self._answers) >= self.config.count
+        # the last pose may overtake its candidates and its score: they are on other topics
+        settled = len(self._scores) >= len(self._answers) <= len(self._candidates)
+        limit_s = self.config.idle_timeout_s if not complete else 0.0 if settled else 2.0
+        return now_s - self._last_news_s > limit_s
+
+    def _news(self) -> float:
+        self._last_news_s = time.monotonic()
+        return self._last_news_s
+
+    def _on_image(self, raw: bytes) -> None:
+        self._received_s.setdefault(stamp_of_cdr(raw), self._news())
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        stamp, now_s = stamp_ns(message.header), self._news()
+        image_s = self._received_s.get(stamp)
+        self._answers[stamp] = {
+            "stamp_ns": stamp,
+            "T_map_camera": _optical(message.pose.pose),
+            "latency_s": None if image_s is None else now_s - image_s,
+        }
+
+    def _on_candidates(self, message: PoseArray) -> None:
+        self._news()
+        self._candidates[stamp_ns(message.header)] = [_optical(pose) for pose in message.poses]
+
+    def _on_score(self, message: Float32) -> None:
+        self._news()
+        self._scores.append(float(message.data))
+
+    def _write(self) -> None:
+        """Write what there is. Scores carry no stamp: the n-th belongs to the n-th answer."""
+        paired = len(self._scores) == len(self._answers)
+        output = Path(self.config.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = output.with_name(f".{output.name}.{os.getpid()}")
+        with partial.open("w") as file:
+            for index, (stamp, answer) in enumerate(self._answers.items()):
+                answer["candidates"] = self._candidates.get(stamp)
+                answer["score"] = self._scores[index] if paired else None
+                file.write(json.dumps(answer) + "\n")
+        partial.replace(output)
+
+
+def _optical(pose: Pose) -> list[list[float]]:
+    return optical_from_body(pose_matrix(pose)).tolist()
+
+
+def main() -> int:
+    """Console script `record_answers`."""
+
+    def record() -> int:
+        node = AnswerRecorderNode()
+        count = node.record()
+        print(f"{count} answers in {node.config.output}")
+        return 0
+
+    return run(record)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""`play_bag`: republish the messages of a rosbag2 directory, in time and as they are.
+
+Messages go from the file to DDS without being decoded. Topics are renamed as for any node, with
+`--ros-args -r /from:=/to`. For places where `ros2 bag play` is not installed, and for `make demo`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
+from rosbags.rosbag2 import Reader
+from rosgraph_msgs.msg import Clock
+
+from scmpr_ros.datasets.rosbag2 import find_connection, open_bag
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.ros.managed_node import run
+from scmpr_ros.ros.parameters import NodeParameters
+
+_LATCHED_TYPES = ("sensor_msgs/msg/CameraInfo",)
+
+
+@dataclass(frozen=True)
+class BagPlayerConfig:
+    """Parameters of the player."""
+
+    bag: str = ""
+    """Directory of the bag, with its metadata.yaml."""
+    topics: tuple[str, ...] = ()
+    """Topics to play, as named in the bag; none: all."""
+    rate: float = 1.0
+    """Speed: 2.0 plays twice as fast as it was recorded."""
+    loop: bool = False
+    """Start again at the end, until the process is stopped."""
+    clock_hz: float = 0.0
+    """How often to publish the recording's time to /clock; 0: never."""
+    wait_topic: str = ""
+    """Topic of the bag that must have subscribers before anything is played; empty: do not wait."""
+    wait_subscribers: int = 1
+    """How many subscribers wait_topic must have."""
+    wait_timeout_s: float = 60.0
+    """After this long without them the player gives up."""
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise ConfigError(f"rate must be positive, got {self.rate}")
+        if self.clock_hz < 0:
+            raise ConfigError(f"clock_hz must not be negative, got {self.clock_hz}")
+
+
+class BagPlayerNode(Node):
+    """Publishes a bag once, or in a loop."""
+
+    def __init__(self) -> None:
+        """Declare parameters; raises ConfigError for those that are wrong."""
+        super().__init__("play_bag", automatically_declare_parameters_from_overrides=True)
+        self.config = NodeParameters(self, BagPlayerConfig).read()
+        if not self.config.bag:
+            raise ConfigError("parameter 'bag' is empty: name the directory of a bag")
+        self.count = 0
+        self._topic_publishers: dict[str, Publisher[Any]] = {}
+        self._spinner = SingleThreadedExecutor()
+        self._spinner.add_node(self)
+        self._clock_publisher = (
+            self.create_publisher(Clock, "/clock", 10) if self.config.clock_hz else None
+        )
+
+    def play(self) -> None:
+        """Play to the end; raises DatasetError for a bag or a topic that cannot be played."""
+        with open_bag(Path(self.config.bag)) as reader:
+            connections = [c for c in self._chosen(reader) if self._advertise(c)]
+            if not connections:
+                raise DatasetError(f"{self.config.bag}: nothing to play")
+            self._wait_for_subscribers()
+            began_s = time.monotonic()
+            self._play_once(reader, connections)
+            while self.config.loop:
+                self._play_once(reader, connections)
+        for publisher in self._topic_publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=10))
+        self.get_logger().info(
+            f"played {self.count} messages of {len(connections)} topics in "
+            f"{time.monotonic() - began_s:.1f} s"
+        )
+
+    def _chosen(self, reader: Reader) -> list[Connection]:
+        if not self.config.topics:
+            return list(reader.connections)
+        return [find_connection(reader, topic) for topic in self.config.topics]
+
+    def _advertise(self, connection: Connection) -> bool:
+        """Create a topic's publisher; False, with a warning, where its type is not installed."""
+        package, _, name = connection.msgtype.split("/")
+        try:
+            kind = getattr(importlib.import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError):
+            self.get_logger().warning(
+                f"skipping {connection.topic}: message type {connection.msgtype} is not installed"
+            )
+            return False
+        assert isinstance(connection.ext, ConnectionExtRosbag2)
+        offered = [qos.durability for qos in connection.ext.offered_qos_profiles]
+        latched = QosDurability.TRANSIENT_LOCAL in offered or connection.msgtype in _LATCHED_TYPES
+        qos = QoSProfile(
+            depth=10,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+        self._topic_publishers[connection.topic] = self.create_publisher(
+            kind, connection.topic, qos
+        )
+        return True
+
+    def _wait_for_subscribers(self) -> None:
+        topic, wanted = self.config.wait_topic, self.config.wait_subscribers
+        if not topic:
+            return
+        if topic not in self._topic_publishers:
+            raise ConfigError(
+                f"parameter 'wait_topic': {topic} is not played; there are: "
+                f"{', '.join(self._topic_publishers)}"
+            )
+        publisher = self._topic_publishers[topic]
+        self.get_logger().info(f"waiting for {wanted} subscribers of {publisher.topic_name}")
+        give_up_s = time.monotonic() + self.config.wait_timeout_s
+        while publisher.get_subscription_count() < wanted:
+            if time.monotonic() > give_up_s:
+                raise DatasetError(
+                    f"{publisher.topic_name} has {publisher.get_subscription_count()} of {wanted} "
+                    f"subscribers after {self.config.wait_timeout_s:g} s: is the localizer active?"
+                )
+            self._serve(0.05)
+
+    def _play_once(self, reader: Reader, connections: list[Connection]) -> None:
+        began_s, start_ns = time.monotonic(), reader.start_time
+        tick_s = 1.0 / self.config.clock_hz if self._clock_publisher is not None else float("inf")
+        next_tick_s = began_s
+        for connection, log_ns, raw in reader.messages(connections):
+            due_s = began_s + (log_ns - start_ns) / 1e9 / self.config.rate
+            while self._clock_publisher is not None and next_tick_s <= due_s:
+                self._sleep_until(next_tick_s)
+                passed_ns = int((next_tick_s - began_s) * self.config.rate * 1e9)
+                self._clock_publisher.publish(Clock(clock=_time(start_ns + passed_ns)))
+                next_tick_s += tick_s
+            self._sleep_until(due_s)
+            self._topic_publishers[connection.topic].publish(raw)
+            self.count += 1
+
+    def _sleep_until(self, due_s: float) -> None:
+        while (left_s := due_s - time.monotonic()) > 0:
+            self._serve(left_s)
+        if not rclpy.ok():
+            raise ExternalShutdownException
+
+    def _serve(self, timeout_s: float) -> None:
+        """Serve one callback (parameters), or let the time pass."""
+        self._spinner.spin_once(timeout_sec=timeout_s)
+        if not rclpy.ok():
+            raise ExternalShutdownException
+
+
+def _time(ns: int) -> Time:
+    return Time(sec=ns // 1_000_000_000, nanosec=ns % 1_000_000_000)
+
+
+def main() -> int:
+    """Console script `play_bag`."""
+
+    def play() -> int:
+        BagPlayerNode().play()
+        return 0
+
+    return run(play)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Between ROS messages and the package's records.
+
+Where cv_bridge, sensor_msgs_py and tf_transformations are installed they do the work; each has a
+small equivalent here or in `datasets.ros_messages`, for environments made of pip wheels alone.
+
+Published poses follow REP-103: the x axis looks along the camera. Inside, `T_map_camera` belongs
+to the optical frame, whose z axis does; `body_from_optical` and `optical_from_body` lead across.
+"""
+
+from __future__ import annotations
+
+import array
+import importlib
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from scmpr_ros.datasets.ros_messages import (
+    camera_from_info,
+    check_image,
+    pack_points,
+    point_fields,
+    pose_matrix,
+    rgb_from_compressed,
+    rgb_from_image,
+    stamp_ns,
+)
+from scmpr_ros.errors import ShapeError
+from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
+from scmpr_ros.records import PointCloud
+
+__all__ = [
+    "body_from_optical", "camera_from_info", "cloud_message", "image_message", "image_to_rgb",
+    "optical_from_body", "pack_points", "points_message", "pose_matrix", "pose_message",
+    "quaternion_xyzw", "rgb_from_compressed", "stamp_ns",
+]  # fmt: skip
+
+
+def _optional(module: str) -> Any:
+    """A module where it can be imported; None also where it was built for another numpy."""
+    try:
+        return importlib.import_module(module)
+    except Exception:
+        return None
+
+
+cv_bridge = _optional("cv_bridge")
+point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
+tf_transformations = _optional("tf_transformations")
+
+_T_BODY_OPTICAL = make_transform(R_BODY_OPTICAL, np.zeros(3))
+
+
+def image_to_rgb(message: Image) -> NDArray[np.uint8]:
+    """Pixels of an Image as RGB, (H, W, 3) uint8.
+
+    With cv_bridge every encoding it knows is taken, else those of `ros_messages.RGB_CHANNELS`.
+    Raises ShapeError for an unknown encoding, an empty image, or data shorter than step * height.
+    """
+    if cv_bridge is None:
+        return rgb_from_image(message)
+    check_image(message, min_step=1)
+    try:
+        return np.asarray(cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
+    except (cv_bridge.CvBridgeError, RuntimeError, TypeError, ValueError) as error:
+        raise ShapeError(f"image of encoding {message.encoding!r}: {error}") from None
+
+
+def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
+    """An rgb8 Image of pixels (H, W, 3) uint8."""
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ShapeError.of("image", "(H, W, 3) uint8", f"{rgb.shape} {rgb.dtype}")
+    height, width, _ = rgb.shape
+    return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width,
+                 data=_byte_array(rgb))  # fmt: skip
+
+
+def cloud_message(cloud: PointCloud, header: Header) -> PointCloud2:
+    """A PointCloud2 with x, y, z, and what there is of intensity, label and rgb."""
+    return points_message(pack_points(cloud), header)
+
+
+def points_message(points: NDArray[Any], header: Header) -> PointCloud2:
+    """A PointCloud2 of a structured array, as `pack_points` makes them."""
+    fields = [PointField(**field) for field in point_fields(points.dtype)]
+    if point_cloud2 is not None:
+        return point_cloud2.create_cloud(header, fields, points)
+    return PointCloud2(
+        header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
+        is_dense=True, point_step=points.itemsize, row_step=points.nbytes,
+        data=_byte_array(points),
+    )  # fmt: skip
+
+
+def quaternion_xyzw(T: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Unit quaternion (x, y, z, w) of a (4, 4) transform's rotation."""
+    if tf_transformations is not None:
+        return np.asarray(tf_transformations.quaternion_from_matrix(T))
+    return Rotation.from_matrix(T[:3, :3]).as_quat()
+
+
+def pose_message(T: NDArray[np.floating]) -> Pose:
+    """The Pose of a (4, 4) transform."""
+    x, y, z = (float(v) for v in T[:3, 3])
+    qx, qy, qz, qw = (float(v) for v in quaternion_xyzw(T))
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def body_from_optical(T_map_camera: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pose of the camera's body axes (x along the view) from that of its optical frame."""
+    return T_map_camera @ _T_BODY_OPTICAL.T
+
+
+def optical_from_body(T_map_body: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pose of the optical frame from that of the camera's body axes."""
+    return T_map_body @ _T_BODY_OPTICAL
+
+
+def _byte_array(values: NDArray[Any]) -> array.array[int]:
+    """Bytes of an array in the one type that message fields take without a copy per element."""
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(values).tobytes())
+    return data

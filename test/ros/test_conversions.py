@@ -1,0 +1,253 @@
+"""Messages to records and back; where the real converters are installed, the same as theirs."""
+
+from __future__ import annotations
+
+import array
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+
+from geometry_msgs.msg import Pose
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    PointCloud2,
+    PointField,
+    RegionOfInterest,
+)
+from std_msgs.msg import Header
+
+from scmpr_ros.datasets.ros_messages import (
+    cloud_from_pointcloud2,
+    pack_points,
+    point_dtype,
+    point_fields,
+    rgb_from_image,
+    stamp_of_cdr,
+)
+from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.geometry import level_camera_pose, make_transform, rotation_z
+from scmpr_ros.records import PointCloud
+from scmpr_ros.ros import conversions
+from scmpr_ros.semantics import PALETTE
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def image(encoding: str, pixels: np.ndarray, padding: int = 0) -> Image:
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
+    return Image(height=height, width=width, encoding=encoding, step=rows.shape[1],
+                 data=array.array("B", rows.tobytes()))  # fmt: skip
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize(
+    ("encoding", "pixels"),
+    [
+        ("rgb8", RGB),
+        ("bgr8", RGB[..., ::-1]),
+        ("rgba8", np.dstack([RGB, RGB[..., 0]])),
+        ("bgra8", np.dstack([RGB[..., ::-1], RGB[..., 0]])),
+    ],
+)
+def test_colour_encodings(encoding: str, pixels: np.ndarray, padding: int) -> None:
+    np.testing.assert_array_equal(rgb_from_image(image(encoding, pixels, padding)), RGB)
+    np.testing.assert_array_equal(conversions.image_to_rgb(image(encoding, pixels, padding)), RGB)
+
+
+def test_mono_becomes_grey() -> None:
+    grey = rgb_from_image(image("mono8", RGB[..., 0]))
+    np.testing.assert_array_equal(grey, np.repeat(RGB[..., :1], 3, axis=2))
+
+
+def test_image_message_round_trip() -> None:
+    message = conversions.image_message(RGB, Header(frame_id="camera"))
+    assert (message.header.frame_id, message.step) == ("camera", 21)
+    np.testing.assert_array_equal(conversions.image_to_rgb(message), RGB)
+    with pytest.raises(ShapeError, match=r"\(H, W, 3\) uint8"):
+        conversions.image_message(RGB[..., 0], Header())
+
+
+def test_images_that_cannot_be() -> None:
+    with pytest.raises(ShapeError, match=r"encoding.*rgb8.*'yuv422_weird'"):
+        rgb_from_image(image("yuv422_weird", RGB))
+    with pytest.raises(ShapeError, match="at least 1x1 pixel, got 0x0"):
+        conversions.image_to_rgb(Image(encoding="rgb8"))
+    short = image("rgb8", RGB)
+    short.data = short.data[:-1]
+    with pytest.raises(ShapeError, match="105 bytes, got 104 bytes"):
+        conversions.image_to_rgb(short)
+    narrow = image("rgb8", RGB)
+    narrow.step = 20
+    with pytest.raises(ShapeError, match="at least 21 bytes, got 20"):
+        rgb_from_image(narrow)
+
+
+def test_compressed_images() -> None:
+    data = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
+    message = CompressedImage(format="png", data=array.array("B", data))
+    np.testing.assert_array_equal(conversions.rgb_from_compressed(message), RGB)
+    for broken in (b"", data[:20], b"no image at all"):
+        message.data = array.array("B", broken)
+        with pytest.raises(ShapeError, match="readable jpeg or png"):
+            conversions.rgb_from_compressed(message)
+
+
+def info(**values: object) -> CameraInfo:
+    return CameraInfo(width=100, height=50, **values)
+
+
+P = [80.0, 0, 49.5, -5.0, 0, 81.0, 24.5, 0, 0, 0, 1, 0]
+K = [90.0, 0, 48.0, 0, 91.0, 23.0, 0, 0, 1]
+
+
+def test_camera_info_prefers_p() -> None:
+    camera = conversions.camera_from_info(info(p=P, k=K))
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (80.0, 81.0, 49.5, 24.5)
+    assert (camera.width, camera.height) == (100, 50)
+    assert conversions.camera_from_info(info(k=K)).fx == 90.0
+
+
+def test_camera_info_binning_and_region() -> None:
+    roi = RegionOfInterest(x_offset=10, y_offset=4, width=60, height=40)
+    camera = conversions.camera_from_info(info(p=P, binning_x=2, binning_y=2, roi=roi))
+    assert (camera.width, camera.height) == (30, 20)
+    assert (camera.fx, camera.cx, camera.cy) == (40.0, 39.5 / 2, 20.5 / 2)
+
+
+def test_camera_info_that_is_no_calibration() -> None:
+    with pytest.raises(CalibrationError, match="not calibrated"):
+        conversions.camera_from_info(info())
+    with pytest.raises(CalibrationError, match="rectify"):
+        conversions.camera_from_info(info(k=K, d=[0.1, 0.0, 0.0, 0.0, 0.0]))
+
+
+def cloud(points: int = 20, origin: tuple[float, float, float] = (0, 0, 0)) -> PointCloud:
+    random = np.random.default_rng(points)
+    return PointCloud(
+        random.normal(size=(points, 3)).astype(np.float32),
+        random.integers(0, 15, points).astype(np.uint8),
+        random.random(points).astype(np.float32),
+        np.array(origin, dtype=float),
+    )
+
+
+def test_cloud_round_trip() -> None:
+    original = cloud(origin=(1000.0, -500.0, 3.0))
+    message = conversions.cloud_message(original, Header(frame_id="map"))
+    assert message.width == 20 and message.row_step == 20 * message.point_step
+    back = cloud_from_pointcloud2(message)
+    np.testing.assert_allclose(back.xyz, original.xyz + original.origin, atol=1e-4)
+    np.testing.assert_array_equal(back.label, original.label)
+    np.testing.assert_array_equal(back.intensity, original.intensity)
+
+
+def test_cloud_colours_are_the_palette() -> None:
+    original = cloud()
+    assert original.label is not None
+    packed = pack_points(original)["rgb"].view(np.uint32)
+    colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1)
+    np.testing.assert_array_equal(colours, PALETTE[original.label])
+
+
+def test_foreign_cloud_layouts() -> None:
+    """kitti2bag calls intensity `i`; labels may be raw; NaN points are no points; rows padded."""
+    dtype = np.dtype({"names": ["x", "y", "z", "i", "label"], "itemsize": 32,
+                      "formats": ["<f4", "<f4", "<f4", "<f4", "<u2"],
+                      "offsets": [0, 4, 8, 16, 20]})  # fmt: skip
+    points = np.zeros((2, 3), dtype)
+    points["x"] = [[1, 2, np.nan], [4, 5, 6]]
+    points["i"], points["label"] = 0.5, 252
+    rows = np.pad(points.view(np.uint8).reshape(2, -1), ((0, 0), (0, 5)))
+    message = PointCloud2(height=2, width=3, point_step=32, row_step=rows.shape[1],
+                          fields=[PointField(**f) for f in point_fields(dtype)],
+                          data=array.array("B", rows.tobytes()))  # fmt: skip
+    assert point_dtype(message) == dtype
+    read = cloud_from_pointcloud2(message, label_set="semantickitti")
+    np.testing.assert_array_equal(read.xyz[:, 0], [1, 2, 4, 5, 6])
+    np.testing.assert_array_equal(read.label, [9] * 5)
+    np.testing.assert_array_equal(read.intensity, [0.5] * 5)
+
+
+def test_clouds_that_cannot_be() -> None:
+    message = conversions.cloud_message(cloud(), Header())
+    message.data = message.data[:-4]
+    with pytest.raises(ShapeError, match="point cloud data"):
+        cloud_from_pointcloud2(message)
+    message = conversions.cloud_message(cloud(), Header())
+    message.fields = message.fields[1:]
+    with pytest.raises(ShapeError, match="x, y and z"):
+        cloud_from_pointcloud2(message)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rotvec=st.lists(st.floats(-3, 3), min_size=3, max_size=3),
+       xyz=st.lists(st.floats(-1e4, 1e4), min_size=3, max_size=3))  # fmt: skip
+def test_poses_round_trip(rotvec: list[float], xyz: list[float]) -> None:
+    T = make_transform(Rotation.from_rotvec(rotvec).as_matrix(), np.array(xyz))
+    np.testing.assert_allclose(
+        conversions.pose_matrix(conversions.pose_message(T)), T, atol=1e-9, rtol=1e-12
+    )
+    body = conversions.body_from_optical(T)
+    np.testing.assert_allclose(conversions.optical_from_body(body), T, atol=1e-9)
+
+
+def test_body_of_a_level_camera_is_its_yaw() -> None:
+    T_map_camera = level_camera_pose(np.array([1.0, 2.0, 3.0]), 0.7)
+    np.testing.assert_allclose(
+        conversions.body_from_optical(T_map_camera),
+        make_transform(rotation_z(0.7), np.array([1.0, 2.0, 3.0])),
+        atol=1e-12,
+    )
+
+
+def test_a_pose_without_orientation_is_an_error() -> None:
+    message = Pose()
+    message.orientation.w = 0.0
+    with pytest.raises(ShapeError, match="quaternion"):
+        conversions.pose_matrix(message)
+
+
+def test_stamp_of_serialized_messages() -> None:
+    from rclpy.serialization import serialize_message
+
+    message = CompressedImage()
+    message.header.stamp.sec, message.header.stamp.nanosec = 1_700_000_000, 123_456_789
+    raw = serialize_message(message)
+    assert stamp_of_cdr(raw) == 1_700_000_000_123_456_789 == conversions.stamp_ns(message.header)
+
+
+# --- the real converters, where a full ROS 2 is installed ---------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8"])
+def test_like_cv_bridge(encoding: str) -> None:
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    message = image(encoding, RGB if encoding != "mono8" else RGB[..., 0])
+    expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+    np.testing.assert_array_equal(rgb_from_image(message), expected)
+
+
+def test_like_sensor_msgs_py(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sensor_msgs_py", reason="sensor_msgs_py is not installed")
+    theirs = conversions.cloud_message(cloud(), Header())
+    monkeypatch.setattr(conversions, "point_cloud2", None)
+    assert conversions.cloud_message(cloud(), Header()) == theirs
+
+
+def test_like_tf_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tf_transformations", reason="tf_transformations is not installed")
+    T = make_transform(Rotation.from_rotvec([0.3, -1.0, 2.0]).as_matrix(), np.zeros(3))
+    theirs = conversions.quaternion_xyzw(T)
+    monkeypatch.setattr(conversions, "tf_transformations", None)
+    ours = conversions.quaternion_xyzw(T)
+    np.testing.assert_allclose(ours * np.sign(ours @ theirs), theirs, atol=1e-9)

@@ -1,0 +1,143 @@
+"""Parameters are the dataclass: what is declared, what a file may say, what may be set and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+
+import rclpy
+import yaml
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from scmpr_ros.config import flatten, from_dict
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.ros.parameter_files import NODES, parameter_file
+from scmpr_ros.ros.parameters import NodeParameters
+
+
+@dataclass(frozen=True)
+class Inner:
+    gain: float = 1.0
+    """How much."""
+    weights: tuple[float, ...] = ()
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.gain < 0:
+            raise ConfigError(f"gain {self.gain} must not be negative")
+
+
+@dataclass(frozen=True)
+class Outer:
+    count: int = 3
+    name: str = "map"
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.fixture
+def make_bare_node(ros_context: None) -> Iterator[object]:
+    made: list[Node] = []
+
+    def make(**overrides: object) -> Node:
+        node = Node(
+            "parameters_under_test", automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=[
+                Parameter(name.replace("__", "."), value=value)
+                for name, value in overrides.items()
+            ],
+        )  # fmt: skip
+        made.append(node)
+        return node
+
+    yield make
+    for node in made:
+        node.destroy_node()
+
+
+def test_defaults_and_overrides(make_bare_node) -> None:
+    assert NodeParameters(make_bare_node(), Outer).read() == Outer()
+    read = NodeParameters(
+        make_bare_node(count=4, inner__gain=2, inner__weights=[1, 2], inner__limit=7), Outer
+    ).read()
+    assert read == Outer(4, "map", Inner(2.0, (1.0, 2.0), 7))
+
+
+def test_descriptions_are_declared(make_bare_node) -> None:
+    node = make_bare_node()
+    NodeParameters(node, Outer)
+    assert node.describe_parameter("inner.gain").description == "How much."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragments"),
+    [
+        ({"cuont": 1}, ["unknown parameter 'cuont'", "count, name, inner.gain"]),
+        ({"inner__gian": 1.0}, ["unknown parameter 'inner.gian'"]),
+        ({"count": 1.5}, ["'count' should be int, got 1.5"]),
+        ({"name": 5}, ["'name' should be str, got 5"]),
+        ({"inner__gain": -1.0}, ["gain -1.0 must not be negative"]),
+    ],
+)
+def test_wrong_overrides(
+    make_bare_node, overrides: dict[str, object], fragments: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        NodeParameters(make_bare_node(**overrides), Outer)
+    for fragment in ["/parameters_under_test", *fragments]:
+        assert fragment in str(caught.value)
+
+
+def test_rclpys_own_overrides_are_left_alone(make_bare_node) -> None:
+    node = make_bare_node(use_sim_time=True)
+    assert NodeParameters(node, Outer).read() == Outer()
+    assert node.get_parameter("use_sim_time").value is True
+
+
+def test_setting_is_checked_and_frozen(make_bare_node) -> None:
+    node, frozen = make_bare_node(), [False]
+    parameters = NodeParameters(node, Outer, lambda: frozen[0])
+    (result,) = node.set_parameters([Parameter("inner.gain", value=3)])
+    assert result.successful and parameters.read().inner.gain == 3.0
+    (result,) = node.set_parameters([Parameter("inner.gain", value=-3.0)])
+    assert not result.successful and "must not be negative" in result.reason
+    (result,) = node.set_parameters([Parameter("count", value="many")])
+    assert not result.successful and "'count' should be int" in result.reason
+    frozen[0] = True
+    (result,) = node.set_parameters([Parameter("count", value=5)])
+    assert not result.successful and "clean it up first" in result.reason
+    assert parameters.read() == Outer(inner=Inner(3.0))
+
+
+@pytest.mark.parametrize("node_name", list(NODES))
+def test_file_fields_and_declared_parameters_agree(
+    make_bare_node, repository: Path, node_name: str
+) -> None:
+    text = (repository / "config" / f"{node_name}.yaml").read_text()
+    assert text == parameter_file(node_name), "run: python -m scmpr_ros.ros.parameter_files config"
+    values = yaml.safe_load(text)[node_name]["ros__parameters"]
+    cls = NODES[node_name]
+    assert from_dict(cls, values) == cls()
+    node = make_bare_node()
+    before = set(node.get_parameters_by_prefix(""))
+    NodeParameters(node, cls)
+    declared = set(node.get_parameters_by_prefix("")) - before
+    assert declared == set(flatten(cls())) == set(flatten(from_dict(cls, values)))
+
+
+@pytest.mark.parametrize("node_name", list(NODES))
+def test_ros_reads_the_file(ros_context: None, repository: Path, node_name: str) -> None:
+    node = Node(
+        node_name, automatically_declare_parameters_from_overrides=True, use_global_arguments=False,
+        cli_args=["--ros-args", "--params-file", str(repository / f"config/{node_name}.yaml")],
+    )  # fmt: skip
+    try:
+        assert NodeParameters(node, NODES[node_name]).read() == NODES[node_name]()
+    finally:
+        node.destroy_node()
+    assert rclpy.ok()
