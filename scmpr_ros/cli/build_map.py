@@ -1,0 +1,59 @@
+"""`build_map`: a place map from a LiDAR map, without ROS."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
+from scmpr_ros.errors import ScmprError
+from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+
+
+@dataclass(frozen=True)
+class BuildMapConfig:
+    """How the LiDAR map is read and how its places are described."""
+
+    source: MapSourceConfig = field(default_factory=MapSourceConfig)
+    builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    config: BuildMapConfig = parser.instantiate(options).settings
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    try:
+        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+        point_map = load_point_cloud_map(options.map, config.source)
+        place_map = build_map(point_map, network, config.builder)
+        place_map.save(options.out)
+    except ScmprError as error:
+        print(f"build_map: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(place_map)} places written to {options.out}")
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="build_map",
+        description="Describe every place of a LiDAR map (.ply, .pcd, or a folder in KITTI layout) "
+        "in every heading, and write the place map that the localizer reads.",
+    )
+    parser.add_argument("map", type=Path, help="the LiDAR map")
+    parser.add_argument("out", type=Path, help="directory of the place map")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
+    parser.add_class_arguments(BuildMapConfig, "settings")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

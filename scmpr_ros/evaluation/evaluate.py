@@ -1,0 +1,68 @@
+"""Recall of a checkpoint on recordings, without ROS: the same two flows as the nodes run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
+from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is built, how it is searched, and what counts as found."""
+
+    source: MapSourceConfig = field(default_factory=MapSourceConfig)
+    builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
+    localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+def evaluate_recording(
+    folder: Path, network: ScmprNetwork, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Build the map of a folder in KITTI layout and localise all its images in it.
+
+    Returns the summary of `LocalizedDrive`, with the folder's name. Raises DatasetError where no
+    sequence of the folder has images.
+    """
+    point_map = load_point_cloud_map(folder, config.source)
+    place_map = build_map(point_map, network, config.builder)
+    localizer = Localizer(place_map, network, config.localizer)
+    localized = localize_drive(_query_drive(folder), localizer)
+    summary = localized.summary(place_map.positions, place_map.headings_rad, config.tolerance)
+    return {"recording": folder.name, **summary}
+
+
+def localize_drive(drive: Drive, localizer: Localizer) -> LocalizedDrive:
+    """Localise every image of a drive; latencies are those of `Localizer.localize` alone."""
+    answers = {}
+    for frame in tqdm(drive.image_frames, desc=f"localising {drive.name}", unit="image"):
+        image = drive.image(frame)
+        began_s = time.perf_counter()
+        match = localizer.localize(image, drive.camera)
+        latency_s = time.perf_counter() - began_s
+        answers[frame] = Answer(np.stack([c.T_map_camera for c in match]), latency_s)
+    truth = {frame: drive.T_world_camera(frame) for frame in drive.image_frames}
+    return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
+
+
+def _query_drive(folder: Path) -> KittiOdometryDrive:
+    drives = [KittiOdometryDrive(folder, name) for name in find_sequences(folder)]
+    for drive in drives:
+        if drive.image_frames:
+            return drive
+    raise DatasetError(f"{folder}: none of its {len(drives)} sequences has images in image_2")

@@ -1,0 +1,81 @@
+"""Evaluation without ROS, and the console scripts around it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scmpr_ros.cli import build_map as build_map_script
+from scmpr_ros.cli import evaluate as evaluate_script
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.retrieval.place_map import PlaceMap
+
+TINY = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_checkpoint(ScmprNetwork(TINY), path)
+    return path
+
+
+def test_every_image_is_counted(recordings: Path, checkpoint: Path) -> None:
+    network = load_checkpoint(checkpoint)
+    summary = evaluate_recording(recordings / "0000", network, EvaluationConfig())
+    assert summary["num_queries"] == summary["num_answered"] == 12
+    assert summary["num_places"] == 12  # 22.5 m, one every 2 m
+    # By hand: within 5 m lie five places in the middle and fewer at the ends, of 12; within
+    # 30 degrees lie 5 of 30 headings.
+    assert 3 / 12 * 5 / 30 <= summary["chance"] <= 5 / 12 * 5 / 30
+    assert 0 <= summary["recall_at_1"] <= summary["recall_at_5"] <= 1
+    assert summary["latency_ms_p50"] > 0
+
+
+def test_scripts_write_what_they_say(
+    recordings: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = str(recordings / "0000"), tmp_path / "map"
+    assert build_map_script.main([folder, str(out), "--checkpoint", str(checkpoint)]) == 0
+    assert len(PlaceMap.load(out)) == 12
+    numbers = tmp_path / "numbers.json"
+    arguments = [folder, "--checkpoint", str(checkpoint), "--out", str(numbers)]
+    assert evaluate_script.main(arguments) == 0
+    (summary,) = json.loads(numbers.read_text())
+    assert summary["recording"] == "0000" and np.isfinite(summary["recall_at_1"])
+    assert "0000" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line(
+    recordings: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_script.main([str(tmp_path), "--checkpoint", str(checkpoint)]) == 1
+    assert capsys.readouterr().err.startswith("evaluate: ")
+    nowhere = ["--checkpoint", str(tmp_path / "nowhere.safetensors")]
+    assert build_map_script.main([str(recordings / "0000"), str(tmp_path / "m"), *nowhere]) == 1
+    assert "no such checkpoint" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build_map_script.main(["a", "b", "--settings.builder.colour", "red"])
+
+
+def test_a_folder_without_images_is_named(
+    recordings: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "0002"
+    (folder / "sequences").mkdir(parents=True)
+    (folder / "sequences" / "00").symlink_to(recordings / "0000" / "sequences" / "00")
+    (folder / "poses").symlink_to(recordings / "0000" / "poses")
+    (folder / "map.ply").symlink_to(recordings / "0000" / "map.ply")
+    with pytest.raises(DatasetError, match="image_2"):
+        evaluate_recording(folder, load_checkpoint(checkpoint), EvaluationConfig())
