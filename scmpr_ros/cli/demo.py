@@ -21,28 +21,26 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
+from scmpr_ros.cli.make_town import make_town
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
 from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig, export_town
+from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig
 from scmpr_ros.datasets.town.splits import SEEDS
 from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles
 from scmpr_ros.evaluation.ros_session import RosSession
-from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
-from scmpr_ros.lidar.cloud_files import write_ply
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.retrieval.place_map import PlaceMap
 
-MAPPING, QUERY = "00", "01"
+QUERY_SEQUENCE = "01"
 _ZERO_SHOT = "zero-shot: trained on synthetic towns only"
 TOWN = TownExportConfig(
     traversals=(
-        TraversalConfig(traversal=0, images=False),
+        TraversalConfig(traversal=0, images=False, drive=DriveConfig(spacing_m=1.5)),
         TraversalConfig(
             traversal=1, scans=False, condition="clear", drive=DriveConfig(spacing_m=5.0)
         ),
@@ -83,12 +81,13 @@ def tell_story(options: argparse.Namespace, console: Console) -> None:
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
     if not checkpoint.is_file():
         raise ConfigError(f"there is no checkpoint {checkpoint}; `models/` holds the shipped ones")
-    prepare_output(options.out)
 
     console.rule("1. A drive and a LiDAR map")
-    if options.data:
+    if options.data:  # read first: a mistyped path must not cost an earlier demo's output
         story = recorded_drive(options.data, options.sequence, not options.checkpoint)
+        prepare_output(options.out)
     else:
+        prepare_output(options.out)
         story = town_drive(options.out / "town", options.seed)
     drive = story.drive
     console.print(f"{story.title} ({story.label}): {len(drive.image_frames)} images")
@@ -136,17 +135,9 @@ def town_drive(folder: Path, seed: int) -> Story:
     """Make a town: one drive with a LiDAR maps it, another one, another day, has the camera."""
     if seed not in SEEDS["test"]:
         raise ConfigError(f"seed {seed} is none of a test town; take one of {SEEDS['test']}")
-    frames = export_town(folder, seed, TOWN)
-    with tqdm(desc="driving through the town", unit="frame", disable=None) as bar:
-        for done, total in frames:
-            bar.total = total
-            bar.update(done - bar.n)
-    mapping = KittiOdometryDrive(folder, MAPPING)
-    scans = tqdm(mapping.scan_frames, desc="accumulating scans", unit="scan", disable=None)
-    posed = ((mapping.scan(f), mapping.T_world_lidar(f)) for f in scans)
-    write_ply(folder / "map.ply", accumulate(posed, AccumulationConfig()))
+    make_town(folder, seed, TOWN, progress=True)
     return Story(
-        KittiOdometryDrive(folder, QUERY),
+        KittiOdometryDrive(folder, QUERY_SEQUENCE),
         folder,
         "A robot finds itself in a town it has never seen",
         f"synthetic test town {seed}, clear day",

@@ -21,14 +21,20 @@ from scmpr_ros.lidar.cloud_files import write_ply
 MAPPING_SEQUENCE = "00"
 
 
-def make_town(folder: Path, seed: int, config: TownExportConfig) -> Path:
-    """Write one town, or leave it if it is there: drives, then the map of the mapping drive."""
+def make_town(folder: Path, seed: int, config: TownExportConfig, progress: bool = False) -> Path:
+    """Write one town, or leave it if it is there: drives, then the map of the mapping drive.
+
+    The map is written last, so its presence says that the town is complete.
+    """
     if (folder / "map.ply").is_file():
         return folder
-    for _ in export_town(folder, seed, config):
-        pass
+    with tqdm(desc="driving through the town", unit="frame", disable=not progress) as bar:
+        for done, total in export_town(folder, seed, config):
+            bar.total = total
+            bar.update(done - bar.n)
     drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
-    scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
+    frames = tqdm(drive.scan_frames, desc="accumulating scans", unit="scan", disable=not progress)
+    scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in frames)
     write_ply(folder / "map.ply", accumulate(scans, AccumulationConfig()))
     return folder
 

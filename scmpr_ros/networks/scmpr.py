@@ -78,10 +78,11 @@ class ImageEncoding:
 class ScmprNetwork(nn.Module):
     """Both branches. Built from its config alone; weights come by `checkpoint.load_checkpoint`."""
 
-    def __init__(self, config: ScmprConfig) -> None:
+    def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
+        """stochastic_depth: drop blocks of VMamba at random while training."""
         super().__init__()
         self.config = config
-        self.vmamba = build_vmamba(config.backbone, num_classes=0)
+        self.vmamba = build_vmamba(config.backbone, 0, stochastic_depth)
         self.saff = Saff(self.vmamba.widths, config.saff)
         self.attention = CrossModalSemanticAttention(
             config.saff.place_channels, config.encoder.place_channels

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,22 +47,29 @@ VARIANTS: dict[str, VMambaVariant] = {
 }
 
 
-def build_vmamba(variant: str, num_classes: int = 1000) -> VMamba:
-    """Build a variant by name; with `num_classes=0` there is no classifier, only features."""
+def build_vmamba(variant: str, num_classes: int = 1000, stochastic_depth: bool = False) -> VMamba:
+    """Build a variant by name.
+
+    num_classes: 0 leaves the classifier out; then there are features only.
+    stochastic_depth: drop blocks at random in training, at the variant's rate.
+    """
     if variant not in VARIANTS:
         raise ConfigError(f"no VMamba variant {variant!r}; there are {', '.join(VARIANTS)}")
-    return VMamba(VARIANTS[variant], num_classes)
+    return VMamba(VARIANTS[variant], num_classes, stochastic_depth)
 
 
 class VMamba(nn.Module):
     """Four stages of VSS blocks, at 1/4, 1/8, 1/16 and 1/32 of the image."""
 
-    def __init__(self, variant: VMambaVariant, num_classes: int = 1000) -> None:
+    def __init__(
+        self, variant: VMambaVariant, num_classes: int = 1000, stochastic_depth: bool = False
+    ) -> None:
         super().__init__()
         self.widths = variant.widths
         self.patch_embed = _patch_embed(self.widths[0])
         last_block = sum(variant.depths) - 1
-        drops = [variant.drop_path * block / last_block for block in range(last_block + 1)]
+        highest = variant.drop_path if stochastic_depth else 0.0
+        drops = [highest * block / last_block for block in range(last_block + 1)]
         self.layers = nn.ModuleList()
         for stage, depth in enumerate(variant.depths):
             width = self.widths[stage]
@@ -112,7 +118,7 @@ class VSSBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.op = SS2D(width, ssm_ratio)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = _drop_path(drop_path)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, 4 * width)
 
@@ -189,6 +195,14 @@ class Mlp(nn.Module):
         """(..., C) -> (..., C)."""
         result: Tensor = self.fc2(functional.gelu(self.fc1(x)))
         return result
+
+
+def _drop_path(rate: float) -> nn.Module:
+    if rate == 0:
+        return nn.Identity()
+    from timm.layers import DropPath  # takes seconds, and a node that only infers has no use for it
+
+    return DropPath(rate)
 
 
 class Permute(nn.Module):

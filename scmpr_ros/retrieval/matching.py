@@ -88,31 +88,41 @@ class SemanticMatcher:
         slides = np.arange(-reach, reach + 1)
         # Of slides that are equally good, the smallest: argmax takes the first.
         slides = slides[np.argsort(np.abs(slides), kind="stable")]
-        psi = np.stack([self._overlap_at(mask, seen, panoramas, yaw_rad, int(s)) for s in slides])
+        tables = self._cell_tables(mask, seen)
+        psi = np.stack([self._overlap_at(tables, panoramas, yaw_rad, int(s)) for s in slides])
         best = psi.argmax(0)
         yaw = yaw_rad - slides[best] * self._grid.column_rad
         return psi.max(0), yaw
 
+    def _cell_tables(self, mask: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """What each class of the map adds to intersection and union in each cell of the mask.
+
+        Returns (2, NUM_CLASSES h w). Over the visible cells, the weighted IoU is the sum of the
+        first over the sum of the second: where the two agree, the weight of their class; where
+        they differ, nothing, over the weights of both.
+        """
+        looks = seen & self._row_seen[:, None] & ~np.isin(mask, (IGNORE, *DYNAMIC_IDS))
+        agree = np.arange(NUM_CLASSES)[:, None, None] == mask[None]
+        of_map = self._weights[:, None, None]
+        visible = looks[None] & (of_map > 0)
+        intersection = np.where(visible & agree, of_map, 0)
+        union = np.where(visible, of_map + self._weights[mask][None], 0) - intersection
+        return np.stack([intersection, union]).reshape(2, -1).astype(np.float32)
+
     def _overlap_at(
         self,
-        mask: NDArray[np.uint8],
-        seen: NDArray[np.bool_],
+        tables: NDArray[np.float32],
         panoramas: NDArray[np.uint8],
         yaw_rad: NDArray[np.floating],
         slide: int,
     ) -> NDArray[np.float32]:
         """psi (K,) with the mask slid by whole columns to the right."""
         turn = np.asarray(yaw_rad)[:, None] / self._grid.column_rad
-        columns = np.floor(self._columns[None] - turn + slide).astype(np.int64) % self._grid.width
+        columns = np.floor(self._columns[None] - turn + slide).astype(np.int32) % self._grid.width
         candidates = np.arange(len(panoramas))[:, None, None]
         of_map = panoramas[candidates, self._rows[None, :, None], columns[:, None, :]]
 
-        weight_of_map = self._weights[of_map]
-        looks = seen & self._row_seen[:, None] & ~np.isin(mask, (IGNORE, *DYNAMIC_IDS))
-        visible = looks[None] & (weight_of_map > 0)
-        agree = (of_map == mask[None]) & visible
-        # Weighted IoU: a cell where the two differ is in the union of both their classes.
-        weight_of_mask = self._weights[mask][None]
-        both = (weight_of_map * agree).sum((1, 2))
-        either = ((weight_of_map + weight_of_mask) * (visible & ~agree)).sum((1, 2)) + both
-        return np.where(either > 0, both / np.maximum(either, 1e-6), 0).astype(np.float32)
+        cells = self._shape[0] * self._shape[1]
+        entry = of_map.reshape(len(panoramas), cells).astype(np.int32) * cells + np.arange(cells)
+        intersection, union = tables[0].take(entry).sum(1), tables[1].take(entry).sum(1)
+        return np.where(union > 0, intersection / np.maximum(union, 1e-6), 0).astype(np.float32)

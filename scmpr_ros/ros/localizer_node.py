@@ -191,7 +191,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     def _on_query(self, query: Query) -> None:
         stamp = stamp_ns(query.header)
-        if stamp in self._seen:  # the same image, raw and compressed
+        if stamp and stamp in self._seen:  # the same image, raw and compressed
             return
         self._seen.append(stamp)
         self._statistics.count["received"] += 1

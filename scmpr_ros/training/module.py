@@ -74,7 +74,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def __init__(self, config: ModuleConfig, validation_towns: list[Town]) -> None:
         super().__init__()
         self.config = config
-        self.network = ScmprNetwork(config.network)
+        self.network = ScmprNetwork(config.network, stochastic_depth=True)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.validation_towns = validation_towns
 
