@@ -50,7 +50,7 @@ class NodeProcess:
     def output(self) -> str:
         return self.log.read_text()
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """Exit code, once the process has ended by itself."""
         return self.popen.wait(timeout_s)
 
@@ -60,7 +60,7 @@ class NodeProcess:
             self.popen.send_signal(number)
         return self.wait()
 
-    def wait_for(self, text: str, timeout_s: float = 30.0) -> None:
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
         """Wait until the node has logged `text`."""
         give_up = time.monotonic() + timeout_s
         while text not in self.output:
@@ -107,7 +107,7 @@ class Graph:
     def publisher(self, kind: type, topic: str, qos: Any = 50) -> Any:
         return self.node.create_publisher(kind, topic, qos)
 
-    def call(self, kind: type, name: str, timeout_s: float = 30.0) -> Any:
+    def call(self, kind: type, name: str, timeout_s: float = 60.0) -> Any:
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, f"service {name}")
         future = client.call_async(kind.Request())

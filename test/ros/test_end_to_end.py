@@ -42,7 +42,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
         "answer_recorder_node", *REMAPS, "-p", f"output:={answers}",
         "-p", f"count:={street.num_images}",
     )  # fmt: skip
-    localizer.wait_for("localising images", timeout_s=60)
+    localizer.wait_for("localising images", timeout_s=150)
     player = start_node(
         "bag_player_node", "-p", f"bag:={street.bag}", "-p", "rate:=5.0",
         "-p", f"wait_topic:={CAMERA}/image_raw", "-p", "wait_subscribers:=2",

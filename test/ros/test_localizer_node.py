@@ -48,7 +48,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
         "-p", "queue_size:=20", "-p", "camera_info_timeout_s:=0.1",
         "-p", "mount.xyz:=[0.0, 0.0, 1.5]",
     )  # fmt: skip
-    node.wait_for("localising images", timeout_s=60)
+    node.wait_for("localising images", timeout_s=150)
     images = graph.publisher(Image, "/image")
     compressed = graph.publisher(CompressedImage, "/image/compressed")
     infos = graph.publisher(CameraInfo, "/camera_info")
@@ -112,7 +112,7 @@ def test_another_checkpoints_map(start_node, graph, street, street_map: Path) ->
     """A clear error; the node stays, unconfigured, and can be told another map."""
     node = start_node("localizer_node", "-p", f"checkpoint:={street.other_checkpoint}",
                       "-p", f"map:={street_map}")  # fmt: skip
-    node.wait_for("was made by checkpoint", timeout_s=60)
+    node.wait_for("was made by checkpoint", timeout_s=150)
     state = graph.call(GetState, "/localizer/get_state").current_state
     assert state.label == "unconfigured"
     assert node.stop(signal.SIGINT, signal.SIGINT) == 0
