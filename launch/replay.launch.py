@@ -25,6 +25,9 @@ ARGUMENTS = [
                           description="Play again and again."),
     DeclareLaunchArgument("clock_hz", default_value="50.0",
                           description="How often /clock is published; 0: never."),
+    # before wait_topic, whose default it is
+    DeclareLaunchArgument("image", default_value=f"{CAMERA}/image_raw",
+                          description="Topic of the bag's rectified images."),
     DeclareLaunchArgument(
         "wait_topic", default_value=LaunchConfiguration("image"),
         description="Topic of the bag that is waited on for subscribers; give "
@@ -36,8 +39,6 @@ ARGUMENTS = [
         "checkpoint", default_value=PathJoinSubstitution([SHARE, "models", "nano.safetensors"]),
         description="Weight file of the network; the one that the map was built with.",
     ),
-    DeclareLaunchArgument("image", default_value=f"{CAMERA}/image_raw",
-                          description="Topic of the bag's rectified images."),
     DeclareLaunchArgument("camera_info", default_value=f"{CAMERA}/camera_info",
                           description="Topic of the bag's camera_info."),
     DeclareLaunchArgument(

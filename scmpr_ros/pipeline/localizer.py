@@ -24,7 +24,7 @@ class LocalizerConfig:
     """How many candidates are matched and kept, and on what device."""
 
     matching: MatchingConfig = field(default_factory=MatchingConfig)
-    shortlist: int = 100
+    shortlist: int = 50
     """Nearest (place, heading) by descriptor that go into eq. 10."""
     candidates: int = 10
     """Candidates of an answer: the best heading of each place."""

@@ -225,6 +225,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
             self.get_logger().error(f"image not localised: {error}", throttle_duration_sec=5.0)
             raise
         except Exception as error:
+            if not self.context.ok():  # a signal shut rclpy down beneath it
+                raise
             self._statistics.failed(f"a bug: {error}")
             self.get_logger().error(f"image not localised, a bug: {traceback.format_exc()}")
             raise

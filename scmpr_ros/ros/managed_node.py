@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
@@ -137,11 +138,13 @@ class ManagedNode(LifecycleNode, Generic[C]):
         return self._failure is None
 
 
-def run_managed(make_node: Callable[[], ManagedNode], argv: Sequence[str] | None = None) -> int:
-    """Start a node, spin until SIGINT or SIGTERM, and return the process' exit code.
+def run_managed(
+    make_node: Callable[[], ManagedNode], argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Start a node, spin until SIGINT or SIGTERM, and end the process.
 
-    0 after a signal, also an impatient second one; 1 where the node could not start. Two threads
-    serve callbacks, so that a service that waits for the worker holds nobody up.
+    With 0 after a signal, also an impatient second one; 1 where the node could not start. Two
+    threads serve callbacks, so that a service that waits for the worker holds nobody up.
     """
 
     def spin() -> int:
@@ -162,11 +165,24 @@ def run_managed(make_node: Callable[[], ManagedNode], argv: Sequence[str] | None
             node.destroy_node()
         return 0
 
-    return run(spin, argv)
+    run(spin, argv)
 
 
-def run(body: Callable[[], int], argv: Sequence[str] | None = None) -> int:
-    """Call `body` between rclpy's start and end; signals end it with 0, user errors with 1."""
+def run(body: Callable[[], int], argv: Sequence[str] | None = None) -> NoReturn:
+    """Call `body` between rclpy's start and end, then end the process with what it returned.
+
+    Signals end it with 0, user errors with 1; anything else raises.
+    """
+    code = _between_start_and_end(body, argv)
+    # All is closed. Python's own end would take torch apart, which on a busy machine outlasts the
+    # ten seconds after which `ros2 launch` sends SIGKILL.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _between_start_and_end(body: Callable[[], int], argv: Sequence[str] | None) -> int:
     handler = _RosLogHandler()
     try:
         rclpy.init(args=None if argv is None else list(argv))
@@ -183,12 +199,12 @@ def run(body: Callable[[], int], argv: Sequence[str] | None = None) -> int:
             raise
         return 0  # a signal shut rclpy down beneath a call that was still going on
     finally:
-        logging.getLogger("scmpr_ros").removeHandler(handler)
-        rclpy.try_shutdown()
-        # All is closed. What is left is Python's own end, which torch makes long: on a busy machine
-        # longer than the five seconds after which `ros2 launch` sends SIGTERM. It must not kill.
+        # A second signal must not kill: a Ctrl-C reaches a launched node twice, from the terminal
+        # and from `ros2 launch`, which sends SIGTERM, too, after five seconds.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        logging.getLogger("scmpr_ros").removeHandler(handler)
+        rclpy.try_shutdown()
 
 
 class _RosLogHandler(logging.Handler):

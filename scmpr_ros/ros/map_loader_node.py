@@ -156,6 +156,8 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
             self.get_logger().error(f"no map: {error}")
             raise
         except Exception:
+            if not self.context.ok():  # a signal shut rclpy down beneath it
+                raise
             self.get_logger().error(f"no map, a bug: {traceback.format_exc()}")
             raise
         return place_map

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from scmpr_ros import __version__
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.networks.checkpoint import save_checkpoint
+from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import (
     NeighbourhoodSampler,
@@ -36,12 +36,14 @@ class TrainConfig:
 
     towns, validation: folders whose sub-folders are recordings in KITTI layout with a `map.ply`,
         as `make_town` writes them. No town may lie in both.
+    initial: weights to start from, of a network of the same config; None starts from scratch.
     prepared: cache of views and rendered places, which any run may share.
     out: folder for the weights, TensorBoard logs and the state to resume from.
     """
 
     towns: Path = Path("data/towns/train")
     validation: Path = Path("data/towns/validation")
+    initial: Path | None = None
     prepared: Path = Path("data/prepared")
     out: Path = Path("out/train")
     batch_size: int = 32
@@ -66,6 +68,9 @@ def train(config: TrainConfig) -> Path:
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
     module = PlaceRecognitionModule(config.module, validation)
+    if config.initial is not None:
+        weights = load_checkpoint(config.initial).state_dict()
+        load_strictly(module.network, weights, str(config.initial))
     trainer = _trainer(config)
     sampler = NeighbourhoodSampler(
         dataset, config.batch_size, trainer.max_steps, config.seed, skip=resumed_steps
@@ -77,10 +82,10 @@ def train(config: TrainConfig) -> Path:
         ckpt_path=str(last) if resumed_steps else None,
         weights_only=True,
     )
-    weights = config.out / "model.safetensors"
-    save_checkpoint(module.network, weights, torch.float16)
-    _log.info("weights written to %s", weights)
-    return weights
+    weights_path = config.out / "model.safetensors"
+    save_checkpoint(module.network, weights_path, torch.float16)
+    _log.info("weights written to %s", weights_path)
+    return weights_path
 
 
 def _trainer(config: TrainConfig) -> lightning.Trainer:
