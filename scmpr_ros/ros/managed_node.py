@@ -184,6 +184,8 @@ def run(body: Callable[[], int], argv: Sequence[str] | None = None) -> NoReturn:
 
 def _between_start_and_end(body: Callable[[], int], argv: Sequence[str] | None) -> int:
     handler = _RosLogHandler()
+    # rclpy also calls the handler it finds; one that ends the process would do so beneath us.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         rclpy.init(args=None if argv is None else list(argv))
         logging.getLogger("scmpr_ros").addHandler(handler)
