@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def test_a_source_that_is_no_map(make_node, graph, street, tmp_path: Path, capfd
                      directory=str(tmp_path / "map"))  # fmt: skip
     assert node.start()
     logged: list[str] = []
+    time.sleep(1.0)  # a line written while capfd is being read is lost: let it be written first
     graph.until(lambda: logged.append(capfd.readouterr().err) or "no map:" in "".join(logged),
                 "the error")  # fmt: skip
     assert "empty.ply" in "".join(logged) and "Traceback" not in "".join(logged)
