@@ -265,7 +265,9 @@ def _read_image(path: Path, mode: str) -> NDArray[np.uint8]:
         raise DatasetError(f"missing {path}")
     try:
         with Image.open(path) as image:
-            return np.asarray(image if image.mode == mode else image.convert(mode))
+            return np.array(
+                image if image.mode == mode else image.convert(mode)
+            )  # writable, for torch
     except OSError as error:
         raise DatasetError(f"cannot read image {path}: {error}; copy it again") from error
 

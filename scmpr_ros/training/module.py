@@ -12,6 +12,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.metrics import (
+    Tolerance,
+    heading_errors,
+    position_errors,
+    recall_at,
+    within,
+)
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.netvlad import heading_windows
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
@@ -153,7 +160,7 @@ def _decays(parameter: Tensor) -> bool:
 
 @torch.no_grad()
 def retrieve_town(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[float, float]:
-    """Recall@1 within 5 m and 30 degrees, and within 5 m alone, of all views of a town."""
+    """Recall@1 of all views of a town: within `Tolerance`'s 5 m and 30 degrees, and 5 m alone."""
     panoramas = zip(*(getattr(town, name).split(batch) for name in _PANORAMA), strict=True)
     features, tokens = [], []
     for range_m, height_m, normal, label in panoramas:
@@ -170,8 +177,10 @@ def retrieve_town(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[f
     best = (torch.cat(queries) @ descriptors.flatten(0, 1).T).argmax(1)
     place = torch.div(best, descriptors.shape[1], rounding_mode="floor")
     yaw = network.headings_rad[best % descriptors.shape[1]]
-    distance = (town.poses[:, :2, 3] - town.positions[place, :2]).norm(dim=1)
-    turn = torch.remainder(town.yaw_rad - yaw + math.pi, 2 * math.pi) - math.pi
-    near = distance <= 5.0
-    facing = turn.abs() <= math.radians(30)
-    return (near & facing).float().mean().item(), near.float().mean().item()
+    off_m = position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy())
+    turned_rad = heading_errors(yaw.numpy(), town.yaw_rad.numpy())
+    tolerances = Tolerance(), Tolerance(angle_deg=180)
+    recall, near = (
+        recall_at(1, within(off_m, turned_rad, tolerance)[:, None]) for tolerance in tolerances
+    )
+    return recall, near

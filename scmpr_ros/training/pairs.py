@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Town:
     normal: Tensor
     label: Tensor
 
-    @property
+    @cached_property
     def yaw_rad(self) -> Tensor:
         """Heading of each view, (Q,)."""
         return torch.from_numpy(camera_yaw(self.poses.numpy()))
@@ -159,7 +160,7 @@ def _views(
         mask = drive.mask(frame)
         if mask is None:
             raise DatasetError(f"{drive.name}: frame {frame} has no mask in mask_2")
-        image = torch.from_numpy(drive.image(frame).copy()).permute(2, 0, 1)[None].float() / 255
+        image = torch.from_numpy(drive.image(frame)).permute(2, 0, 1)[None].float() / 255
         sampled = (view.image(image)[0] * 255).round().to(torch.uint8)
         labels = mask_view.labels(torch.from_numpy(mask)[None])[0]
         yield sampled, labels, drive.T_world_camera(frame)
