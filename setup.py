@@ -15,6 +15,7 @@ CONSOLE_SCRIPTS = {
     "localizer": "ros.localizer_node",
     "play_bag": "ros.bag_player_node",
     "record_answers": "ros.answer_recorder_node",
+    "benchmark": "cli.benchmark",
     "build_map": "cli.build_map",
     "demo": "cli.demo",
     "evaluate": "cli.evaluate",
@@ -30,7 +31,7 @@ setup(
     maintainer="scmpr_ros maintainers",
     maintainer_email="maintainers@scmpr-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.networks.selective_scan": ["scan.cpp"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

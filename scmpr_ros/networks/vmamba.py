@@ -79,6 +79,8 @@ class VMamba(nn.Module):
             self.layers.append(Stage(nn.Sequential(*blocks), downsample))
         self.classifier = _classifier(self.widths[-1], num_classes) if num_classes else None
         self.apply(_initialise)
+        # Images lie channels last here; weights that do not are reordered at every call.
+        self.to(memory_format=torch.channels_last)
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
         """Stage maps F_RGB of an image (B, 3, H, W): (B, C_s, H / 2^(s+2), W / 2^(s+2)) each."""
@@ -134,6 +136,7 @@ class SS2D(nn.Module):
     def __init__(self, width: int, ssm_ratio: float, d_state: int = 1) -> None:
         super().__init__()
         inner = int(ssm_ratio * width)
+        self.d_state = d_state
         self.dt_rank = math.ceil(width / 16)
         self.in_proj = nn.Linear(width, inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
@@ -150,9 +153,10 @@ class SS2D(nn.Module):
 
     def _initialise_steps(self, step_min: float = 1e-3, step_max: float = 0.1) -> None:
         """Mamba's initialisation: initial steps are log-uniform in [step_min, step_max]."""
-        nn.init.kaiming_uniform_(self.x_proj_weight, a=math.sqrt(5))
-        bound = self.dt_rank**-0.5
-        nn.init.uniform_(self.dt_projs_weight, -bound, bound)
+        # As a linear layer of each order would be: by its number of inputs.
+        for weight in (self.x_proj_weight, self.dt_projs_weight):
+            bound = weight.shape[-1] ** -0.5
+            nn.init.uniform_(weight, -bound, bound)
         log_min, log_max = math.log(step_min), math.log(step_max)
         step = torch.exp(torch.rand_like(self.dt_projs_bias) * (log_max - log_min) + log_min)
         with torch.no_grad():
@@ -163,24 +167,23 @@ class SS2D(nn.Module):
         x = self.in_proj(x)
         x = self.conv2d(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         u = functional.silu(x)
-        y = self._scan(u)
-        projected: Tensor = self.out_proj(self.out_norm(y.to(u.dtype)))
+        y = self.out_norm(self._scan(u))  # in float32, whatever u is
+        projected: Tensor = self.out_proj(y.to(u.dtype))
         return projected
 
     def _scan(self, u: Tensor) -> Tensor:
         """Project the steps and B, C of all four orders in pixel order, then scan."""
-        batch, height, width, inner = u.shape
+        grid, inner = (NUM_ORDERS, *u.shape[:3]), u.shape[3]
         x_dbl = functional.linear(u, self.x_proj_weight.flatten(0, 1))
-        x_dbl = x_dbl.view(batch * height * width, NUM_ORDERS, -1).transpose(0, 1)
-        dt, B, C = x_dbl.split([self.dt_rank, 1, 1], dim=-1)
-        delta = torch.baddbmm(
-            self.dt_projs_bias[:, None].to(dt.dtype), dt, self.dt_projs_weight.transpose(1, 2)
-        )
-        grid = (NUM_ORDERS, batch, height, width)
-        A = -torch.exp(self.A_logs.float()).view(NUM_ORDERS, inner)
-        step = functional.softplus(delta.float()).view(*grid, inner)
-        D = self.Ds.float().view(NUM_ORDERS, inner)
-        return ss2d(u, step, A, B.reshape(grid), C.reshape(grid), D)
+        x_dbl = x_dbl.view(-1, NUM_ORDERS, x_dbl.shape[-1] // NUM_ORDERS).transpose(0, 1)
+        dt, B, C = x_dbl.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        delta = torch.bmm(dt, self.dt_projs_weight.transpose(1, 2).to(dt.dtype))
+        A = -torch.exp(self.A_logs.float()).view(NUM_ORDERS, inner, -1)
+        return ss2d(
+            u, delta.view(*grid, inner), A,
+            B.reshape(*grid, -1), C.reshape(*grid, -1), self.Ds.view(NUM_ORDERS, inner),
+            self.dt_projs_bias, delta_softplus=True,
+        )  # fmt: skip
 
 
 class Mlp(nn.Module):

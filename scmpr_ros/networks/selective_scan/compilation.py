@@ -1,0 +1,103 @@
+"""Compile `scan.cpp` on first use, once for each machine, and keep the result.
+
+The library lies in the user's cache folder under a name that changes with the source, the compiler
+and the processor's vector instructions. A failure is kept, too, as a text file with the compiler's
+words, so that no program tries in vain at every start; delete that file to try again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from scmpr_ros.errors import ScmprError
+
+SOURCE = Path(__file__).with_name("scan.cpp")
+FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
+VECTOR_FLAGS = {
+    "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+    "AVX2": ("-mavx2", "-mfma"),
+}
+"""By torch's name of what the processor can; other processors get the compiler's default."""
+
+_log = logging.getLogger(__name__)
+
+
+class CompilationError(ScmprError):
+    """The kernel could not be compiled or loaded; the message says why and what helps."""
+
+
+def load_library(capability: str | None = None, cache: Path | None = None) -> ctypes.CDLL:
+    """Load the compiled kernel, compiling it first if need be.
+
+    capability: a key of `VECTOR_FLAGS`; torch's choice for this processor if not given.
+    cache: folder for the library; the user's cache folder if not given.
+
+    Raises CompilationError, at once if compiling failed before.
+    """
+    capability = capability or torch.backends.cpu.get_cpu_capability()
+    flags = (*FLAGS, *VECTOR_FLAGS.get(capability, ()))
+    compiler = find_compiler()
+    if compiler is None:
+        raise CompilationError("no C++ compiler (set CXX, or install g++)")
+    name = f"scan-{_digest(compiler, flags)}-{capability.lower().replace(' ', '-')}"
+    library = (cache or cache_folder()) / f"{name}.so"
+    if not library.exists():
+        _compile(compiler, flags, library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise CompilationError(f"{library} does not load ({error}); delete it") from error
+
+
+def find_compiler() -> str | None:
+    """Path of the C++ compiler: $CXX, or the first of g++, c++ and clang++."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: scmpr_ros in $XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scmpr_ros"
+
+
+def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
+    failure = library.with_suffix(".failed")
+    if failure.exists():
+        raise CompilationError(f"compiling failed before; {failure} says why: delete it to retry")
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{library.stem}.", dir=library.parent)
+        os.close(handle)
+    except OSError as error:
+        raise CompilationError(f"cannot write to {library.parent}: {error.strerror}") from error
+    began_s = time.perf_counter()
+    command = [compiler, *flags, str(SOURCE), "-o", partial]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if result.returncode:
+            failure.write_text(f"{' '.join(command)}\n\n{result.stderr}")
+            raise CompilationError(f"compiling failed; {failure} says why: delete it to retry")
+        os.replace(partial, library)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failure.write_text(f"{' '.join(command)}\n\n{error}")
+        raise CompilationError(f"{compiler} cannot be run: {error}") from error
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    _log.info("compiled %s in %.1f s: %s", SOURCE.name, time.perf_counter() - began_s, library)
+
+
+def _digest(compiler: str, flags: tuple[str, ...]) -> str:
+    """Everything that the library depends on; a compiler's update shows in its file."""
+    stat = Path(compiler).resolve().stat()
+    key = f"{compiler} {stat.st_size} {stat.st_mtime_ns} {flags} {os.uname().machine}"
+    return hashlib.sha256(key.encode() + SOURCE.read_bytes()).hexdigest()[:16]
