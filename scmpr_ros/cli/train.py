@@ -9,6 +9,7 @@ import warnings
 from jsonargparse import ArgumentParser
 
 from scmpr_ros.errors import ScmprError
+from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.training.train import TrainConfig, train
 
 
@@ -22,11 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", action="config", help="YAML file with the settings below")
     parser.add_class_arguments(TrainConfig)
-    settings = parser.instantiate(parser.parse_args(arguments))
-    del settings.config
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     warnings.filterwarnings("ignore", module="lightning")
+    keep_freed_memory()
     try:
+        settings = parser.instantiate(options)
+        del settings.config
         train(TrainConfig(**vars(settings)))
     except ScmprError as error:
         print(f"train: {error}", file=sys.stderr)

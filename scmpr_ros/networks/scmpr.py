@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,18 @@ from scmpr_ros.networks.attention import (
     mean_tokens,
     one_hot_share,
 )
+from scmpr_ros.networks.backbones import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    Backbone,
+    build_backbone,
+    check_backbone,
+)
 from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.saff import MASK_STRIDE, Saff, SaffConfig
-from scmpr_ros.networks.vmamba import VARIANTS, build_vmamba
-
-_IMAGE_MEAN = (0.485, 0.456, 0.406)
-_IMAGE_STD = (0.229, 0.224, 0.225)
+from scmpr_ros.stages import stage
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class ScmprConfig:
     """What a checkpoint must know to rebuild its network."""
 
     backbone: str = "nano"
+    """A variant of VMamba, `timm/<model>`, or a registered name; see `networks.backbones`."""
     view: AngularGrid = field(default_factory=lambda: AngularGrid(96, 256, 12.0, -15.0, 80.0))
     panorama: AngularGrid = field(default_factory=lambda: AngularGrid(24, 360, 16.0, -16.0))
     max_range_m: float = 50.0
@@ -45,12 +51,11 @@ class ScmprConfig:
     """The semantic layout beside NetVLAD; off in the ablation only."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in VARIANTS:
-            raise ConfigError(f"no backbone {self.backbone!r}; there are {', '.join(VARIANTS)}")
+        check_backbone(self.backbone)
         if self.view.height % 32 or self.view.width % 32:
             raise ConfigError(
                 f"the view of {self.view.height}x{self.view.width} must be a multiple of 32: "
-                "VMamba's last stage has stride 32"
+                "the backbone's last stage has stride 32"
             )
         if self.num_headings < 1:
             raise ConfigError(f"num_headings is {self.num_headings}; at least one is needed")
@@ -79,11 +84,13 @@ class ScmprNetwork(nn.Module):
     """Both branches. Built from its config alone; weights come by `checkpoint.load_checkpoint`."""
 
     def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
-        """stochastic_depth: drop blocks of VMamba at random while training."""
+        """stochastic_depth: drop blocks of the backbone at random while training."""
         super().__init__()
         self.config = config
-        self.vmamba = build_vmamba(config.backbone, 0, stochastic_depth)
-        self.saff = Saff(self.vmamba.widths, config.saff)
+        # Whichever backbone it is: checkpoints have this name in their keys, and maps in the
+        # fingerprint of the network that made them.
+        self.vmamba = build_backbone(config.backbone, stochastic_depth)
+        self.saff = Saff(self.backbone.widths, config.saff)
         self.attention = CrossModalSemanticAttention(
             config.saff.place_channels, config.encoder.place_channels
         )
@@ -96,8 +103,13 @@ class ScmprNetwork(nn.Module):
         self.layout_share = nn.Parameter(torch.tensor(0.0))  # of the similarity, as a logit
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(_IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_IMAGE_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The RGB branch's backbone, which is `vmamba` in checkpoints."""
+        return cast(Backbone, self.vmamba)
 
     @property
     def headings_rad(self) -> Tensor:
@@ -113,20 +125,36 @@ class ScmprNetwork(nn.Module):
             seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid` inside the camera's image.
             context: (S, C) SemanticContext(P_LiDAR), from `semantic_context`.
         """
-        stages = self.vmamba.forward_features((view - self.mean) / self.std)  # eq. 1
-        features, mask_logits = self.saff(stages)  # eq. 2-4
-        attended = features
-        if self.config.use_attention:
-            attention = self.attention(features, context)  # eq. 7
-            attended = attention * features  # eq. 8
-        window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended)
-        descriptor = self.image_netvlad(attended, window)  # eq. 9
-        if self.config.use_layout:
-            # Detached: the mask is judged by L_seg alone, or it would drift into a private code.
-            mask = mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
-            window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
-            descriptor = self._join(descriptor, self.image_layout(mask, window))
-        return ImageEncoding(features, mask_logits, descriptor[:, 0])
+        features, mask_logits = self.read_image(view)
+        return ImageEncoding(
+            features, mask_logits, self.describe_image(features, mask_logits, seen, context)
+        )
+
+    def read_image(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """F_RGB and the logits of S_RGB; see `ImageEncoding`."""
+        with stage("backbone"):
+            stages = self.backbone.forward_features((view - self.mean) / self.std)  # eq. 1
+        with stage("SAFF"):
+            features, mask_logits = self.saff(stages)  # eq. 2-4
+        return features, mask_logits
+
+    def describe_image(
+        self, features: Tensor, mask_logits: Tensor, seen: Tensor, context: Tensor
+    ) -> Tensor:
+        """D_RGB (B, D), unit length, of what `read_image` gave."""
+        with stage("attention + NetVLAD"):
+            attended = features
+            if self.config.use_attention:
+                attention = self.attention(features, context)  # eq. 7
+                attended = attention * features  # eq. 8
+            window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended)
+            descriptor: Tensor = self.image_netvlad(attended, window)  # eq. 9
+            if self.config.use_layout:
+                # Detached: L_seg alone judges the mask, or it would drift into a private code.
+                mask = mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
+                window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
+                descriptor = self._join(descriptor, self.image_layout(mask, window))
+        return descriptor[:, 0]
 
     def encode_panorama(
         self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor

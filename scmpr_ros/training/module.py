@@ -155,7 +155,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
 
 def _decays(parameter: Tensor) -> bool:
     """Matrices and kernels; VMamba's A_logs (4 Di, 1) is a vector in all but shape."""
-    return parameter.ndim >= 2 and parameter.shape[-1] > 1
+    return parameter.ndim >= 2 and parameter[0].numel() > 1
 
 
 @torch.no_grad()
