@@ -65,11 +65,16 @@ class ViewSampler:
         return ViewSampler(self.coordinates.to(device), self.seen.to(device), self.shrink)
 
     def image(self, image: Tensor) -> Tensor:
-        """Resample images (B, 3, h, w) in [0, 1] to (B, 3, H, W); unseen cells are zero."""
+        """Resample images (B, 3, h, w), uint8 or in [0, 1], to (B, 3, H, W) in [0, 1].
+
+        Unseen cells are zero.
+        """
+        if image.is_cuda:  # where bytes cannot be scaled down; on CPUs they are the fastest
+            image = _in_unit_range(image)
         if self.shrink < 1:
             size = [max(1, round(side * self.shrink)) for side in image.shape[-2:]]
             image = functional.interpolate(image, size, mode="bilinear", antialias=True)
-        return self._sample(image, "bilinear")
+        return self._sample(_in_unit_range(image), "bilinear")
 
     def labels(self, labels: Tensor) -> Tensor:
         """Resample class ids (B, h, w) to (B, H, W), nearest; unseen cells are `ignore`."""
@@ -78,3 +83,7 @@ class ViewSampler:
     def _sample(self, image: Tensor, mode: str) -> Tensor:
         where = self.coordinates.expand(len(image), -1, -1, -1)
         return functional.grid_sample(image, where, mode=mode, align_corners=False)
+
+
+def _in_unit_range(image: Tensor) -> Tensor:
+    return image.float() / 255 if image.dtype == torch.uint8 else image

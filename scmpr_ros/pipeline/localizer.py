@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_builder import choose_device
@@ -17,6 +20,7 @@ from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.stages import stage
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class LocalizerConfig:
     candidates: int = 10
     """Candidates of an answer: the best heading of each place."""
     device: str = "auto"
+    """A torch device; `auto` takes the GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of backbone and SAFF; `auto` takes bfloat16 where the hardware multiplies it faster."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.candidates <= self.shortlist:
@@ -43,17 +50,27 @@ class Localizer:
     def __init__(
         self, place_map: PlaceMap, network: ScmprNetwork, config: LocalizerConfig | None = None
     ) -> None:
-        """Raises MapFormatError if another checkpoint made the map."""
+        """Get ready, so that the first image is answered as fast as any.
+
+        Raises MapFormatError if another checkpoint made the map.
+        """
         place_map.check_made_by(fingerprint(network))
         self.config = config or LocalizerConfig()
         self.place_map = place_map
         self._device = choose_device(self.config.device)
-        self._network = network.eval().to(self._device)
-        self._context = torch.from_numpy(np.array(place_map.context)).to(self._device)
-        self._index = DescriptorIndex(place_map.descriptors)
-        self._mask_grid = network.config.mask_grid
-        self._matcher = SemanticMatcher(self._mask_grid, place_map.grid, self.config.matching)
-        self._samplers: dict[CameraModel, tuple[ViewSampler, torch.Tensor]] = {}
+        self._view_grid, self._mask_grid = network.config.view, network.config.mask_grid
+        context, headings, panoramas = (
+            torch.from_numpy(np.array(x)).to(self._device)
+            for x in (place_map.context, place_map.headings_rad, place_map.panorama_labels)
+        )
+        self._headings, self._panoramas = headings, panoramas
+        self.encoder = QueryEncoder(network, context, self._device, self.config.precision)
+        self._index = DescriptorIndex(place_map.descriptors, self._device)
+        self._matcher = SemanticMatcher(
+            self._mask_grid, place_map.grid, self.config.matching, self._device
+        )
+        self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
+        self._warm_up()
 
     @torch.inference_mode()
     def localize(self, image: NDArray[np.uint8], camera: CameraModel) -> PlaceMatch:
@@ -66,46 +83,48 @@ class Localizer:
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
         _check_image(image, camera)
-        sampler, seen = self._sampler(camera)
-        view = sampler.image(self._to_tensor(image))
-        encoding = self._network.encode_image(view, seen, self._context)  # eq. 1-9
-        mask = encoding.mask_logits[0].argmax(0).to(torch.uint8).cpu().numpy()
-        near = self._index.search(encoding.descriptor[0].cpu().numpy(), self.config.shortlist)
-        return PlaceMatch(self._match(mask, seen.cpu().numpy(), near), mask)
+        with stage("preprocess"):
+            sampler, seen = self._sampler(camera)
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
+            view = sampler.image(pixels.permute(2, 0, 1)[None])
+        descriptor, mask = self.encoder(view, seen)  # eq. 1-9
+        with stage("search"):
+            near = self._index.search(descriptor, self.config.shortlist)
+        with stage("psi"):
+            candidates = self._match(mask, seen, near)
+        return PlaceMatch(candidates, mask.cpu().numpy())
 
-    def _match(
-        self, mask: NDArray[np.uint8], seen: NDArray[np.bool_], near: Neighbours
-    ) -> tuple[Candidate, ...]:
+    def _match(self, mask: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
         """Score the shortlist by eq. 10; the best heading of each place, best place first."""
         weights = self.config.matching
-        panoramas = self.place_map.panorama_labels[near.place]
-        headings = self.place_map.headings_rad[near.heading]
-        psi, yaw = self._matcher.overlap(mask, seen, panoramas, headings)
+        psi, yaw = self._matcher.overlap(
+            mask, seen, self._panoramas[near.place], self._headings[near.heading]
+        )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
-        order = np.argsort(-score, kind="stable")
-        _, first = np.unique(near.place[order], return_index=True)
+        columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
+        place, heading, yaw_rad, *scores = columns.cpu().numpy()  # all in one transfer
+        order = np.argsort(-scores[0], kind="stable")
+        _, first = np.unique(place[order], return_index=True)
         best = order[np.sort(first)][: self.config.candidates]
         return tuple(
             Candidate(
-                place_index=int(near.place[i]),
-                heading_index=int(near.heading[i]),
-                T_map_camera=self.place_map.T_map_camera(int(near.place[i]), float(yaw[i])),
-                score=float(score[i]),
-                phi=float(near.phi[i]),
-                psi=float(psi[i]),
+                int(place[i]), int(heading[i]),
+                self.place_map.T_map_camera(int(place[i]), float(yaw_rad[i])),
+                *(float(values[i]) for values in scores),
             )
             for i in best
-        )
+        )  # fmt: skip
 
-    def _to_tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """(H, W, 3) uint8 to (1, 3, H, W) in [0, 1], on the device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        return pixels.permute(2, 0, 1)[None].float() / 255
+    def _warm_up(self) -> None:
+        """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
+        view = torch.zeros(1, 3, self._view_grid.height, self._view_grid.width)
+        seen = torch.ones(self._mask_grid.height, self._mask_grid.width, dtype=torch.bool)
+        self.encoder(view.to(self._device), seen.to(self._device))
 
-    def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, torch.Tensor]:
+    def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
         if camera not in self._samplers:
-            view = ViewSampler.of(camera, self._network.config.view).to(self._device)
+            view = ViewSampler.of(camera, self._view_grid).to(self._device)
             seen = ViewSampler.of(camera, self._mask_grid).seen.to(self._device)
             self._samplers[camera] = (view, seen)
         return self._samplers[camera]

@@ -1,38 +1,100 @@
-"""Nearest descriptors of a place map, by FAISS."""
+"""Nearest descriptors of a place map: FAISS on the CPU, one product on a GPU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scmpr_ros.errors import ShapeError
+
+_ROWS_A_SHARD = 50_000
+"""Below this many descriptors a second thread costs more than it brings."""
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The K nearest (place, heading) of a query: indices (K,) and phi (K,), best first."""
+    """The K nearest (place, heading) of a query: indices (K,) int64 and phi (K,), best first."""
 
-    place: NDArray[np.int64]
-    heading: NDArray[np.int64]
-    phi: NDArray[np.float32]
+    place: Tensor
+    heading: Tensor
+    phi: Tensor
 
 
 class DescriptorIndex:
-    """Exact inner-product search; descriptors have unit length, so phi is their cosine."""
+    """Exact inner-product search; descriptors have unit length, so phi is their cosine.
 
-    def __init__(self, descriptors: NDArray[np.floating]) -> None:
-        """Index descriptors (P, V, D)."""
-        self._headings = descriptors.shape[1]
-        self._index = faiss.IndexFlatIP(descriptors.shape[2])
-        self._index.add(np.ascontiguousarray(descriptors, np.float32).reshape(-1, self._index.d))
+    They stay in the float16 in which a map holds them; products are summed in float32.
+    """
 
-    def search(self, descriptor: NDArray[np.floating], k: int) -> Neighbours:
+    def __init__(
+        self, descriptors: NDArray[np.floating], device: torch.device | str = "cpu"
+    ) -> None:
+        """Index descriptors (P, V, D) for queries on a device."""
+        self._headings, self._dim = descriptors.shape[1:]
+        rows = descriptors.reshape(-1, self._dim)
+        on_cpu = torch.device(device).type == "cpu"
+        self._search: _Search = _FaissSearch(rows) if on_cpu else _TorchSearch(rows, device)
+
+    def search(self, descriptor: Tensor, k: int) -> Neighbours:
         """Find the k nearest of a descriptor (D,); fewer where the map is smaller than k."""
-        if descriptor.shape != (self._index.d,):
-            raise ShapeError.of("descriptor", f"({self._index.d},)", descriptor.shape)
-        query = np.ascontiguousarray(descriptor[None], np.float32)
+        if descriptor.shape != (self._dim,):
+            raise ShapeError.of("descriptor", f"({self._dim},)", tuple(descriptor.shape))
+        phi, row = self._search(descriptor.float(), k)
+        place = torch.div(row, self._headings, rounding_mode="floor")
+        return Neighbours(place, row % self._headings, phi)
+
+
+class _Search(Protocol):
+    """phi (K,) and row numbers (K,) of the K rows nearest to a descriptor (D,), best first."""
+
+    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]: ...
+
+
+class _FaissSearch:
+    """FAISS searches one query on one thread, so the rows are spread over a shard for each."""
+
+    def __init__(self, rows: NDArray[np.floating]) -> None:
+        threads = torch.get_num_threads()
+        number = max(1, min(threads, round(len(rows) / _ROWS_A_SHARD)))
+        self._shards = [_half_precision_index(part) for part in np.array_split(rows, number)]
+        self._index: faiss.Index = self._shards[0]
+        if number > 1:
+            threaded = successive_ids = True
+            self._index = faiss.IndexShards(rows.shape[1], threaded, successive_ids)  # type: ignore[call-arg]
+            for shard in self._shards:
+                self._index.add_shard(shard)
+
+    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        query = np.ascontiguousarray(descriptor[None].numpy())
         phi, row = self._index.search(query, min(k, self._index.ntotal))
-        return Neighbours(row[0] // self._headings, row[0] % self._headings, phi[0])
+        return torch.from_numpy(phi[0]), torch.from_numpy(row[0])
+
+
+class _TorchSearch:
+    """One matrix-vector product: for a GPU no search is faster that is exact."""
+
+    def __init__(self, rows: NDArray[np.floating], device: torch.device | str) -> None:
+        self._rows = torch.from_numpy(np.ascontiguousarray(rows)).half().to(device)
+
+    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        k = min(k, len(self._rows))
+        # A product of halves is rounded to a half, so more than k are scored again in float32.
+        coarse = self._rows @ descriptor.half()
+        shortlist = coarse.topk(min(4 * k, len(self._rows))).indices
+        phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
+        return phi, shortlist[best]
+
+
+def _half_precision_index(rows: NDArray[np.floating]) -> faiss.Index:
+    half = faiss.ScalarQuantizer.QT_fp16
+    index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):  # maps are larger than they look in float32
+        index.add(np.ascontiguousarray(rows[begin : begin + _ROWS_AT_ONCE], np.float32))
+    return index

@@ -7,7 +7,8 @@ thing (which may hide the map) nor a thing without a class. Sky over a wall coun
 match; a wall where the map has no return does not, for the map may simply not reach that high.
 
 For a fixed position a pixel is a direction, so psi needs no depth, and another heading is another
-column: sliding the mask by whole columns around a candidate refines its heading.
+column: sliding the mask by whole columns around a candidate refines its heading. All candidates
+and slides are computed in one batch, on any device.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
@@ -56,73 +60,82 @@ class MatchingConfig:
 class SemanticMatcher:
     """Computes psi between a mask on the view's grid and panoramas on the map's grid."""
 
-    def __init__(self, mask_grid: AngularGrid, grid: AngularGrid, config: MatchingConfig) -> None:
-        self._config = config
-        self._weights = config.class_weights()
+    def __init__(
+        self,
+        mask_grid: AngularGrid,
+        grid: AngularGrid,
+        config: MatchingConfig,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._weights = torch.from_numpy(config.class_weights()).to(device)
+        self._dynamic = torch.tensor((IGNORE, *DYNAMIC_IDS), dtype=torch.uint8, device=device)
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
-        self._row_seen = (rows >= 0) & (rows < grid.height)
-        self._rows = rows.clip(0, grid.height - 1)
-        self._columns = grid.columns(mask_grid.azimuths())
+        self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
+        self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
+        self._columns = torch.from_numpy(grid.columns(mask_grid.azimuths())).to(device)
+        reach = config.slide_columns
+        # Of slides that are equally good, the smallest: argmax takes the first.
+        slides = sorted(range(-reach, reach + 1), key=abs)
+        self._slides = torch.tensor(slides, device=device)
         self._grid = grid
         self._shape = (mask_grid.height, mask_grid.width)
 
     def overlap(
-        self,
-        mask: NDArray[np.uint8],
-        seen: NDArray[np.bool_],
-        panoramas: NDArray[np.uint8],
-        yaw_rad: NDArray[np.floating],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        self, mask: Tensor, seen: Tensor, panoramas: Tensor, yaw_rad: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Best psi over the slide, and the yaw it is reached at, for K candidates.
 
         Args:
-            mask: (h, w) predicted joint ids. seen: (h, w), cells inside the camera's image.
-            panoramas: (K, H, W) joint ids. yaw_rad: (K,) headings before the slide.
+            mask: (h, w) uint8, predicted joint ids.
+            seen: (h, w) bool, cells inside the camera's image.
+            panoramas: (K, H, W) uint8, joint ids.
+            yaw_rad: (K,) float64, headings before the slide.
 
         Returns:
-            psi (K,) in [0, 1], zero where nothing is visible to both; yaw (K,) in radians.
+            psi (K,) float32 in [0, 1], zero where nothing is visible to both; yaw (K,) in radians.
         """
         if mask.shape != self._shape or seen.shape != self._shape:
-            raise ShapeError.of("mask", self._shape, mask.shape)
-        reach = self._config.slide_columns
-        slides = np.arange(-reach, reach + 1)
-        # Of slides that are equally good, the smallest: argmax takes the first.
-        slides = slides[np.argsort(np.abs(slides), kind="stable")]
-        tables = self._cell_tables(mask, seen)
-        psi = np.stack([self._overlap_at(tables, panoramas, yaw_rad, int(s)) for s in slides])
-        best = psi.argmax(0)
-        yaw = yaw_rad - slides[best] * self._grid.column_rad
-        return psi.max(0), yaw
+            raise ShapeError.of("mask", self._shape, tuple(mask.shape))
+        table = self._column_table(mask, seen)
+        columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
+        first = columns[:, :1] - len(self._slides) // 2
+        span = int((columns - first).amax()) + 1 + len(self._slides) // 2
+        window = (first + torch.arange(span, device=first.device)) % self._grid.width
+        terms = self._column_terms(table, panoramas, window)
 
-    def _cell_tables(self, mask: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
+        slid = slid[:, :, None].expand(-1, -1, 2, -1)
+        intersection, union = terms.gather(1, slid).sum(-1).unbind(-1)
+        psi = torch.where(union > 0, intersection / union.clamp_min(1e-6), 0)
+        best = psi.argmax(1)
+        return psi.amax(1), yaw_rad - self._slides[best] * self._grid.column_rad
+
+    def _column_table(self, mask: Tensor, seen: Tensor) -> Tensor:
         """What each class of the map adds to intersection and union in each cell of the mask.
 
-        Returns (2, NUM_CLASSES h w). Over the visible cells, the weighted IoU is the sum of the
+        Returns (NUM_CLASSES, h, 2, w). Over the visible cells, the weighted IoU is the sum of the
         first over the sum of the second: where the two agree, the weight of their class; where
         they differ, nothing, over the weights of both.
         """
-        looks = seen & self._row_seen[:, None] & ~np.isin(mask, (IGNORE, *DYNAMIC_IDS))
-        agree = np.arange(NUM_CLASSES)[:, None, None] == mask[None]
+        looks = seen & self._row_seen[:, None] & ~torch.isin(mask, self._dynamic)
+        classes = torch.arange(NUM_CLASSES, device=mask.device)[:, None, None]
         of_map = self._weights[:, None, None]
-        visible = looks[None] & (of_map > 0)
-        intersection = np.where(visible & agree, of_map, 0)
-        union = np.where(visible, of_map + self._weights[mask][None], 0) - intersection
-        return np.stack([intersection, union]).reshape(2, -1).astype(np.float32)
+        visible = looks & (of_map > 0)
+        intersection = of_map * (visible & (classes == mask))
+        union = (of_map + self._weights[mask.long()]) * visible - intersection
+        return torch.stack([intersection, union], dim=2)
 
-    def _overlap_at(
-        self,
-        tables: NDArray[np.float32],
-        panoramas: NDArray[np.uint8],
-        yaw_rad: NDArray[np.floating],
-        slide: int,
-    ) -> NDArray[np.float32]:
-        """psi (K,) with the mask slid by whole columns to the right."""
-        turn = np.asarray(yaw_rad)[:, None] / self._grid.column_rad
-        columns = np.floor(self._columns[None] - turn + slide).astype(np.int32) % self._grid.width
-        candidates = np.arange(len(panoramas))[:, None, None]
-        of_map = panoramas[candidates, self._rows[None, :, None], columns[:, None, :]]
+    def _column_terms(self, table: Tensor, panoramas: Tensor, window: Tensor) -> Tensor:
+        """What each column of a panorama would add in each column of the mask.
 
-        cells = self._shape[0] * self._shape[1]
-        entry = of_map.reshape(len(panoramas), cells).astype(np.int32) * cells + np.arange(cells)
-        intersection, union = tables[0].take(entry).sum(1), tables[1].take(entry).sum(1)
-        return np.where(union > 0, intersection / np.maximum(union, 1e-6), 0).astype(np.float32)
+        window: (K, n) columns of each candidate. Returns (K, n, 2, w): sums over the mask's rows.
+        Only these are slid, so that sliding costs next to nothing.
+        """
+        height, width = self._shape
+        candidates = torch.arange(len(panoramas), device=window.device)[:, None, None]
+        labels = panoramas[candidates, self._rows, window[..., None]]  # (K, n, h)
+        entries = labels.int() * height + torch.arange(height, device=window.device).int()
+        sums = functional.embedding_bag(
+            entries.flatten(0, 1), table.flatten(0, 1).flatten(1), mode="sum"
+        )
+        return sums.view(*window.shape, 2, width)

@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.logging import get_logger
 
 from scmpr_ros.errors import MapFormatError, ScmprError
+from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.ros.parameters import NodeParameters
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -148,6 +149,7 @@ def run_managed(
     """
 
     def spin() -> int:
+        keep_freed_memory()
         node = make_node()
         try:
             executor = MultiThreadedExecutor(num_threads=2)

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from scmpr_ros.errors import ShapeError
+from scmpr_ros.retrieval import index as index_module
 from scmpr_ros.retrieval.index import DescriptorIndex
 
 
-def test_search_equals_sorting_all_cosines() -> None:
-    rng = np.random.default_rng(0)
-    descriptors = rng.normal(size=(20, 6, 16)).astype(np.float32)
+def unit_descriptors(places: int, headings: int, dim: int) -> np.ndarray:
+    """In float16, as a place map holds them."""
+    descriptors = np.random.default_rng(0).normal(size=(places, headings, dim))
     descriptors /= np.linalg.norm(descriptors, axis=-1, keepdims=True)
-    query = descriptors[7, 2]
-    found = DescriptorIndex(descriptors).search(query, 10)
+    return descriptors.astype(np.float16)
+
+
+@pytest.fixture(params=["one shard", "two shards", "as on a GPU"])
+def searcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way of searching, here on the CPU."""
+    if request.param == "two shards":
+        monkeypatch.setattr(index_module, "_ROWS_A_SHARD", 60)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    if request.param == "as on a GPU":
+        on_cpu = index_module._TorchSearch
+        monkeypatch.setattr(index_module, "_FaissSearch", lambda rows: on_cpu(rows, "cpu"))
+    return str(request.param)
+
+
+def test_search_equals_sorting_all_cosines(searcher: str) -> None:
+    descriptors = unit_descriptors(20, 6, 16)
+    query = descriptors[7, 2].astype(np.float32)
+    query /= query @ query
+    found = DescriptorIndex(descriptors).search(torch.from_numpy(query), 10)
     assert (found.place[0], found.heading[0]) == (7, 2) and found.phi[0] == pytest.approx(1)
-    cosines = (descriptors @ query).ravel()
+    cosines = (descriptors.astype(np.float32) @ query).ravel()
     best = np.argsort(-cosines)[:10]
     np.testing.assert_array_equal(found.place * 6 + found.heading, best)
     np.testing.assert_allclose(found.phi, cosines[best], rtol=1e-5)
 
 
-def test_a_small_map_gives_what_it_has() -> None:
+def test_a_small_map_gives_what_it_has(searcher: str) -> None:
     index = DescriptorIndex(np.eye(3, dtype=np.float16)[:, None])
-    assert len(index.search(np.array([1.0, 0, 0]), 50).phi) == 3
+    assert len(index.search(torch.tensor([1.0, 0, 0]), 50).phi) == 3
     with pytest.raises(ShapeError, match="descriptor"):
-        index.search(np.zeros(4), 1)
+        index.search(torch.zeros(4), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,10 @@ def overlap(
     mask: np.ndarray, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0, **weights: float
 ) -> tuple[float, float]:
     matcher = SemanticMatcher(VIEW, PANORAMA, MatchingConfig(slide_columns=slide, **weights))
-    psi, best = matcher.overlap(mask, SEEN, panorama[None], np.array([yaw]))
+    psi, best = matcher.overlap(
+        torch.from_numpy(np.ascontiguousarray(mask)), torch.from_numpy(SEEN),
+        torch.from_numpy(panorama[None]), torch.tensor([yaw], dtype=torch.float64),
+    )  # fmt: skip
     return float(psi[0]), float(best[0])
 
 
