@@ -1,0 +1,183 @@
+"""`benchmark`: how fast queries, networks and scans are, beside peers and floors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+
+from scmpr_ros.errors import ScmprError
+from scmpr_ros.evaluation.benchmark.machine import Machine, measure_machine
+from scmpr_ros.evaluation.benchmark.networks import (
+    NetworkBenchmarkConfig,
+    NetworkTiming,
+    TrainingBenchmarkConfig,
+    benchmark_networks,
+    benchmark_training,
+)
+from scmpr_ros.evaluation.benchmark.picture import draw_networks, draw_queries, draw_scans
+from scmpr_ros.evaluation.benchmark.queries import (
+    STAGES,
+    QueryBenchmark,
+    QueryBenchmarkConfig,
+    benchmark_queries,
+)
+from scmpr_ros.evaluation.benchmark.scans import (
+    ScanBenchmarkConfig,
+    ScanTiming,
+    benchmark_scans,
+)
+from scmpr_ros.networks.memory import keep_freed_memory
+from scmpr_ros.pipeline.map_builder import choose_device
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "query": (QueryBenchmarkConfig, "a localizer's queries, stage by stage"),
+    "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, one image forward"),
+    "training": (TrainingBenchmarkConfig, "training steps of backbones"),
+    "scan": (ScanBenchmarkConfig, "the backends of the selective scan"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    keep_freed_memory()
+    try:
+        _run(options.kind, parser.instantiate(options)[options.kind])
+    except ScmprError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="benchmark",
+        description="Measure speed. Candidates take turns in one run, so that their ratios hold on "
+        "a machine whose speed drifts; leave it alone meanwhile. Prints a table; writes all "
+        "numbers and a picture to --out.",
+    )
+    commands = parser.add_subcommands(dest="kind")
+    for kind, (config, description) in _KINDS.items():
+        command = ArgumentParser(description=f"Time {description}.")
+        command.add_argument(
+            "--out", type=Path, default=Path("out/benchmark"),
+            help="folder for the numbers (JSON) and the picture (PNG)",
+        )  # fmt: skip
+        command.add_class_arguments(config, "settings")
+        commands.add_subcommand(kind, command, help=description)
+    return parser
+
+
+def _run(kind: str, options: Namespace) -> None:
+    settings, out = options.settings, options.out
+    device = choose_device(settings.localizer.device if kind == "query" else settings.device)
+    machine = measure_machine(device)
+    picture = out / f"{kind}.png"
+    results: Any
+    if kind == "query":
+        results = benchmark_queries(settings, machine)
+        table = _query_table(results)
+        draw_queries(results, machine, picture)
+    elif kind == "scan":
+        results, missing = benchmark_scans(settings, machine)
+        table = _scan_table(results, missing)
+        draw_scans(results, machine, picture)
+    else:
+        run = benchmark_networks if kind == "networks" else benchmark_training
+        results = run(settings, machine)
+        height, width = settings.image_size
+        title = f"{kind.capitalize()}: {getattr(settings, 'batch', 1)} x 3 x {height} x {width}"
+        table = _network_table(results, title)
+        draw_networks(results, title, machine, picture)
+    _write_json(out / f"{kind}.json", machine, settings, results)
+    console = Console()
+    console.print(table)
+    console.print(_about(machine), style="dim", highlight=False)
+    console.print(f"{out / kind}.json, {picture}", highlight=False)
+
+
+def _query_table(result: QueryBenchmark) -> Table:
+    table = Table(
+        title=f"One query, ms: median / 95 %. Map of {result.viewpoints:,} viewpoints; "
+        f"{result.peak_memory_mb:.0f} MB at most"
+    )
+    table.add_column("stage")
+    for timing in result.timings:
+        table.add_column(f"{timing.network}\n{timing.precision}, {timing.scan}", justify="right")
+    rows: dict[str, list[Any]] = {
+        stage: [t.stages[stage] for t in result.timings] for stage in STAGES
+    }
+    rows["total"] = [t.total for t in result.timings]
+    rows["total without decode"] = [t.without_decode for t in result.timings]
+    rows["(map) describe a place"] = [t.describe_place for t in result.timings]
+    for name, timings in rows.items():
+        cells = [f"{t.median_ms:.2f} / {t.p95_ms:.2f}" for t in timings]
+        table.add_row(name, *cells, end_section=name in (STAGES[-1], "total without decode"))
+    for name in result.timings[0].floors_ms if result.timings else ():
+        table.add_row(f"floor: {name}", *(f"{t.floors_ms[name]:.2f}" for t in result.timings))
+    for name, peer in result.peers.items():
+        table.add_row(
+            f"peer: {name}", f"{peer.median_ms:.2f} / {peer.p95_ms:.2f}",
+            *[""] * (len(result.timings) - 1),
+        )  # fmt: skip
+    return table
+
+
+def _network_table(timings: Sequence[NetworkTiming], title: str) -> Table:
+    table = Table(title=f"{title}; ms")
+    for name in ("network", "precision", "scan", "parameters", "GFLOP", "median", "95 %", "floor"):
+        table.add_column(name, justify="left" if name in ("network", "scan") else "right")
+    peers = {t.precision: t.timing.median_ms for t in timings if t.network.startswith("timm/")}
+    table.add_column("ratio to the last peer", justify="right")
+    for t in timings:
+        peer = peers.get(t.precision)
+        table.add_row(
+            t.network, t.precision, t.scan, f"{t.parameters / 1e6:.1f} M", f"{t.gflops:.2f}",
+            f"{t.timing.median_ms:.1f}", f"{t.timing.p95_ms:.1f}", f"{t.floor_ms:.1f}",
+            f"{t.timing.median_ms / peer:.2f}" if peer else "",
+        )  # fmt: skip
+    return table
+
+
+def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table:
+    caption = "\n".join(f"{name}: {reason}" for name, reason in missing.items())
+    table = Table(title="Selective scan, four orders, d_state 1; ms", caption=caption)
+    for name in ("grid", "channels", "way", "backend", "median", "95 %", "floor", "error"):
+        table.add_column(name, justify="right")
+    for t in sorted(timings, key=lambda t: (t.stage, t.way)):
+        table.add_row(
+            f"{t.height}x{t.width}", str(t.dim), t.way, t.backend, f"{t.timing.median_ms:.2f}",
+            f"{t.timing.p95_ms:.2f}", f"{t.floor_ms:.3f}", f"{t.error:.0e}",
+        )  # fmt: skip
+    return table
+
+
+def _about(machine: Machine) -> str:
+    return (
+        f"{machine.name}, {machine.threads} threads, torch {machine.torch_version}. Measured: "
+        f"float32 {machine.float32:.0f} GFLOP/s, bfloat16 {machine.bfloat16:.0f} GFLOP/s, "
+        f"copy {machine.copy:.1f} GB/s."
+    )
+
+
+def _write_json(path: Path, machine: Machine, settings: Any, results: Any) -> None:
+    plain = [asdict(r) for r in results] if isinstance(results, list) else asdict(results)
+    content = {"machine": asdict(machine), "settings": asdict(settings), "results": plain}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(content, indent=2, default=str))
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Bar charts of what was measured; the queries' in the manner of the paper's figure 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from scmpr_ros.evaluation.benchmark.machine import Machine
+from scmpr_ros.evaluation.benchmark.networks import NetworkTiming
+from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
+from scmpr_ros.evaluation.benchmark.scans import ScanTiming
+
+PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "total": 46.5}
+"""Figure 3 of SCM-PR (arXiv 2509.13474): means of 1,000 KITTI queries on an A100."""
+
+_COLOURS = ("#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#e9a03b", "#0a8f5b")
+_INK, _FAINT, _PEER = "#22252a", "#7b8087", "#b9a58c"
+
+
+def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
+    """Stages of each network's query, stacked; peers and the published figures beside them."""
+    rows = len(result.timings) + len(result.peers) + 1
+    figure, axes = _canvas(1.6 + 0.62 * rows, _subtitle(machine))
+    figure.suptitle(
+        f"One query in a map of {result.viewpoints:,} viewpoints, median", x=0.02, ha="left",
+        fontsize=15, weight="bold", color=_INK,
+    )  # fmt: skip
+    labels = []
+    for row, timing in enumerate(result.timings):
+        labels.append(f"{timing.network}, {timing.precision}")
+        left = 0.0
+        for stage, colour in zip(STAGES, _COLOURS, strict=True):
+            ms = timing.stages[stage].median_ms
+            axes.barh(row, ms, left=left, color=colour, label=stage if row == 0 else None)
+            left += ms
+        _write(axes, row, left, f"{timing.total.median_ms:.1f} ms, 95 %: {timing.total.p95_ms:.1f}")
+    for name, peer in result.peers.items():
+        axes.barh(len(labels), peer.median_ms, color=_PEER)
+        _write(axes, len(labels), peer.median_ms, f"{peer.median_ms:.1f} ms, the encoder alone")
+        labels.append(f"{name.removeprefix('timm/')}, float32")
+    left = 0.0
+    for part, colour in (("RGB branch", _COLOURS[2]), ("matching", _COLOURS[6])):
+        axes.barh(len(labels), PUBLISHED_MS[part], left=left, color=colour, alpha=0.45)
+        left += PUBLISHED_MS[part]
+    _write(axes, len(labels), left, "on an A100, without its LiDAR branch (26.3 ms)")
+    labels.append("SCM-PR as published")
+    _finish(figure, axes, labels, path)
+
+
+def draw_networks(
+    timings: Sequence[NetworkTiming], title: str, machine: Machine, path: Path
+) -> None:
+    """Median of each network, with the floor of its products as a mark."""
+    figure, axes = _canvas(1.6 + 0.45 * len(timings), _subtitle(machine))
+    figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=_INK)
+    labels = []
+    for row, timing in enumerate(timings):
+        ours = not timing.network.startswith(("timm/", "official"))
+        axes.barh(row, timing.timing.median_ms, color=_COLOURS[2] if ours else _PEER)
+        axes.plot([timing.floor_ms] * 2, [row - 0.4, row + 0.4], color="#d1352b", lw=2,
+                  label="floor: products at the machine's rate" if row == 0 else None)  # fmt: skip
+        _write(axes, row, timing.timing.median_ms, f"{timing.timing.median_ms:.1f} ms")
+        scan = f", scan: {timing.scan}" if timing.scan else ""
+        labels.append(f"{timing.network.removeprefix('timm/')}, {timing.precision}{scan}")
+    _finish(figure, axes, labels, path)
+
+
+def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> None:
+    """Backends by stage, forward and both ways, on a logarithmic scale."""
+    backends = list(dict.fromkeys(t.backend for t in timings))
+    ways = list(dict.fromkeys(t.way for t in timings))
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"Selective scan of an image, four orders\n{_subtitle(machine)}", fontsize=11)
+    for axes, way in zip(figure.subplots(1, len(ways), sharey=True), ways, strict=True):
+        for number, backend in enumerate(backends):
+            own = [t for t in timings if t.backend == backend and t.way == way]
+            where = np.arange(len(own)) + (number - len(backends) / 2 + 0.5) * 0.8 / len(backends)
+            axes.bar(where, [t.timing.median_ms for t in own], 0.8 / len(backends), label=backend,
+                     color=_COLOURS[2 + number])  # fmt: skip
+        stages = [t for t in timings if t.backend == backends[0] and t.way == way]
+        axes.set_xticks(range(len(stages)), [f"{t.height}x{t.width}, {t.dim}" for t in stages])
+        axes.set_yscale("log")
+        axes.set_title(way)
+        axes.set_xlabel("cells, channels")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("milliseconds, median")
+    figure.axes[0].legend(frameon=False)
+    _save(figure, path)
+
+
+def _canvas(height: float, subtitle: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(11, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(subtitle, loc="left", fontsize=9.5, color=_FAINT)
+    return figure, axes
+
+
+def _subtitle(machine: Machine) -> str:
+    return (
+        f"{machine.name}, {machine.threads} threads, torch {machine.torch_version}; measured: "
+        f"float32 {machine.float32:.0f}, bfloat16 {machine.bfloat16:.0f} GFLOP/s, "
+        f"copy {machine.copy:.0f} GB/s"
+    )
+
+
+def _write(axes: Axes, row: int, ms: float, text: str) -> None:
+    axes.annotate(text, (ms, row), (5, 0), textcoords="offset points", va="center", fontsize=9.5,
+                  color=_INK)  # fmt: skip
+
+
+def _finish(figure: Figure, axes: Axes, labels: list[str], path: Path) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.28)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("milliseconds")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=110, format="png")
+    partial.replace(path)

@@ -1,0 +1,249 @@
+"""A localizer's query, from the camera's JPEG to the pose, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from scmpr_ros.datasets.ros_messages import rgb_from_compressed
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work_of
+from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
+from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser
+from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.selective_scan import backend_for
+from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
+from scmpr_ros.pipeline.map_builder import choose_device, encode
+from scmpr_ros.records import CameraModel
+from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
+from scmpr_ros.stages import StageTimes, recording_stages
+
+STAGES = ("decode", "preprocess", "backbone", "SAFF", "attention + NetVLAD", "search", "psi")
+_KITTI_FOCAL_PX = 718.856
+_MAP_POINTS = 200_000
+
+
+@dataclass(frozen=True)
+class QueryBenchmarkConfig:
+    """Whose queries are timed, against what map, on what."""
+
+    networks: tuple[str, ...] = ("nano", "tiny_0230s")
+    """Backbones of the RGB branch; weights are random, for they do not change the time."""
+    peers: tuple[str, ...] = PEERS
+    """Classifiers that run on every image in the same rounds, at 224 x 224."""
+    queries: int = 200
+    places: int = 10_000
+    image_size: tuple[int, int] = (376, 1241)
+    localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.queries, self.places, *self.image_size) < 1:
+            raise ConfigError("a benchmark needs at least one query, one place and one pixel")
+
+
+@dataclass(frozen=True)
+class QueryTiming:
+    """One network's queries.
+
+    total: from JPEG to pose, not broken up. stages: the same in other queries, broken up; on a GPU
+    the device is waited for after each. describe_place: one place of the map in all headings.
+    floors_ms: of the stages whose least work can be counted.
+    """
+
+    network: str
+    precision: str
+    scan: str
+    parameters: int
+    total: Timing
+    without_decode: Timing
+    stages: dict[str, Timing]
+    floors_ms: dict[str, float]
+    describe_place: Timing
+
+
+@dataclass(frozen=True)
+class QueryBenchmark:
+    """All that `benchmark_queries` measured."""
+
+    timings: list[QueryTiming]
+    peers: dict[str, Timing]
+    viewpoints: int
+    peak_memory_mb: float
+
+
+def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBenchmark:
+    """Time queries of all networks and peers, in turns, query by query."""
+    device = choose_device(config.localizer.device)
+    images = [_jpeg(config.image_size, seed) for seed in range(8)]
+    height, width = config.image_size
+    camera = CameraModel(
+        width, height, _KITTI_FOCAL_PX, _KITTI_FOCAL_PX, (width - 1) / 2, (height - 1) / 2
+    )
+    runs = [_Run.of(name, config, device) for name in config.networks]
+    peers = {name: _peer(name, device) for name in config.peers}
+    peer_seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for query in tqdm(range(-5, config.queries), desc="queries", unit="query", leave=False):
+        image = images[query % len(images)]
+        for run in runs:
+            run.query(image, camera, count=query >= 0)
+        for name, peer in peers.items():
+            began_s = time.perf_counter()
+            peer()
+            if query >= 0:
+                peer_seconds[name].append(time.perf_counter() - began_s)
+    return QueryBenchmark(
+        [run.result(machine) for run in runs],
+        {name: Timing.of(seconds) for name, seconds in peer_seconds.items()},
+        config.places * runs[0].network.config.num_headings if runs else 0,
+        peak_memory_mb(device),
+    )
+
+
+class _Run:
+    """One network, its localizer and the seconds it took."""
+
+    def __init__(self, name: str, network: ScmprNetwork, localizer: Localizer) -> None:
+        self.name, self.network, self.localizer = name, network, localizer
+        self.device = choose_device(localizer.config.device)
+        self.total_s: list[float] = []
+        self.localize_s: list[float] = []
+        self.stages_s: dict[str, list[float]] = {stage: [] for stage in STAGES}
+
+    @classmethod
+    def of(cls, name: str, config: QueryBenchmarkConfig, device: torch.device) -> _Run:
+        torch.manual_seed(0)
+        network = ScmprNetwork(ScmprConfig(backbone=name)).eval().to(device)
+        place_map = _place_map(network, config.places)
+        return cls(name, network, Localizer(place_map, network, config.localizer))
+
+    def query(self, image: SimpleNamespace, camera: CameraModel, count: bool) -> None:
+        """Localise an image as a whole, then once more with an ear on the stages."""
+        began_s = time.perf_counter()
+        pixels = rgb_from_compressed(image)
+        decoded_s = time.perf_counter()
+        self.localizer.localize(pixels, camera)  # the answer is on the host: nothing is pending
+        ended_s = time.perf_counter()
+        with recording_stages(StageTimes(synchroniser(self.device))) as times:
+            with times.measure("decode"):
+                pixels = rgb_from_compressed(image)
+            self.localizer.localize(pixels, camera)
+        if count:
+            self.total_s.append(ended_s - began_s)
+            self.localize_s.append(ended_s - decoded_s)
+            for stage in STAGES:
+                self.stages_s[stage].append(times.seconds[stage])
+
+    def result(self, machine: Machine) -> QueryTiming:
+        """Sum up."""
+        encoder = self.localizer.encoder
+        view = self.network.config.view
+        image = torch.zeros(1, 3, view.height, view.width, device=self.device)
+        work = work_of(_Reading(self.network), image)
+        # In bfloat16 each weight has half the bytes.
+        least_bytes = work.num_bytes * encoder.dtype.itemsize / 4
+        index_bytes = self.localizer.place_map.descriptors.nbytes
+        return QueryTiming(
+            network=self.name,
+            precision=str(encoder.dtype).removeprefix("torch."),
+            scan=backend_for(self.device),
+            parameters=count_parameters(self.network),
+            total=Timing.of(self.total_s),
+            without_decode=Timing.of(self.localize_s),
+            stages={stage: Timing.of(seconds) for stage, seconds in self.stages_s.items()},
+            floors_ms={
+                "backbone + SAFF": machine.floor_ms(work.flops, least_bytes, encoder.dtype),
+                "search": machine.floor_ms(0, index_bytes, torch.float32),
+            },
+            describe_place=_describe_place(self.network, self.device),
+        )
+
+
+class _Reading(nn.Module):
+    """Backbone and SAFF as a module, for counting."""
+
+    def __init__(self, network: ScmprNetwork) -> None:
+        super().__init__()
+        self.backbone, self.saff = network.vmamba, network.saff
+        self._read = [network.read_image]  # in a list: not a second set of parameters
+
+    def forward(self, view: torch.Tensor) -> Any:
+        return self._read[0](view)
+
+
+def _peer(name: str, device: torch.device) -> Callable[[], object]:
+    image = torch.rand(1, 3, 224, 224, device=device)
+    forward, wait = classify(classifier(name).eval().to(device), image), synchroniser(device)
+
+    def run() -> None:
+        forward()
+        wait()
+
+    return run
+
+
+def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
+    """The LiDAR branch: a panorama of one place, encoded and described in all headings."""
+    generator = np.random.default_rng(0)
+    points = torch.from_numpy(generator.uniform(-50, 50, (_MAP_POINTS, 3))).float().to(device)
+    points[:, 2] *= 0.05
+    labels = torch.from_numpy(generator.choice(STATIC_IDS, _MAP_POINTS).astype(np.uint8)).to(device)
+    position = torch.zeros(1, 3, device=device)
+    seconds, wait = [], synchroniser(device)
+    for _ in range(25):
+        began_s = time.perf_counter()
+        with torch.inference_mode():
+            config = RenderConfig(max_range_m=network.config.max_range_m)
+            panoramas = render(points, labels, position, network.config.panorama, config)
+            network.describe_headings(encode(network, panoramas), panoramas.label)
+        wait()
+        seconds.append(time.perf_counter() - began_s)
+    return Timing.of(seconds[5:])
+
+
+def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
+    """Random descriptors of unit length, and random blocks of classes around every place."""
+    config, generator = network.config, np.random.default_rng(0)
+    dim = config.netvlad.descriptor_dim + config.layout.descriptor_dim * config.use_layout
+    descriptors = np.empty((places, config.num_headings, dim), np.float16)
+    for block in np.array_split(descriptors, max(1, places // 500)):
+        values = generator.standard_normal(block.shape, np.float32)
+        block[:] = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    grid = config.panorama
+    coarse = generator.integers(0, NUM_CLASSES, (places, grid.height, grid.width // 4 + 1))
+    labels = coarse.astype(np.uint8).repeat(4, axis=2)[..., : grid.width]
+    return PlaceMap(
+        positions=generator.uniform(-1000, 1000, (places, 3)),
+        headings_rad=network.headings_rad.double().cpu().numpy(),
+        descriptors=descriptors,
+        panorama_labels=labels,
+        context=generator.standard_normal(
+            (len(STATIC_IDS), config.encoder.place_channels), np.float32
+        ),
+        grid=grid,
+        fingerprint=fingerprint(network),
+    )
+
+
+def _jpeg(size: tuple[int, int], seed: int) -> SimpleNamespace:
+    """A compressed image message with structure at all scales, as photographs have it."""
+    generator = np.random.default_rng(seed)
+    image: NDArray[np.float64] = np.zeros((*size, 3))
+    for cells in (4, 16, 64, 256):
+        noise = generator.normal(0, 40 / np.log2(cells), (cells, cells, 3))
+        image += cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC)
+    pixels = (image + 128).clip(0, 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return SimpleNamespace(data=data.tobytes(), format="jpeg")
