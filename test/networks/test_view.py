@@ -47,3 +47,11 @@ def test_a_turned_mount_shifts_the_view() -> None:
     level = ViewSampler.of(KITTI, GRID).image(coordinates_image(KITTI))[0, 0]
     turned = ViewSampler.of(KITTI, GRID, rotation_z(step)).image(coordinates_image(KITTI))[0, 0]
     torch.testing.assert_close(turned[12, :-1], level[12, 1:], rtol=0, atol=5e-3)
+
+
+def test_bytes_and_fractions_give_the_same_view() -> None:
+    pixels = torch.randint(0, 256, (1, 3, KITTI.height, KITTI.width), dtype=torch.uint8)
+    sampler = ViewSampler.of(KITTI, GRID)
+    assert sampler.shrink < 1  # so that bytes are rounded once more on the way
+    of_bytes, of_fractions = sampler.image(pixels), sampler.image(pixels.float() / 255)
+    torch.testing.assert_close(of_bytes, of_fractions, rtol=0, atol=1.01 / 255)

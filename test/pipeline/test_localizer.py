@@ -18,6 +18,7 @@ from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, choose_d
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id
+from scmpr_ros.stages import StageTimes, recording_stages
 
 CAMERA = CameraModel(128, 48, 75.0, 75.0, 63.5, 23.5)
 
@@ -95,6 +96,21 @@ def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwor
     )
     assert (best.place_index, best.heading_index) == (6, 20)
     assert best.phi == pytest.approx(1, abs=1e-3)
+
+
+def test_precisions_agree_and_stages_are_heard(place_map: PlaceMap, network: ScmprNetwork) -> None:
+    best = {}
+    for precision in ("float32", "bfloat16"):
+        config = LocalizerConfig(device="cpu", precision=precision)
+        localizer = Localizer(place_map, network, config)
+        with recording_stages(StageTimes()) as times:
+            best[precision] = localizer.localize(image(3), CAMERA).best
+        assert list(times.seconds) == [
+            "preprocess", "backbone", "SAFF", "attention + NetVLAD", "search", "psi"
+        ]  # fmt: skip
+        assert min(times.seconds.values()) > 0
+    assert best["float32"].phi == pytest.approx(best["bfloat16"].phi, abs=0.02)
+    assert best["float32"].phi != best["bfloat16"].phi
 
 
 def test_another_checkpoint_is_refused(place_map: PlaceMap, network: ScmprNetwork) -> None:

@@ -42,6 +42,8 @@ BACKENDS: dict[str, Callable[..., Tensor]] = {
     "doubling": doubling.scan_grid,
     "reference": reference.scan_grid,
 }
+_READING_HALF = ("cpp", "triton")
+"""Backends that read half-precision images as they are; the others get a copy in float32."""
 
 
 @contextmanager
@@ -95,12 +97,12 @@ def scan_grid(
         y, (S, batch, H, W, dim), in float32, or float64 where u is float64.
     """
     real = torch.promote_types(u.dtype, torch.float32)
-    scan = BACKENDS[backend_for(u.device, backend)]
+    name = backend_for(u.device, backend)
     with torch.autocast(u.device.type, enabled=False):
         A, B, C, D, bias = (x.to(real) for x in (A, B, C, D, bias))
-        if scan is not cpp.scan_grid:  # which reads half-precision images as they are
+        if name not in _READING_HALF:
             u, delta = u.to(real), delta.to(real)
-        return scan(u, delta, A, B, C, D, bias, softplus, orders)
+        return BACKENDS[name](u, delta, A, B, C, D, bias, softplus, orders)
 
 
 @cache

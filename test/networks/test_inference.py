@@ -1,0 +1,74 @@
+"""The RGB branch made ready for queries says what the network says, in either precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.inference import QueryEncoder, choose_precision
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.semantics import STATIC_IDS
+
+CPU = torch.device("cpu")
+CONFIG = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> ScmprNetwork:
+    torch.manual_seed(0)
+    return ScmprNetwork(CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def query() -> tuple[Tensor, Tensor, Tensor]:
+    """A view, the cells that are seen of it, and the context of a map."""
+    torch.manual_seed(1)
+    grid = CONFIG.mask_grid
+    seen = torch.rand(grid.height, grid.width) > 0.1
+    return torch.rand(1, 3, 32, 64), seen, torch.randn(len(STATIC_IDS), 64)
+
+
+@torch.inference_mode()
+def test_float32_is_the_network_itself(network: ScmprNetwork, query: tuple[Tensor, ...]) -> None:
+    view, seen, context = query
+    expected = network.encode_image(view, seen, context)
+    descriptor, mask = QueryEncoder(network, context, CPU, "float32")(view, seen)
+    torch.testing.assert_close(descriptor, expected.descriptor[0])
+    assert mask.dtype == torch.uint8 and torch.equal(mask, expected.mask_logits[0].argmax(0).byte())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("backbone", ["nano", "timm/test_resnet"])
+def test_bfloat16_is_near_and_leaves_the_network_alone(
+    backbone: str, query: tuple[Tensor, ...]
+) -> None:
+    torch.manual_seed(0)
+    config = ScmprConfig(backbone, CONFIG.view, CONFIG.panorama)
+    network = ScmprNetwork(config).eval()
+    view, seen, context = query
+    before = fingerprint(network)
+    exact, exact_mask = QueryEncoder(network, context, CPU, "float32")(view, seen)
+    descriptor, mask = QueryEncoder(network, context, CPU, "bfloat16")(view, seen)
+    assert descriptor.dtype == torch.float32
+    torch.testing.assert_close(descriptor.norm(), torch.tensor(1.0))
+    assert exact @ descriptor > 0.998 and not torch.equal(exact, descriptor)
+    assert (mask == exact_mask).float().mean() > 0.95
+    assert fingerprint(network) == before
+
+
+def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, expected in (
+        ({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
+        assert choose_precision("auto", CPU) == expected
+        assert choose_precision("float32", CPU) == torch.float32
+    with pytest.raises(ConfigError, match="float16"):
+        choose_precision("float16", CPU)
