@@ -19,6 +19,7 @@ CONSOLE_SCRIPTS = {
     "build_map": "cli.build_map",
     "demo": "cli.demo",
     "evaluate": "cli.evaluate",
+    "export_onnx": "cli.export_onnx",
     "make_town": "cli.make_town",
     "train": "cli.train",
 }
@@ -66,8 +67,9 @@ setup(
         "lint": ["ruff", "mypy", "types-PyYAML"],
         # The real ROS 2 as wheels, for machines where none is sourced.
         "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
-        # Replaces faiss-cpu: uninstall that first, both are the module `faiss`.
-        "gpu": ["mamba-ssm", "faiss-gpu-cu12"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        # A further backend of the scan; needs nvcc to install.
+        "gpu": ["mamba-ssm"],
     },
     entry_points={
         "console_scripts": [

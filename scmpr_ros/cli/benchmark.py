@@ -127,7 +127,7 @@ def _query_table(result: QueryBenchmark) -> Table:
         table.add_row(f"floor: {name}", *(f"{t.floors_ms[name]:.2f}" for t in result.timings))
     for name, peer in result.peers.items():
         table.add_row(
-            f"peer: {name}", f"{peer.median_ms:.2f} / {peer.p95_ms:.2f}",
+            f"peer: {name}, {result.peer_precision}", f"{peer.median_ms:.2f} / {peer.p95_ms:.2f}",
             *[""] * (len(result.timings) - 1),
         )  # fmt: skip
     return table

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.linear import Linear, linear
 from scmpr_ros.networks.selective_scan import ss2d
 
 NUM_ORDERS = 4
@@ -138,7 +139,7 @@ class SS2D(nn.Module):
         inner = int(ssm_ratio * width)
         self.d_state = d_state
         self.dt_rank = math.ceil(width / 16)
-        self.in_proj = nn.Linear(width, inner, bias=False)
+        self.in_proj = Linear(width, inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
         self.x_proj_weight = nn.Parameter(
             torch.empty(NUM_ORDERS, self.dt_rank + 2 * d_state, inner)
@@ -148,7 +149,7 @@ class SS2D(nn.Module):
         self.A_logs = nn.Parameter(torch.zeros(NUM_ORDERS * inner, d_state))
         self.Ds = nn.Parameter(torch.ones(NUM_ORDERS * inner))
         self.out_norm = nn.LayerNorm(inner)
-        self.out_proj = nn.Linear(inner, width, bias=False)
+        self.out_proj = Linear(inner, width, bias=False)
         self._initialise_steps()
 
     def _initialise_steps(self, step_min: float = 1e-3, step_max: float = 0.1) -> None:
@@ -174,7 +175,7 @@ class SS2D(nn.Module):
     def _scan(self, u: Tensor) -> Tensor:
         """Project the steps and B, C of all four orders in pixel order, then scan."""
         grid, inner = (NUM_ORDERS, *u.shape[:3]), u.shape[3]
-        x_dbl = functional.linear(u, self.x_proj_weight.flatten(0, 1))
+        x_dbl = linear(u, self.x_proj_weight.flatten(0, 1))
         x_dbl = x_dbl.view(-1, NUM_ORDERS, x_dbl.shape[-1] // NUM_ORDERS).transpose(0, 1)
         dt, B, C = x_dbl.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         delta = torch.bmm(dt, self.dt_projs_weight.transpose(1, 2).to(dt.dtype))
@@ -187,15 +188,15 @@ class SS2D(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with GELU between, on (..., C)."""
+    """Two linear layers with GELU between, on (B, H, W, C)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
+        """(B, H, W, C) -> (B, H, W, C)."""
         result: Tensor = self.fc2(functional.gelu(self.fc1(x)))
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ def benchmark_networks(config: NetworkBenchmarkConfig, machine: Machine) -> list
     if config.official is not None:
         name = "official tiny_0230s"
         built[name] = _official_tiny(config.official).eval().to(device)
-        calls[name, "float32", "official torch"] = classify(built[name], image)
+        lowered = lower_weights(_official_tiny(config.official).eval().to(device), torch.bfloat16)
+        calls[name, "float32", "its own"] = classify(built[name], image)
+        calls[name, "bfloat16", "its own"] = classify(lowered, image, torch.bfloat16)
     times = time_in_turn(calls, config.runs, device, label="networks")
     work = {name: work_of(network, image) for name, network in built.items()}
     return [
@@ -174,7 +177,7 @@ def _official_tiny(folder: Path) -> nn.Module:
     path = folder / "vmamba.py"
     spec = importlib.util.spec_from_file_location("official_vmamba", path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # timm looks there
     try:
         spec.loader.exec_module(module)
         network: nn.Module = module.vmamba_tiny_s1l8()

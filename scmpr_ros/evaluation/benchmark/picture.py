@@ -41,8 +41,8 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
         _write(axes, row, left, f"{timing.total.median_ms:.1f} ms, 95 %: {timing.total.p95_ms:.1f}")
     for name, peer in result.peers.items():
         axes.barh(len(labels), peer.median_ms, color=_PEER)
-        _write(axes, len(labels), peer.median_ms, f"{peer.median_ms:.1f} ms, the encoder alone")
-        labels.append(f"{name.removeprefix('timm/')}, float32")
+        _write(axes, len(labels), peer.median_ms, f"{peer.median_ms:.1f} ms, the network alone")
+        labels.append(f"{name.removeprefix('timm/')}, {result.peer_precision}")
     left = 0.0
     for part, colour in (("RGB branch", _COLOURS[2]), ("matching", _COLOURS[6])):
         axes.barh(len(labels), PUBLISHED_MS[part], left=left, color=colour, alpha=0.45)
@@ -118,11 +118,11 @@ def _write(axes: Axes, row: int, ms: float, text: str) -> None:
 def _finish(figure: Figure, axes: Axes, labels: list[str], path: Path) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.margins(x=0.28)
+    axes.margins(x=0.3)
     axes.set_xlim(left=0)
     axes.set_xlabel("milliseconds")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _save(figure, path)
 
 

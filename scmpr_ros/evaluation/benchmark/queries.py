@@ -22,6 +22,7 @@ from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify,
 from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.inference import choose_precision, lower_weights
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import backend_for
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
@@ -43,7 +44,7 @@ class QueryBenchmarkConfig:
     networks: tuple[str, ...] = ("nano", "tiny_0230s")
     """Backbones of the RGB branch; weights are random, for they do not change the time."""
     peers: tuple[str, ...] = PEERS
-    """Classifiers that run on every image in the same rounds, at 224 x 224."""
+    """Classifiers that run in the same rounds and precision, at 224 x 224."""
     queries: int = 200
     places: int = 10_000
     image_size: tuple[int, int] = (376, 1241)
@@ -80,6 +81,7 @@ class QueryBenchmark:
 
     timings: list[QueryTiming]
     peers: dict[str, Timing]
+    peer_precision: str
     viewpoints: int
     peak_memory_mb: float
 
@@ -93,7 +95,8 @@ def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBe
         width, height, _KITTI_FOCAL_PX, _KITTI_FOCAL_PX, (width - 1) / 2, (height - 1) / 2
     )
     runs = [_Run.of(name, config, device) for name in config.networks]
-    peers = {name: _peer(name, device) for name in config.peers}
+    precision = choose_precision(config.localizer.precision, device)
+    peers = {name: _peer(name, device, precision) for name in config.peers}
     peer_seconds: dict[str, list[float]] = {name: [] for name in peers}
     for query in tqdm(range(-5, config.queries), desc="queries", unit="query", leave=False):
         image = images[query % len(images)]
@@ -107,6 +110,7 @@ def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBe
     return QueryBenchmark(
         [run.result(machine) for run in runs],
         {name: Timing.of(seconds) for name, seconds in peer_seconds.items()},
+        _name_of(precision),
         config.places * runs[0].network.config.num_headings if runs else 0,
         peak_memory_mb(device),
     )
@@ -157,7 +161,7 @@ class _Run:
         index_bytes = self.localizer.place_map.descriptors.nbytes
         return QueryTiming(
             network=self.name,
-            precision=str(encoder.dtype).removeprefix("torch."),
+            precision=_name_of(encoder.dtype),
             scan=backend_for(self.device),
             parameters=count_parameters(self.network),
             total=Timing.of(self.total_s),
@@ -183,9 +187,14 @@ class _Reading(nn.Module):
         return self._read[0](view)
 
 
-def _peer(name: str, device: torch.device) -> Callable[[], object]:
-    image = torch.rand(1, 3, 224, 224, device=device)
-    forward, wait = classify(classifier(name).eval().to(device), image), synchroniser(device)
+def _name_of(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
+
+
+def _peer(name: str, device: torch.device, precision: torch.dtype) -> Callable[[], object]:
+    image, wait = torch.rand(1, 3, 224, 224, device=device), synchroniser(device)
+    network = lower_weights(classifier(name).eval().to(device), precision)
+    forward = classify(network, image, precision)
 
     def run() -> None:
         forward()

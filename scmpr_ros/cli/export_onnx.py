@@ -1,0 +1,59 @@
+"""`export_onnx`: the RGB branch as an ONNX file, checked against torch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
+from scmpr_ros.errors import ScmprError
+from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.networks.export import export_onnx
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    options = _parser().parse_args(arguments)
+    began_s = time.perf_counter()
+    try:
+        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+        with Console().status("writing the network and checking it, half a minute ..."):
+            export = export_onnx(network, options.out, options.tolerance)
+    except ScmprError as error:
+        print(f"export_onnx: {error}", file=sys.stderr)
+        return 1
+    view, seconds = network.config.view, time.perf_counter() - began_s
+    print(
+        f"{export.path}: {export.size_bytes / 1e6:.1f} MB for views of {view.height}x{view.width}, "
+        f"written and checked in {seconds:.0f} s\n"
+        f"ONNX Runtime against torch: descriptors differ by {export.descriptor_error:.1e} at most, "
+        f"masks agree in {export.mask_agreement:.2%} of their cells\n"
+        f"it fits the place maps whose fingerprint is {fingerprint(network)[:12]}..."
+    )
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="export_onnx",
+        description="Write the RGB branch, from the view of an image to its descriptor and mask, "
+        "as an ONNX file for runtimes without torch, and check it against torch. The file's "
+        "doc_string tells its inputs and outputs.",
+    )
+    parser.add_argument("out", type=Path, help="the ONNX file")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-5,
+        help="largest difference from torch that is let pass",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

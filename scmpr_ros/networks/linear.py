@@ -1,0 +1,43 @@
+"""Linear layers over images, by whichever of torch's libraries is the faster on this processor.
+
+torch multiplies float32 matrices with Intel's MKL, which on AMD's processors reaches half of what
+oneDNN does (measured on Zen 5: 215 against 480 GFLOP/s). Convolutions go through oneDNN, and a 1x1
+convolution of an image whose channels lie last is the same product on the same memory.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` on images (B, H, W, C), with its parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, in_features) -> (B, H, W, out_features)."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`functional.linear` of an image (B, H, W, C)."""
+    if (
+        x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_exporting()
+        and _convolutions_are_faster()
+    ):
+        y = functional.conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias)
+        return y.permute(0, 2, 3, 1)
+    return functional.linear(x, weight, bias)
+
+
+@cache
+def _convolutions_are_faster() -> bool:
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    return libraries and "AMD" in able.get("cpu_name", "")
