@@ -35,7 +35,6 @@ from scmpr_ros.evaluation.benchmark.scans import (
     ScanTiming,
     benchmark_scans,
 )
-from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.pipeline.map_builder import choose_device
 
 _KINDS: dict[str, tuple[type, str]] = {
@@ -50,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    keep_freed_memory()
     try:
         _run(options.kind, parser.instantiate(options)[options.kind])
     except ScmprError as error:

@@ -12,7 +12,6 @@ from jsonargparse import ArgumentParser
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 
@@ -31,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     config: BuildMapConfig = parser.instantiate(options).settings
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    keep_freed_memory()
     try:
         network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
         point_map = load_point_cloud_map(options.map, config.source)

@@ -16,7 +16,6 @@ from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.networks.memory import keep_freed_memory
 
 _COLUMNS = {
     "recording": "{}", "num_queries": "{}", "num_places": "{}", "recall_at_1": "{:.1%}",
@@ -28,7 +27,6 @@ _COLUMNS = {
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     options = _parser().parse_args(arguments)
-    keep_freed_memory()
     try:
         network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
         config: EvaluationConfig = _parser().instantiate(options).settings

@@ -9,7 +9,6 @@ import warnings
 from jsonargparse import ArgumentParser
 
 from scmpr_ros.errors import ScmprError
-from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.training.train import TrainConfig, train
 
 
@@ -26,7 +25,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     warnings.filterwarnings("ignore", module="lightning")
-    keep_freed_memory()
     try:
         settings = parser.instantiate(options)
         del settings.config

@@ -18,7 +18,6 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.logging import get_logger
 
 from scmpr_ros.errors import MapFormatError, ScmprError
-from scmpr_ros.networks.memory import keep_freed_memory
 from scmpr_ros.ros.parameters import NodeParameters
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -149,7 +148,6 @@ def run_managed(
     """
 
     def spin() -> int:
-        keep_freed_memory()
         node = make_node()
         try:
             executor = MultiThreadedExecutor(num_threads=2)
