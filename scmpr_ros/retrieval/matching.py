@@ -13,6 +13,7 @@ and slides are computed in one batch, on any device.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,10 @@ class SemanticMatcher:
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
         self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
         self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
-        self._columns = torch.from_numpy(grid.columns(mask_grid.azimuths())).to(device)
+        columns = grid.columns(mask_grid.azimuths())
+        self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
+        self._span = math.ceil(columns[-1] - columns[0]) + 1 + 2 * reach
         # Of slides that are equally good, the smallest: argmax takes the first.
         slides = sorted(range(-reach, reach + 1), key=abs)
         self._slides = torch.tensor(slides, device=device)
@@ -98,9 +101,8 @@ class SemanticMatcher:
             raise ShapeError.of("mask", self._shape, tuple(mask.shape))
         table = self._column_table(mask, seen)
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
-        first = columns[:, :1] - len(self._slides) // 2
-        span = int((columns - first).amax()) + 1 + len(self._slides) // 2
-        window = (first + torch.arange(span, device=first.device)) % self._grid.width
+        first = columns[:, :1] - self._slides.amax()
+        window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
         terms = self._column_terms(table, panoramas, window)
 
         slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
