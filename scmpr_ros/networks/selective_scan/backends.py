@@ -6,7 +6,7 @@
 | `triton` | CUDA | a Triton kernel of our own (`triton_scan`) |
 | `mamba_ssm` | CUDA | mamba_ssm's `selective_scan_fn`, on reordered copies (`mamba`) |
 | `torch` | any | a block recurrence in plain torch (`blocks`) |
-| `doubling` | any | log2(length) whole-image steps: what can be exported (`doubling`) |
+| `doubling` | any | short runs written out, doubling over runs: what can be exported (`doubling`) |
 | `reference` | any | the recurrence step by step, for tests |
 
 `auto` takes the first of `cpp`, `triton`, `mamba_ssm`, `torch` that the device and the installation

@@ -67,7 +67,10 @@ def find_compiler() -> str | None:
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept: scmpr_ros in $XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scmpr_ros"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scmpr_ros"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise CompilationError("no home folder to keep it in: set XDG_CACHE_HOME") from error
 
 
 def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
