@@ -10,10 +10,10 @@ ROS := $(or $(ROS_DISTRO),wheels)
 STAMP := $(VENV)/.installed-$(ROS)
 OTHER_STAMPS := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
 ifeq ($(ROS),wheels)
-EXTRAS := test,lint,export,ros
+EXTRAS := test,lint,openvino,ros
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 else
-EXTRAS := test,lint,export
+EXTRAS := test,lint,openvino
 VENV_FLAGS := --system-site-packages
 endif
 # Set by the wheels' start-up file of another virtual environment, whose libraries are not ours.
@@ -43,7 +43,7 @@ format: $(STAMP)  ## let ruff rewrite the sources
 	$(BIN)/ruff format .
 
 constraints:  ## pin the newest versions of everything, for all supported Pythons (needs uv)
-	uv pip compile setup.py --extra test --extra lint --extra export --extra ros --universal --upgrade \
+	uv pip compile setup.py --extra test --extra lint --extra openvino --extra ros --universal --upgrade \
 		--python-version 3.10 --no-annotate --no-header --output-file constraints.txt
 
 clean:  ## remove the virtual environment and everything built

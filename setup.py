@@ -68,6 +68,7 @@ setup(
         # The real ROS 2 as wheels, for machines where none is sourced.
         "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
+        "openvino": ["onnx", "onnxscript", "onnxruntime", "openvino"],
         # A further backend of the scan; needs nvcc to install.
         "gpu": ["mamba-ssm"],
     },

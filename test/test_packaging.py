@@ -60,7 +60,7 @@ def test_every_import_is_a_dependency(repository: Path, manifest: ElementTree.El
     ros = {element.text for element in manifest.iter("exec_depend")}
     required = importlib.metadata.requires("scmpr_ros") or []
     pip = {normalised(r) for r in required if "extra ==" not in r}
-    extras = {normalised(r) for r in required if re.search(r"extra == .(gpu|export)", r)}
+    extras = {normalised(r) for r in required if re.search(r"extra == .(gpu|export|openvino)", r)}
     of_torch = {"triton"}  # the one it was built with, where it was
     known = {"scmpr_ros", *sys.stdlib_module_names, *ros, *of_torch}
     for path in (repository / "scmpr_ros").rglob("*.py"):

@@ -112,8 +112,9 @@ def _query_table(result: QueryBenchmark) -> Table:
     table.add_column("stage")
     for timing in result.timings:
         table.add_column(f"{timing.network}\n{timing.precision}, {timing.scan}", justify="right")
+    heard = [stage for stage in STAGES if all(stage in t.stages for t in result.timings)]
     rows: dict[str, list[Any]] = {
-        stage: [t.stages[stage] for t in result.timings] for stage in STAGES
+        stage: [t.stages[stage] for t in result.timings] for stage in heard
     }
     rows["total"] = [t.total for t in result.timings]
     rows["total without decode"] = [t.without_decode for t in result.timings]

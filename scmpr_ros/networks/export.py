@@ -128,7 +128,7 @@ def _metadata(network: ScmprNetwork) -> dict[str, str]:
 @torch.no_grad()
 def _write(branch: RgbBranch, metadata: dict[str, str], path: Path) -> None:
     """Trace, translate and write."""
-    example = next(_examples(branch.network.config))
+    example = next(example_inputs(branch.network.config))
     try:
         with forced_backend("doubling"):  # whatever the environment prefers: the others are kernels
             program = torch.onnx.export(
@@ -183,7 +183,7 @@ def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, fl
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     descriptor_error, mask_error, equal = 0.0, 0.0, []
-    for inputs in _examples(branch.network.config):
+    for inputs in example_inputs(branch.network.config):
         expected, logits = branch.describe(*inputs)
         fed = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
         descriptor, mask = (torch.from_numpy(x) for x in session.run(OUTPUTS, fed))
@@ -204,7 +204,7 @@ def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, fl
     return descriptor_error, sum(equal) / len(equal)
 
 
-def _examples(config: ScmprConfig) -> Iterator[Inputs]:
+def example_inputs(config: ScmprConfig) -> Iterator[Inputs]:
     """Random inputs that leave nothing out: coarse shapes with noise, half-seen views, a map that
     lacks a class. All zeros would hide most mistakes."""
     random = torch.Generator().manual_seed(0)

@@ -33,14 +33,14 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "--settings.networks=[nano]", "--settings.peers=[timm/test_resnet]",
     )  # fmt: skip
     (timing,) = report["results"]["timings"]
-    assert set(timing["stages"]) == set(STAGES)
+    assert set(timing["stages"]) == set(STAGES) - {"RGB branch"}
     assert all(stage["runs"] == 2 and stage["median_ms"] > 0 for stage in timing["stages"].values())
     assert timing["total"]["median_ms"] > timing["without_decode"]["median_ms"]
     assert timing["floors_ms"]["backbone + SAFF"] > 0
     assert report["results"]["viewpoints"] == 60 * 30
     assert report["results"]["peers"]["timm/test_resnet"]["runs"] == 2
     printed = capsys.readouterr().out
-    assert all(stage in printed for stage in STAGES)
+    assert all(stage in printed for stage in timing["stages"])
 
 
 def test_networks_and_training(tmp_path: Path) -> None:

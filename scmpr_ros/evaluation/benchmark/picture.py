@@ -18,7 +18,9 @@ from scmpr_ros.evaluation.benchmark.scans import ScanTiming
 PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "total": 46.5}
 """Figure 3 of SCM-PR (arXiv 2509.13474): means of 1,000 KITTI queries on an A100."""
 
-_COLOURS = ("#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#e9a03b", "#0a8f5b")
+_COLOURS = (
+    "#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#1d3557", "#e9a03b", "#0a8f5b"
+)  # fmt: skip
 _INK, _FAINT, _PEER = "#22252a", "#7b8087", "#b9a58c"
 
 
@@ -35,6 +37,8 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
         labels.append(f"{timing.network}, {timing.precision}")
         left = 0.0
         for stage, colour in zip(STAGES, _COLOURS, strict=True):
+            if stage not in timing.stages:
+                continue
             ms = timing.stages[stage].median_ms
             axes.barh(row, ms, left=left, color=colour, label=stage if row == 0 else None)
             left += ms
@@ -44,7 +48,7 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
         _write(axes, len(labels), peer.median_ms, f"{peer.median_ms:.1f} ms, the network alone")
         labels.append(f"{name.removeprefix('timm/')}, {result.peer_precision}")
     left = 0.0
-    for part, colour in (("RGB branch", _COLOURS[2]), ("matching", _COLOURS[6])):
+    for part, colour in (("RGB branch", _COLOURS[2]), ("matching", _COLOURS[-1])):
         axes.barh(len(labels), PUBLISHED_MS[part], left=left, color=colour, alpha=0.45)
         left += PUBLISHED_MS[part]
     _write(axes, len(labels), left, "on an A100, without its LiDAR branch (26.3 ms)")

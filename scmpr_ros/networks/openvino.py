@@ -1,0 +1,93 @@
+"""The RGB branch in OpenVINO: an engine for CPUs, in the place of torch.
+
+The network is written as ONNX once, checked, and kept in the user's cache folder under its
+fingerprint. What OpenVINO then computes is held against torch before the first query: exported
+scans have been seen to go wrong in it without a word.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scmpr_ros.errors import CheckpointError, ConfigError
+from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.export import INPUTS, OUTPUTS, RgbBranch, example_inputs, export_onnx
+from scmpr_ros.networks.inference import PRECISIONS
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.networks.selective_scan.compilation import cache_folder
+from scmpr_ros.stages import stage
+
+_LARGEST_ERROR = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+"""Of a descriptor's entry. bfloat16 here means the states of the scan, too: 0.006 was measured."""
+
+_log = logging.getLogger(__name__)
+
+
+class OpenVinoEncoder:
+    """Does what `inference.QueryEncoder` does, on a CPU."""
+
+    def __init__(self, network: ScmprNetwork, context: Tensor, precision: str = "auto") -> None:
+        """Export the network if that was not done before, and compile it.
+
+        context: (S, C) semantic context of the map.
+        precision: `auto` is float32, which is exact and on small networks the faster by far.
+
+        Raises ConfigError if a package is missing, CheckpointError if OpenVINO is wrong.
+        """
+        if importlib.util.find_spec("openvino") is None:
+            raise ConfigError(
+                "the engine openvino was asked for, but the package openvino is not installed: "
+                'pip install "scmpr_ros[openvino]", or use the engine torch'
+            )
+        self.dtype = PRECISIONS["float32" if precision == "auto" else precision]
+        self._context = context.cpu().float().numpy()
+        self._compiled = _compile(network, self.dtype)
+        self._request = self._compiled.create_infer_request()
+        self._check(network)
+
+    def __call__(self, view: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a view (1, 3, H, W) with seen (h, w): D_RGB (D,) and S_RGB (h, w) uint8."""
+        with stage("RGB branch"):
+            return self._infer(view, seen, self._context)
+
+    def _infer(self, view: Tensor, seen: Tensor, context: Any) -> tuple[Tensor, Tensor]:
+        inputs = dict(zip(INPUTS, (view.numpy(), seen.numpy(), context), strict=True))
+        found = self._request.infer(inputs)
+        descriptor, mask = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
+        return descriptor[0], mask
+
+    @torch.inference_mode()
+    def _check(self, network: ScmprNetwork) -> None:
+        """Raise CheckpointError unless descriptors of random views are what torch makes them."""
+        branch = RgbBranch(network).eval()
+        device = next(network.parameters()).device
+        for inputs in example_inputs(network.config):
+            expected = branch(*(x.to(device) for x in inputs))[0][0].cpu()
+            found, _ = self._infer(*inputs[:2], inputs[2].numpy())
+            error = float((found - expected).abs().nan_to_num(torch.inf).max())
+            if error > _LARGEST_ERROR[self.dtype]:
+                raise CheckpointError(
+                    "OpenVINO does not compute what torch does: descriptors differ by "
+                    f"{error:.1e}; use the engine torch, and please report the versions of both"
+                )
+
+
+def _compile(network: ScmprNetwork, dtype: torch.dtype) -> Any:
+    """The network compiled for one view at a time on torch's number of threads."""
+    import openvino
+
+    path = cache_folder() / f"rgb-branch-{fingerprint(network)}.onnx"
+    if not path.is_file():
+        _log.info("writing %s for OpenVINO, once; half a minute", path)
+        export_onnx(network, path)
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
+    }
+    return openvino.Core().compile_model(path, "CPU", settings)
