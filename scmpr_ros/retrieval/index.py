@@ -13,8 +13,6 @@ from torch import Tensor
 
 from scmpr_ros.errors import ShapeError
 
-_ROWS_A_SHARD = 50_000
-"""Below this many descriptors a second thread costs more than it brings."""
 _ROWS_AT_ONCE = 16_384
 
 
@@ -58,18 +56,18 @@ class _Search(Protocol):
 
 
 class _FaissSearch:
-    """FAISS searches one query on one thread, so the rows are spread over a shard for each."""
+    """FAISS, on one thread.
+
+    Rows could be spread over shards, one a thread. But FAISS's threads are not torch's: they wait
+    by spinning, and the network, which comes next, then takes twice the time that shards save.
+    """
 
     def __init__(self, rows: NDArray[np.floating]) -> None:
-        threads = torch.get_num_threads()
-        number = max(1, min(threads, round(len(rows) / _ROWS_A_SHARD)))
-        self._shards = [_half_precision_index(part) for part in np.array_split(rows, number)]
-        self._index: faiss.Index = self._shards[0]
-        if number > 1:
-            threaded = successive_ids = True
-            self._index = faiss.IndexShards(rows.shape[1], threaded, successive_ids)  # type: ignore[call-arg]
-            for shard in self._shards:
-                self._index.add_shard(shard)
+        half = faiss.ScalarQuantizer.QT_fp16
+        self._index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
+        for begin in range(0, len(rows), _ROWS_AT_ONCE):  # in float32 a map is twice as large
+            block = rows[begin : begin + _ROWS_AT_ONCE]
+            self._index.add(np.ascontiguousarray(block, np.float32))
 
     def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]:
         query = np.ascontiguousarray(descriptor[None].numpy())
@@ -90,11 +88,3 @@ class _TorchSearch:
         shortlist = coarse.topk(min(4 * k, len(self._rows))).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]
-
-
-def _half_precision_index(rows: NDArray[np.floating]) -> faiss.Index:
-    half = faiss.ScalarQuantizer.QT_fp16
-    index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):  # maps are larger than they look in float32
-        index.add(np.ascontiguousarray(rows[begin : begin + _ROWS_AT_ONCE], np.float32))
-    return index

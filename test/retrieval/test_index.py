@@ -18,12 +18,9 @@ def unit_descriptors(places: int, headings: int, dim: int) -> np.ndarray:
     return descriptors.astype(np.float16)
 
 
-@pytest.fixture(params=["one shard", "two shards", "as on a GPU"])
+@pytest.fixture(params=["FAISS", "as on a GPU"])
 def searcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way of searching, here on the CPU."""
-    if request.param == "two shards":
-        monkeypatch.setattr(index_module, "_ROWS_A_SHARD", 60)
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     if request.param == "as on a GPU":
         on_cpu = index_module._TorchSearch
         monkeypatch.setattr(index_module, "_FaissSearch", lambda rows: on_cpu(rows, "cpu"))
