@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +23,8 @@ from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.stages import stage
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Localizer:
             self._mask_grid, place_map.grid, self.config.matching, self._device
         )
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
+        _log.info(
+            "RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self._device
+        )
         self._warm_up()
 
     @torch.inference_mode()

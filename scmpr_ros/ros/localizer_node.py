@@ -47,6 +47,7 @@ from scmpr_ros.ros.statistics import Statistics
 from scmpr_ros.ros.worker import Worker
 
 _NO_MAP, _NO_CAMERA = "no map yet", "no camera_info yet"
+_BACK_IN_TIME_NS = 1_000_000_000  # raw and compressed images may be this far out of order
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     def _on_query(self, query: Query) -> None:
         stamp = stamp_ns(query.header)
+        if self._seen and stamp < max(self._seen) - _BACK_IN_TIME_NS:  # a bag began again
+            self._seen.clear()
         if stamp and stamp in self._seen:  # the same image, raw and compressed
             return
         self._seen.append(stamp)

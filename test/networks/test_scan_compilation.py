@@ -80,20 +80,35 @@ def test_a_failure_is_kept_and_not_tried_again(
             load_library(cache=tmp_path / "cache")
     assert (tmp_path / "calls").read_text() == "called\n"
     (record,) = (tmp_path / "cache").iterdir()
-    assert record.suffix == ".failed" and "out of ideas" in record.read_text()
+    assert record.suffix == ".failed"
+    assert "exit code 1" in record.read_text() and "out of ideas" in record.read_text()
     record.unlink()
     with pytest.raises(CompilationError):
         load_library(cache=tmp_path / "cache")
     assert (tmp_path / "calls").read_text() == "called\n" * 2
 
 
+def test_a_killed_compiler_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = broken_compiler(tmp_path)
+    compiler.write_text(compiler.read_text().replace("exit 1", "kill -9 $$"))
+    monkeypatch.setenv("CXX", str(compiler))
+    for _ in range(2):
+        with pytest.raises(CompilationError, match="try again"):
+            load_library(cache=tmp_path / "cache")
+    assert (tmp_path / "calls").read_text() == "called\n" * 2
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_no_compiler_no_cache_and_a_damaged_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "missing"))
-    with pytest.raises(CompilationError, match="no C\\+\\+ compiler"):
+    with pytest.raises(CompilationError, match=r"CXX names .*missing"):
         load_library(cache=tmp_path)
     monkeypatch.delenv("CXX")
+    with monkeypatch.context() as without, pytest.raises(CompilationError, match="install g"):
+        without.setenv("PATH", str(tmp_path))
+        load_library(cache=tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(CompilationError, match="cannot write"):
         load_library(cache=tmp_path / "file" / "cache")

@@ -231,8 +231,12 @@ def test_automatic_and_forced_choice(
     assert [r.message.split(" (")[0] for r in caplog.records if "selective scan" in r.message] == [
         f"selective scan on cpu: {chosen}"
     ]
+    monkeypatch.setenv(backends.ENVIRONMENT_VARIABLE, "")
+    assert backend_for(CPU) == chosen
     monkeypatch.setenv(backends.ENVIRONMENT_VARIABLE, "doubling")
-    assert backend_for(CPU) == "doubling"
+    with caplog.at_level(logging.INFO):
+        assert backend_for(CPU) == "doubling"
+    assert "selective scan on cpu: doubling (by SCMPR_SCAN_BACKEND)" in caplog.messages
     with forced_backend("reference"):
         assert backend_for(CPU) == "reference"
         assert backend_for(CPU, "torch") == "torch"
@@ -245,7 +249,7 @@ def test_automatic_and_forced_choice(
 def test_a_backend_that_cannot_run_here_says_why() -> None:
     arguments = images(1, 2, 2, 3, 1, 1.0)
     for backend in ("mamba_ssm", "triton"):
-        with pytest.raises(ConfigError, match=f"{backend} was asked for, but .*GPU"):
+        with pytest.raises(ConfigError, match=f"{backend} was asked for, but: needs a GPU"):
             ss2d(*arguments, backend=backend)
     assert set(BACKENDS) == {"cpp", "triton", "mamba_ssm", "torch", "doubling", "reference"}
 

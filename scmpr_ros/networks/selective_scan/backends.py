@@ -58,9 +58,12 @@ def forced_backend(name: str) -> Iterator[None]:
 
 def backend_for(device: torch.device, backend: str = "auto") -> str:
     """Name of the backend that scans tensors of a device."""
-    for choice in (backend, _forced.get(), os.environ.get(ENVIRONMENT_VARIABLE, "auto")):
+    for choice in (backend, _forced.get()):
         if choice != "auto":
             return _known(choice)
+    of_program = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+    if of_program != "auto":
+        return _by_environment(of_program, device.type)
     if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return "doubling"
     return _automatic(device.type)
@@ -103,6 +106,13 @@ def scan_grid(
         if name not in _READING_HALF:
             u, delta = u.to(real), delta.to(real)
         return BACKENDS[name](u, delta, A, B, C, D, bias, softplus, orders)
+
+
+@cache
+def _by_environment(name: str, device_type: str) -> str:
+    """The backend that the environment names; logged once."""
+    _log.info("selective scan on %s: %s (by %s)", device_type, _known(name), ENVIRONMENT_VARIABLE)
+    return name
 
 
 @cache

@@ -48,7 +48,11 @@ def load_library(capability: str | None = None, cache: Path | None = None) -> ct
     flags = (*FLAGS, *VECTOR_FLAGS.get(capability, ()))
     compiler = find_compiler()
     if compiler is None:
-        raise CompilationError("no C++ compiler (set CXX, or install g++)")
+        named = os.environ.get("CXX")
+        raise CompilationError(
+            f"CXX names {named!r}, which is no program" if named
+            else "no C++ compiler (install g++, or set CXX)"
+        )  # fmt: skip
     name = f"scan-{_digest(compiler, flags)}-{capability.lower().replace(' ', '-')}"
     library = (cache or cache_folder()) / f"{name}.so"
     if not library.exists():
@@ -86,10 +90,17 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
     began_s = time.perf_counter()
     command = [compiler, *flags, str(SOURCE), "-o", partial]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        # In a session of its own: a Ctrl-C in the terminal is not the compiler's business.
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, start_new_session=True
+        )
+        if result.returncode < 0:
+            raise CompilationError("the compiler was killed; the next start will try again")
         if result.returncode:
-            failure.write_text(f"{' '.join(command)}\n\n{result.stderr}")
+            report = f"{' '.join(command)}\nexit code {result.returncode}\n\n{result.stderr}"
+            failure.write_text(report)
             raise CompilationError(f"compiling failed; {failure} says why: delete it to retry")
+        Path(partial).chmod(0o755)
         os.replace(partial, library)
     except (OSError, subprocess.TimeoutExpired) as error:
         failure.write_text(f"{' '.join(command)}\n\n{error}")

@@ -41,7 +41,7 @@ def scan_grid(
     """See `backends.scan_grid`; u and delta may also be bfloat16."""
     reason = unavailable(u.device.type)
     if reason is not None:
-        raise ConfigError(f"scan backend cpp was asked for, but it {reason}")
+        raise ConfigError(f"scan backend cpp was asked for, but: {reason}")
     if u.dtype != delta.dtype or u.dtype not in _KERNELS:
         u, delta = u.to(A.dtype), delta.to(A.dtype)
     y: Tensor = _Scan.apply(u, delta, A, B, C, D, bias, softplus, orders)  # type: ignore[no-untyped-call]

@@ -38,7 +38,7 @@ def scan_grid(
     """See `backends.scan_grid`; one call, with a group for each direction."""
     reason = unavailable(u.device.type)
     if reason is not None:
-        raise ConfigError(f"scan backend mamba_ssm was asked for, but {reason}")
+        raise ConfigError(f"scan backend mamba_ssm was asked for, but: {reason}")
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     return scan_as_sequences(selective_scan_fn, u, delta, A, B, C, D, bias, softplus, orders)

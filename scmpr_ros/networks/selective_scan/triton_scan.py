@@ -78,7 +78,7 @@ def scan_grid(
     """See `backends.scan_grid`; u and delta may also be bfloat16 or float16."""
     reason = unavailable(u.device.type)
     if reason is not None and not (u.device.type == "cpu" and _interpreted()):
-        raise ConfigError(f"scan backend triton was asked for, but it {reason}")
+        raise ConfigError(f"scan backend triton was asked for, but: {reason}")
     if u.dtype not in _DTYPES or delta.dtype not in _DTYPES:
         u, delta = u.to(A.dtype), delta.to(A.dtype)
     packed = _packed(orders)
