@@ -69,16 +69,7 @@ class AnswerRecorderNode(Node):
         self._candidates: dict[int, list[Any]] = {}
         self._scores: list[float] = []
         self._last_news_s: float | None = None
-        image, best_effort = (
-            self.resolve_topic_name("image"),
-            QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
-        )
         all_of_them = QoSProfile(depth=1000)
-        # raw: of an image only the stamp is of interest, and that needs no decoding
-        self.create_subscription(Image, image, self._on_image, best_effort, raw=True)
-        self.create_subscription(
-            CompressedImage, f"{image}/compressed", self._on_image, best_effort, raw=True
-        )
         self.create_subscription(PoseArray, "localizer/candidates", self._on_candidates,
                                  all_of_them)  # fmt: skip
         self.create_subscription(Float32, "localizer/score", self._on_score, all_of_them)
@@ -89,6 +80,8 @@ class AnswerRecorderNode(Node):
         """Spin until it is over, write the file, and return the number of answers."""
         began_s = time.monotonic()
         try:
+            self._wait_for_localizer(began_s)
+            self._watch_images()
             while not self._is_over(began_s):
                 rclpy.spin_once(self, timeout_sec=0.1)
                 if not rclpy.ok():
@@ -97,6 +90,25 @@ class AnswerRecorderNode(Node):
             pass
         self._write()
         return len(self._answers)
+
+    def _wait_for_localizer(self, began_s: float) -> None:
+        """Spin until its poses are found, or nothing will come in time.
+
+        A player waits for those who want its images. So whoever wants the answers as well must not
+        ask for images before: the answer to the first one takes only milliseconds.
+        """
+        topic = self.resolve_topic_name("localizer/pose")
+        while self.count_publishers(topic) == 0 and rclpy.ok():
+            if time.monotonic() - began_s > self.config.first_timeout_s:
+                return
+            rclpy.spin_once(self, timeout_sec=0.02)
+
+    def _watch_images(self) -> None:
+        """Note when images come; of an image only the stamp matters, so it is not decoded."""
+        image = self.resolve_topic_name("image")
+        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        for kind, topic in ((Image, image), (CompressedImage, f"{image}/compressed")):
+            self.create_subscription(kind, topic, self._on_image, best_effort, raw=True)
 
     def _is_over(self, began_s: float) -> bool:
         now_s = time.monotonic()
