@@ -100,7 +100,7 @@ def _run(kind: str, options: Namespace) -> None:
     _write_json(out / f"{kind}.json", machine, settings, results)
     console = Console()
     console.print(table)
-    console.print(_about(machine), style="dim", highlight=False)
+    console.print(str(machine), style="dim", highlight=False)
     console.print(f"{out / kind}.json, {picture}", highlight=False)
 
 
@@ -159,14 +159,6 @@ def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table
             f"{t.timing.p95_ms:.2f}", f"{t.floor_ms:.3f}", f"{t.error:.0e}",
         )  # fmt: skip
     return table
-
-
-def _about(machine: Machine) -> str:
-    return (
-        f"{machine.name}, {machine.threads} threads, torch {machine.torch_version}. Measured: "
-        f"float32 {machine.float32:.0f} GFLOP/s, bfloat16 {machine.bfloat16:.0f} GFLOP/s, "
-        f"copy {machine.copy:.1f} GB/s."
-    )
 
 
 def _write_json(path: Path, machine: Machine, settings: Any, results: Any) -> None:

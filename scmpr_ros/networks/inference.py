@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.processor import processor_capabilities
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.vmamba import SS2D
 
@@ -70,7 +71,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        able = processor_capabilities()
         fast = device.type == "cpu" and bool(able.get("amx_bf16") or able.get("avx512_bf16"))
     return torch.bfloat16 if fast else torch.float32
 

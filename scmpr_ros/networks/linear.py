@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scmpr_ros.networks.processor import processor_capabilities
+
 
 class Linear(nn.Linear):
     """`nn.Linear` on images (B, H, W, C), with its parameters."""
@@ -38,6 +40,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @cache
 def _convolutions_are_faster() -> bool:
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    return libraries and "AMD" in able.get("cpu_name", "")
+    return libraries and "AMD" in processor_capabilities().get("cpu_name", "")

@@ -17,7 +17,7 @@ from torch import Tensor
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.export import INPUTS, OUTPUTS, RgbBranch, example_inputs, export_onnx
-from scmpr_ros.networks.inference import PRECISIONS
+from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.selective_scan.compilation import cache_folder
 from scmpr_ros.stages import stage
@@ -44,7 +44,8 @@ class OpenVinoEncoder:
                 "the engine openvino was asked for, but the package openvino is not installed: "
                 'pip install "scmpr_ros[openvino]", or use the engine torch'
             )
-        self.dtype = PRECISIONS["float32" if precision == "auto" else precision]
+        on_cpu = torch.device("cpu")
+        self.dtype = choose_precision("float32" if precision == "auto" else precision, on_cpu)
         self._context = context.cpu().float().numpy()
         self._compiled = _compile(network, self.dtype)
         self._request = self._compiled.create_infer_request()

@@ -36,6 +36,12 @@ class Machine:
     bfloat16: float
     copy: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.name}, {self.threads} threads, torch {self.torch_version}; measured: float32 "
+            f"{self.float32:.0f}, bfloat16 {self.bfloat16:.0f} GFLOP/s, copy {self.copy:.0f} GB/s"
+        )
+
     def floor_ms(self, flops: float, num_bytes: float, precision: torch.dtype) -> float:
         """Least time for so many operations and bytes: the larger of the two shares."""
         rate = self.bfloat16 if precision == torch.bfloat16 else self.float32

@@ -27,7 +27,7 @@ _INK, _FAINT, _PEER = "#22252a", "#7b8087", "#b9a58c"
 def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
     """Stages of each network's query, stacked; peers and the published figures beside them."""
     rows = len(result.timings) + len(result.peers) + 1
-    figure, axes = _canvas(1.6 + 0.62 * rows, _subtitle(machine))
+    figure, axes = _canvas(1.6 + 0.62 * rows, str(machine))
     figure.suptitle(
         f"One query in a map of {result.viewpoints:,} viewpoints, median", x=0.02, ha="left",
         fontsize=15, weight="bold", color=_INK,
@@ -60,7 +60,7 @@ def draw_networks(
     timings: Sequence[NetworkTiming], title: str, machine: Machine, path: Path
 ) -> None:
     """Median of each network, with the floor of its products as a mark."""
-    figure, axes = _canvas(1.6 + 0.45 * len(timings), _subtitle(machine))
+    figure, axes = _canvas(1.6 + 0.45 * len(timings), str(machine))
     figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=_INK)
     labels = []
     for row, timing in enumerate(timings):
@@ -80,7 +80,7 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
     ways = list(dict.fromkeys(t.way for t in timings))
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Selective scan of an image, four orders\n{_subtitle(machine)}", fontsize=11)
+    figure.suptitle(f"Selective scan of an image, four orders\n{machine}", fontsize=11)
     for axes, way in zip(figure.subplots(1, len(ways), sharey=True), ways, strict=True):
         for number, backend in enumerate(backends):
             own = [t for t in timings if t.backend == backend and t.way == way]
@@ -104,14 +104,6 @@ def _canvas(height: float, subtitle: str) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_title(subtitle, loc="left", fontsize=9.5, color=_FAINT)
     return figure, axes
-
-
-def _subtitle(machine: Machine) -> str:
-    return (
-        f"{machine.name}, {machine.threads} threads, torch {machine.torch_version}; measured: "
-        f"float32 {machine.float32:.0f}, bfloat16 {machine.bfloat16:.0f} GFLOP/s, "
-        f"copy {machine.copy:.0f} GB/s"
-    )
 
 
 def _write(axes: Axes, row: int, ms: float, text: str) -> None:
