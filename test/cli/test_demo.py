@@ -17,7 +17,7 @@ from scmpr_ros.cli import demo
 from scmpr_ros.cli.resources import FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig
-from scmpr_ros.datasets.town.lidar import LidarConfig
+from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.splits import SEEDS
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.checkpoint import save_checkpoint

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from scmpr_ros.datasets.town import mesh as meshes
 from scmpr_ros.datasets.town.drives import DriveConfig, plan_drive
-from scmpr_ros.datasets.town.kerbside import Site
-from scmpr_ros.datasets.town.materials import SURFACES, Material
-from scmpr_ros.datasets.town.occupancy import Occupancy, disc, rectangle
-from scmpr_ros.datasets.town.rig import Rig
-from scmpr_ros.datasets.town.street_network import (
+from scmpr_ros.datasets.town.layout.kerbside import Site
+from scmpr_ros.datasets.town.layout.occupancy import Occupancy, disc, rectangle
+from scmpr_ros.datasets.town.layout.street_network import (
     StreetField,
     StreetNetwork,
     StreetNetworkConfig,
     smooth_minimum,
 )
-from scmpr_ros.datasets.town.terrain import Ground, Relief, split_triangles, zero_segments
+from scmpr_ros.datasets.town.layout.terrain import Ground, Relief, split_triangles, zero_segments
+from scmpr_ros.datasets.town.materials import SURFACES, Material
+from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert

@@ -11,17 +11,17 @@ import pytest
 import yaml
 
 from scmpr_ros.datasets.town import mesh as meshes
-from scmpr_ros.datasets.town.camera import RenderedImage, render_image
-from scmpr_ros.datasets.town.conditions import CONDITIONS, Condition, draw_condition
 from scmpr_ros.datasets.town.drives import DriveConfig, plan_drive
 from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig, export_town
-from scmpr_ros.datasets.town.lidar import LidarConfig, simulate_scan
+from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
 from scmpr_ros.datasets.town.materials import Material
-from scmpr_ros.datasets.town.rig import Rig
-from scmpr_ros.datasets.town.scene import Scene, SkyBlock
+from scmpr_ros.datasets.town.sensors.camera import RenderedImage, render_image
+from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, Condition, draw_condition
+from scmpr_ros.datasets.town.sensors.lidar import LidarConfig, simulate_scan
+from scmpr_ros.datasets.town.sensors.rig import Rig
+from scmpr_ros.datasets.town.sensors.scene import Scene, SkyBlock
+from scmpr_ros.datasets.town.sensors.textures import SIZE, TextureAtlas
 from scmpr_ros.datasets.town.splits import SEEDS
-from scmpr_ros.datasets.town.street_network import StreetNetworkConfig
-from scmpr_ros.datasets.town.textures import SIZE, TextureAtlas
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import level_camera_pose, transform_points

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from scmpr_ros.datasets.town.street_network import StreetNetwork
+from scmpr_ros.datasets.town.layout.street_network import StreetNetwork
 from scmpr_ros.datasets.town.world import Town, stream
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform

@@ -12,12 +12,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.camera import RenderedImage, render_image
-from scmpr_ros.datasets.town.conditions import CONDITIONS, Condition, draw_condition
 from scmpr_ros.datasets.town.drives import DriveConfig, plan_drive
-from scmpr_ros.datasets.town.lidar import LidarConfig, simulate_scan
-from scmpr_ros.datasets.town.rig import Rig
-from scmpr_ros.datasets.town.scene import Scene
+from scmpr_ros.datasets.town.sensors.camera import RenderedImage, render_image
+from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, Condition, draw_condition
+from scmpr_ros.datasets.town.sensors.lidar import LidarConfig, simulate_scan
+from scmpr_ros.datasets.town.sensors.rig import Rig
+from scmpr_ros.datasets.town.sensors.scene import Scene
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert

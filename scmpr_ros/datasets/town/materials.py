@@ -31,12 +31,19 @@ class Material(IntEnum):
     WOOD = auto()
     BARK = auto()
     LEAVES = auto()
+    NEEDLES = auto()
     METAL = auto()
+    CORRUGATED = auto()
+    SHUTTER = auto()
+    SOIL = auto()
     SIGN = auto()
     CAR_PAINT = auto()
     GLASS = auto()
     RUBBER = auto()
     CLOTH = auto()
+    LAMP = auto()
+    HEADLIGHT = auto()
+    TAILLIGHT = auto()
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Surface:
     gloss: share of the mirrored sky at perpendicular incidence.
     translucency: share of the sun that shines through from behind.
     weathering: how much stains and wear, larger than the tile, vary the albedo.
+    glow: radiance when it is switched on, in the unit of `Condition`; windows are lit one by one.
+    is_cut: whether the texture's alpha cuts holes, which rays of camera and LiDAR pass.
     """
 
     tile_m: float
@@ -57,6 +66,8 @@ class Surface:
     gloss: float = 0.0
     translucency: float = 0.0
     weathering: float = 0.14
+    glow: float = 0.0
+    is_cut: bool = False
 
 
 SURFACES: dict[Material, Surface] = {
@@ -71,20 +82,27 @@ SURFACES: dict[Material, Surface] = {
     Material.BRICK: Surface(2.56, 0.33),
     Material.STONE: Surface(4.0, 0.35),
     Material.CONCRETE: Surface(5.0, 0.34),
-    Material.WINDOW: Surface(1.0, 0.10, 0.55, 0.10, weathering=0.25),
+    Material.WINDOW: Surface(1.0, 0.10, 0.55, 0.10, weathering=0.25, glow=0.05),
     Material.DOOR: Surface(1.0, 0.30, 0.05),
-    Material.SHOP: Surface(1.0, 0.15, 0.40, 0.06),
+    Material.SHOP: Surface(1.0, 0.15, 0.40, 0.06, glow=0.12),
     Material.ROOF_TILES: Surface(3.0, 0.35, weathering=0.2),
     Material.ROOF_FLAT: Surface(5.0, 0.25),
     Material.WOOD: Surface(2.4, 0.35),
     Material.BARK: Surface(1.6, 0.30),
-    Material.LEAVES: Surface(2.0, 0.48, 0.05, 0.0, 0.35),
+    Material.LEAVES: Surface(1.0, 0.48, 0.05, 0.0, 0.35, is_cut=True),
+    Material.NEEDLES: Surface(1.0, 0.42, 0.05, 0.0, 0.2, is_cut=True),
     Material.METAL: Surface(3.0, 0.35, 0.03, 0.03),
+    Material.CORRUGATED: Surface(2.4, 0.38, 0.02, 0.02, weathering=0.12),
+    Material.SHUTTER: Surface(1.6, 0.35),
+    Material.SOIL: Surface(4.0, 0.28, weathering=0.25),
     Material.SIGN: Surface(1.0, 0.95, 0.01, 0.02, weathering=0.05),
     Material.CAR_PAINT: Surface(4.0, 0.40, 0.15, 0.045, weathering=0.03),
     Material.GLASS: Surface(4.0, 0.06, 0.75, 0.07),
     Material.RUBBER: Surface(2.0, 0.06, 0.10),
     Material.CLOTH: Surface(1.0, 0.35, 0.03),
+    Material.LAMP: Surface(1.0, 0.30, 0.10, 0.04, weathering=0.0, glow=3.0),
+    Material.HEADLIGHT: Surface(1.0, 0.60, 0.10, 0.06, weathering=0.0, glow=6.0),
+    Material.TAILLIGHT: Surface(1.0, 0.70, 0.05, 0.05, weathering=0.0, glow=0.8),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,8 @@ class Mesh:
     normal: (M, 3) float32, unit shading normals; foliage carries the normals of its crown.
     colour: (M, 3) float32, linear albedo that tints the texture.
     material, label: (M,) uint8, `Material` and joint class id.
+    lights: (L, 10) float32, what shines at night: position (3), direction (3), radiant intensity
+        (3), cosine of the half angle of its cone (-1: all around). See `light`.
     """
 
     corners: Array
@@ -30,6 +32,7 @@ class Mesh:
     colour: Array
     material: NDArray[np.uint8]
     label: NDArray[np.uint8]
+    lights: Array = field(default_factory=lambda: np.zeros((0, 10), np.float32))
 
     def __len__(self) -> int:
         return len(self.corners)
@@ -37,15 +40,33 @@ class Mesh:
     def transformed(self, T: NDArray[np.floating]) -> Mesh:
         """The same mesh after a rigid transform (4, 4)."""
         R = T[:3, :3].astype(np.float32)
-        corners = self.corners @ R.T + T[:3, 3].astype(np.float32)
-        return Mesh(corners, self.uv, self.normal @ R.T, self.colour, self.material, self.label)
+        t = T[:3, 3].astype(np.float32)
+        lights = self.lights.copy()
+        lights[:, :3] = lights[:, :3] @ R.T + t
+        lights[:, 3:6] = lights[:, 3:6] @ R.T
+        return Mesh(
+            self.corners @ R.T + t, self.uv, self.normal @ R.T,
+            self.colour, self.material, self.label, lights,
+        )  # fmt: skip
 
     @classmethod
     def join(cls, meshes: Iterable[Mesh]) -> Mesh:
         """One mesh of many."""
         parts = list(meshes) or [EMPTY]
-        names = ("corners", "uv", "normal", "colour", "material", "label")
+        names = [f.name for f in fields(cls)]
         return cls(*(np.concatenate([getattr(m, name) for m in parts]) for name in names))
+
+
+def light(
+    position: ArrayLike, direction: ArrayLike, intensity: ArrayLike, half_angle_deg: float = 180.0
+) -> Mesh:
+    """A lamp without a body: a cone of light from `position` (3,) along unit `direction` (3,).
+
+    intensity: (3,) RGB; at distance d it adds intensity / d**2 of irradiance, in the unit of
+    `Condition`. A street lamp has about 1, a headlight about 6 in its middle.
+    """
+    row = np.concatenate([position, direction, intensity, [np.cos(np.radians(half_angle_deg))]])
+    return replace(EMPTY, lights=row[None].astype(np.float32))
 
 
 def triangles(

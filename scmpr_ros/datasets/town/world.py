@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from scmpr_ros.datasets.town.greenery import place_plants
-from scmpr_ros.datasets.town.kerbside import Site
+from scmpr_ros.datasets.town.layout.greenery import place_plants
+from scmpr_ros.datasets.town.layout.kerbside import Site
+from scmpr_ros.datasets.town.layout.pavements import place_furniture
+from scmpr_ros.datasets.town.layout.plots import place_fences, place_houses
+from scmpr_ros.datasets.town.layout.street_life import place_traffic
+from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
+from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.pavements import place_furniture
-from scmpr_ros.datasets.town.plots import place_fences, place_houses
-from scmpr_ros.datasets.town.scene import Scene, SkyBlock
-from scmpr_ros.datasets.town.street_life import place_traffic
-from scmpr_ros.datasets.town.street_network import StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.terrain import Ground
-from scmpr_ros.datasets.town.textures import TextureAtlas
+from scmpr_ros.datasets.town.sensors.scene import Scene, SkyBlock
+from scmpr_ros.datasets.town.sensors.textures import TextureAtlas
 
 Array = NDArray[np.float64]
 

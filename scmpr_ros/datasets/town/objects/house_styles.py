@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.materials import Material
-from scmpr_ros.datasets.town.street_network import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.occupancy import rectangle
+from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.occupancy import rectangle
-from scmpr_ros.datasets.town.street_network import Quarter, Street
-from scmpr_ros.datasets.town.traffic import Pool
+from scmpr_ros.datasets.town.objects.vehicles import Pool
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -243,12 +243,19 @@ _TILES: dict[Material, Callable[[Rng], Array]] = {
     Material.WOOD: _wood,
     Material.BARK: _bark,
     Material.LEAVES: _leaves,
+    Material.NEEDLES: _leaves,
     Material.METAL: _smooth,
+    Material.CORRUGATED: _smooth,
+    Material.SHUTTER: _smooth,
+    Material.SOIL: _gravel,
     Material.SIGN: lambda rng: _sheet(rng, _sign),
     Material.CAR_PAINT: _smooth,
     Material.GLASS: _smooth,
     Material.RUBBER: _smooth,
     Material.CLOTH: _leaves,
+    Material.LAMP: _smooth,
+    Material.HEADLIGHT: _smooth,
+    Material.TAILLIGHT: _smooth,
 }
 
 

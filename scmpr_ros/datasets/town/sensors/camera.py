@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from scmpr_ros.datasets.town.conditions import Condition
 from scmpr_ros.datasets.town.materials import Material, column
-from scmpr_ros.datasets.town.scene import Hits, Scene
+from scmpr_ros.datasets.town.sensors.conditions import Condition
+from scmpr_ros.datasets.town.sensors.scene import Hits, Scene
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 

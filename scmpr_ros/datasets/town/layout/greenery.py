@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town import plants
-from scmpr_ros.datasets.town.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.occupancy import disc
+from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.occupancy import disc
-from scmpr_ros.datasets.town.street_network import Quarter, Street
+from scmpr_ros.datasets.town.objects import plants
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

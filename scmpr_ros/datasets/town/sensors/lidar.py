@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import column
-from scmpr_ros.datasets.town.scene import Scene
+from scmpr_ros.datasets.town.sensors.scene import Scene
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.records import PointCloud
 

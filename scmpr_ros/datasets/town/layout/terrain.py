@@ -7,9 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.layout.street_network import (
+    Quarter,
+    Street,
+    StreetField,
+    StreetNetwork,
+)
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, quads, triangles
-from scmpr_ros.datasets.town.street_network import Quarter, Street, StreetField, StreetNetwork
 from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.float64]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.layout.occupancy import Occupancy, disc
+from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.occupancy import Occupancy, disc
-from scmpr_ros.datasets.town.street_network import Quarter, Street
-from scmpr_ros.datasets.town.terrain import Ground
 from scmpr_ros.geometry import make_transform, rotation_z
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, discs, quads, tubes
-from scmpr_ros.datasets.town.people import bicycle, cyclist, person
+from scmpr_ros.datasets.town.objects.people import bicycle, cyclist, person
 from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.float64]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scmpr_ros.datasets.town import street_furniture as furniture
-from scmpr_ros.datasets.town.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.street_network import Street
+from scmpr_ros.datasets.town.objects import street_furniture as furniture
 
 Rng = np.random.Generator
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town import plants, street_furniture
-from scmpr_ros.datasets.town.buildings import build_house
-from scmpr_ros.datasets.town.house_styles import House, draw_house
-from scmpr_ros.datasets.town.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.occupancy import rectangle
+from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.occupancy import rectangle
-from scmpr_ros.datasets.town.street_network import Quarter
+from scmpr_ros.datasets.town.objects import plants, street_furniture
+from scmpr_ros.datasets.town.objects.buildings import build_house
+from scmpr_ros.datasets.town.objects.house_styles import House, draw_house
 from scmpr_ros.geometry import make_transform, rotation_z
 
 Array = NDArray[np.float64]

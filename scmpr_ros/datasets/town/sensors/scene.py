@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.textures import TextureAtlas
+from scmpr_ros.datasets.town.sensors.textures import TextureAtlas
 
 Array = NDArray[np.floating]
 
