@@ -17,6 +17,7 @@ CONSOLE_SCRIPTS = {
     "record_answers": "ros.answer_recorder_node",
     "benchmark": "cli.benchmark",
     "build_map": "cli.build_map",
+    "compare_drives": "cli.compare_drives",
     "demo": "cli.demo",
     "evaluate": "cli.evaluate",
     "export_onnx": "cli.export_onnx",

@@ -20,7 +20,9 @@ import pytest
 import scmpr_ros
 
 NODES = {"map_loader", "localizer", "play_bag", "record_answers"}
-TOOLS = {"benchmark", "build_map", "demo", "evaluate", "export_onnx", "make_town", "train"}
+TOOLS = {
+    "benchmark", "build_map", "compare_drives", "demo", "evaluate", "export_onnx", "make_town", "train",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

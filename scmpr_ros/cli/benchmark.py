@@ -23,7 +23,12 @@ from scmpr_ros.evaluation.benchmark.networks import (
     benchmark_networks,
     benchmark_training,
 )
-from scmpr_ros.evaluation.benchmark.picture import draw_networks, draw_queries, draw_scans
+from scmpr_ros.evaluation.benchmark.picture import (
+    draw_networks,
+    draw_queries,
+    draw_scans,
+    draw_towns,
+)
 from scmpr_ros.evaluation.benchmark.queries import (
     STAGES,
     QueryBenchmark,
@@ -35,6 +40,11 @@ from scmpr_ros.evaluation.benchmark.scans import (
     ScanTiming,
     benchmark_scans,
 )
+from scmpr_ros.evaluation.benchmark.towns import (
+    TownBenchmarkConfig,
+    TownTiming,
+    benchmark_towns,
+)
 from scmpr_ros.pipeline.map_builder import choose_device
 
 _KINDS: dict[str, tuple[type, str]] = {
@@ -42,6 +52,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, one image forward"),
     "training": (TrainingBenchmarkConfig, "training steps of backbones"),
     "scan": (ScanBenchmarkConfig, "the backends of the selective scan"),
+    "town": (TownBenchmarkConfig, "the recording of synthetic towns, frame by frame"),
 }
 
 
@@ -78,14 +89,17 @@ def _parser() -> ArgumentParser:
 
 def _run(kind: str, options: Namespace) -> None:
     settings, out = options.settings, options.out
-    device = choose_device(settings.localizer.device if kind == "query" else settings.device)
-    machine = measure_machine(device)
+    machine = measure_machine(choose_device(_device(kind, settings)))
     picture = out / f"{kind}.png"
     results: Any
     if kind == "query":
         results = benchmark_queries(settings, machine)
         table = _query_table(results)
         draw_queries(results, machine, picture)
+    elif kind == "town":
+        results = benchmark_towns(settings)
+        table = _town_table(results, settings.processes)
+        draw_towns(results, machine, picture)
     elif kind == "scan":
         results, missing = benchmark_scans(settings, machine)
         table = _scan_table(results, missing)
@@ -102,6 +116,12 @@ def _run(kind: str, options: Namespace) -> None:
     console.print(table)
     console.print(str(machine), style="dim", highlight=False)
     console.print(f"{out / kind}.json, {picture}", highlight=False)
+
+
+def _device(kind: str, settings: Any) -> str:
+    if kind == "town":
+        return "cpu"
+    return str(settings.localizer.device if kind == "query" else settings.device)
 
 
 def _query_table(result: QueryBenchmark) -> Table:
@@ -157,6 +177,21 @@ def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table
         table.add_row(
             f"{t.height}x{t.width}", str(t.dim), t.way, t.backend, f"{t.timing.median_ms:.2f}",
             f"{t.timing.p95_ms:.2f}", f"{t.floor_ms:.3f}", f"{t.error:.0e}",
+        )  # fmt: skip
+    return table
+
+
+def _town_table(timings: Sequence[TownTiming], processes: int) -> Table:
+    table = Table(title=f"Frames of a town, {processes} processes at once; ms of one process")
+    for name in ("size", "condition", "frames/s", "wanted"):
+        table.add_column(name, justify="right")
+    stages = list(dict.fromkeys(name for t in timings for name in t.stages_ms))
+    for name in (*stages, "town, s"):
+        table.add_column(name, justify="right")
+    for t in timings:
+        table.add_row(
+            t.size.name, t.condition, f"{t.frames_per_s:.1f}", f"{t.size.wanted_per_s:.0f}",
+            *(f"{t.stages_ms.get(name, 0.0):.1f}" for name in stages), f"{t.once_s:.1f}",
         )  # fmt: skip
     return table
 

@@ -2,75 +2,206 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from scmpr_ros.datasets.kitti import KittiOdometryDrive
-from scmpr_ros.datasets.town.export import TownExportConfig, export_town
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
+from scmpr_ros.datasets.rosbag2_writer import write_drive_bag
+from scmpr_ros.datasets.town.drives import DriveConfig
+from scmpr_ros.datasets.town.export import (
+    Task,
+    TownExportConfig,
+    finish_export,
+    is_finished,
+    open_recording,
+    plan_export,
+)
+from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
+from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
+from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
+from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, SEASONS
+from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.splits import SEEDS
+from scmpr_ros.datasets.town.world import TownConfig
 from scmpr_ros.errors import ScmprError
+from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import write_ply
 
 MAPPING_SEQUENCE = "00"
+MAP, PERFECT_MAP, SHEET = "map.ply", "mesh_map.ply", "town.png"
 
 
-def make_town(folder: Path, seed: int, config: TownExportConfig, progress: bool = False) -> Path:
-    """Write one town, or leave it if it is there: drives, then the map of the mapping drive.
+@dataclass(frozen=True)
+class TownOptions:
+    """What is recorded in every town.
 
-    The map is written last, so its presence says that the town is complete.
+    Args:
+        drives: those with the camera, each "condition", "condition/season" or "any", e.g.
+            night/winter; a trailing ! drives the other way round
+        map_season: season of the drive whose LiDAR scans become the map
+        length_m: length of the drives
+        spacing_m: metres between images
+        map_spacing_m: metres between the map's scans
+        image_width: of the images in pixels
+        image_height: of the images in pixels
+        rig: kitti or kitti360
+        rings: of the LiDAR
+        columns: of a LiDAR scan
+        query_scans: record scans on the query drives, too
+        depth: write depth_2/ beside image_2/ and mask_2/
+        layout: file of KITTI odometry poses; the streets of the town follow it
+        mesh_map: also write mesh_map.ply, the perfect map that no LiDAR could make
+        bag: also write each drive as a rosbag2
+        sheet: also draw town.png: images, masks, panoramas, the map from above
     """
-    if (folder / "map.ply").is_file():
-        return folder
-    with tqdm(desc="driving through the town", unit="frame", disable=not progress) as bar:
-        for done, total in export_town(folder, seed, config):
-            bar.total = total
-            bar.update(done - bar.n)
+
+    drives: Sequence[str] = (ANY,)
+    map_season: str = ANY
+    length_m: float = 520.0
+    spacing_m: float = 2.0
+    map_spacing_m: float = 1.5
+    image_width: int = 372
+    image_height: int = 113
+    rig: str = "kitti"
+    rings: int = 32
+    columns: int = 1024
+    query_scans: bool = False
+    depth: bool = False
+    layout: Path | None = None
+    mesh_map: bool = False
+    bag: bool = False
+    sheet: bool = False
+
+    def export_config(self) -> TownExportConfig:
+        """The mapping drive is sequence 00, the query drives follow."""
+        mapping = TraversalConfig(
+            images=False, season=self.map_season,
+            drive=DriveConfig(spacing_m=self.map_spacing_m, length_m=self.length_m),
+        )  # fmt: skip
+        queries = [self._query(number, text) for number, text in enumerate(self.drives, start=1)]
+        return TownExportConfig(
+            rig=self.rig, image_width=self.image_width, image_height=self.image_height,
+            lidar=LidarConfig(rings=self.rings, columns=self.columns),
+            town=TownConfig(StreetNetworkConfig(trajectory=str(self.layout or ""))),
+            traversals=(mapping, *queries),
+        )  # fmt: skip
+
+    def _query(self, number: int, text: str) -> TraversalConfig:
+        condition, _, season = text.removesuffix("!").partition("/")
+        drive = DriveConfig(
+            spacing_m=self.spacing_m, length_m=self.length_m, reverse=text.endswith("!")
+        )
+        return TraversalConfig(
+            traversal=number, scans=self.query_scans, depth=self.depth, condition=condition,
+            season=season or ANY, drive=drive,
+        )  # fmt: skip
+
+
+def make_towns(
+    folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
+) -> None:
+    """Write the town of each seed to its folder; towns and frames that are there are kept."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
+        plans = [pool.submit(plan_export, f, seed, config) for seed, f in missing.items()]
+        tasks = [task for plan in tqdm(plans, "planning", unit="town", disable=None)
+                 for task in plan.result()]  # fmt: skip
+        with tqdm(total=sum(len(t.frames) for t in tasks), unit="frame", disable=None) as bar:
+            for done in _written(pool, tasks, jobs):
+                bar.update(done)
+        ends = [pool.submit(_complete, f, seed, config, options) for seed, f in missing.items()]
+        for end in tqdm(ends, "maps", unit="town", disable=None):
+            end.result()
+
+
+def _written(pool: Executor, tasks: list[Task], jobs: int) -> Iterator[int]:
+    """Let the pool write all tasks; yields how many frames each of them was, as they finish.
+
+    Few at a time are handed out, so that after an error the pool stops soon.
+    """
+    waiting, running = iter(tasks), set[Future[int]]()
+    while True:
+        while len(running) < jobs + 1 and (task := next(waiting, None)) is not None:
+            running.add(pool.submit(_write, task))
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+
+
+def _write(task: Task) -> int:
+    for _ in task.write():
+        pass
+    return len(task.frames)
+
+
+def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> None:
+    """What is made of a town's frames: its map, and what else was asked for."""
     drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
-    frames = tqdm(drive.scan_frames, desc="accumulating scans", unit="scan", disable=not progress)
-    scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in frames)
-    write_ply(folder / "map.ply", accumulate(scans, AccumulationConfig()))
-    return folder
+    scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
+    write_ply(folder / MAP, accumulate(scans, AccumulationConfig()))
+    if options.mesh_map:
+        recording = open_recording(seed, config, 0)
+        way = recording.T_world_base[:, :2, 3]
+        write_ply(folder / PERFECT_MAP, sample_mesh_map(recording.town, way))
+    for number in range(len(config.traversals) if options.bag else 0):
+        bag = folder / "bags" / f"{number:02d}"
+        if not bag.exists():
+            write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), bag)
+    if options.sheet:
+        draw_contact_sheet(folder, folder / SHEET)
+    finish_export(folder, seed, config)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    seeds = SEEDS[options.split][options.first : options.first + options.count]
-    config = TownExportConfig()
     try:
-        with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
-            towns = [pool.submit(make_town, options.out / f"{s:04d}", s, config) for s in seeds]
-            for town in tqdm(as_completed(towns), total=len(towns), unit="town"):
-                town.result()
+        options = TownOptions(**parser.instantiate(chosen).record)
+        seeds = chosen.seeds or SEEDS[chosen.split][chosen.first : chosen.first + chosen.count]
+        folders = {seed: chosen.out / f"{seed:04d}" for seed in seeds}
+        make_towns(folders, options, options.export_config(), chosen.jobs)
     except ScmprError as error:
         print(f"make_town: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="make_town",
-        description="Write synthetic towns: for each a mapping drive (LiDAR scans with labels), a "
-        "query drive (camera images with masks) on other days, and map.ply, the labelled map "
-        "accumulated from the mapping drive. Towns that are already there are kept.",
+        description="Write synthetic towns in KITTI layout. In each a car with a LiDAR drives first "
+        "(sequence 00, with labels); map.ply is accumulated from its scans. Then cars with a camera "
+        "drive there on other days (01, 02, ...; images, masks). A run that was stopped goes on "
+        "where it stopped; the same seed gives the same bytes.",
     )
-    parser.add_argument("--out", type=Path, default=Path("data/towns/train"), help="output folder")
+    parser.add_argument("--config", action="config", help="YAML file with the settings below")
+    parser.add_argument("--out", type=Path, default=Path("data/towns/train"),
+                        help="folder that gets a folder for each town")  # fmt: skip
+    parser.add_argument("--split", choices=sorted(SEEDS), default="train",
+                        help="seeds to draw from; splits never share a town")  # fmt: skip
+    parser.add_argument("--first", type=int, default=0, help="first town of the split")
+    parser.add_argument("--count", type=int, default=8, help="number of towns")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="exactly these instead")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument(
-        "--split", choices=sorted(SEEDS), default="train",
-        help="seeds to draw from; splits never share a town (default: %(default)s)",
+        "--record.drives", nargs="+", default=[ANY], metavar="CONDITION[/SEASON][!]",
+        help=f"drives with the camera; conditions: {', '.join(CONDITIONS)}; seasons: "
+        f"{', '.join(SEASONS)}; any: drawn by the seed; a trailing ! drives the other way round",
     )  # fmt: skip
-    parser.add_argument("--count", type=int, default=8, help="number of towns (default: 8)")
-    parser.add_argument("--first", type=int, default=0, help="first town of the split (default: 0)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_class_arguments(TownOptions, "record", skip={"drives"})
     return parser
 
 

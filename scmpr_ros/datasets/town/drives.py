@@ -183,3 +183,7 @@ def _poses(town: Town, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
     R = np.stack([x, np.cross(z, x), z], axis=2)
     t = np.concatenate([xy, relief(xy)[:, None]], axis=1)
     return np.stack([make_transform(r, p) for r, p in zip(R, t, strict=True)])
+
+
+PATH_STEP_M = 0.25  # STUB
+lane_path = random_route = drive_times = None

@@ -8,6 +8,9 @@ from enum import IntEnum, auto
 import numpy as np
 from numpy.typing import NDArray
 
+SHEET_CELLS = 4
+"""A sheet of pictures (windows, doors, shops, signs, foliage) is a grid of 4 x 4 of them."""
+
 
 class Material(IntEnum):
     """Every material of the town; the value indexes the tables of this module."""
@@ -32,6 +35,8 @@ class Material(IntEnum):
     BARK = auto()
     LEAVES = auto()
     NEEDLES = auto()
+    TWIGS = auto()
+    BLADES = auto()
     METAL = auto()
     CORRUGATED = auto()
     SHUTTER = auto()
@@ -44,6 +49,15 @@ class Material(IntEnum):
     LAMP = auto()
     HEADLIGHT = auto()
     TAILLIGHT = auto()
+
+
+GROUND = (Material.ASPHALT, Material.MARKING, Material.COBBLE, Material.PAVING, Material.KERB)
+"""Paved ground, which carries puddles."""
+SMOOTH = (
+    Material.WINDOW, Material.SHOP, Material.GLASS, Material.CAR_PAINT, Material.METAL,
+    Material.SIGN, Material.LAMP, Material.HEADLIGHT, Material.TAILLIGHT,
+)  # fmt: skip
+"""What takes up no water, and what snow slides off."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +85,11 @@ class Surface:
 
 
 SURFACES: dict[Material, Surface] = {
-    Material.ASPHALT: Surface(5.0, 0.22, 0.03, weathering=0.13),
-    Material.MARKING: Surface(5.0, 0.65),
-    Material.KERB: Surface(3.0, 0.35),
-    Material.PAVING: Surface(3.2, 0.32),
-    Material.COBBLE: Surface(2.4, 0.28),
+    Material.ASPHALT: Surface(5.0, 0.32, 0.0, weathering=0.13),
+    Material.MARKING: Surface(5.0, 0.6, 0.0),
+    Material.KERB: Surface(3.0, 0.36, 0.0),
+    Material.PAVING: Surface(3.2, 0.36, 0.0),
+    Material.COBBLE: Surface(2.4, 0.34, 0.0),
     Material.GRASS: Surface(5.0, 0.40, weathering=0.28),
     Material.GRAVEL: Surface(4.0, 0.30),
     Material.PLASTER: Surface(7.0, 0.45),
@@ -91,6 +105,8 @@ SURFACES: dict[Material, Surface] = {
     Material.BARK: Surface(1.6, 0.30),
     Material.LEAVES: Surface(1.0, 0.48, 0.05, 0.0, 0.35, is_cut=True),
     Material.NEEDLES: Surface(1.0, 0.42, 0.05, 0.0, 0.2, is_cut=True),
+    Material.TWIGS: Surface(1.0, 0.32, 0.05, is_cut=True),
+    Material.BLADES: Surface(1.0, 0.42, 0.03, 0.0, 0.3, is_cut=True),
     Material.METAL: Surface(3.0, 0.35, 0.03, 0.03),
     Material.CORRUGATED: Surface(2.4, 0.38, 0.02, 0.02, weathering=0.12),
     Material.SHUTTER: Surface(1.6, 0.35),

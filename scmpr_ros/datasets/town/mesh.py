@@ -49,6 +49,11 @@ class Mesh:
             self.colour, self.material, self.label, lights,
         )  # fmt: skip
 
+    def select(self, keep: NDArray[np.bool_]) -> Mesh:
+        """The triangles that a mask (M,) picks, and all lights."""
+        names = ("corners", "uv", "normal", "colour", "material", "label")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
+
     @classmethod
     def join(cls, meshes: Iterable[Mesh]) -> Mesh:
         """One mesh of many."""

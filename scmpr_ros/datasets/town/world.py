@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from scmpr_ros.datasets.town.layout.greenery import place_plants
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.pavements import place_furniture
 from scmpr_ros.datasets.town.layout.plots import place_fences, place_houses
-from scmpr_ros.datasets.town.layout.street_life import place_traffic
+from scmpr_ros.datasets.town.layout.street_life import place_street_life
 from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
 from scmpr_ros.datasets.town.layout.terrain import Ground
+from scmpr_ros.datasets.town.layout.traffic import Traffic, plan_traffic
+from scmpr_ros.datasets.town.materials import Material, column
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.sensors.scene import Scene, SkyBlock
-from scmpr_ros.datasets.town.sensors.textures import TextureAtlas
+from scmpr_ros.datasets.town.objects.vehicles import Pool
+from scmpr_ros.datasets.town.seasons import dress
+from scmpr_ros.datasets.town.sensors.conditions import Condition
+from scmpr_ros.datasets.town.sensors.openness import CELL_M, Openness, grid_shape, measure_openness
+from scmpr_ros.datasets.town.sensors.scene import Scene, Solid
+from scmpr_ros.datasets.town.sensors.textures import Textures, make_textures
 
 Array = NDArray[np.float64]
 
-_ATLASES = 12
+_TEXTURE_SETS = 12
 
 
 def stream(*key: int | str) -> np.random.Generator:
@@ -33,8 +38,8 @@ def stream(*key: int | str) -> np.random.Generator:
 
 
 @lru_cache(maxsize=2)
-def _atlas(variant: int) -> TextureAtlas:
-    return TextureAtlas(stream("textures", variant))
+def _textures(variant: int) -> Textures:
+    return make_textures(stream("textures", variant))
 
 
 @dataclass(frozen=True)
@@ -78,25 +83,45 @@ class Town:
         ]
         return cls(seed, config, site, Mesh.join(parts))
 
-    def scene(self, traversal: int, drive_xy: Array | None = None) -> Scene:
-        """The town with the traffic of one traversal.
+    @property
+    def textures(self) -> Textures:
+        """What the town's surfaces look like; a few towns share a set."""
+        return _textures(self.seed % _TEXTURE_SETS)
 
-        drive_xy: (N, 2) positions that passing vehicles keep clear of.
+    def meet(
+        self, traversal: int, condition: Condition, drive_xy: Array, stamps_s: Array
+    ) -> tuple[Scene, Traffic]:
+        """The town as one traversal meets it, in its season, and who moves through it meanwhile.
+
+        drive_xy: (N, 2) positions of the drive at stamps (N,), which all traffic keeps clear of.
         """
-        path = None if drive_xy is None else cKDTree(drive_xy)
+        site = replace(self.site, taken=self.site.taken.copy())
+        rng = stream(self.seed, "traffic", traversal)
+        pool = Pool(rng)
+        parked = place_street_life(rng, site, pool)
+        traffic = plan_traffic(rng, site, pool, drive_xy, stamps_s)
+        mesh = Mesh.join([dress(self.static, condition.season, self.textures), parked])
+        glow = switch_on(mesh, condition.lamps, stream(self.seed, "windows", traversal))
+        scene = Scene(Solid(mesh, glow), self.textures, self._openness(mesh), condition)
+        return scene, traffic
 
-        def is_clear(xy: Array) -> NDArray[np.bool_]:
-            return np.ones(len(xy), bool) if path is None else path.query(xy)[0] > 1.6
-
-        site = Site(self.ground, self.site.taken.copy())
-        traffic = place_traffic(stream(self.seed, "traffic", traversal), site, is_clear)
-        mesh = Mesh.join([self.static, traffic])
-        return Scene(mesh, _atlas(self.seed % _ATLASES), self._sky_block(mesh))
-
-    def _sky_block(self, mesh: Mesh) -> SkyBlock:
+    def _openness(self, mesh: Mesh) -> Openness:
         low, size = self.ground.extent
-        cells = np.ceil(size / SkyBlock.CELL_M).astype(int) + 1
-        x, y = np.meshgrid(*(np.arange(n) * SkyBlock.CELL_M for n in cells))
+        shape = grid_shape(size)
+        x, y = np.meshgrid(*(np.arange(n) * CELL_M for n in shape[::-1]))
         plan = np.stack([x, y], axis=-1).reshape(-1, 2) + low
-        height = self.ground.relief(plan).reshape(x.shape).astype(np.float32)
-        return SkyBlock(low, size, mesh, height)
+        return measure_openness(mesh, low, self.ground.relief(plan).reshape(shape))
+
+
+def switch_on(mesh: Mesh, lamps: float, rng: np.random.Generator) -> Array:
+    """How far each triangle (M,) shines: all lamps, and by chance windows, when they are on."""
+    glow = column("glow")[mesh.material] * np.float32(lamps)
+    pane = np.flatnonzero(np.isin(mesh.material, (Material.WINDOW, Material.SHOP)))
+    # Both triangles of a pane have the same bounding box: its middle tells panes apart.
+    corners = mesh.corners[pane]
+    middle = np.round((corners.min(axis=1) + corners.max(axis=1)) * 4).astype(np.int64)
+    _, which = np.unique(middle, axis=0, return_inverse=True)
+    brightness = rng.lognormal(0, 0.6, which.max(initial=-1) + 1)
+    brightness *= rng.random(len(brightness)) < 0.33
+    glow[pane] *= np.where(mesh.material[pane] == Material.SHOP, 1.0, brightness[which.ravel()])
+    return glow

@@ -14,6 +14,7 @@ from scmpr_ros.evaluation.benchmark.machine import Machine
 from scmpr_ros.evaluation.benchmark.networks import NetworkTiming
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
 from scmpr_ros.evaluation.benchmark.scans import ScanTiming
+from scmpr_ros.evaluation.benchmark.towns import TownTiming
 
 PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "total": 46.5}
 """Figure 3 of SCM-PR (arXiv 2509.13474): means of 1,000 KITTI queries on an A100."""
@@ -98,6 +99,28 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
     _save(figure, path)
 
 
+def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> None:
+    """Stages of a frame stacked, for each size and condition, with the rate beside them."""
+    figure, axes = _canvas(1.6 + 0.5 * len(timings), str(machine))
+    figure.suptitle(
+        "One frame of a town in one of the processes", x=0.02, ha="left", fontsize=15,
+        weight="bold", color=_INK,
+    )  # fmt: skip
+    stages = [s for s in timings[0].stages_ms if s != "whole frame"]
+    longest = {t.size.name: max(o.stages_ms["whole frame"] for o in timings if o.size == t.size)
+               for t in timings}  # fmt: skip
+    for row, t in enumerate(timings):
+        left, unit = 0.0, 100 / longest[t.size.name]
+        for name, colour in zip(stages, _COLOURS * 2, strict=False):
+            share = t.stages_ms.get(name, 0.0) * unit
+            axes.barh(row, share, left=left, color=colour, label=name if row == 0 else None)
+            left += share
+        text = f"{t.stages_ms['whole frame']:.0f} ms, together {t.frames_per_s:.1f} frames/s"
+        _write(axes, row, left, text)
+    labels = [f"{t.size.name}, {t.condition}" for t in timings]
+    _finish(figure, axes, labels, path, "% of the slowest frame of its size")
+
+
 def _canvas(height: float, subtitle: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(11, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -111,12 +134,14 @@ def _write(axes: Axes, row: int, ms: float, text: str) -> None:
                   color=_INK)  # fmt: skip
 
 
-def _finish(figure: Figure, axes: Axes, labels: list[str], path: Path) -> None:
+def _finish(
+    figure: Figure, axes: Axes, labels: list[str], path: Path, unit: str = "milliseconds"
+) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.margins(x=0.3)
     axes.set_xlim(left=0)
-    axes.set_xlabel("milliseconds")
+    axes.set_xlabel(unit)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _save(figure, path)

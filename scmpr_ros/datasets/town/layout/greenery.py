@@ -95,5 +95,5 @@ def _woods(rng: Rng, site: Site) -> list[Mesh]:
     centre = np.column_stack([spots, np.full(count, base + 4)])
     spread = [rng.uniform(*limits, count) for limits in ((6, 16), (6, 16), (5, 9))]
     radius = np.stack(spread, axis=1)
-    parts.append(plants.leaves(rng, centre, radius, 14000, 2.0, (0.05, 0.085, 0.03), 0.3))
+    parts.append(plants.leaves(rng, centre, radius, 5200, 3.4, (0.05, 0.085, 0.03), hollow=0.3))
     return parts

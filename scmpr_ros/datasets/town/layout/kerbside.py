@@ -123,3 +123,7 @@ class Kerbside:
             return []
         yaw = self.along_traffic(float(heading[0])) + turn_rad
         return [self.site.stand(build(rng), xy[0], yaw)]
+
+
+class Yard:  # STUB
+    pass

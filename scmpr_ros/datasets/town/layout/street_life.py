@@ -1,40 +1,29 @@
-"""Where vehicles and people are on one traversal: parked, passing, walking, in yards."""
+"""Who stays where on one traversal: vehicles at the kerb and in yards, bicycles, people."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, Yard
 from scmpr_ros.datasets.town.layout.occupancy import rectangle
-from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.vehicles import Pool
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-PARKING_LANE_M = 2.1
 
-
-def place_traffic(rng: Rng, site: Site, is_clear: Callable[[Array], NDArray[np.bool_]]) -> Mesh:
-    """Parked and passing vehicles, bicycles and people of one traversal.
-
-    is_clear: tells for points (N, 2) whether a passing vehicle may be there, so that nothing stands
-    in the way of the drive.
-    """
+def place_street_life(rng: Rng, site: Site, pool: Pool) -> Mesh:
+    """Parked vehicles and bicycles, and people who stand about, of one traversal."""
     parts: list[Mesh] = []
-    pool = Pool(rng)
     for side in site.kerbsides():
         if side.has_parking:
             parts += _parked_row(rng, side, pool)
-        parts += _passing(rng, side, pool, is_clear)
         parts += _on_pavement(rng, side, pool)
-    for street in site.streets:
-        if street.quarter is not Quarter.OLD_TOWN:
-            parts += _in_yards(rng, site, street, pool)
+    for yard in site.yards:
+        parts += _in_yard(rng, site, yard, pool)
     return Mesh.join(parts)
 
 
@@ -57,25 +46,6 @@ def _parked_row(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
     return parts
 
 
-def _passing(
-    rng: Rng, side: Kerbside, pool: Pool, is_clear: Callable[[Array], NDArray[np.bool_]]
-) -> list[Mesh]:
-    """Vehicles and cyclists in their lane, away from the drive."""
-    parts = []
-    site, half_width = side.site, side.street.half_width_m
-    lane = half_width - (PARKING_LANE_M if side.has_parking else 0.0)
-    for s in side.spread(rng, 8, 45):
-        xy, heading = side.at(float(s), max(0.9, lane / 2) - half_width)
-        yaw = side.along_traffic(float(heading[0]))
-        on_bike = rng.random() < 0.25
-        mesh, length, width = (pool.cyclist(rng), 1.9, 0.6) if on_bike else pool.vehicle(rng)
-        plan = rectangle(xy[0], yaw, length, width)
-        on_road = site.ground.beyond_kerb(plan).max() < -0.1
-        if on_road and is_clear(plan).all() and site.taken.try_claim(plan):
-            parts.append(site.park(mesh, xy[0], yaw))
-    return parts
-
-
 def _on_pavement(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
     """People walking, and bicycles at the walls."""
     parts: list[Mesh] = []
@@ -91,15 +61,19 @@ def _on_pavement(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
     return parts
 
 
-def _in_yards(rng: Rng, site: Site, street: Street, pool: Pool) -> list[Mesh]:
-    """Cars on driveways."""
+def _in_yard(rng: Rng, site: Site, yard: Yard, pool: Pool) -> list[Mesh]:
+    """Vehicles side by side in a driveway or a company's yard, some places empty."""
     parts = []
-    for s in rng.uniform(4, street.length_m - 4, rng.poisson(street.length_m / 30)):
-        side = Kerbside(site, street, int(rng.choice([-1, 1])))
-        xy, heading = side.at(float(s), side.pavement_m + rng.uniform(3, 5))
-        yaw = float(heading[0]) + np.pi / 2 + rng.choice([0, np.pi]) + rng.normal(0, 0.05)
+    columns = max(1, int(yard.width_m / 2.7))
+    rows = max(1, int(yard.length_m / 5.4))
+    along = np.array([np.cos(yard.heading_rad), np.sin(yard.heading_rad)])
+    across = np.array([-along[1], along[0]])
+    for row, column in np.ndindex(rows, columns):
         mesh, length, width = pool.vehicle(rng)
-        plan = rectangle(xy[0], yaw, length + 0.3, width + 0.3)
-        if site.ground.beyond_pavement(plan).min() > 0.2 and site.taken.try_claim(plan):
-            parts.append(site.park(mesh, xy[0], yaw))
+        wrong_way = np.pi if rng.random() < 0.4 else 0.0
+        if rng.random() < 0.4 or length > yard.length_m - 0.2 or width > 2.5:
+            continue
+        xy = yard.centre + ((row + 0.5) / rows - 0.5) * yard.length_m * along
+        xy = xy + ((column + 0.5) / columns - 0.5) * yard.width_m * across
+        parts.append(site.park(mesh, xy, yard.heading_rad + wrong_way + rng.normal(0, 0.03)))
     return parts

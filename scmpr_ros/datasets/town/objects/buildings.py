@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scmpr_ros.datasets.town.materials import Material
+from scmpr_ros.datasets.town.materials import SHEET_CELLS, Material
 from scmpr_ros.datasets.town.mesh import Mesh, quads
 from scmpr_ros.datasets.town.objects.house_styles import House
 from scmpr_ros.datasets.town.objects.roofs import build_roof
-from scmpr_ros.datasets.town.sensors.textures import SHEET_CELLS
 from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.float64]

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scmpr_ros.datasets.town.materials import Material
+from scmpr_ros.datasets.town.materials import SHEET_CELLS, Material
 from scmpr_ros.datasets.town.mesh import Mesh, boxes, discs, quads, triangles, tubes
-from scmpr_ros.datasets.town.sensors.textures import SHEET_CELLS
 from scmpr_ros.semantics import IGNORE, class_id
 
 Array = NDArray[np.float64]

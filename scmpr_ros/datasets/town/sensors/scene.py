@@ -1,33 +1,113 @@
-"""A mesh ready for rays, and what a ray finds."""
+"""What rays find: the solids of one traversal, with holes in foliage, and what moves through them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import open3d as o3d
+from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
+from scmpr_ros.datasets.town.materials import column
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.sensors.textures import TextureAtlas
+from scmpr_ros.datasets.town.sensors.conditions import Condition
+from scmpr_ros.datasets.town.sensors.openness import Openness
+from scmpr_ros.datasets.town.sensors.textures import Textures, is_hole
+from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.floating]
+SKY = class_id("sky")
+
+_LAYERS = 7
+"""How many holes in a row a ray may pass; the next surface stops it, hole or not."""
+_STEP_M = np.float32(2e-3)
+"""How far behind a hole a ray starts again."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What N rays found. ray: (M,) which of them hit; the rest describes those hits.
+    """What N rays found; a ray that left the town has infinite distance and the label of the sky.
 
-    distance: (M,) float32 metres along the (unit) ray. triangle: (M,) index into the scene's mesh.
-    uv: (M, 2) texture coordinates. normal: (M, 3) geometric unit normals that face the ray.
+    distance: (N,) float32 metres along the (unit) ray. facet, normal: (N, 3) geometric and shading
+    unit normals, both facing the ray. uv: (N, 2) texture coordinates. colour: (N, 3) albedo tint.
+    glow: (N,) how far the surface shines by itself. material, label: (N,) uint8.
     """
 
-    ray: NDArray[np.intp]
     distance: Array
-    triangle: NDArray[np.intp]
-    uv: Array
+    facet: Array
     normal: Array
+    uv: Array
+    colour: Array
+    glow: Array
+    material: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+
+    @classmethod
+    def nothing(cls, count: int) -> Hits:
+        """Rays that have found nothing yet."""
+        wide = np.zeros((4, count, 3), np.float32)
+        return cls(
+            np.full(count, np.inf, np.float32), wide[0], wide[1], np.zeros((count, 2), np.float32),
+            wide[2], np.zeros(count, np.float32), np.zeros(count, np.uint8),
+            np.full(count, SKY, np.uint8),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.distance)
+
+
+class Solid:
+    """A mesh in a ray-casting structure of its own. glow: (M,) of its triangles, 0 where dark."""
+
+    def __init__(self, mesh: Mesh, glow: Array | None = None) -> None:
+        self.mesh = mesh
+        self._glow = np.zeros(len(mesh), np.float32) if glow is None else glow.astype(np.float32)
+        self._caster = o3d.t.geometry.RaycastingScene(nthreads=1)
+        vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
+        faces = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
+        self._caster.add_triangles(_tensor(vertices), _tensor(faces))
+
+    def cast(self, rays: NDArray[np.float32], textures: Textures, hits: Hits) -> None:
+        """Note in `hits` what rays (N, 6: origin, unit direction) meet before what they had met."""
+        pending = np.arange(len(rays))
+        here, travelled = rays, np.zeros(len(rays), np.float32)
+        for layer in range(_LAYERS):
+            found = self._caster.cast_rays(_tensor(here), nthreads=1)
+            distance = found["t_hit"].numpy()
+            passes = _note(
+                pending, here, travelled, distance, found["primitive_ids"].numpy(),
+                found["primitive_uvs"].numpy(), found["primitive_normals"].numpy(),
+                self.mesh.uv, self.mesh.normal, self.mesh.colour, self._glow, self.mesh.material,
+                self.mesh.label, textures, layer == _LAYERS - 1, hits.distance, hits.facet,
+                hits.normal, hits.uv, hits.colour, hits.glow, hits.material, hits.label,
+            )  # fmt: skip
+            if not passes.any():
+                return
+            step = distance[passes] + _STEP_M
+            pending, travelled = pending[passes], travelled[passes] + step
+            here = here[passes]
+            here[:, :3] += step[:, None] * here[:, 3:]
+
+    def hides(self, rays: NDArray[np.float32], reach: Array, textures: Textures) -> NDArray:
+        """Whether something lies along rays (N, 6) nearer than `reach` (N,)."""
+        hidden = np.zeros(len(rays), bool)
+        pending, here, left = np.arange(len(rays)), rays, reach
+        for _ in range(_LAYERS - 2):
+            found = self._caster.cast_rays(_tensor(here), nthreads=1)
+            distance = found["t_hit"].numpy()
+            state = _passes(
+                distance, left, found["primitive_ids"].numpy(), found["primitive_uvs"].numpy(),
+                self.mesh.uv, self.mesh.material, textures,
+            )  # fmt: skip
+            hidden[pending[state == 1]] = True
+            passes = state == 2
+            if not passes.any():
+                break
+            step = distance[passes] + _STEP_M
+            pending, left, here = pending[passes], left[passes] - step, here[passes]
+            here[:, :3] += step[:, None] * here[:, 3:]
+        return hidden
 
 
 def _tensor(values: NDArray) -> o3d.core.Tensor:
@@ -35,70 +115,106 @@ def _tensor(values: NDArray) -> o3d.core.Tensor:
     return o3d.core.Tensor(values)  # type: ignore[call-overload]
 
 
-class Scene:
-    """One traversal's world: static town and traffic in one ray-casting structure."""
+@njit(cache=True, error_model="numpy", nogil=True)
+def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
+    pending, rays, travelled, distance, triangle, barycentric, facet, mesh_uv, mesh_normal,
+    mesh_colour, mesh_glow, mesh_material, mesh_label, textures, is_last, out_distance, out_facet,
+    out_normal, out_uv, out_colour, out_glow, out_material, out_label,
+):  # fmt: skip
+    """Write what was found where it is nearest; returns which rays passed a hole."""
+    passes = np.zeros(len(distance), np.bool_)
+    for i in range(len(distance)):
+        if not np.isfinite(distance[i]):
+            continue
+        ray, t, total = pending[i], triangle[i], travelled[i] + distance[i]
+        if total >= out_distance[ray]:
+            continue
+        b, c = barycentric[i, 0], barycentric[i, 1]
+        a = np.float32(1) - b - c
+        u = a * mesh_uv[t, 0, 0] + b * mesh_uv[t, 1, 0] + c * mesh_uv[t, 2, 0]
+        v = a * mesh_uv[t, 0, 1] + b * mesh_uv[t, 1, 1] + c * mesh_uv[t, 2, 1]
+        material = mesh_material[t]
+        if textures.is_cut[material] and not is_last and is_hole(textures, material, u, v):
+            passes[i] = True
+            continue
+        out_distance[ray] = total
+        out_uv[ray, 0], out_uv[ray, 1] = u, v
+        out_glow[ray], out_material[ray], out_label[ray] = mesh_glow[t], material, mesh_label[t]
+        along, lean = np.float32(0), np.float32(0)
+        for k in range(3):
+            along += facet[i, k] * rays[i, 3 + k]
+            lean += mesh_normal[t, k] * rays[i, 3 + k]
+        flip = np.float32(-1) if along > 0 else np.float32(1)
+        # Foliage keeps the normal of its crown, whichever side of a card is seen.
+        turn = np.float32(-1) if lean > 0 and not textures.is_cut[material] else np.float32(1)
+        for k in range(3):
+            out_facet[ray, k] = facet[i, k] * flip
+            out_normal[ray, k] = mesh_normal[t, k] * turn
+            out_colour[ray, k] = mesh_colour[t, k]
+    return passes
 
-    def __init__(self, mesh: Mesh, atlas: TextureAtlas, openness: SkyBlock) -> None:
-        self.mesh = mesh
-        self.atlas = atlas
-        self.openness = openness
-        self._caster = o3d.t.geometry.RaycastingScene(nthreads=1)
-        vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
-        faces = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
-        self._caster.add_triangles(_tensor(vertices), _tensor(faces))
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _passes(distance, reach, triangle, barycentric, mesh_uv, mesh_material, textures):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """0 for rays that meet nothing, 1 for those that are stopped, 2 for those that pass a hole."""
+    state = np.zeros(len(distance), np.uint8)
+    for i in range(len(distance)):
+        if not distance[i] < reach[i]:
+            continue
+        t = triangle[i]
+        material = mesh_material[t]
+        state[i] = 1
+        if textures.is_cut[material]:
+            b, c = barycentric[i, 0], barycentric[i, 1]
+            a = np.float32(1) - b - c
+            u = a * mesh_uv[t, 0, 0] + b * mesh_uv[t, 1, 0] + c * mesh_uv[t, 2, 0]
+            v = a * mesh_uv[t, 0, 1] + b * mesh_uv[t, 1, 1] + c * mesh_uv[t, 2, 1]
+            if is_hole(textures, material, u, v):
+                state[i] = 2
+    return state
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One moment of one traversal.
+
+    still: what does not move on this traversal. moving: what does, where it is now. lights: (L, 10)
+    as in `Mesh`, of both.
+    """
+
+    still: Solid
+    textures: Textures
+    openness: Openness
+    condition: Condition
+    moving: Solid | None = None
+
+    def at(self, moving: Mesh) -> Scene:
+        """The same traversal at a moment when the moving things are at other places."""
+        glow = column("glow")[moving.material] * np.float32(self.condition.lamps)
+        return replace(self, moving=Solid(moving, glow) if len(moving) else None)
+
+    @property
+    def lights(self) -> Array:
+        """Lamps, headlights and their like, (L, 10) as in `Mesh`."""
+        parts = [self.still] + ([self.moving] if self.moving else [])
+        return np.concatenate([p.mesh.lights for p in parts])
 
     def cast(self, origin: Array, direction: Array) -> Hits:
         """First hits of rays with unit directions (N, 3) from origins (3,) or (N, 3)."""
         rays = np.empty((len(direction), 6), np.float32)
         rays[:, :3], rays[:, 3:] = origin, direction
-        found = self._caster.cast_rays(_tensor(rays), nthreads=1)
-        distance = found["t_hit"].numpy()
-        ray = np.flatnonzero(np.isfinite(distance))
-        triangle = found["primitive_ids"].numpy()[ray].astype(np.intp)
-        b = found["primitive_uvs"].numpy()[ray]
-        corner = self.mesh.uv[triangle]
-        uv = (
-            corner[:, 0]
-            + b[:, :1] * (corner[:, 1] - corner[:, 0])
-            + b[:, 1:] * (corner[:, 2] - corner[:, 0])
-        )
-        normal = found["primitive_normals"].numpy()[ray]
-        facing = np.einsum("ij,ij->i", normal, direction[ray])
-        normal *= np.where(facing > 0, np.float32(-1), np.float32(1))[:, None]
-        return Hits(ray, distance[ray], triangle, uv, normal)
+        hits = Hits.nothing(len(rays))
+        for solid in (self.still, self.moving):
+            if solid is not None:
+                solid.cast(rays, self.textures, hits)
+        return hits
 
-    def is_occluded(self, origin: Array, direction: Array) -> NDArray[np.bool_]:
-        """Whether anything lies along rays (N, 3), however far."""
+    def is_occluded(self, origin: Array, direction: Array, reach: Array) -> NDArray[np.bool_]:
+        """Whether anything lies along rays (N, 3) nearer than `reach` (N,) metres."""
         rays = np.concatenate([origin, direction], axis=1, dtype=np.float32)
-        return self._caster.test_occlusions(_tensor(rays), nthreads=1).numpy()
-
-
-class SkyBlock:
-    """How much of the sky nearby things hide: a blurred height map, a cheap ambient occlusion."""
-
-    CELL_M = 0.8
-
-    def __init__(
-        self, low: NDArray[np.float64], size_m: NDArray[np.float64], mesh: Mesh, ground: Array
-    ) -> None:
-        shape = tuple(int(np.ceil(s / self.CELL_M)) + 1 for s in size_m[::-1])
-        self._low = low.astype(np.float32)
-        top = np.full(shape, -np.inf, np.float32)
-        points = np.concatenate([mesh.corners.mean(axis=1), mesh.corners[:, 0], mesh.corners[:, 2]])
-        cell = np.floor((points[:, :2] - self._low) / self.CELL_M).astype(int)
-        inside = (cell >= 0).all(axis=1) & (cell < shape[::-1]).all(axis=1)
-        np.maximum.at(top, (cell[inside, 1], cell[inside, 0]), points[inside, 2])
-        above = np.where(np.isfinite(top), top - ground, 0.0).clip(0, 15)
-        self._ground = ground
-        self._near = gaussian_filter(np.minimum(above, 2.0), 0.6 / self.CELL_M)
-        self._wide = gaussian_filter(above, 5.0 / self.CELL_M)
-
-    def __call__(self, points: Array) -> Array:
-        """Visible share of the sky (N,) at points (N, 3)."""
-        cell = ((points[:, :2] - self._low) / self.CELL_M).astype(np.int32)
-        rows, cols = self._near.shape
-        x, y = np.clip(cell[:, 0], 0, cols - 1), np.clip(cell[:, 1], 0, rows - 1)
-        height = np.maximum(points[:, 2] - self._ground[y, x], 0)
-        near = np.maximum(self._near[y, x] - height, 0)
-        wide = np.maximum(self._wide[y, x] - 0.6 * height, 0)
-        return np.exp(-0.55 * near - 0.09 * wide)
+        reach = np.asarray(reach, np.float32)
+        hidden = self.still.hides(rays, reach, self.textures)
+        if self.moving is not None:
+            free = np.flatnonzero(~hidden)
+            hidden[free] = self.moving.hides(rays[free], reach[free], self.textures)
+        return hidden

@@ -1,0 +1,141 @@
+"""`compare_drives`: how much recordings look like another one, in numbers and one picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.errors import ScmprError
+from scmpr_ros.evaluation.drive_statistics import (
+    MEANINGS,
+    Comparison,
+    Distance,
+    Recording,
+    StatisticsConfig,
+    compare_recordings,
+)
+from scmpr_ros.evaluation.statistics_picture import draw_comparison
+
+_DESCRIPTION = """\
+Measure recordings (images, masks, scans) and hold all against the first: is a synthetic town like
+a real drive, has a change made it more so, do two sensors see alike? Each recording is a folder in
+KITTI layout, all its sequences taken as one; folders joined by commas are one recording, and
+`name=folder` names it. Numbers stand beside each other; of every distribution the distance to the
+first is told twice, as Wasserstein-1 (how far its values would have to be moved on average) and as
+Jensen-Shannon divergence (0 bits: equal, 1: nothing in common). The distance between the two halves
+of the first recording tells what equal means: nothing needs to come closer than that. Of each
+recording `settings.frames` images and scans are measured, spread evenly over it; images as they are
+stored, or, where focal lengths differ, all reduced to `settings.focal_px`.
+Example: compare_drives real=/data/kitti town=data/towns/train/0007,data/towns/train/0008"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        config: StatisticsConfig = parser.instantiate(options).settings
+        recordings = [_recording(argument) for argument in options.recordings]
+        comparison = compare_recordings(recordings, config)
+        _write_json(options.out / "statistics.json", comparison)
+        draw_comparison(comparison, recordings, options.out / "statistics.png")
+    except ScmprError as error:
+        print(f"compare_drives: {error}", file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(_numbers_table(comparison))
+    console.print(_distances_table(comparison))
+    console.print(f"{options.out}/statistics.json, {options.out}/statistics.png", highlight=False)
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="compare_drives", description=_DESCRIPTION)
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        type=str,
+        help="[name=]folder[,folder ...]; the first is the reference",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/compare"),
+        help="folder for statistics.json and statistics.png (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_class_arguments(StatisticsConfig, "settings")
+    return parser
+
+
+def _recording(argument: str) -> Recording:
+    """Read `[name=]folder[,folder ...]`; the first folder's name where none is given."""
+    name, _, folders = argument.rpartition("=")
+    paths = [Path(folder) for folder in folders.split(",")]
+    drives = [drive for path in paths for drive in _open_drives(path)]
+    return Recording(name or paths[0].resolve().name, tuple(drives))
+
+
+def _open_drives(folder: Path) -> list[Drive]:
+    return [KittiOdometryDrive(folder, name) for name in find_sequences(folder)]
+
+
+def _numbers_table(comparison: Comparison) -> Table:
+    scale = "as stored" if comparison.focal_px is None else f"at fx = {comparison.focal_px:.0f} px"
+    table = Table(title=f"What was measured; images {scale}")
+    table.add_column("")
+    table.add_column("unit")
+    for statistics in comparison.recordings:
+        table.add_column(statistics.name, justify="right")
+    summaries = [statistics.summary() for statistics in comparison.recordings]
+    for name in dict.fromkeys(name for summary in summaries for name in summary):
+        unit = MEANINGS[name if name in MEANINGS else name.rpartition(",")[0]][0]
+        table.add_row(name, unit, *(_number(summary.get(name)) for summary in summaries))
+    return table
+
+
+def _distances_table(comparison: Comparison) -> Table:
+    first, *others = (statistics.name for statistics in comparison.recordings)
+    table = Table(
+        title=f"Distance to {first}: Wasserstein-1 / Jensen-Shannon divergence in bits",
+        caption=f"equal: the two halves of {first}",
+    )
+    table.add_column("")
+    table.add_column("unit")
+    table.add_column("equal", justify="right")
+    for name in others:
+        table.add_column(name, justify="right")
+    columns = (comparison.halves, *comparison.to_first)
+    for name in (n for n in MEANINGS if any(n in column for column in columns)):
+        unit = next(column[name].unit for column in columns if name in column)
+        table.add_row(name, unit, *(_distance(column.get(name)) for column in columns))
+    return table
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _distance(distance: Distance | None) -> str:
+    if distance is None:
+        return ""
+    digits = 1 if distance.wasserstein >= 10 else 3
+    return f"{distance.wasserstein:.{digits}f} / {distance.jensen_shannon_bits:.2f}"
+
+
+def _write_json(path: Path, comparison: Comparison) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

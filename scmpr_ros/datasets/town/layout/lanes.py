@@ -1,0 +1,2 @@
+PATH_STEP_M = 0.25
+lane_path = random_route = None

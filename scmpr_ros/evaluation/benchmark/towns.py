@@ -1,0 +1,119 @@
+"""How fast towns are recorded: frames a second, and what each stage of a frame costs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scmpr_ros.datasets.town.export import Task, TownExportConfig, open_recording
+from scmpr_ros.datasets.town.recording import TraversalConfig
+from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.stages import StageTimes, recording_stages
+
+
+@dataclass(frozen=True)
+class TownBenchmarkConfig:
+    """What is timed.
+
+    frames: recorded in each size and condition, spread over a drive. processes: at the same time.
+    seed: of the town. conditions: each timed by itself.
+    """
+
+    frames: int = 24
+    processes: int = 2
+    seed: int = 7
+    conditions: tuple[str, ...] = ("clear", "overcast", "night", "rain")
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.processes < 1:
+            raise ConfigError("a benchmark needs at least one frame and one process")
+
+
+@dataclass(frozen=True)
+class TownSize:
+    """Resolution of what is recorded, and the rate that is asked for on two cores."""
+
+    name: str
+    image: tuple[int, int]
+    lidar: tuple[int, int]
+    wanted_per_s: float
+
+
+SIZES = (
+    TownSize("1241x376 + 64x2048", (1241, 376), (64, 2048), 3.0),
+    TownSize("320x96 + 32x512", (320, 96), (32, 512), 30.0),
+)
+
+
+@dataclass(frozen=True)
+class TownTiming:
+    """One size in one condition. Frames consist of image, mask, depth, scan and labels, as files.
+
+    frames_per_s: of all processes together, without what is paid once. stages_ms: milliseconds of
+    one frame in one process, by stage.
+    once_s: seconds to build the town and its scene, in one process.
+    """
+
+    size: TownSize
+    condition: str
+    frames_per_s: float
+    stages_ms: dict[str, float]
+    once_s: float
+
+
+def benchmark_towns(config: TownBenchmarkConfig) -> list[TownTiming]:
+    """Time all sizes and conditions; the processes work at the same time, as `make_town`'s do."""
+    timings = []
+    with ProcessPoolExecutor(config.processes, multiprocessing.get_context("spawn")) as pool:
+        for size in SIZES:
+            for condition in config.conditions:
+                with tempfile.TemporaryDirectory() as folder:
+                    timings.append(_time(pool, Path(folder), size, condition, config))
+    return timings
+
+
+def _time(
+    pool: ProcessPoolExecutor, folder: Path, size: TownSize, condition: str,
+    config: TownBenchmarkConfig,
+) -> TownTiming:  # fmt: skip
+    export = TownExportConfig(
+        image_width=size.image[0], image_height=size.image[1],
+        lidar=LidarConfig(rings=size.lidar[0], columns=size.lidar[1]),
+        traversals=(TraversalConfig(depth=True, condition=condition, season="summer"),),
+    )  # fmt: skip
+    tasks = [Task(folder / str(i), config.seed, export, 0, range(config.frames))
+             for i in range(config.processes)]  # fmt: skip
+    results = list(pool.map(_record, tasks))
+    rate = sum(config.frames / seconds for _, seconds, _ in results)
+    stages = [times for _, _, times in results]
+    mean = {name: sum(s[name] for s in stages) / len(stages) for name in stages[0]}
+    return TownTiming(size, condition, rate, mean, sum(r[0] for r in results) / len(results))
+
+
+def _record(task: Task) -> tuple[float, float, dict[str, float]]:
+    """Seconds to prepare, seconds for all frames, and milliseconds a frame by stage."""
+    began_s = time.perf_counter()
+    recording = open_recording(task.seed, task.config, task.sequence)
+    spread = len(recording) / len(task.frames)
+    warm_up = replace(task, root=task.root / "warm-up", frames=range(1))
+    for _ in warm_up.write():
+        pass
+    once_s = time.perf_counter() - began_s
+    frames: Sequence[int] = [int((i + 0.5) * spread) for i in task.frames]
+    times = StageTimes()
+    began_s = time.perf_counter()
+    with recording_stages(times):
+        for frame in frames:
+            for _ in replace(task, frames=range(frame, frame + 1)).write():
+                pass
+    seconds = time.perf_counter() - began_s
+    shutil.rmtree(task.root, ignore_errors=True)
+    stages = {name: 1000 * s / len(frames) for name, s in times.seconds.items()}
+    return once_s, seconds, {**stages, "whole frame": 1000 * seconds / len(frames)}

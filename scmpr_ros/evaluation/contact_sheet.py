@@ -1,0 +1,109 @@
+"""A recording at a glance: images, masks and panoramas of its map, and the map from above."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.map_view import view_from_above
+from scmpr_ros.geometry import AngularGrid, camera_yaw
+from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.semantics import colourise
+
+_COLUMNS = 3
+_WIDTH = 620
+_GRID = AngularGrid(48, 960, 15.0, -25.0)
+_INK, _FAINT = "#22252a", "#7b8087"
+
+
+def draw_contact_sheet(folder: Path, path: Path) -> None:
+    """Draw a recording with a map: for each drive some images above their masks, and for the first
+    of them the panoramas of the map where the images were taken; then the map from above.
+
+    Raises DatasetError where the folder has no images.
+    """
+    drives = [drive for drive in open_drives(folder) if len(drive.image_frames)]
+    if not drives:
+        raise DatasetError(f"{folder} has no images to show")
+    point_map = load_point_cloud_map(folder, MapSourceConfig())
+    strips = [(drive.name, _strip(drive, point_map, i == 0)) for i, drive in enumerate(drives)]
+    heights = [strip.shape[0] / strip.shape[1] * 13 + 0.35 for _, strip in strips]
+    figure = Figure((13.4, sum(heights) + 9.6), facecolor="#faf9f5")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        len(strips) + 1, 1, height_ratios=[*heights, 9.2], left=0.015, right=0.985, top=0.985,
+        bottom=0.01, hspace=0.06,
+    )  # fmt: skip
+    for row, (name, strip) in enumerate(strips):
+        axes = figure.add_subplot(grid[row])
+        axes.imshow(strip)
+        axes.set_title(name, loc="left", fontsize=11, color=_INK, pad=3)
+        axes.axis("off")
+    _draw_map(figure.add_subplot(grid[len(strips)]), point_map, drives)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=110, format="png")
+    partial.replace(path)
+
+
+def _strip(drive: Drive, point_map: PointCloudMap, with_panoramas: bool) -> NDArray[np.uint8]:
+    """Images of a drive side by side, above their masks and, if wanted, the map around them."""
+    frames = drive.image_frames
+    picks = [frames[int((i + 0.5) * len(frames) / _COLUMNS)] for i in range(_COLUMNS)]
+    rows = [[_fit(drive.image(f)) for f in picks]]
+    masks = [drive.mask(f) for f in picks]
+    if all(mask is not None for mask in masks):
+        rows.append(
+            [_fit(colourise(mask), cv2.INTER_NEAREST) for mask in masks if mask is not None]
+        )
+    if with_panoramas:
+        rows += [list(row) for row in zip(*(_panorama(drive, f, point_map) for f in picks),
+                                          strict=True)]  # fmt: skip
+    return np.vstack([np.hstack(row) for row in rows])
+
+
+def _fit(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
+    height = round(pixels.shape[0] * _WIDTH / pixels.shape[1])
+    return np.asarray(cv2.resize(pixels, (_WIDTH, height), interpolation=interpolation), np.uint8)
+
+
+def _panorama(
+    drive: Drive, frame: int, point_map: PointCloudMap
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Range and classes of the map around an image's place; its centre looks where the car did."""
+    cloud, T = point_map.cloud, drive.T_world_camera(frame)
+    assert cloud.label is not None
+    seen = render(
+        torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
+        torch.from_numpy(T[None, :3, 3] - cloud.origin).float(), _GRID, RenderConfig(),
+    )  # fmt: skip
+    turn = int(round(float(camera_yaw(T)) / _GRID.column_rad))
+    label = np.roll(seen.label[0].numpy(), turn, axis=1)
+    range_m = np.roll(seen.range_m[0].numpy(), turn, axis=1)
+    grey = np.where(range_m > 0, 255 * np.exp(-range_m / 18), 0).astype(np.uint8)
+    return _fit(np.repeat(grey[..., None], 3, -1)), _fit(colourise(label), cv2.INTER_NEAREST)
+
+
+def _draw_map(axes: Axes, point_map: PointCloudMap, drives: list[Drive]) -> None:
+    cloud = point_map.cloud
+    low, high = np.percentile(cloud.xyz[:, :2], (0.5, 99.5), axis=0) + cloud.origin[:2]
+    view = view_from_above(cloud, (low + high) / 2, float((high - low).max() / 2) + 5, 1400)
+    axes.imshow(view.rgb, extent=view.extent_m)
+    for drive in drives:
+        way = np.stack([drive.T_world_camera(f)[:2, 3] for f in drive.image_frames])
+        axes.plot(*way.T, linewidth=1.4, label=drive.name)
+    axes.legend(loc="upper right", fontsize=8, frameon=False, labelcolor=_FAINT)
+    axes.set_title(f"the map: {len(cloud):,} static points", loc="left", fontsize=11, color=_INK)
+    axes.axis("off")
