@@ -30,14 +30,16 @@ class Hits:
     """What N rays found; a ray that left the town has infinite distance and the label of the sky.
 
     distance: (N,) float32 metres along the (unit) ray. facet, normal: (N, 3) geometric and shading
-    unit normals, both facing the ray. uv: (N, 2) texture coordinates. colour: (N, 3) albedo tint.
-    glow: (N,) how far the surface shines by itself. material, label: (N,) uint8.
+    unit normals, both facing the ray. uv: (N, 2) texture coordinates, uv_per_m: (N,) how many of
+    them lie on a metre. colour: (N, 3) albedo tint. glow: (N,) how far the surface shines by
+    itself. material, label: (N,) uint8.
     """
 
     distance: Array
     facet: Array
     normal: Array
     uv: Array
+    uv_per_m: Array
     colour: Array
     glow: Array
     material: NDArray[np.uint8]
@@ -46,11 +48,10 @@ class Hits:
     @classmethod
     def nothing(cls, count: int) -> Hits:
         """Rays that have found nothing yet."""
-        wide = np.zeros((4, count, 3), np.float32)
+        narrow, wide = np.zeros((2, count), np.float32), np.zeros((3, count, 3), np.float32)
         return cls(
             np.full(count, np.inf, np.float32), wide[0], wide[1], np.zeros((count, 2), np.float32),
-            wide[2], np.zeros(count, np.float32), np.zeros(count, np.uint8),
-            np.full(count, SKY, np.uint8),
+            narrow[0], wide[2], narrow[1], np.zeros(count, np.uint8), np.full(count, SKY, np.uint8),
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -63,6 +64,7 @@ class Solid:
     def __init__(self, mesh: Mesh, glow: Array | None = None) -> None:
         self.mesh = mesh
         self._glow = np.zeros(len(mesh), np.float32) if glow is None else glow.astype(np.float32)
+        self._uv_per_m = _uv_per_m(mesh)
         self._caster = o3d.t.geometry.RaycastingScene(nthreads=1)
         vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
         faces = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
@@ -78,9 +80,10 @@ class Solid:
             passes = _note(
                 pending, here, travelled, distance, found["primitive_ids"].numpy(),
                 found["primitive_uvs"].numpy(), found["primitive_normals"].numpy(),
-                self.mesh.uv, self.mesh.normal, self.mesh.colour, self._glow, self.mesh.material,
-                self.mesh.label, textures, layer == _LAYERS - 1, hits.distance, hits.facet,
-                hits.normal, hits.uv, hits.colour, hits.glow, hits.material, hits.label,
+                self.mesh.uv, self._uv_per_m, self.mesh.normal, self.mesh.colour, self._glow,
+                self.mesh.material, self.mesh.label, textures, layer == _LAYERS - 1, hits.distance,
+                hits.facet, hits.normal, hits.uv, hits.uv_per_m, hits.colour, hits.glow,
+                hits.material, hits.label,
             )  # fmt: skip
             if not passes.any():
                 return
@@ -110,6 +113,15 @@ class Solid:
         return hidden
 
 
+def _uv_per_m(mesh: Mesh) -> Array:
+    """Texture coordinates on a metre of each triangle (M,): one, but for sheets of pictures."""
+    (ax, ay, az), (bx, by, bz) = (np.moveaxis(mesh.corners[:, i] - mesh.corners[:, 0], 1, 0)
+                                  for i in (1, 2))  # fmt: skip
+    square = (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2 + (ax * by - ay * bx) ** 2
+    (au, av), (bu, bv) = (np.moveaxis(mesh.uv[:, i] - mesh.uv[:, 0], 1, 0) for i in (1, 2))
+    return np.sqrt(np.abs(au * bv - av * bu) / np.sqrt(np.maximum(square, 1e-16)))
+
+
 def _tensor(values: NDArray) -> o3d.core.Tensor:
     # Open3D's stubs know only the form with dtype and device.
     return o3d.core.Tensor(values)  # type: ignore[call-overload]
@@ -117,9 +129,9 @@ def _tensor(values: NDArray) -> o3d.core.Tensor:
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
-    pending, rays, travelled, distance, triangle, barycentric, facet, mesh_uv, mesh_normal,
-    mesh_colour, mesh_glow, mesh_material, mesh_label, textures, is_last, out_distance, out_facet,
-    out_normal, out_uv, out_colour, out_glow, out_material, out_label,
+    pending, rays, travelled, distance, triangle, barycentric, facet, mesh_uv, mesh_uv_per_m,
+    mesh_normal, mesh_colour, mesh_glow, mesh_material, mesh_label, textures, is_last, out_distance,
+    out_facet, out_normal, out_uv, out_uv_per_m, out_colour, out_glow, out_material, out_label,
 ):  # fmt: skip
     """Write what was found where it is nearest; returns which rays passed a hole."""
     passes = np.zeros(len(distance), np.bool_)
@@ -138,7 +150,7 @@ def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
             passes[i] = True
             continue
         out_distance[ray] = total
-        out_uv[ray, 0], out_uv[ray, 1] = u, v
+        out_uv[ray, 0], out_uv[ray, 1], out_uv_per_m[ray] = u, v, mesh_uv_per_m[t]
         out_glow[ray], out_material[ray], out_label[ray] = mesh_glow[t], material, mesh_label[t]
         along, lean = np.float32(0), np.float32(0)
         for k in range(3):

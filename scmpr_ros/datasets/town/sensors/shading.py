@@ -115,7 +115,7 @@ def _surface(
     with stage("shading"):
         _light(
             np.ascontiguousarray(origin), direction, hits.distance, hits.facet, hits.normal,
-            hits.uv, hits.colour, hits.glow, hits.material, hits.label, np.float32(pixel_rad),
+            hits.uv, hits.uv_per_m, hits.colour, hits.glow, hits.material, hits.label, np.float32(pixel_rad),
             scene.textures, scene.openness, _TABLE, _GROUND, _POROUS, _BARE_OF_SNOW,
             c.sun, c.sun_radiance, c.zenith, c.horizon, c.wetness, c.snow, lamps, light.radiance,
             light.direct, light.toward, light.start, light.reach, light.mirror,
@@ -147,7 +147,7 @@ def _soften(sunlit: Array, hard: NDArray[np.bool_], shape: tuple[int, int]) -> A
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _light(  # type: ignore[no-untyped-def]  # pragma: no cover
-    origin, direction, distance, facet, normal, uv, colour, glow, material, label, pixel_rad,
+    origin, direction, distance, facet, normal, uv, uv_per_m, colour, glow, material, label, pixel_rad,
     textures, openness, table, is_ground, is_porous, bare_of_snow, sun, sun_radiance, zenith,
     horizon, wetness, snow, lamps, radiance, direct, toward, start, reach, mirror,
 ):  # fmt: skip
@@ -166,7 +166,7 @@ def _light(  # type: ignore[no-untyped-def]  # pragma: no cover
         nx, ny, nz = normal[i]
         cosine_view = -(fx * direction[i, 0] + fy * direction[i, 1] + fz * direction[i, 2])
         incidence = min(max(cosine_view, 0.12), 1.0)
-        footprint = distance[i] * pixel_rad / np.sqrt(incidence)
+        footprint = distance[i] * pixel_rad / np.sqrt(incidence) * uv_per_m[i]
         texture_albedo(textures, m, uv[i, 0], uv[i, 1], footprint, albedo)
         wear = _wear(textures, px, py, pz, fx, fy, fz, table[m, 2])
         for k in range(3):
@@ -314,7 +314,7 @@ def _reflect(
         seen = scene.cast(start, mirrored)
     mirrored = np.ascontiguousarray(mirrored, np.float32)
     other = _surface(scene, start, mirrored, seen, 2 * pixel_rad, lamps)
-    reflected = np.minimum(other.radiance + np.float32(0.5) * other.direct, 8.0)
+    reflected = np.minimum(other.radiance + np.float32(0.5) * other.direct, 2.5)
     light.radiance[shiny] += light.mirror[shiny, None] * reflected
 
 

@@ -10,7 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import Material, column
-from scmpr_ros.datasets.town.sensors import foliage, pictures, tiles
+from scmpr_ros.datasets.town.sensors import foliage, tiles
+from scmpr_ros.datasets.town.sensors.pictures import door_sheet, shop_sheet, window_sheet
+from scmpr_ros.datasets.town.sensors.sign_faces import sign_sheet
 from scmpr_ros.datasets.town.sensors.tiles import SIZE, fractal
 
 Array = NDArray[np.floating]
@@ -31,9 +33,9 @@ _TILES: dict[Material, Callable[[Rng], Array]] = {
     Material.BRICK: tiles.brick,
     Material.STONE: tiles.stone,
     Material.CONCRETE: tiles.concrete,
-    Material.WINDOW: pictures.windows,
-    Material.DOOR: pictures.doors,
-    Material.SHOP: pictures.shops,
+    Material.WINDOW: lambda rng: window_sheet(rng, SIZE),
+    Material.DOOR: lambda rng: door_sheet(rng, SIZE),
+    Material.SHOP: lambda rng: shop_sheet(rng, SIZE),
     Material.ROOF_TILES: tiles.roof_tiles,
     Material.ROOF_FLAT: tiles.gravel,
     Material.WOOD: tiles.wood,
@@ -46,7 +48,7 @@ _TILES: dict[Material, Callable[[Rng], Array]] = {
     Material.CORRUGATED: tiles.corrugated,
     Material.SHUTTER: tiles.shutter,
     Material.SOIL: tiles.soil,
-    Material.SIGN: pictures.signs,
+    Material.SIGN: lambda rng: sign_sheet(rng, SIZE),
     Material.CAR_PAINT: tiles.smooth,
     Material.GLASS: tiles.smooth,
     Material.RUBBER: tiles.smooth,
