@@ -18,6 +18,7 @@ CONSOLE_SCRIPTS = {
     "benchmark": "cli.benchmark",
     "build_map": "cli.build_map",
     "compare_drives": "cli.compare_drives",
+    "convert": "cli.convert",
     "demo": "cli.demo",
     "evaluate": "cli.evaluate",
     "export_onnx": "cli.export_onnx",

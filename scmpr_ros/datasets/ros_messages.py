@@ -79,6 +79,13 @@ def rgb_from_image(message: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., RGB_CHANNELS[message.encoding][:3]])
 
 
+def mask_from_image(message: Any) -> NDArray[np.uint8]:
+    """Class ids (H, W) of a mono8 sensor_msgs/Image; ShapeError for any other."""
+    if message.encoding not in ("mono8", "8UC1"):
+        raise ShapeError.of("encoding of a mask", "mono8", repr(message.encoding))
+    return np.ascontiguousarray(rgb_from_image(message)[..., 0])
+
+
 def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
     """Pixels of a sensor_msgs/CompressedImage (jpeg or png) as RGB, (H, W, 3) uint8."""
     data = np.frombuffer(message.data, np.uint8)
@@ -135,10 +142,9 @@ def point_dtype(message: Any) -> np.dtype[Any]:
     )  # fmt: skip
 
 
-def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud:
-    """Points of a sensor_msgs/PointCloud2 that are finite, with intensity and labels if any.
+def points_from_pointcloud2(message: Any) -> NDArray[Any]:
+    """Points of a sensor_msgs/PointCloud2 whose x, y, z are finite, as a structured array (N,).
 
-    label_set: what the field `label` holds: "joint" ids, or one of `semantics.LABEL_SETS`.
     Raises ShapeError where x, y, z are missing or the data is shorter than the sizes promise.
     """
     try:
@@ -154,28 +160,51 @@ def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud
     rows = np.frombuffer(message.data, np.uint8, message.row_step * message.height)
     rows = rows.reshape(message.height, -1)[:, : message.width * message.point_step]
     points = np.ascontiguousarray(rows).reshape(-1).view(dtype)
+    finite = np.logical_and.reduce([np.isfinite(points[axis]) for axis in "xyz"])
+    return points if finite.all() else points[finite]
+
+
+def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud:
+    """Points of a sensor_msgs/PointCloud2 that are finite, with intensity and labels if any.
+
+    label_set: what the field `label` holds: "joint" ids, or one of `semantics.LABEL_SETS`.
+    Raises ShapeError where x, y, z are missing or the data is shorter than the sizes promise.
+    """
+    points = points_from_pointcloud2(message)
+    names = points.dtype.names or ()
     xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
     intensity = next((points[n].astype(np.float32) for n in INTENSITY_NAMES if n in names), None)
     label = None
     if "label" in names:
-        raw = points["label"]
+        raw = points["label"].astype(np.uint32)
         label = raw.astype(np.uint8) if label_set == "joint" else to_joint(raw, label_set)
-    return PointCloud(xyz, label, intensity).select(np.flatnonzero(np.isfinite(xyz).all(axis=1)))
+    return PointCloud(xyz, label, intensity)
 
 
-def pack_points(cloud: PointCloud) -> NDArray[Any]:
+def labels_from_pointcloud2(message: Any) -> NDArray[np.uint32] | None:
+    """The field `label` (N,) as it is, for the points of `cloud_from_pointcloud2`; None without."""
+    points = points_from_pointcloud2(message)
+    has_labels = "label" in (points.dtype.names or ())
+    return points["label"].astype(np.uint32) if has_labels else None
+
+
+def pack_points(cloud: PointCloud, raw_labels: NDArray[np.uint32] | None = None) -> NDArray[Any]:
     """Structured array of a cloud: x, y, z, and what there is of intensity, label and rgb.
 
+    raw_labels: (N,) what `label` shall hold instead of the cloud's joint ids.
     Points are in the cloud's full coordinates (its origin added). `rgb` is the packed float that
     RViz and Foxglove colour by, from the palette of the joint classes.
     """
-    optional = {"intensity": cloud.intensity, "label": cloud.label}
+    label = cloud.label if raw_labels is None else raw_labels
+    optional = {"intensity": cloud.intensity, "label": label}
     fields = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
     fields += [(n, v.dtype.str) for n, v in optional.items() if v is not None]
     fields += [("rgb", "<f4")] if cloud.label is not None else []
     points = np.empty(len(cloud), dtype=fields)
     for axis, name in enumerate("xyz"):
-        points[name] = cloud.xyz[:, axis] + cloud.origin[axis]
+        # where nothing is added, the bits stay: -0.0 + 0.0 would be 0.0
+        at = cloud.origin[axis]
+        points[name] = cloud.xyz[:, axis] + at if at else cloud.xyz[:, axis]
     for name, values in optional.items():
         if values is not None:
             points[name] = values

@@ -1,60 +1,57 @@
 """Read drives from rosbag2 directories (mcap or sqlite3), without ROS.
 
-Topic names default to those of kitti2bag. What a bag must hold to be a `Drive`: images with
-camera_info, scans, poses of some frame in the world (Odometry or PoseStamped), and on /tf_static
-how LiDAR, camera and that frame are mounted.
+Topic names default to those of kitti2bag. What a bag must hold to be a `Drive`: poses of some frame
+in the world (Odometry, PoseStamped), and on /tf_static how LiDAR, camera and that frame are
+mounted; images with camera_info, or scans, or both. A bag may say in the custom data of its
+metadata what messages have no place for: bags of `write_drive_bag` do.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
-from rosbags.rosbag2.errors import ReaderError
-from rosbags.typesys import Stores, get_typestore
-from scipy.spatial.transform import Rotation, Slerp
 
 from scmpr_ros.datasets.ros_messages import (
     camera_from_info,
     cloud_from_pointcloud2,
-    pose_matrix,
+    labels_from_pointcloud2,
+    mask_from_image,
     rgb_from_compressed,
     rgb_from_image,
     stamp_ns,
-    stamp_of_cdr,
+)
+from scmpr_ros.datasets.rosbag2_poses import Mounting, interpolate, read_poses
+from scmpr_ros.datasets.rosbag2_topics import (
+    CAMERA_INFOS,
+    IMAGES,
+    POINT_CLOUDS,
+    RAW_IMAGES,
+    BagTopics,
+    KeptBag,
+    has_kind,
+    has_topic,
+    read_messages,
+    read_stamps,
 )
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
-from scmpr_ros.geometry import invert, make_transform
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.records import CameraModel, PointCloud
-from scmpr_ros.semantics import LABEL_SETS
+from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES
 
-TYPES = get_typestore(Stores.ROS2_KILTED)
-"""Message types of the `rosbags` library; those used here have not changed since Humble."""
+KNOWN_LABEL_SETS = ("joint", *LABEL_SETS)
 
-
-@dataclass(frozen=True)
-class BagTopics:
-    """Names of a drive's topics in a bag."""
-
-    image: str = "/kitti/camera_color_left/image_raw"
-    """Raw images; where there are none, compressed ones at `<image>/compressed`."""
-    camera_info: str = "/kitti/camera_color_left/camera_info"
-    """Intrinsics of the images."""
-    points: str = "/kitti/velo/pointcloud"
-    """Scans."""
-    pose: str = "/kitti/ground_truth/odometry"
-    """nav_msgs/Odometry or geometry_msgs/PoseStamped."""
-    tf_static: str = "/tf_static"
-    """How sensors are mounted."""
+LABEL_SET_KEY = "scmpr_ros.label_set"
+"""Custom data: what the points' field `label` holds."""
+START_KEY = "scmpr_ros.start_ns"
+"""Custom data: the time at which the recording's own stamps are zero."""
+CAMERA_FRAME_KEY = "scmpr_ros.camera_frame"
+"""Custom data: the optical frame; a bag without images names it nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -68,42 +65,19 @@ class BagReaderConfig:
     """Frame whose pose the pose topic gives; empty: Odometry's child frame, else the LiDAR's."""
     max_pose_gap_s: float = 1.0
     """Stamps between two poses that are further apart than this have no pose."""
-    label_set: str = "joint"
-    """What the points' field `label` holds: joint ids, or one of `semantics.LABEL_SETS`."""
+    label_set: str = ""
+    """What the points' field label holds: joint, semantickitti, kitti360 or cityscapes ids; empty:
+    what the bag says itself, else joint."""
 
     def __post_init__(self) -> None:
         if len(self.T_lidar_camera) not in (0, 12):
             raise ConfigError(f"T_lidar_camera needs 12 numbers, got {len(self.T_lidar_camera)}")
-        if self.label_set not in ("joint", *LABEL_SETS):
-            raise ConfigError(f"label_set {self.label_set!r} should be joint or of {LABEL_SETS}")
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[Reader]:
-    """Open a rosbag2 directory; DatasetError where it, or what is read from it, is damaged."""
-    path = Path(path)
-    if not (path / "metadata.yaml").is_file():
-        raise DatasetError(
-            f"{path}: no metadata.yaml, so this is no rosbag2 directory; name the folder that "
-            "holds it, and after a crashed recording run `ros2 bag reindex`"
-        )
-    try:
-        with Reader(path) as reader:
-            yield reader
-    except (ReaderError, sqlite3.DatabaseError, struct.error) as error:
-        raise DatasetError(
-            f"{path}: the bag is damaged or of an unsupported kind: {error} Copy it again, or run "
-            "`ros2 bag reindex`"
-        ) from error
-
-
-def find_connection(reader: Reader, topic: str) -> Connection:
-    """The connection of a topic; DatasetError with the topics that there are."""
-    for connection in reader.connections:
-        if connection.topic == topic and connection.msgcount > 0:
-            return connection
-    there = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections))
-    raise DatasetError(f"{reader.path}: no messages of topic {topic}; there are: {there or 'none'}")
+        if self.T_lidar_camera:
+            R = np.reshape(self.T_lidar_camera, (3, 4))[:, :3]
+            if not (np.allclose(R @ R.T, np.eye(3), atol=1e-3) and np.linalg.det(R) > 0):
+                raise ConfigError(f"T_lidar_camera: the left 3x3 {R.tolist()} is no rotation")
+        if self.label_set not in ("", *KNOWN_LABEL_SETS):
+            raise ConfigError(f"label_set {self.label_set!r}: expected one of {KNOWN_LABEL_SETS}")
 
 
 class Rosbag2Drive:
@@ -112,6 +86,7 @@ class Rosbag2Drive:
     Frames are the distinct header stamps of images, scans and poses, numbered from 0 in order of
     time. Poses are interpolated at the stamps of images and scans; a stamp that has no pose near
     it on both sides is no frame of the drive. The world is the frame that the poses are given in.
+    Where a bag has no scans at all, the posed frame stands for the LiDAR's.
     """
 
     def __init__(self, path: Path, config: BagReaderConfig | None = None) -> None:
@@ -121,38 +96,81 @@ class Rosbag2Drive:
         mounting of camera and LiDAR is neither in tf_static nor in the config.
         """
         self.path, self.config = Path(path), config or BagReaderConfig()
-        self.name = self.path.name
-        topics = self.config.topics
-        with open_bag(self.path) as reader:
-            available = {c.topic for c in reader.connections if c.msgcount > 0}
-            compressed = f"{topics.image}/compressed"
-            use_compressed = topics.image not in available and compressed in available
-            self._image_topic = compressed if use_compressed else topics.image
-            images = _stamps(reader, self._image_topic)
-            scans = _stamps(reader, topics.points)
-            pose_stamps, poses, posed_frame = _poses(reader, topics.pose)
-            lidar_frame = next(_messages(reader, topics.points)).header.frame_id
-            camera_info = next(_messages(reader, topics.camera_info))
-            mounting = _Mounting(reader, topics.tf_static)
-        self.camera: CameraModel = camera_from_info(camera_info)
-        if self.config.T_lidar_camera:
-            rows = np.reshape(self.config.T_lidar_camera, (3, 4))
-            self.T_lidar_camera: NDArray[np.float64] = make_transform(rows[:, :3], rows[:, 3])
-        else:
-            self.T_lidar_camera = mounting.between(lidar_frame, camera_info.header.frame_id)
-        T_posed_lidar = mounting.between(self.config.pose_frame or posed_frame or lidar_frame,
-                                         lidar_frame)  # fmt: skip
-        stamps = np.unique(np.concatenate([pose_stamps, list(images), list(scans)]))
-        self._stamps: NDArray[np.int64] = stamps.astype(np.int64)
-        self._T_world_lidar = {
-            frame: T_world_posed @ T_posed_lidar
-            for frame, T_world_posed in _interpolate(
-                pose_stamps, poses, self._stamps, self.config.max_pose_gap_s
-            ).items()
-        }
+        self.name, self._bag = self.path.name, KeptBag(self.path)
+        with self._bag.opened() as reader:
+            custom = reader.storage.metadata.custom or {}
+            log_ns = self._index(reader)
+            pose_stamps, poses, posed_frame = read_poses(reader, self.config.topics.pose)
+            T_posed_lidar = self._mount(reader, posed_frame, custom.get(CAMERA_FRAME_KEY, ""))
+        self.label_set: str = self.config.label_set or custom.get(LABEL_SET_KEY, "joint")
+        if self.label_set not in KNOWN_LABEL_SETS:
+            raise DatasetError(
+                f"{self.path}: its labels are of an unknown set {self.label_set!r}; say which of "
+                f"{', '.join(KNOWN_LABEL_SETS)} they are with label_set"
+            )
+        stamps = set(pose_stamps.tolist()).union(*log_ns.values())
+        self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
+        self._start_ns = int(custom.get(START_KEY, self._stamps[0]))
+        posed = interpolate(pose_stamps, poses, self._stamps, self.config.max_pose_gap_s)
+        self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.items()}
         frame_of = {stamp: frame for frame, stamp in enumerate(self._stamps.tolist())}
-        self._image_log_ns = {frame_of[stamp]: log for stamp, log in images.items()}
-        self._scan_log_ns = {frame_of[stamp]: log for stamp, log in scans.items()}
+        self._log_ns = {
+            topic: {frame_of[stamp]: log for stamp, log in index.items()}
+            for topic, index in log_ns.items()
+        }
+
+    def _index(self, reader: Reader) -> dict[str, dict[int, int]]:
+        """Log time of each header stamp, for every topic that frames are read from.
+
+        A bag may have no images or no scans. But where it has some under another name, the topic
+        that was asked for is missing.
+        """
+        topics, kinds = self.config.topics, dict[str, tuple[str, ...]]()
+        compressed = f"{topics.image}/compressed"
+        use_compressed = not has_topic(reader, topics.image) and has_topic(reader, compressed)
+        self._image_topic = compressed if use_compressed else topics.image
+        self._has_images = has_kind(reader, IMAGES, besides=topics.mask)
+        self._has_scans = has_kind(reader, POINT_CLOUDS)
+        if self._has_images:
+            kinds[self._image_topic] = IMAGES
+        if self._has_scans or not self._has_images:
+            kinds[topics.points] = POINT_CLOUDS
+        if has_topic(reader, topics.mask):
+            kinds[topics.mask] = RAW_IMAGES
+        return {topic: read_stamps(reader, topic, kind) for topic, kind in kinds.items()}
+
+    def _mount(self, reader: Reader, posed_frame: str, camera_frame: str) -> NDArray[np.float64]:
+        """Find camera and extrinsics; gives T_posed_lidar.
+
+        posed_frame: what the poses are of, or ''. camera_frame: the optical frame, if the bag says
+        so itself.
+        """
+        config, self._camera = self.config, None
+        mounting = Mounting(reader, config.topics.tf_static)
+        posed_frame = lidar_frame = config.pose_frame or posed_frame
+        if self._has_images:
+            info = next(read_messages(reader, config.topics.camera_info, CAMERA_INFOS))
+            self._camera, camera_frame = camera_from_info(info), info.header.frame_id
+        if self._has_scans:
+            cloud = next(read_messages(reader, config.topics.points, POINT_CLOUDS))
+            lidar_frame = cloud.header.frame_id
+        if config.T_lidar_camera:
+            rows = np.reshape(config.T_lidar_camera, (3, 4))
+            self.T_lidar_camera: NDArray[np.float64] = make_transform(rows[:, :3], rows[:, 3])
+        elif camera_frame:
+            self.T_lidar_camera = mounting.between(lidar_frame, camera_frame)
+        else:
+            raise CalibrationError(
+                f"{self.path}: no images, so nothing says where the camera is: give T_lidar_camera"
+            )
+        return mounting.between(posed_frame or lidar_frame, lidar_frame)
+
+    @property
+    def camera(self) -> CameraModel:
+        """Intrinsics of the images; DatasetError where there are none."""
+        if self._camera is None:
+            raise DatasetError(f"{self.path}: no images, so no camera")
+        return self._camera
 
     @property
     def frames(self) -> Sequence[int]:
@@ -162,16 +180,16 @@ class Rosbag2Drive:
     @property
     def image_frames(self) -> Sequence[int]:
         """Frames that have an image and a pose."""
-        return [frame for frame in self._T_world_lidar if frame in self._image_log_ns]
+        return self._frames_of(self._image_topic)
 
     @property
     def scan_frames(self) -> Sequence[int]:
         """Frames that have a scan and a pose."""
-        return [frame for frame in self._T_world_lidar if frame in self._scan_log_ns]
+        return self._frames_of(self.config.topics.points)
 
     def stamp_s(self, frame: int) -> float:
-        """Seconds since the bag's first stamp."""
-        return float(self._stamps[frame] - self._stamps[0]) / 1e9
+        """Seconds since the start of the recording: the first stamp, or what the bag says."""
+        return (int(self._stamps[frame]) - self._start_ns) / 1e9
 
     def stamp_ns(self, frame: int) -> int:
         """Header stamp in nanoseconds, as the messages carry it."""
@@ -189,106 +207,44 @@ class Rosbag2Drive:
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """RGB image (H, W, 3)."""
-        content = self._read(self._image_topic, self._image_log_ns, frame)
+        content = self._read(self._image_topic, frame)
         return rgb_from_image(content) if hasattr(content, "encoding") else \
             rgb_from_compressed(content)  # fmt: skip
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint labels where the bag has them."""
-        content = self._read(self.config.topics.points, self._scan_log_ns, frame)
-        return cloud_from_pointcloud2(content, self.config.label_set)
+        content = self._read(self.config.topics.points, frame)
+        return cloud_from_pointcloud2(content, self.label_set)
 
-    def mask(self, frame: int) -> None:
-        """Bags carry no masks."""
-        del frame
+    def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
+        """Raw ids (N,) of `label_set`, one for each point of the scan; None without labels."""
+        return labels_from_pointcloud2(self._read(self.config.topics.points, frame))
 
-    def _read(self, topic: str, log_ns: dict[int, int], frame: int) -> Any:
-        if frame not in log_ns:
+    def mask(self, frame: int) -> NDArray[np.uint8] | None:
+        """Joint ids (H, W) of the image's pixels, or None where the bag has no mask of it."""
+        topic = self.config.topics.mask
+        if frame not in self._log_ns.get(topic, {}):
+            return None
+        mask = mask_from_image(self._read(topic, frame))
+        size = (self.camera.height, self.camera.width)
+        if mask.shape != size or mask.max() >= NUM_CLASSES:
+            raise DatasetError(
+                f"{self.path}: the mask of frame {frame} has shape {mask.shape} and ids up to "
+                f"{mask.max()}, expected {size} and joint ids below {NUM_CLASSES}"
+            )
+        return mask
+
+    def _frames_of(self, topic: str) -> Sequence[int]:
+        index = self._log_ns.get(topic, {})
+        return [frame for frame in self._T_world_lidar if frame in index]
+
+    def _read(self, topic: str, frame: int) -> Any:
+        index = self._log_ns.get(topic, {})
+        if frame not in index:
             raise DatasetError(f"{self.path}: frame {frame} has no message of {topic}")
-        start = log_ns[frame]
-        with open_bag(self.path) as reader:
-            for content in _messages(reader, topic, start, start + 1):
+        start = index[frame]
+        with self._bag.opened() as reader:
+            for content in read_messages(reader, topic, start=start, stop=start + 1):
                 if stamp_ns(content.header) == self._stamps[frame]:
                     return content
         raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is gone")
-
-
-class _Mounting:
-    """The static transforms of a bag, composed along their tree."""
-
-    def __init__(self, reader: Reader, topic: str) -> None:
-        self._path, self._topic = reader.path, topic
-        self._neighbours: dict[str, dict[str, NDArray[np.float64]]] = {}
-        if topic not in {c.topic for c in reader.connections}:
-            return
-        for content in _messages(reader, topic):
-            for edge in content.transforms:
-                parent, child = edge.header.frame_id.lstrip("/"), edge.child_frame_id.lstrip("/")
-                T_parent_child = pose_matrix(edge.transform)
-                self._neighbours.setdefault(parent, {})[child] = T_parent_child
-                self._neighbours.setdefault(child, {})[parent] = invert(T_parent_child)
-
-    def between(self, a: str, b: str) -> NDArray[np.float64]:
-        """T_a_b; CalibrationError where nothing connects the frames."""
-        a, b = a.lstrip("/"), b.lstrip("/")
-        reached = {a: np.eye(4)}
-        frontier = [a]
-        while frontier:
-            here = frontier.pop()
-            for there, T_here_there in self._neighbours.get(here, {}).items():
-                if there not in reached:
-                    reached[there] = reached[here] @ T_here_there
-                    frontier.append(there)
-        if b not in reached:
-            raise CalibrationError(
-                f"{self._path}: {self._topic} does not connect {a!r} with {b!r} (it reaches "
-                f"{', '.join(reached)}); give the extrinsics in the reader's config"
-            )
-        return reached[b]
-
-
-def _messages(
-    reader: Reader, topic: str, start: int | None = None, stop: int | None = None
-) -> Iterator[Any]:
-    """Decoded messages of a topic, in order of their log time."""
-    connection = find_connection(reader, topic)
-    for _, _, raw in reader.messages([connection], start=start, stop=stop):
-        yield TYPES.deserialize_cdr(raw, connection.msgtype)
-
-
-def _stamps(reader: Reader, topic: str) -> dict[int, int]:
-    """Log time of each header stamp of a topic, both in ns, without decoding the messages."""
-    connection = find_connection(reader, topic)
-    return {stamp_of_cdr(raw): log for _, log, raw in reader.messages([connection])}
-
-
-def _poses(reader: Reader, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-    """Stamps (N,) in ns and poses (N, 4, 4) in order of time, and the frame they are of, or ''."""
-    by_stamp: dict[int, NDArray[np.float64]] = {}
-    posed_frame = ""
-    for content in _messages(reader, topic):
-        posed_frame = getattr(content, "child_frame_id", "")
-        pose = content.pose.pose if hasattr(content.pose, "pose") else content.pose
-        by_stamp[stamp_ns(content.header)] = pose_matrix(pose)
-    order = sorted(by_stamp)
-    return np.array(order, np.int64), np.stack([by_stamp[s] for s in order]), posed_frame
-
-
-def _interpolate(
-    stamps: NDArray[np.int64], poses: NDArray[np.float64], at: NDArray[np.int64], max_gap_s: float
-) -> dict[int, NDArray[np.float64]]:
-    """Poses at other stamps, `{index into at: (4, 4)}`: linear in position, slerp in rotation."""
-    after = np.searchsorted(stamps, at, side="left")
-    exact = stamps[np.minimum(after, len(stamps) - 1)] == at
-    inside = (after > 0) & (after < len(stamps))
-    gap_s = np.diff(stamps, prepend=stamps[0])[np.minimum(after, len(stamps) - 1)] / 1e9
-    posed = np.flatnonzero(exact | (inside & (gap_s <= max_gap_s)))
-    if len(stamps) == 1:
-        return {int(i): poses[0] for i in posed}
-    seconds, wanted = (stamps - stamps[0]) / 1e9, (at[posed] - stamps[0]) / 1e9
-    rotations = Slerp(seconds, Rotation.from_matrix(poses[:, :3, :3]))(wanted).as_matrix()
-    positions = [np.interp(wanted, seconds, poses[:, axis, 3]) for axis in range(3)]
-    return {
-        int(i): make_transform(R, np.array(t))
-        for i, R, t in zip(posed, rotations, np.stack(positions, axis=1), strict=True)
-    }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import (
@@ -21,14 +19,19 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
-from tqdm import tqdm
 
+from scmpr_ros.datasets import rosbag2_messages as make
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.ros_messages import pack_points, point_fields
-from scmpr_ros.datasets.rosbag2 import TYPES, BagTopics
+from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
+from scmpr_ros.datasets.ros_messages import pack_points
+from scmpr_ros.datasets.rosbag2 import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
+from scmpr_ros.datasets.rosbag2_topics import TYPES, BagTopics
+from scmpr_ros.datasets.whole_files import new_folder
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.geometry import invert, make_transform, rotation_z
 
 _NS = 1_000_000_000
+_ODOMETRY_VARIANCE = 1e-4  # small, but filters refuse zero
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,25 @@ class BagWriterConfig:
 
     topics: BagTopics = field(default_factory=BagTopics)
     image_format: Literal["raw", "png", "jpeg"] = "raw"
+    """raw and png keep every pixel, jpeg does not."""
     jpeg_quality: int = 90
     scans: bool = True
     """Whether to write scans; without them the bag can be localised, but not mapped."""
+    odometry: bool = True
+    """Whether to write odometry: the true motion since the first frame, free of drift."""
+    odometry_drift_deg_per_m: float = 0.0
+    """Makes the odometry drift: it turns this much too far to the left for every metre."""
+    tf: bool = False
+    """Whether to write the odometry as transforms, too."""
     start_s: float = 1.0e9
-    """Time of the recording's first frame; zero would mean "no time" to ROS."""
+    """Time at which the recording's stamps are zero; zero would mean "no time" to ROS."""
     map_frame: str = "map"
+    odom_frame: str = "odom"
+    base_frame: str = "base_link"
     lidar_frame: str = "velo_link"
     camera_frame: str = "camera_color_left"
+    lidar_xyz: tuple[float, float, float] = (0.0, 0.0, 1.73)
+    """Where the LiDAR is on the base, in metres; their axes are parallel."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.jpeg_quality <= 100:
@@ -52,59 +66,93 @@ class BagWriterConfig:
         if not self.start_s > 0:
             raise ConfigError(f"start_s must be positive, got {self.start_s}")
 
+    def stamp_ns(self, stamp_s: float) -> int:
+        """Time in the bag of a drive's stamp; rounded apart, for the sum has too many digits."""
+        return round(self.start_s * _NS) + round(stamp_s * _NS)
+
 
 def write_drive_bag(
-    drive: Drive, path: Path, config: BagWriterConfig | None = None, progress: bool = False
-) -> None:
-    """Write a drive as an mcap bag: images, camera_info, scans, poses of the LiDAR, tf_static.
+    drive: Drive,
+    path: Path,
+    config: BagWriterConfig | None = None,
+    progress: bool = False,
+    choice: FrameChoice | None = None,
+) -> DriveFrames:
+    """Write a drive, or some of its frames, as an mcap bag.
 
-    The directory is written under a temporary name, then renamed. Raises DatasetError where
-    `path` exists.
+    It holds images, camera_info, masks, scans, true poses of the LiDAR, odometry, and on tf_static
+    base, LiDAR and camera. The field `label` of points holds raw ids where the drive has them, else
+    joint ids; the metadata's custom data name the label set. Masks hold joint ids, for that is what
+    a drive gives: as Cityscapes ids they would only be a name for the same.
+    The directory is written under a temporary name, then renamed. Returns the frames, which have
+    kept account. Raises DatasetError where `path` exists, or stamps do not grow.
     """
-    path = Path(path)
-    if path.exists():
-        raise DatasetError(f"{path} exists already: remove it, or choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with Writer(partial, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        _DriveWriter(drive, writer, config or BagWriterConfig()).write(progress)
-    # the file inside carries the directory's name, as rosbag2 does it
-    (mcap,) = partial.glob("*.mcap")
-    metadata = partial / "metadata.yaml"
-    metadata.write_text(metadata.read_text().replace(mcap.name, f"{path.name}.mcap"))
-    mcap.rename(partial / f"{path.name}.mcap")
-    partial.rename(path)
+    config, frames = config or BagWriterConfig(), DriveFrames(drive, choice)
+    with (
+        new_folder(Path(path)) as partial,
+        Writer(partial, version=8, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        _DriveWriter(frames, writer, config).write(progress)
+    return frames
+
+
+def drive_odometry(
+    T_world_base: NDArray[np.float64], stamps_s: NDArray[np.float64], drift_rad_per_m: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What odometry would say of true poses (N, 4, 4) at stamps (N,).
+
+    Gives poses T_odom_base (N, 4, 4), the first of which is the identity, and velocities (N, 6) of
+    the base in its own axes (m/s, rad/s): the step to the next frame over its time; the last
+    repeats. Each step turns to the left by the drift, so that errors add up as real ones do.
+    """
+    steps = invert(T_world_base[:-1]) @ T_world_base[1:]
+    lengths = np.linalg.norm(steps[:, :3, 3], axis=1)
+    T_odom_base, velocities = [np.eye(4)], np.zeros((len(T_world_base), 6))
+    for index, (step, length) in enumerate(zip(steps, lengths, strict=True)):
+        step[:3, :3] = rotation_z(drift_rad_per_m * length) @ step[:3, :3]
+        T_odom_base.append(T_odom_base[-1] @ step)
+        turn = Rotation.from_matrix(step[:3, :3]).as_rotvec()
+        seconds = stamps_s[index + 1] - stamps_s[index]
+        velocities[index : index + 2] = np.concatenate([step[:3, 3], turn]) / seconds
+    return np.stack(T_odom_base), velocities
 
 
 class _DriveWriter:
-    """One message of each kind at a time, in the order of the frames."""
+    """Messages of all kinds, in the order of the frames."""
 
-    def __init__(self, drive: Drive, writer: Writer, config: BagWriterConfig) -> None:
-        self.drive, self.writer, self.config = drive, writer, config
+    def __init__(self, frames: DriveFrames, writer: Writer, config: BagWriterConfig) -> None:
+        self.frames, self.drive = frames, frames.drive
+        self.writer, self.config, self.topics = writer, config, config.topics
         self.connections: dict[str, Connection] = {}
+        self.stamps_ns = {
+            frame: config.stamp_ns(self.drive.stamp_s(frame)) for frame in frames.numbers
+        }
 
     def write(self, progress: bool) -> None:
-        images, scans = set(self.drive.image_frames), set(self.drive.scan_frames)
-        frames = list(self.drive.frames)
-        if not frames:
-            raise DatasetError(f"drive {self.drive.name} has no frames with a pose")
-        self._mounting(frames[0])
-        for frame in tqdm(frames, desc="writing bag", unit="frame", disable=not progress):
-            self._pose(frame)
-            if frame in images:
-                self._camera_info(frame)
-                self._image(frame)
-            if self.config.scans and frame in scans:
-                self._scan(frame)
-
-    def _stamp_ns(self, frame: int) -> int:
-        return round((self.config.start_s + self.drive.stamp_s(frame)) * _NS)
+        config, stamps = self.config, np.array(list(self.stamps_ns.values()))
+        if (np.diff(stamps) <= 0).any():
+            late = self.frames.numbers[int(np.argmax(np.diff(stamps) <= 0)) + 1]
+            raise DatasetError(
+                f"drive {self.drive.name}: frame {late} has no later stamp than the frame before; "
+                "in a bag frames are told apart by their stamps"
+            )
+        self.writer.set_custom_data(LABEL_SET_KEY, self.frames.label_set)
+        self.writer.set_custom_data(START_KEY, str(config.stamp_ns(0.0)))
+        self.writer.set_custom_data(CAMERA_FRAME_KEY, config.camera_frame)
+        T_base_lidar = make_transform(np.eye(3), np.array(config.lidar_xyz))
+        T_world_lidar = np.stack([self.drive.T_world_lidar(f) for f in self.frames.numbers])
+        T_odom_base, velocities = drive_odometry(
+            T_world_lidar @ invert(T_base_lidar), (stamps - stamps[0]) / _NS,
+            np.radians(config.odometry_drift_deg_per_m),
+        )  # fmt: skip
+        self._mounting(T_base_lidar)
+        for row, frame in enumerate(self.frames.read(progress, config.scans)):
+            self._truth(frame.number, T_world_lidar[row])
+            self._odometry(frame.number, T_odom_base[row], velocities[row])
+            self._sensors(frame)
 
     def _header(self, frame: int, frame_id: str) -> Any:
-        sec, nanosec = divmod(self._stamp_ns(frame), _NS)
-        stamp = message("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
-        return message("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+        return make.header(self.stamps_ns[frame], frame_id)
 
     def _send(self, topic: str, content: Any, frame: int, latched: bool = False) -> None:
         kind = content.__msgtype__
@@ -113,93 +161,53 @@ class _DriveWriter:
                 topic, kind, typestore=TYPES, offered_qos_profiles=[_qos(latched)]
             )
         data = TYPES.serialize_cdr(content, kind)
-        self.writer.write(self.connections[topic], self._stamp_ns(frame), data)
+        self.writer.write(self.connections[topic], self.stamps_ns[frame], data)
 
-    def _mounting(self, frame: int) -> None:
-        transform = message(
-            "geometry_msgs/msg/TransformStamped",
-            header=self._header(frame, self.config.lidar_frame),
-            child_frame_id=self.config.camera_frame,
-            transform=_transform(self.drive.T_lidar_camera),
-        )
-        content = message("tf2_msgs/msg/TFMessage", transforms=[transform])
-        self._send(self.config.topics.tf_static, content, frame, latched=True)
-
-    def _pose(self, frame: int) -> None:
-        T, zeros = self.drive.T_world_lidar(frame), np.zeros(36)
-        pose = message("geometry_msgs/msg/Pose", position=_vector("Point", T[:3, 3]),
-                       orientation=_quaternion(T))  # fmt: skip
-        still = message("geometry_msgs/msg/Twist", linear=_vector("Vector3", np.zeros(3)),
-                        angular=_vector("Vector3", np.zeros(3)))  # fmt: skip
-        content = message(
-            "nav_msgs/msg/Odometry",
-            header=self._header(frame, self.config.map_frame),
-            child_frame_id=self.config.lidar_frame,
-            pose=message("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=zeros),
-            twist=message("geometry_msgs/msg/TwistWithCovariance", twist=still, covariance=zeros),
-        )
-        self._send(self.config.topics.pose, content, frame)
-
-    def _camera_info(self, frame: int) -> None:
-        camera = self.drive.camera
-        P = np.hstack([camera.matrix, np.zeros((3, 1))])
-        roi = message("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0,
-                      width=0, do_rectify=False)  # fmt: skip
-        content = message(
-            "sensor_msgs/msg/CameraInfo",
-            header=self._header(frame, self.config.camera_frame),
-            height=camera.height, width=camera.width, distortion_model="plumb_bob", d=np.zeros(5),
-            k=camera.matrix.ravel(), r=np.eye(3).ravel(), p=P.ravel(), binning_x=0, binning_y=0,
-            roi=roi,
+    def _mounting(self, T_base_lidar: NDArray[np.float64]) -> None:
+        config, first = self.config, self.frames.numbers[0]
+        base, lidar = (self._header(first, f) for f in (config.base_frame, config.lidar_frame))
+        content = make.transforms(
+            [(base, config.lidar_frame, T_base_lidar),
+             (lidar, config.camera_frame, self.drive.T_lidar_camera)]
         )  # fmt: skip
-        self._send(self.config.topics.camera_info, content, frame, latched=True)
+        self._send(self.topics.tf_static, content, first, latched=True)
 
-    def _image(self, frame: int) -> None:
-        rgb, topic = self.drive.image(frame), self.config.topics.image
-        header = self._header(frame, self.config.camera_frame)
-        if self.config.image_format == "raw":
-            height, width, _ = rgb.shape
-            content = message("sensor_msgs/msg/Image", header=header, height=height, width=width,
-                              encoding="rgb8", is_bigendian=0, step=3 * width,
-                              data=np.ascontiguousarray(rgb).reshape(-1))  # fmt: skip
-            return self._send(topic, content, frame)
-        options = [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
-        suffix, options = (".png", []) if self.config.image_format == "png" else (".jpg", options)
-        _, data = cv2.imencode(suffix, rgb[..., ::-1], options)
-        content = message("sensor_msgs/msg/CompressedImage", header=header,
-                          format=self.config.image_format, data=data.reshape(-1))  # fmt: skip
-        self._send(f"{topic}/compressed", content, frame)
+    def _truth(self, frame: int, T_world_lidar: NDArray[np.float64]) -> None:
+        content = make.odometry(self._header(frame, self.config.map_frame), self.config.lidar_frame,
+                                T_world_lidar, np.zeros(6))  # fmt: skip
+        self._send(self.topics.pose, content, frame)
 
-    def _scan(self, frame: int) -> None:
-        points = pack_points(self.drive.scan(frame))
-        content = message(
-            "sensor_msgs/msg/PointCloud2",
-            header=self._header(frame, self.config.lidar_frame),
-            height=1, width=len(points), is_bigendian=False, is_dense=True,
-            fields=[message("sensor_msgs/msg/PointField", **f) for f in point_fields(points.dtype)],
-            point_step=points.itemsize, row_step=points.nbytes, data=points.view(np.uint8),
-        )  # fmt: skip
-        self._send(self.config.topics.points, content, frame)
+    def _odometry(
+        self, frame: int, T_odom_base: NDArray[np.float64], velocity: NDArray[np.float64]
+    ) -> None:
+        header, base = self._header(frame, self.config.odom_frame), self.config.base_frame
+        if self.config.odometry:
+            content = make.odometry(header, base, T_odom_base, velocity, _ODOMETRY_VARIANCE)
+            self._send(self.topics.odometry, content, frame)
+        if self.config.tf:
+            content = make.transforms([(header, base, T_odom_base)])
+            self._send(self.topics.tf, content, frame)
 
+    def _sensors(self, frame: DriveFrame) -> None:
+        camera_header = self._header(frame.number, self.config.camera_frame)
+        if frame.image is not None:
+            info = make.camera_info(camera_header, self.drive.camera)
+            self._send(self.topics.camera_info, info, frame.number, latched=True)
+            self._image(camera_header, frame.image, frame.number)
+        if frame.mask is not None:
+            self._send(self.topics.mask, make.image(camera_header, frame.mask), frame.number)
+        if frame.scan is not None:
+            points = pack_points(frame.scan, frame.point_labels)
+            lidar_header = self._header(frame.number, self.config.lidar_frame)
+            self._send(self.topics.points, make.point_cloud(lidar_header, points), frame.number)
 
-def message(kind: str, **values: Any) -> Any:
-    """A message of the `rosbags` library, e.g. of kind `std_msgs/msg/Header`."""
-    return TYPES.types[kind](**values)
-
-
-def _vector(kind: str, xyz: NDArray[np.floating]) -> Any:
-    x, y, z = (float(v) for v in xyz)
-    return message(f"geometry_msgs/msg/{kind}", x=x, y=y, z=z)
-
-
-def _quaternion(T: NDArray[np.floating]) -> Any:
-    x, y, z, w = (float(v) for v in Rotation.from_matrix(T[:3, :3]).as_quat())
-    return message("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
-
-
-def _transform(T: NDArray[np.floating]) -> Any:
-    return message("geometry_msgs/msg/Transform", translation=_vector("Vector3", T[:3, 3]),
-                   rotation=_quaternion(T))  # fmt: skip
+    def _image(self, header: Any, rgb: NDArray[np.uint8], frame: int) -> None:
+        form = self.config.image_format
+        if form == "raw":
+            self._send(self.topics.image, make.image(header, rgb), frame)
+        else:
+            content = make.compressed_image(header, rgb, form, self.config.jpeg_quality)
+            self._send(f"{self.topics.image}/compressed", content, frame)
 
 
 def _qos(latched: bool) -> Qos:

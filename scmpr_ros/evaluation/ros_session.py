@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.rosbag2 import BagTopics
+from scmpr_ros.datasets.rosbag2_topics import BagTopics
 from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
@@ -151,8 +151,8 @@ class RosSession:
         return self._join(drive, answers)
 
     def _join(self, drive: Drive, answers: Path) -> LocalizedDrive:
-        start_s = BagWriterConfig().start_s
-        stamps_ns = {f: round((start_s + drive.stamp_s(f)) * 1e9) for f in drive.image_frames}
+        bag_config = BagWriterConfig()
+        stamps_ns = {f: bag_config.stamp_ns(drive.stamp_s(f)) for f in drive.image_frames}
         truth = {frame: drive.T_world_camera(frame) for frame in drive.image_frames}
         return LocalizedDrive.join(truth, stamps_ns, read_answers(answers))
 

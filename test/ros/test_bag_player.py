@@ -37,9 +37,9 @@ def test_plays_everything_in_time(start_node, graph, street) -> None:
     graph.until(lambda: player.popen.poll() is not None, "the player's end", 30)
     graph.until(lambda: len(images) == street.num_images, "images")
     assert player.wait() == 0, player.output
-    # camera_info, images and poses, and one scan; tf2_msgs may not be installed
+    # camera_info, images, poses and odometry, and one scan; tf2_msgs may not be installed
     assert (
-        f"played {3 * street.num_images + 1 + ('skipping' not in player.output)}" in player.output
+        f"played {4 * street.num_images + 1 + ('skipping' not in player.output)}" in player.output
     )
 
     drive = Rosbag2Drive(street.bag)

@@ -1,0 +1,160 @@
+"""Open rosbag2 directories (mcap or sqlite3), find their topics, decode messages; without ROS."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from scmpr_ros.datasets.ros_messages import stamp_of_cdr
+from scmpr_ros.errors import DatasetError
+
+TYPES = get_typestore(Stores.ROS2_KILTED)
+"""Message types of the `rosbags` library; those used here have not changed since Humble."""
+
+RAW_IMAGES = ("sensor_msgs/msg/Image",)
+IMAGES = (*RAW_IMAGES, "sensor_msgs/msg/CompressedImage")
+CAMERA_INFOS = ("sensor_msgs/msg/CameraInfo",)
+POINT_CLOUDS = ("sensor_msgs/msg/PointCloud2",)
+POSES = (
+    "nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+)  # fmt: skip
+TRANSFORMS = ("tf2_msgs/msg/TFMessage",)
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """Names of a drive's topics in a bag."""
+
+    image: str = "/kitti/camera_color_left/image_raw"
+    """Raw images; where there are none, compressed ones at `<image>/compressed`."""
+    camera_info: str = "/kitti/camera_color_left/camera_info"
+    """Intrinsics of the images."""
+    points: str = "/kitti/velo/pointcloud"
+    """Scans."""
+    pose: str = "/kitti/ground_truth/odometry"
+    """True poses: nav_msgs/Odometry, geometry_msgs/PoseStamped or PoseWithCovarianceStamped."""
+    tf_static: str = "/tf_static"
+    """How sensors are mounted."""
+    mask: str = "/kitti/camera_color_left/mask"
+    """Joint class ids of the images' pixels, mono8; need not be there."""
+    odometry: str = "/kitti/odometry"
+    """What wheels and an IMU would say: odom to base_link; written only."""
+    tf: str = "/tf"
+    """The same as a transform; written only."""
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Reader]:
+    """Open a rosbag2 directory; DatasetError where it, or what is read from it, is damaged."""
+    with KeptBag(Path(path)).opened() as reader:
+        yield reader
+
+
+class KeptBag:
+    """A bag that stays open from one reading to the next, since opening one takes 0.1 s.
+
+    Each process opens it anew, for a file's position is shared after a fork. Not for threads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._process = path, 0
+
+    def __reduce__(self) -> tuple[type[KeptBag], tuple[Path]]:
+        return KeptBag, (self.path,)
+
+    @contextmanager
+    def opened(self) -> Iterator[Reader]:
+        """The open bag; DatasetError where it, or what is read from it, is damaged."""
+        if not (self.path / "metadata.yaml").is_file():
+            raise DatasetError(
+                f"{self.path}: no metadata.yaml, so this is no rosbag2 directory; name the folder "
+                "that holds it, and after a crashed recording run `ros2 bag reindex`"
+            )
+        try:
+            if self._process != os.getpid():
+                self._open()
+            yield self._reader
+        except (ReaderError, SerdeError, sqlite3.DatabaseError, struct.error, OverflowError) as e:
+            raise DatasetError(
+                f"{self.path}: the bag is damaged or of an unsupported kind: {e} Copy it again, or "
+                "run `ros2 bag reindex`"
+            ) from e
+
+    def _open(self) -> None:
+        self._reader = Reader(self.path)
+        try:
+            self._reader.open()
+        except (OSError, ReaderError):
+            raise
+        except Exception as error:  # the library meets damaged bytes with errors of any type
+            raise ReaderError(f"{type(error).__name__}: {error}.") from error
+        self._process = os.getpid()
+        weakref.finalize(self, self._reader.close)
+
+
+def find_connection(reader: Reader, topic: str, kinds: tuple[str, ...] = ()) -> Connection:
+    """The connection of a topic; DatasetError, with the topics that there are, where it is missing.
+
+    kinds: the message types that it may have; empty: any.
+    """
+    found = [c for c in reader.connections if c.topic == topic and c.msgcount > 0]
+    if not found:
+        there = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections))
+        raise DatasetError(
+            f"{reader.path}: no messages of topic {topic}; there are: {there or 'none'}"
+        )
+    if kinds and found[0].msgtype not in kinds:
+        raise DatasetError(
+            f"{reader.path}: topic {topic} holds {found[0].msgtype}, expected {' or '.join(kinds)}"
+        )
+    return found[0]
+
+
+def has_topic(reader: Reader, topic: str) -> bool:
+    """Whether there are messages of a topic."""
+    return any(c.topic == topic and c.msgcount > 0 for c in reader.connections)
+
+
+def has_kind(reader: Reader, kinds: tuple[str, ...], besides: str = "") -> bool:
+    """Whether there are messages of some type, on whatever topic `besides` one."""
+    there = [c for c in reader.connections if c.msgcount > 0 and c.topic != besides]
+    return any(c.msgtype in kinds for c in there)
+
+
+def read_messages(
+    reader: Reader,
+    topic: str,
+    kinds: tuple[str, ...] = (),
+    start: int | None = None,
+    stop: int | None = None,
+) -> Iterator[Any]:
+    """Decoded messages of a topic with start <= log time < stop (ns), in order of log time.
+
+    Raises DatasetError where none can be read.
+    """
+    connection, nothing = find_connection(reader, topic, kinds), True
+    for _, _, raw in reader.messages([connection], start=start, stop=stop):
+        nothing = False
+        yield TYPES.deserialize_cdr(raw, connection.msgtype)
+    if nothing:
+        raise DatasetError(f"{reader.path}: the messages of {topic} are gone: the bag is damaged")
+
+
+def read_stamps(reader: Reader, topic: str, kinds: tuple[str, ...]) -> dict[int, int]:
+    """Log time of each header stamp of a topic, both in ns, without decoding the messages."""
+    connection = find_connection(reader, topic, kinds)
+    return {stamp_of_cdr(raw): log for _, log, raw in reader.messages([connection])}
