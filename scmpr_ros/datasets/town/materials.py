@@ -46,6 +46,7 @@ class Material(IntEnum):
     GLASS = auto()
     RUBBER = auto()
     CLOTH = auto()
+    PLATE = auto()
     LAMP = auto()
     HEADLIGHT = auto()
     TAILLIGHT = auto()
@@ -55,7 +56,7 @@ GROUND = (Material.ASPHALT, Material.MARKING, Material.COBBLE, Material.PAVING, 
 """Paved ground, which carries puddles."""
 SMOOTH = (
     Material.WINDOW, Material.SHOP, Material.GLASS, Material.CAR_PAINT, Material.METAL,
-    Material.SIGN, Material.LAMP, Material.HEADLIGHT, Material.TAILLIGHT,
+    Material.SIGN, Material.LAMP, Material.HEADLIGHT, Material.TAILLIGHT, Material.PLATE,
 )  # fmt: skip
 """What takes up no water, and what snow slides off."""
 
@@ -116,6 +117,7 @@ SURFACES: dict[Material, Surface] = {
     Material.GLASS: Surface(4.0, 0.06, 0.75, 0.07),
     Material.RUBBER: Surface(2.0, 0.06, 0.10),
     Material.CLOTH: Surface(1.0, 0.35, 0.03),
+    Material.PLATE: Surface(1.0, 0.95, 0.0, 0.02, weathering=0.02),
     Material.LAMP: Surface(1.0, 0.30, 0.10, 0.04, weathering=0.0, glow=3.0),
     Material.HEADLIGHT: Surface(1.0, 0.60, 0.10, 0.06, weathering=0.0, glow=6.0),
     Material.TAILLIGHT: Surface(1.0, 0.70, 0.05, 0.05, weathering=0.0, glow=0.8),

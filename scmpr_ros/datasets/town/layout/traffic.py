@@ -152,4 +152,4 @@ def _walker(rng: Rng, side: Kerbside, pool: Pool) -> Mover | None:
     low, high = stretches[rng.integers(len(stretches))]
     path, _ = side.at(np.arange(low, high, PATH_STEP_M), beyond)
     speed = rng.uniform(0.9, 1.7)
-    return Mover(pool.walker(rng), path, rng.uniform(0, 1e3), speed, 0.5, turns_back=True)
+    return Mover(pool.person(rng), path, rng.uniform(0, 1e3), speed, 0.5, turns_back=True)
