@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

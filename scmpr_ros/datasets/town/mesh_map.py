@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.sensors.textures import TEXELS, Textures
-from scmpr_ros.datasets.town.sensors.tiles import SIZE
+from scmpr_ros.datasets.town.textures.atlas import TEXELS, Textures
+from scmpr_ros.datasets.town.textures.tiles import SIZE
 from scmpr_ros.datasets.town.world import Town, stream
 from scmpr_ros.records import PointCloud
 

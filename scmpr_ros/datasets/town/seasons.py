@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.sensors.textures import Textures
-from scmpr_ros.datasets.town.sensors.tiles import SIZE
+from scmpr_ros.datasets.town.textures.atlas import Textures
+from scmpr_ros.datasets.town.textures.tiles import SIZE
 
 Array = NDArray[np.floating]
 

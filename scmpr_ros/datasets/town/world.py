@@ -24,7 +24,7 @@ from scmpr_ros.datasets.town.seasons import dress
 from scmpr_ros.datasets.town.sensors.conditions import Condition
 from scmpr_ros.datasets.town.sensors.openness import CELL_M, Openness, grid_shape, measure_openness
 from scmpr_ros.datasets.town.sensors.scene import Scene, Solid
-from scmpr_ros.datasets.town.sensors.textures import Textures, make_textures
+from scmpr_ros.datasets.town.textures.atlas import Textures, make_textures
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.openness import grid_shape, measure_openness
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.sensors.scene import Scene, Solid
-from scmpr_ros.datasets.town.sensors.textures import Textures, make_textures
+from scmpr_ros.datasets.town.textures.atlas import Textures, make_textures
 from scmpr_ros.datasets.town.world import Town, TownConfig
 from scmpr_ros.semantics import class_id
 

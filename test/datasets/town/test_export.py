@@ -20,8 +20,8 @@ from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, Condition, dr
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig, simulate_scan
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.sensors.scene import Scene, SkyBlock
-from scmpr_ros.datasets.town.sensors.textures import SIZE, TextureAtlas
 from scmpr_ros.datasets.town.splits import SEEDS
+from scmpr_ros.datasets.town.textures.atlas import SIZE, TextureAtlas
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import level_camera_pose, transform_points

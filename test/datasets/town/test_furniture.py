@@ -21,7 +21,7 @@ from scmpr_ros.datasets.town.objects import (
     street_boxes,
 )
 from scmpr_ros.datasets.town.objects.fences import FENCE_KINDS, fence
-from scmpr_ros.datasets.town.sensors.sign_faces import SIGN_FACES
+from scmpr_ros.datasets.town.textures.sign_faces import SIGN_FACES
 from scmpr_ros.semantics import IGNORE, class_id
 
 Build = Callable[[np.random.Generator], Mesh]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scmpr_ros.datasets.town.sensors.canvas import LETTERS, Canvas, word
-from scmpr_ros.datasets.town.sensors.pictures import (
+from scmpr_ros.datasets.town.textures.canvas import LETTERS, Canvas, word
+from scmpr_ros.datasets.town.textures.pictures import (
     DOOR_KINDS,
     POSTERS,
     SHEET_CELLS,
@@ -18,7 +18,7 @@ from scmpr_ros.datasets.town.sensors.pictures import (
     shop_sheet,
     window_sheet,
 )
-from scmpr_ros.datasets.town.sensors.sign_faces import SIGN_FACES, SignFace, sign_sheet
+from scmpr_ros.datasets.town.textures.sign_faces import SIGN_FACES, SignFace, sign_sheet
 
 SIZE = 256
 Draw = Callable[[np.random.Generator, int], np.ndarray]

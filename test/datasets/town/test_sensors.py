@@ -21,7 +21,7 @@ from scmpr_ros.datasets.town.sensors.conditions import (
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig, simulate_scan
 from scmpr_ros.datasets.town.sensors.rig import RIGS, Rig
 from scmpr_ros.datasets.town.sensors.scene import Scene
-from scmpr_ros.datasets.town.sensors.textures import Textures, albedo
+from scmpr_ros.datasets.town.textures.atlas import Textures, albedo
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import invert, level_camera_pose, transform_points
 from scmpr_ros.records import CameraModel

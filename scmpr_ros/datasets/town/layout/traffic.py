@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.lanes import PATH_STEP_M, lane_path, random_route
+from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, lane_path
+from scmpr_ros.datasets.town.layout.routes import random_route
 from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.vehicles import Pool
@@ -32,7 +33,7 @@ _SAFE_M = 2.3
 
 @dataclass(frozen=True)
 class Mover:
-    """Something under way. mesh: about the origin, x forward. path: (K, 2) every `PATH_STEP_M`.
+    """Something under way. mesh: about the origin, x forward. path: (K, 2) every `LANE_STEP_M`.
 
     start_m: where on its path it is at time 0. length_m: its own. turns_back: walks up and down its
     path instead of leaving at its end.
@@ -49,7 +50,7 @@ class Mover:
         """Positions (N, 2) at times, `ahead_m` further on, NaN before and behind the path; and the
         headings (N,)."""
         s = self.start_m + self.speed_m_s * np.atleast_1d(np.asarray(time_s, np.float64))
-        end = (len(self.path) - 1) * PATH_STEP_M
+        end = (len(self.path) - 1) * LANE_STEP_M
         way = np.ones(len(s))
         if self.turns_back:
             phase = s % (2 * end)
@@ -58,7 +59,7 @@ class Mover:
         else:
             s = np.where((s < 0) | (s > end), np.nan, s)
         s = np.clip(s + way * ahead_m, 0, end)
-        index = s / PATH_STEP_M
+        index = s / LANE_STEP_M
         known = np.arange(len(self.path))
         xy = np.stack([np.interp(index, known, self.path[:, i]) for i in (0, 1)], axis=1)
         tangent = np.gradient(self.path, axis=0)
@@ -124,7 +125,7 @@ def _candidates(rng: Rng, site: Site, pool: Pool) -> Iterator[Mover]:
             else:
                 mesh, length, _ = pool.driving_vehicle(rng)
                 speed = rng.uniform(6.5, 10.5)
-            begin = rng.uniform(0, 0.6) * len(path) * PATH_STEP_M
+            begin = rng.uniform(0, 0.6) * len(path) * LANE_STEP_M
             yield Mover(mesh, path, float(begin), float(speed), float(length))
 
 
@@ -150,6 +151,6 @@ def _walker(rng: Rng, side: Kerbside, pool: Pool) -> Mover | None:
     if not stretches:
         return None
     low, high = stretches[rng.integers(len(stretches))]
-    path, _ = side.at(np.arange(low, high, PATH_STEP_M), beyond)
+    path, _ = side.at(np.arange(low, high, LANE_STEP_M), beyond)
     speed = rng.uniform(0.9, 1.7)
     return Mover(pool.person(rng), path, rng.uniform(0, 1e3), speed, 0.5, turns_back=True)

@@ -18,7 +18,7 @@ from scmpr_ros.datasets.town.objects.solids import (
     placed,
     post,
 )
-from scmpr_ros.datasets.town.sensors.pictures import POSTERS
+from scmpr_ros.datasets.town.textures.pictures import POSTERS
 from scmpr_ros.semantics import IGNORE
 
 Array = NDArray[np.float64]

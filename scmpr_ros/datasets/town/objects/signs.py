@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, boxes, triangles
 from scmpr_ros.datasets.town.objects.solids import STEEL_GREYS, placed, post
-from scmpr_ros.datasets.town.sensors.sign_faces import SIGN_FACES, SignFace
+from scmpr_ros.datasets.town.textures.sign_faces import SIGN_FACES, SignFace
 from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from scmpr_ros.datasets.town.materials import column
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.sensors.conditions import Condition
 from scmpr_ros.datasets.town.sensors.openness import Openness
-from scmpr_ros.datasets.town.sensors.textures import Textures, is_hole
+from scmpr_ros.datasets.town.textures.atlas import Textures, is_hole
 from scmpr_ros.semantics import class_id
 
 Array = NDArray[np.floating]

@@ -18,8 +18,8 @@ from scmpr_ros.datasets.town.materials import GROUND, SMOOTH, Material, column
 from scmpr_ros.datasets.town.sensors.openness import open_sky
 from scmpr_ros.datasets.town.sensors.scene import Hits, Scene
 from scmpr_ros.datasets.town.sensors.sky import sky_radiance
-from scmpr_ros.datasets.town.sensors.textures import albedo as texture_albedo
-from scmpr_ros.datasets.town.sensors.textures import noise
+from scmpr_ros.datasets.town.textures.atlas import albedo as texture_albedo
+from scmpr_ros.datasets.town.textures.atlas import noise
 from scmpr_ros.semantics import DYNAMIC_IDS
 from scmpr_ros.stages import stage
 

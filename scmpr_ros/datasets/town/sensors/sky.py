@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.sensors.conditions import Condition
-from scmpr_ros.datasets.town.sensors.textures import Textures, noise
+from scmpr_ros.datasets.town.textures.atlas import Textures, noise
 
 Array = NDArray[np.floating]
 

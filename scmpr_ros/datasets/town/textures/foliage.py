@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import SHEET_CELLS
-from scmpr_ros.datasets.town.sensors.tiles import SIZE
+from scmpr_ros.datasets.town.textures.tiles import SIZE
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.sensors.canvas import Canvas, word
-from scmpr_ros.datasets.town.sensors.glazing import dark_room, glaze, muted, panes
+from scmpr_ros.datasets.town.textures.canvas import Canvas, word
+from scmpr_ros.datasets.town.textures.glazing import dark_room, glaze, muted, panes
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.sensors.canvas import Canvas
+from scmpr_ros.datasets.town.textures.canvas import Canvas
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import SHEET_CELLS
-from scmpr_ros.datasets.town.sensors.canvas import Canvas
-from scmpr_ros.datasets.town.sensors.glazing import Pane, dark_room, glaze, muted, panes
-from scmpr_ros.datasets.town.sensors.shop_fronts import SHOP_KINDS, draw_shop
+from scmpr_ros.datasets.town.textures.canvas import Canvas
+from scmpr_ros.datasets.town.textures.glazing import Pane, dark_room, glaze, muted, panes
+from scmpr_ros.datasets.town.textures.shop_fronts import SHOP_KINDS, draw_shop
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

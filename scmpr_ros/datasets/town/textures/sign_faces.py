@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.sensors.canvas import Canvas, word
 from scmpr_ros.datasets.town.materials import SHEET_CELLS
+from scmpr_ros.datasets.town.textures.canvas import Canvas, word
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

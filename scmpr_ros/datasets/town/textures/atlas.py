@@ -10,10 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import Material, column
-from scmpr_ros.datasets.town.sensors import foliage, tiles
-from scmpr_ros.datasets.town.sensors.pictures import door_sheet, shop_sheet, window_sheet
-from scmpr_ros.datasets.town.sensors.sign_faces import sign_sheet
-from scmpr_ros.datasets.town.sensors.tiles import SIZE, fractal
+from scmpr_ros.datasets.town.textures import foliage, tiles
+from scmpr_ros.datasets.town.textures.pictures import door_sheet, shop_sheet, window_sheet
+from scmpr_ros.datasets.town.textures.sign_faces import sign_sheet
+from scmpr_ros.datasets.town.textures.tiles import SIZE, fractal
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator
