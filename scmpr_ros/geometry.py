@@ -22,6 +22,8 @@ from scmpr_ros.errors import ConfigError, ShapeError
 
 FloatArray = NDArray[np.floating]
 
+_VOXEL_BITS = 21  # three signed voxel indices in one int64: 157 km either way at 0.15 m
+
 R_BODY_OPTICAL: NDArray[np.float64] = np.array(
     [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
 )
@@ -74,6 +76,12 @@ def camera_yaw(T_map_camera: FloatArray) -> NDArray[np.float64]:
 def wrap_angle(angle_rad: FloatArray | float) -> NDArray[np.float64]:
     """Bring angles into [-pi, pi)."""
     return (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
+
+
+def voxel_keys(xyz: FloatArray, voxel_m: float) -> NDArray[np.int64]:
+    """One sortable int64 for each point's (N, 3) voxel; equal where the voxels are equal."""
+    index = np.floor(xyz / voxel_m).astype(np.int64) + (1 << (_VOXEL_BITS - 1))
+    return (index[:, 0] << (2 * _VOXEL_BITS)) | (index[:, 1] << _VOXEL_BITS) | index[:, 2]
 
 
 def spherical(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -11,8 +11,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.drive_statistics import (
     MEANINGS,
@@ -77,12 +76,8 @@ def _recording(argument: str) -> Recording:
     """Read `[name=]folder[,folder ...]`; the first folder's name where none is given."""
     name, _, folders = argument.rpartition("=")
     paths = [Path(folder) for folder in folders.split(",")]
-    drives = [drive for path in paths for drive in _open_drives(path)]
+    drives = [drive for path in paths for drive in open_drives(path)]
     return Recording(name or paths[0].resolve().name, tuple(drives))
-
-
-def _open_drives(folder: Path) -> list[Drive]:
-    return [KittiOdometryDrive(folder, name) for name in find_sequences(folder)]
 
 
 def _numbers_table(comparison: Comparison) -> Table:

@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
-from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
 from scmpr_ros.datasets.kitti_writer import write_drive_kitti
+from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.rosbag2 import BagReaderConfig, Rosbag2Drive
 from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
@@ -77,7 +77,7 @@ def _open(source: Path, bag: BagReaderConfig) -> Sequence[Drive]:
         raise DatasetError(f"there is no folder {source}")
     if _is_bag(source):
         return [Rosbag2Drive(source, bag)]
-    return [KittiOdometryDrive(source, name) for name in find_sequences(source)]
+    return open_drives(source)
 
 
 def _is_bag(source: Path) -> bool:

@@ -24,7 +24,9 @@ from rich.table import Table
 
 from scmpr_ros.cli.make_town import make_town
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
-from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
+from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig
 from scmpr_ros.datasets.town.splits import SEEDS
@@ -52,7 +54,7 @@ TOWN = TownExportConfig(
 class Story:
     """What the demo is about: a drive, the folder its map is made of, and how to speak of them."""
 
-    drive: KittiOdometryDrive
+    drive: Drive
     source: Path
     title: str
     label: str
@@ -147,21 +149,18 @@ def town_drive(folder: Path, seed: int) -> Story:
 
 
 def recorded_drive(folder: Path, sequence: str, shipped: bool) -> Story:
-    """Take a recording in KITTI odometry layout, with a prebuilt map.ply or with scans.
+    """Take a recording that `open_drives` knows, with a prebuilt map.ply or with scans.
 
     shipped: whether the checkpoint is the package's own, which has seen no real image.
     """
-    with_images = [
-        name
-        for name in find_sequences(folder)
-        if (folder / "sequences" / name / "image_2").is_dir()
-    ]
-    if not sequence and len(with_images) != 1:
+    with_images = [drive for drive in open_drives(folder, sequence) if drive.image_frames]
+    if len(with_images) != 1:
+        names = ", ".join(drive.name for drive in with_images) or "none"
         raise DatasetError(
-            f"{folder} has {len(with_images)} sequences with images "
-            f"({', '.join(with_images) or 'none'}): name one with --sequence"
+            f"{folder} has {len(with_images)} sequences with images ({names}): name one with "
+            "--sequence"
         )
-    drive = KittiOdometryDrive(folder, sequence or with_images[0])
+    (drive,) = with_images
     return Story(
         drive,
         folder,
@@ -205,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Localise a drive over ROS 2 and score the poses. Without --data, a synthetic "
         "town that no training saw; the map comes from simulated LiDAR scans of another drive.",
     )
-    parser.add_argument("--data", type=Path, help="folder in KITTI odometry layout, with map.ply")
+    parser.add_argument("--data", type=Path, help="a recording: KITTI, KITTI-360 or rosbag2")
     parser.add_argument("--sequence", default="", help="drive in --data, where it has several")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="output; emptied first")
     parser.add_argument("--checkpoint", type=Path, help=f"default: {DEFAULT_CHECKPOINT}")

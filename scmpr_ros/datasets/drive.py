@@ -1,14 +1,19 @@
-"""What every recording offers, whatever it is stored as."""
+"""What every recording offers, whatever it is stored as, and how its frames are gone through."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import logging
+from collections.abc import Callable, Generator, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.errors import DatasetError, ScmprError
 from scmpr_ros.records import CameraModel, PointCloud
+
+_log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 class Drive(Protocol):
@@ -21,6 +26,8 @@ class Drive(Protocol):
     name: str
     T_lidar_camera: NDArray[np.float64]
     """(4, 4): p_lidar = T_lidar_camera @ p_camera (optical frame)."""
+    label_set: str
+    """What `point_labels` are: "semantickitti", "kitti360" or "joint"."""
 
     @property
     def camera(self) -> CameraModel:
@@ -53,5 +60,51 @@ class Drive(Protocol):
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame; labels are joint ids where the recording has labels."""
 
+    def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
+        """Raw ids (N,) of the points that `scan` gives, as they are stored, or None without."""
+
     def mask(self, frame: int) -> NDArray[np.uint8] | None:
-        """Joint ids (H, W) of the image's pixels, or None where nobody labelled them."""
+        """Joint ids (H, W) of the image's pixels.
+
+        Dense where the recording has masks, else sparse from projected labelled points (IGNORE
+        between them), None where nothing is labelled.
+        """
+
+
+class FrameReader(Generic[Item]):
+    """Goes through frames, and past damaged ones if it may: `for frame, item in FrameReader(...)`.
+
+    read: gives what is wanted of a frame, or raises a ScmprError.
+    skip_bad: log a frame that cannot be read with its cause, and go on; else its error is raised.
+    skipped: frames that the last pass left out.
+
+    Raises DatasetError where all frames were left out.
+    """
+
+    def __init__(
+        self, frames: Sequence[int], read: Callable[[int], Item], skip_bad: bool = False
+    ) -> None:
+        self.frames, self.read, self.skip_bad = frames, read, skip_bad
+        self.skipped = 0
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Generator[tuple[int, Item], None, None]:
+        self.skipped = 0
+        for frame in self.frames:
+            try:
+                item = self.read(frame)
+            except ScmprError as error:
+                if not self.skip_bad:
+                    raise
+                self.skipped += 1
+                if self.skipped == len(self.frames):
+                    raise DatasetError(
+                        f"none of {len(self.frames)} frames can be read; the last: {error}"
+                    ) from error
+                _log.warning("left out frame %d: %s", frame, error)
+            else:
+                yield frame, item
+        if self.skipped:
+            _log.warning("left out %d of %d frames", self.skipped, len(self.frames))

@@ -73,7 +73,7 @@ class DriveFrames:
             raise DatasetError(
                 f"drive {drive.name} has no frames with a pose in {self.choice}; {there}"
             )
-        self.label_set: str = getattr(drive, "label_set", "joint")
+        self.label_set = drive.label_set
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
 
@@ -102,7 +102,7 @@ class DriveFrames:
         return scan
 
     def _raw_labels(self, number: int) -> NDArray[np.uint32] | None:
-        return None if self.label_set == "joint" else self.drive.point_labels(number)  # type: ignore[attr-defined]
+        return None if self.label_set == "joint" else self.drive.point_labels(number)
 
     def _try(self, kind: str, number: int, read: Callable[[int], Content | None]) -> Content | None:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import transform_points
+from scmpr_ros.geometry import transform_points, voxel_keys
 from scmpr_ros.lidar.cloud_files import choose_origin
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC, NUM_CLASSES
@@ -18,7 +18,6 @@ PosedScan = tuple[PointCloud, NDArray[np.float64]]
 """A scan in the LiDAR frame, and T_map_lidar (4, 4)."""
 
 _FOLD_EVERY_POINTS = 4_000_000  # about 0.5 GB of buffers, whatever the length of the drive
-_KEY_BITS = 21  # three signed voxel indices in one int64: 157 km either way at 0.15 m
 
 
 @dataclass(frozen=True)
@@ -166,9 +165,3 @@ class _VoxelSums:
             None if intensity is None else (intensity[keep] / hits).astype(np.float32),
             self.origin,
         )
-
-
-def voxel_keys(xyz: NDArray[np.floating], voxel_m: float) -> NDArray[np.int64]:
-    """One sortable int64 for each point's (N, 3) voxel; equal where the voxels are equal."""
-    index = np.floor(xyz / voxel_m).astype(np.int64) + (1 << (_KEY_BITS - 1))
-    return (index[:, 0] << (2 * _KEY_BITS)) | (index[:, 1] << _KEY_BITS) | index[:, 2]

@@ -1,19 +1,18 @@
 """Point clouds from and to files: PLY, PCD and KITTI's .bin, with the fields beside x, y, z kept.
 
-PLY is parsed here, because Open3D drops 16-bit fields (the natural type of a SemanticKITTI label)
-and fills the missing rows of a truncated file with whatever lay in memory. Open3D reads PCD.
+PLY is parsed by `ply`; Open3D reads PCD.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros import ply
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import LABEL_SETS, from_joint, to_joint
@@ -61,33 +60,20 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
     Coordinates include the origin again, as doubles if there is one. The file appears whole or
     not at all.
     """
-    path = Path(path)
     large = bool(np.any(cloud.origin))
     xyz = cloud.xyz + cloud.origin if large else cloud.xyz
-    columns: dict[str, tuple[NDArray, str]] = {
-        name: (xyz[:, axis], "double" if large else "float") for axis, name in enumerate("xyz")
+    columns: dict[str, NDArray] = {
+        name: xyz[:, axis].astype("f8" if large else "f4") for axis, name in enumerate("xyz")
     }
     if cloud.intensity is not None:
-        columns["intensity"] = (cloud.intensity, "float")
+        columns["intensity"] = cloud.intensity.astype("f4")
     if cloud.label is not None:
         # int, not ushort: Open3D, and with it much of the field, skips 16-bit properties.
-        columns["label"] = (from_joint(cloud.label, "semantickitti"), "int")
-
-    rows = np.empty(len(cloud), [(name, "<" + _PLY_TYPES[t]) for name, (_, t) in columns.items()])
-    for name, (values, _) in columns.items():
+        columns["label"] = from_joint(cloud.label, "semantickitti").astype("i4")
+    rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns.items()])
+    for name, values in columns.items():
         rows[name] = values
-    header = "\n".join(
-        ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud)}"]
-        + [f"property {t} {name}" for name, (_, t) in columns.items()]
-        + ["end_header\n"]
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(header.encode("ascii") + rows.tobytes())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    ply.write_ply(Path(path), rows)
 
 
 def _to_cloud(path: Path, fields: Fields, label_set: str) -> PointCloud:
@@ -134,65 +120,9 @@ def _joint_labels(path: Path, fields: Fields, label_set: str) -> NDArray[np.uint
     return to_joint(raw, _LABEL_SET_OF_FIELD[name] if label_set == "auto" else label_set)
 
 
-# --- PLY -----------------------------------------------------------------------------------------
-
-_PLY_TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
-    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
-    "float": "f4", "double": "f8", "float32": "f4", "float64": "f8",
-}  # fmt: skip
-_PLY_BYTE_ORDER = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
-_PLY_MAX_HEADER_BYTES = 65536
-
-
 def _read_ply(path: Path) -> Fields:
-    with path.open("rb") as file:
-        form, count, dtype = _ply_header(path, file.read(_PLY_MAX_HEADER_BYTES))
-        file.seek(0)
-        while file.readline().strip() != b"end_header":
-            pass
-        if form == "ascii":
-            lines = [file.readline().split() for _ in range(count)]
-            names = dtype.names or ()
-            whole = [line for line in lines if len(line) >= len(names)]
-            rows = np.zeros(len(whole), dtype)
-            for column, name in enumerate(names):
-                rows[name] = np.array([line[column] for line in whole], dtype=np.float64)
-        else:
-            data = file.read(count * dtype.itemsize)
-            rows = np.frombuffer(data, dtype, count=len(data) // dtype.itemsize)
-    if len(rows) < count:
-        raise DatasetError(
-            f"{path} is truncated: its header promises {count} points, {len(rows)} are there; "
-            "copy it again"
-        )
-    return {name: rows[name] for name in dtype.names or ()}
-
-
-def _ply_header(path: Path, head: bytes) -> tuple[str, int, np.dtype]:
-    """Format, number of vertices and their record, from the first bytes of a file."""
-    text, end, _ = head.partition(b"end_header")
-    lines = [line.split() for line in text.decode("ascii", errors="replace").splitlines()]
-    if not end or not lines or lines[0] != ["ply"]:
-        raise DatasetError(f"{path} is no PLY file: it has no header from 'ply' to 'end_header'")
-    form = next((line[1] for line in lines if line[:1] == ["format"]), "none")
-    starts = [i for i, line in enumerate(lines) if line[:1] == ["element"]]
-    if form not in _PLY_BYTE_ORDER or not starts or lines[starts[0]][1] != "vertex":
-        raise DatasetError(
-            f"{path}: a PLY of format {form!r} whose first element is not 'vertex' is not "
-            "supported; export the points as binary PLY"
-        )
-    stop = starts[1] if len(starts) > 1 else len(lines)
-    properties = [line[1:] for line in lines[starts[0] : stop] if line[:1] == ["property"]]
-    unknown = [" ".join(p) for p in properties if len(p) != 2 or p[0] not in _PLY_TYPES]
-    if unknown:
-        raise DatasetError(f"{path}: unsupported vertex property '{unknown[0]}' in a PLY header")
-    order = _PLY_BYTE_ORDER[form]
-    record = np.dtype([(name, order + _PLY_TYPES[kind]) for kind, name in properties])
-    return form, int(lines[starts[0]][2]), record
-
-
-# --- PCD and .bin --------------------------------------------------------------------------------
+    rows = ply.read_ply(path)
+    return {name: rows[name] for name in rows.dtype.names or ()}
 
 
 def _read_pcd(path: Path) -> Fields:

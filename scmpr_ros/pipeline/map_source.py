@@ -7,17 +7,20 @@ eq. 5); and what can drive away, moving or not, goes as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti import KittiOdometryDrive
+from scmpr_ros.datasets.drive import Drive, FrameReader
+from scmpr_ros.datasets.kitti360 import Kitti360Drive
+from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
@@ -33,22 +36,25 @@ PREBUILT_MAP = "map.ply"
 class MapSourceConfig:
     """What a map is made of.
 
-    sequence: the drive in a folder of KITTI layout; empty takes the only one that has scans.
+    sequence: the drive in a folder that has several; empty takes the only one that has scans.
     label_set: what a cloud file's labels are, see `read_cloud`.
+    skip_bad: leave damaged scans out, with a warning, instead of stopping at the first.
     """
 
     sequence: str = ""
     label_set: str = "auto"
+    skip_bad: bool = False
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
 
 
 def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
-    """Make the map of a point cloud file, or of a folder in KITTI odometry layout.
+    """Make the map of a point cloud file, or of a recording that `open_drives` knows.
 
-    A folder's map.ply is taken as the cloud; without one, its scans are accumulated. Where there
-    are scans and poses, they carve the ghosts out and give the trajectory. A cloud that nobody
-    labelled is segmented. Raises DatasetError for sources that are missing or hold nothing usable.
+    A folder's map.ply is taken as the cloud; without one, KITTI-360's static points; without those,
+    its scans are accumulated. Where there are scans and poses, they carve the ghosts out and give
+    the trajectory. A cloud that nobody labelled is segmented. Raises DatasetError for sources that
+    are missing or hold nothing usable.
     """
     source = Path(source)
     drive: Drive | None = None
@@ -61,51 +67,91 @@ def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap
 
     if cloud.label is None:  # else the labels already say what moves
         if drive is not None:
-            cloud = _without_ghosts(cloud, drive, config.ghosts)
+            cloud = _without_ghosts(cloud, drive, config)
         cloud = replace(cloud, label=segment_points(cloud))
-    point_map = PointCloudMap.of(cloud, None if drive is None else _trajectory(drive, cloud.origin))
+    trajectory = None if drive is None else _trajectory(drive, _mapped_frames(source, drive))
+    point_map = PointCloudMap.of(cloud, None if trajectory is None else trajectory - cloud.origin)
     _log.info("%d points are of dynamic classes, %d remain", len(cloud) - len(point_map.cloud),
               len(point_map.cloud))  # fmt: skip
     return point_map
 
 
+def makes_map(drive: Drive) -> bool:
+    """Whether a drive has something to make a map of: scans, or KITTI-360's static points."""
+    return len(drive.scan_frames) > 0 or _has_static_points(drive)
+
+
+def _has_static_points(drive: Drive) -> TypeGuard[Kitti360Drive]:
+    return isinstance(drive, Kitti360Drive) and len(drive.semantic_windows()) > 0
+
+
 def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
     """The drive whose scans made the map, or None where the folder holds a cloud and no scans."""
-    if sequence:
-        return KittiOdometryDrive(folder, sequence)
-    scanned = sorted(p.parent.name for p in folder.glob("sequences/*/velodyne"))
-    if not scanned and (folder / PREBUILT_MAP).is_file():
+    prebuilt = (folder / PREBUILT_MAP).is_file()
+    if prebuilt and not sequence and not is_recording(folder):
         return None
-    if len(scanned) != 1:
+    drives = open_drives(folder, sequence)
+    if sequence:
+        return drives[0]
+    mapping = [drive for drive in drives if makes_map(drive)]
+    if not mapping and prebuilt:
+        return None
+    if len(mapping) != 1:
+        names = ", ".join(drive.name for drive in mapping) or "none"
         raise DatasetError(
-            f"{folder} has {len(scanned)} sequences with scans ({', '.join(scanned) or 'none'}): "
-            "name the one to map with `sequence`"
+            f"{folder} has {len(mapping)} sequences with scans ({names}): name the one to map with "
+            "`sequence`"
         )
-    return KittiOdometryDrive(folder, scanned[0])
+    return mapping[0]
 
 
 def _folder_cloud(folder: Path, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
     prebuilt = folder / PREBUILT_MAP
     if drive is None or prebuilt.is_file():
         return read_cloud(prebuilt, config.label_set)
+    if _has_static_points(drive):
+        whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
+        return accumulate(_static_points(drive), whole)
     if not drive.scan_frames:
         raise DatasetError(
-            f"{folder} has no {PREBUILT_MAP}, and sequence {drive.name} has no scans in velodyne/ "
-            "to make a map of: name another `sequence`"
+            f"{folder} has no {PREBUILT_MAP}, and sequence {drive.name} has no scans to make a map "
+            "of: name another `sequence`"
         )
-    return accumulate(_posed_scans(drive, "accumulating scans"), config.accumulation)
+    return accumulate(_posed_scans(drive, "accumulating scans", config), config.accumulation)
 
 
-def _without_ghosts(cloud: PointCloud, drive: Drive, config: GhostConfig) -> PointCloud:
-    keep = remove_ghosts(cloud, _posed_scans(drive, "carving ghosts"), config)
+def _static_points(drive: Kitti360Drive) -> Iterator[PosedScan]:
+    """Windows as if each were a scan, taken without rotation at the points' origin."""
+    clouds = tqdm(drive.static_clouds(), desc="reading windows", unit="window", disable=None)
+    for cloud in clouds:
+        yield PointCloud(cloud.xyz, cloud.label), make_transform(np.eye(3), cloud.origin)
+
+
+def _without_ghosts(cloud: PointCloud, drive: Drive, config: MapSourceConfig) -> PointCloud:
+    keep = remove_ghosts(cloud, _posed_scans(drive, "carving ghosts", config), config.ghosts)
     _log.info("%d points are ghosts of moving objects: later scans see through them", np.sum(~keep))
     return cloud.select(keep)
 
 
-def _posed_scans(drive: Drive, what: str) -> Iterator[PosedScan]:
-    for frame in tqdm(drive.scan_frames, desc=what, unit="scan", disable=None):
-        yield drive.scan(frame), drive.T_world_lidar(frame)
+def _posed_scans(drive: Drive, what: str, config: MapSourceConfig) -> Iterator[PosedScan]:
+    def read(frame: int) -> PosedScan:
+        return drive.scan(frame), drive.T_world_lidar(frame)
+
+    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
+    for _, scan in tqdm(scans, desc=what, unit="scan", disable=None):
+        yield scan
 
 
-def _trajectory(drive: Drive, origin: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([drive.T_world_lidar(frame)[:3, 3] for frame in drive.frames]) - origin
+def _mapped_frames(folder: Path, drive: Drive) -> range:
+    """From the first to the last frame that the map was made of; a prebuilt map knows no frames."""
+    frames: Sequence[int] = drive.frames
+    if not (folder / PREBUILT_MAP).is_file():
+        windows = drive.semantic_windows() if _has_static_points(drive) else ()
+        frames = [f for w in windows for f in (w.start, w.end)] or drive.scan_frames
+    return range(min(frames), max(frames) + 1)
+
+
+def _trajectory(drive: Drive, mapped: range) -> NDArray[np.float64]:
+    """Positions (S, 3) of the LiDAR in the world, in driving order."""
+    frames = [frame for frame in drive.frames if frame in mapped]
+    return np.stack([drive.T_world_lidar(frame)[:3, 3] for frame in frames])

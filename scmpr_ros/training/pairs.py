@@ -1,6 +1,6 @@
 """Training pairs: camera views of a drive, and panoramas of the map it was driven in.
 
-A town (any folder in KITTI layout with a `map.ply`) is prepared once: its images are resampled to
+A town (any recording with labelled images or points) is prepared once: its images are resampled to
 the network's view, its map is rendered at places along the mapping drive, and both are kept as one
 safetensors file. A pair is a view and a place within reach of it, never at the identical pose.
 """
@@ -23,23 +23,26 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
-from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.datasets.drive import Drive, FrameReader
+from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import camera_yaw
-from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.saff import MASK_STRIDE
 from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.networks.view import ViewSampler
+from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Where places lie and which of them belong to a view."""
+    """Where places lie and which of them belong to a view.
+
+    skip_bad: leave damaged images, masks and scans out, with a warning, instead of stopping.
+    """
 
     place_spacing_m: float = 1.5
     place_jitter_m: float = 0.7
@@ -47,6 +50,7 @@ class PairsConfig:
     neighbourhood_m: float = 35.0
     neighbours: int = 4
     seed: int = 0
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         if min(self.place_spacing_m, self.reach_m, self.neighbourhood_m) <= 0:
@@ -98,21 +102,22 @@ def _settings_digest(folder: Path, network: ScmprConfig, config: PairsConfig) ->
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
         "places": [config.place_spacing_m, config.place_jitter_m, config.seed],
+        "skip_bad": config.skip_bad,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _prepare_town(folder: Path, network: ScmprConfig, config: PairsConfig) -> dict[str, Tensor]:
-    drives = [KittiOdometryDrive(folder, name) for name in find_sequences(folder)]
-    mapping = [drive for drive in drives if len(drive.scan_frames)]
+    drives = open_drives(folder)
+    mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
     if not mapping or not queries:
         raise DatasetError(
-            f"{folder}: training needs one sequence with scans (the mapping drive) and one with "
+            f"{folder}: training needs one drive with scans (the mapping drive) and one with "
             f"images; found {len(mapping)} and {len(queries)}"
         )
-    places = _render_places(folder, mapping[0], network, config)
-    seen = (view for drive in queries for view in _views(drive, network))
+    places = _render_places(folder, mapping[0].name, network, config)
+    seen = (view for drive in queries for view in _views(drive, network, config.skip_bad))
     views, masks, poses = zip(*seen, strict=True)
     return {
         "views": torch.stack(views),
@@ -123,18 +128,17 @@ def _prepare_town(folder: Path, network: ScmprConfig, config: PairsConfig) -> di
 
 
 def _render_places(
-    folder: Path, drive: KittiOdometryDrive, network: ScmprConfig, config: PairsConfig
+    folder: Path, mapping: str, network: ScmprConfig, config: PairsConfig
 ) -> dict[str, Tensor]:
     """Places along the mapping drive, moved a little so that they are nobody's exact pose."""
-    trajectory = np.stack([drive.T_world_lidar(f)[:3, 3] for f in drive.scan_frames])
-    cloud = read_cloud(folder / "map.ply")
-    point_map = PointCloudMap.of(cloud, trajectory - cloud.origin)
+    source = MapSourceConfig(sequence=mapping, skip_bad=config.skip_bad)
+    point_map = load_point_cloud_map(folder, source)
     positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
     rng = np.random.default_rng(config.seed)
     positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
     cloud = point_map.cloud
     if cloud.label is None:
-        raise DatasetError(f"{folder}/map.ply has no labels; training needs them")
+        raise DatasetError(f"the map of {folder} has no labels; training needs them")
     panoramas = render(
         torch.from_numpy(cloud.xyz),
         torch.from_numpy(cloud.label),
@@ -152,18 +156,22 @@ def _render_places(
 
 
 def _views(
-    drive: KittiOdometryDrive, network: ScmprConfig
+    drive: Drive, network: ScmprConfig, skip_bad: bool
 ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-    view = ViewSampler.of(drive.camera, network.view)
-    mask_view = ViewSampler.of(drive.camera, network.mask_grid)
-    for frame in drive.image_frames:
+    def read(frame: int) -> tuple[Tensor, Tensor]:
         mask = drive.mask(frame)
         if mask is None:
-            raise DatasetError(f"{drive.name}: frame {frame} has no mask in mask_2")
-        image = torch.from_numpy(drive.image(frame)).permute(2, 0, 1)[None].float() / 255
-        sampled = (view.image(image)[0] * 255).round().to(torch.uint8)
-        labels = mask_view.labels(torch.from_numpy(mask)[None])[0]
-        yield sampled, labels, drive.T_world_camera(frame)
+            raise DatasetError(
+                f"{drive.name}: frame {frame} has neither a mask nor labelled points"
+            )
+        return torch.from_numpy(drive.image(frame)), torch.from_numpy(mask)
+
+    view = ViewSampler.of(drive.camera, network.view)
+    mask_view = ViewSampler.of(drive.camera, network.mask_grid)
+    for frame, (image, mask) in FrameReader(drive.image_frames, read, skip_bad):
+        sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
+        labels = mask_view.labels(mask[None])[0]
+        yield (sampled * 255).round().to(torch.uint8), labels, drive.T_world_camera(frame)
 
 
 def seen_cells(views: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from circle_drive import CircleDrive
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from scmpr_ros.cli import convert
-from scmpr_ros.datasets.kitti import KittiOdometryDrive
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti_writer import write_drive_kitti
 from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
 from scmpr_ros.datasets.rosbag2_topics import TYPES, BagTopics, find_connection, open_bag

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from recording import write_recording
 
 from scmpr_ros.cli import demo
 from scmpr_ros.cli.resources import FASTDDS_PROFILE, resource
@@ -93,10 +94,11 @@ def test_refusals(
     assert demo.main([*weights, "--out", "home"]) == 1
     assert "not of an earlier demo" in capsys.readouterr().err
     assert (tmp_path / "home" / "thesis.tex").exists()
-    for name in ("00", "01"):
-        (tmp_path / "two" / "sequences" / name / "image_2").mkdir(parents=True)
+    two = write_recording(tmp_path / "two", seed=0, images=2)
+    (two / "sequences" / "02").symlink_to(two / "sequences" / "01")
+    (two / "poses" / "02.txt").symlink_to(two / "poses" / "01.txt")
     assert demo.main([*weights, "--data", "two"]) == 1
-    assert "2 sequences with images (00, 01): name one with --sequence" in capsys.readouterr().err
+    assert "2 sequences with images (01, 02): name one with --sequence" in capsys.readouterr().err
 
 
 def test_resources_lie_beside_the_package_or_in_its_share_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from circle_drive import CircleDrive
 
 from scmpr_ros.datasets import kitti_writer
 from scmpr_ros.datasets.drive_frames import FrameChoice
-from scmpr_ros.datasets.kitti import KittiOdometryDrive
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti_writer import (
     write_calibration,
     write_depth,

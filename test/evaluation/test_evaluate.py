@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recording import write_recording
 
 from scmpr_ros.cli import build_map as build_map_script
 from scmpr_ros.cli import evaluate as evaluate_script
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 TINY = ScmprConfig(
@@ -77,5 +81,36 @@ def test_a_folder_without_images_is_named(
     (folder / "sequences" / "00").symlink_to(recordings / "0000" / "sequences" / "00")
     (folder / "poses").symlink_to(recordings / "0000" / "poses")
     (folder / "map.ply").symlink_to(recordings / "0000" / "map.ply")
-    with pytest.raises(DatasetError, match="image_2"):
+    with pytest.raises(DatasetError, match=r"none of its 1 drives has images to localise \(00\)"):
         evaluate_recording(folder, load_checkpoint(checkpoint), EvaluationConfig())
+
+
+def test_a_damaged_image_can_be_left_out(checkpoint: Path, tmp_path: Path, caplog) -> None:
+    folder = write_recording(tmp_path / "0003", seed=0, images=4)
+    (folder / "sequences/01/image_2/000002.png").write_bytes(b"none")
+    network = load_checkpoint(checkpoint)
+    with pytest.raises(DatasetError, match=r"cannot read image .*000002\.png"):
+        evaluate_recording(folder, network, EvaluationConfig())
+    summary = evaluate_recording(folder, network, EvaluationConfig(skip_bad=True))
+    assert summary["num_queries"] == summary["num_answered"] == 3
+    assert "left out frame 2: " in caplog.text
+
+
+def test_the_mapped_drive_is_asked_first(checkpoint: Path, tmp_path: Path) -> None:
+    """Each drive may have a world of its own; the one that was mapped is in the map's."""
+    folder = write_recording(tmp_path / "0004", seed=0, images=4)
+    two = folder / "sequences" / "02"
+    two.symlink_to(folder / "sequences" / "01")
+    (folder / "poses/02.txt").write_text((folder / "poses/01.txt").read_text().splitlines()[0])
+    config = EvaluationConfig(source=MapSourceConfig(sequence="02"))
+    summary = evaluate_recording(folder, load_checkpoint(checkpoint), config)
+    assert summary["num_queries"] == 1
+
+
+def test_the_real_kitti360_sample(checkpoint: Path, shared_data: Path) -> None:
+    """Twenty scans, far apart along 2 km: a map of places every 50 m, and the twenty images."""
+    config = EvaluationConfig(builder=MapBuilderConfig(places=PlacesConfig(spacing_m=50.0)))
+    network = load_checkpoint(checkpoint)
+    summary = evaluate_recording(shared_data / "kitti360_sample", network, config)
+    assert summary["num_queries"] == summary["num_answered"] == 20
+    assert 30 < summary["num_places"] < 60

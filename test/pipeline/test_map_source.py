@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recording_kitti360 import START, static_folder, write_kitti360, write_window
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
@@ -124,5 +126,45 @@ def test_missing_source(tmp_path: Path) -> None:
 
 
 def test_folder_with_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"0 sequences with scans \(none\)"):
+    with pytest.raises(DatasetError, match=r"no recording in .*: looked for sequences/"):
         load_point_cloud_map(tmp_path, CONFIG)
+
+
+def test_a_damaged_scan_can_be_left_out(tmp_path: Path, caplog) -> None:
+    write_sequence(tmp_path, "00", labelled=True)
+    (tmp_path / "sequences/00/velodyne/000002.bin").write_bytes(b"\x00" * 20)
+    with pytest.raises(DatasetError, match=r"000002\.bin has 20 bytes"):
+        load_point_cloud_map(tmp_path, CONFIG)
+    point_map = load_point_cloud_map(tmp_path, replace(CONFIG, skip_bad=True))
+    assert set(point_map.cloud.label) == {ROAD, BUILDING}
+    assert "left out frame 2: " in caplog.text
+
+
+def test_kitti360_scans(tmp_path: Path) -> None:
+    """Frames 1 to 5 have scans nearby, so that places lie between these."""
+    write_kitti360(tmp_path)
+    rows = np.column_stack([street().xyz, np.zeros(len(street()))]).astype("<f4")
+    for scan in tmp_path.glob("data_3d_raw/*/velodyne_points/data/*.bin"):
+        rows.tofile(scan)
+    point_map = load_point_cloud_map(tmp_path, CONFIG)
+    np.testing.assert_allclose(np.diff(point_map.trajectory[:, 0]), np.ones(4), atol=1e-6)
+    assert {ROAD, BUILDING} <= set(point_map.cloud.label)
+
+
+def test_kitti360_static_points_are_the_map(tmp_path: Path) -> None:
+    """Two windows overlap by half; a car among the points goes, labels and coordinates stay."""
+    write_kitti360(tmp_path)
+    cloud = street()
+    world = cloud.xyz + START + [10, 0, -1.7]
+    semantic = np.choose(cloud.label == CAR, [np.where(cloud.label == ROAD, 7, 11), 26])
+    half = cloud.xyz[:, 0] < 5
+    folder = static_folder(tmp_path)
+    write_window(folder / "0000000001_0000000009.ply", world[half], semantic[half])
+    write_window(folder / "0000000005_0000000030.ply", world, semantic)
+    point_map = load_point_cloud_map(tmp_path, CONFIG)
+    xyz = point_map.cloud.xyz + point_map.cloud.origin
+    assert set(point_map.cloud.label) == {ROAD, BUILDING}
+    np.testing.assert_allclose(xyz.min(axis=0), world.min(axis=0), atol=0.15)
+    np.testing.assert_allclose(xyz.max(axis=0), world.max(axis=0), atol=0.15)
+    assert len(np.unique(np.floor(xyz / 0.15), axis=0)) >= 0.98 * len(xyz), "a point a voxel"
+    assert len(point_map.trajectory) == 10, "all frames with a pose that the windows cover"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from recording import write_recording
 
 from scmpr_ros.cli import train as train_script
 from scmpr_ros.errors import ConfigError, DatasetError
@@ -86,6 +88,16 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
 
     train(run(recordings, whole.out, max_steps=6))
     assert torch.load(whole.out / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
+    folder = write_recording(tmp_path / "0000", seed=0, images=4)
+    (folder / "sequences/01/mask_2/000001.png").unlink()
+    with pytest.raises(DatasetError, match="01: frame 1 has neither a mask nor labelled points"):
+        load_town(folder, TINY, PAIRS, tmp_path)
+    town = load_town(folder, TINY, replace(PAIRS, skip_bad=True), tmp_path)
+    assert len(town.views) == 3
+    assert "left out frame 1: " in caplog.text
 
 
 def test_missing_recordings_and_bad_settings_are_one_line(

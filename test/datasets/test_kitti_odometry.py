@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti import KittiOdometryDrive, find_sequences
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive, find_sequences
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import camera_yaw, invert, transform_points
 from scmpr_ros.semantics import class_id
@@ -90,6 +90,31 @@ def test_image_scan_and_mask(root: Path) -> None:
     assert drive.mask(2) is None
 
 
+def test_raw_labels_keep_their_instance(root: Path) -> None:
+    drive = KittiOdometryDrive(root, "07")
+    raw = drive.point_labels(0)
+    assert raw.dtype == np.uint32 and drive.label_set == "semantickitti"
+    assert (raw & 0xFFFF).tolist() == [40, 10] and (raw >> 16).tolist() == [0, 3]
+    assert drive.point_labels(3) is None
+
+
+def test_labelled_points_stand_in_for_a_mask(root: Path) -> None:
+    (root / "sequences/07/mask_2/000000.png").unlink()
+    drive = KittiOdometryDrive(root, "07")
+    uv, _ = drive.camera.project(transform_points(invert(drive.T_lidar_camera), drive.scan(0).xyz))
+    mask = drive.mask(0)
+    for (u, v), name in zip(np.round(uv).astype(int), ("road", "car"), strict=True):
+        assert mask[v, u] == class_id(name)
+    assert np.count_nonzero(mask) == 2 and mask.shape == (24, 64)
+
+
+def test_a_mask_with_a_palette_is_its_indices(root: Path) -> None:
+    picture = Image.fromarray(np.full((24, 64), 7, np.uint8), mode="P")
+    picture.putpalette([200, 10, 10] * 256)
+    picture.save(root / "sequences/07/mask_2/000000.png")
+    assert (KittiOdometryDrive(root, "07").mask(0) == class_id("road")).all()
+
+
 def test_a_query_drive_has_no_scans(root: Path) -> None:
     (root / "sequences/07/velodyne").rename(root / "elsewhere")
     assert KittiOdometryDrive(root, "07").scan_frames == []
@@ -98,9 +123,11 @@ def test_a_query_drive_has_no_scans(root: Path) -> None:
 def test_points_that_are_not_finite_are_dropped(root: Path) -> None:
     rows = np.array([[np.nan, 0, 0, 0], [6, 1, -1, 0.25]], "<f4")
     rows.tofile(root / "sequences/07/velodyne/000000.bin")
-    scan = KittiOdometryDrive(root, "07").scan(0)
+    drive = KittiOdometryDrive(root, "07")
+    scan = drive.scan(0)
     assert len(scan) == 1
     assert scan.label.tolist() == [class_id("car")]
+    assert drive.point_labels(0).tolist() == [(3 << 16) + 10]
 
 
 def test_semantickitti_poses_beside_the_scans_are_found(root: Path) -> None:
@@ -113,8 +140,10 @@ def test_files_without_a_pose_are_left_out_with_a_warning(root: Path, caplog) ->
     path.write_text("\n".join(path.read_text().splitlines()[:2]))
     drive = KittiOdometryDrive(root, "07")
     assert drive.image_frames == [0]
-    assert "1 of 2 files have no pose row" in caplog.text
-    with pytest.raises(DatasetError, match="2 pose rows, none for frame 3"):
+    assert "1 of 2 files have no pose" in caplog.text
+    with pytest.raises(
+        DatasetError, match="drive 07: frame 3 has no pose; the nearest of 2 frames with poses: 1"
+    ):
         drive.T_world_lidar(3)
 
 
@@ -166,7 +195,9 @@ class TestBadFiles:
 
     def test_missing_poses(self, root: Path) -> None:
         (root / "poses/07.txt").unlink()
-        with pytest.raises(DatasetError, match=r"missing .*07.txt"):
+        with pytest.raises(
+            DatasetError, match=r"sequence 07 has no poses: missing .*07\.txt.*00 to 10 only"
+        ):
             KittiOdometryDrive(root, "07")
 
     @pytest.mark.parametrize("text", ["1 0 0 zero 0 1 0 0 0 0 1 0", "1 0 0 0", "nan " * 12])
@@ -187,7 +218,7 @@ class TestBadFiles:
 
     def test_no_images_no_camera(self, root: Path) -> None:
         (root / "sequences/07/image_2").rename(root / "elsewhere")
-        with pytest.raises(DatasetError, match=r"no images in .*image_2, so no camera"):
+        with pytest.raises(DatasetError, match=r"no readable images in .*image_2, so no camera"):
             _ = KittiOdometryDrive(root, "07").camera
 
     def test_folder_without_files(self, root: Path) -> None:
@@ -225,6 +256,17 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match=r"missing .*000001.png"):
             KittiOdometryDrive(root, "07").image(1)
 
+    def test_coloured_mask(self, root: Path) -> None:
+        colours = np.zeros((24, 64, 3), np.uint8)
+        Image.fromarray(colours).save(root / "sequences/07/mask_2/000000.png")
+        with pytest.raises(DatasetError, match="picture of 3 channels, not a mask of ids"):
+            KittiOdometryDrive(root, "07").mask(0)
+
+    def test_truncated_labels(self, root: Path) -> None:
+        (root / "sequences/07/labels/000000.label").write_bytes(b"\x00" * 7)
+        with pytest.raises(DatasetError, match=r"000000\.label has 7 bytes, not .* multiple of 4"):
+            KittiOdometryDrive(root, "07").scan(0)
+
     def test_mask_of_another_size(self, root: Path) -> None:
         Image.fromarray(np.zeros((3, 4), np.uint8)).save(root / "sequences/07/mask_2/000000.png")
         with pytest.raises(DatasetError, match="is 4x3, the images are 64x24"):
@@ -259,3 +301,20 @@ def test_real_drive(shared_data: Path) -> None:
     uv, visible = drive.camera.project(transform_points(invert(drive.T_lidar_camera), road))
     assert visible.mean() > 0.95
     assert (uv[visible, 1] > 187).all()
+
+
+def test_real_labelled_scan(root: Path, shared_data: Path) -> None:
+    """The sample of SemanticKITTI in a sequence of the layout that it comes in."""
+    sample = shared_data / "semantickitti_sample"
+    for name in ("velodyne/000000.bin", "labels/000000.label"):
+        path = root / "sequences/07" / name
+        path.unlink()
+        path.symlink_to(sample / name)
+    drive = KittiOdometryDrive(root, "07")
+    scan, raw = drive.scan(0), drive.point_labels(0)
+    assert len(scan) == len(raw) == 123_389
+    # Counted from the file by its bytes: 16-bit class, 16-bit instance.
+    counted = np.fromfile(sample / "labels/000000.label", "<u2")[::2]
+    for raw_id, name in ((40, "road"), (50, "building"), (10, "car"), (80, "pole")):
+        assert np.sum((raw & 0xFFFF) == raw_id) == np.sum(counted == raw_id) > 0
+        assert (scan.label[(raw & 0xFFFF) == raw_id] == class_id(name)).all()

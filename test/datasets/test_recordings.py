@@ -1,0 +1,122 @@
+"""Whatever lies at a path is opened by its layout, and gone through frame by frame."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recording import write_recording
+from recording_kitti360 import NAME as KITTI360_NAME
+from recording_kitti360 import write_kitti360
+from recording_kitti_raw import NAME as RAW_NAME
+from recording_kitti_raw import write_kitti_raw
+
+from scmpr_ros.datasets.drive import FrameReader
+from scmpr_ros.datasets.kitti360 import Kitti360Drive
+from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti_raw import KittiRawDrive
+from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
+from scmpr_ros.datasets.rosbag2_writer import write_drive_bag
+from scmpr_ros.errors import DatasetError
+
+
+@pytest.fixture
+def odometry(tmp_path: Path) -> Path:
+    return write_recording(tmp_path / "odometry", seed=0, images=2)
+
+
+def test_kitti_odometry(odometry: Path) -> None:
+    drives = open_drives(odometry)
+    assert [drive.name for drive in drives] == ["00", "01"]
+    assert all(isinstance(drive, KittiOdometryDrive) for drive in drives)
+    assert [drive.name for drive in open_drives(odometry, "01")] == ["01"]
+    with pytest.raises(DatasetError, match="no drive '02'; there are: 00, 01"):
+        open_drives(odometry, "02")
+
+
+def test_sequences_without_poses_are_left_out(odometry: Path, caplog) -> None:
+    """As in KITTI, which keeps those of 11 to 21 to itself."""
+    shutil.copytree(odometry / "sequences/01", odometry / "sequences/11")
+    assert [drive.name for drive in open_drives(odometry)] == ["00", "01"]
+    assert "left out sequences without poses: 11" in caplog.text
+    with pytest.raises(DatasetError, match="sequence 11 has no poses"):
+        open_drives(odometry, "11")
+    shutil.rmtree(odometry / "poses")
+    with pytest.raises(DatasetError, match="sequence 00 has no poses"):
+        open_drives(odometry)
+
+
+def test_kitti_raw(tmp_path: Path) -> None:
+    folder = write_kitti_raw(tmp_path)
+    for path in (folder, folder.parent):
+        (drive,) = open_drives(path)
+        assert isinstance(drive, KittiRawDrive) and drive.name == RAW_NAME
+    assert open_drives(folder.parent, RAW_NAME)[0].name == RAW_NAME
+
+
+def test_kitti360(tmp_path: Path) -> None:
+    write_kitti360(tmp_path)
+    (drive,) = open_drives(tmp_path)
+    assert isinstance(drive, Kitti360Drive) and drive.name == KITTI360_NAME
+    (tmp_path / "data_2d_raw").rename(tmp_path / "elsewhere")
+    (tmp_path / "data_3d_raw").rename(tmp_path / "elsewhere3")
+    with pytest.raises(DatasetError, match="no drive with both poses and data"):
+        open_drives(tmp_path)
+
+
+def test_rosbag2(tmp_path: Path) -> None:
+    write_drive_bag(KittiRawDrive(write_kitti_raw(tmp_path)), tmp_path / "bag")
+    (drive,) = open_drives(tmp_path / "bag")
+    assert isinstance(drive, Rosbag2Drive) and drive.name == "bag"
+
+
+def test_no_layout(tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetError,
+        match=r"no recording in .*: looked for sequences/ .*data_poses/ .*oxts/ .*metadata\.yaml",
+    ):
+        open_drives(tmp_path)
+    with pytest.raises(DatasetError, match=r"no recording .*nowhere: there is no such folder"):
+        open_drives(tmp_path / "nowhere")
+    assert not is_recording(tmp_path)
+    (tmp_path / "sequences").mkdir()
+    with pytest.raises(DatasetError, match="no sequences in"):
+        open_drives(tmp_path)
+
+
+class TestFrameReader:
+    def spoil(self, odometry: Path, *frames: int) -> KittiOdometryDrive:
+        for frame in frames:
+            path = odometry / f"sequences/00/velodyne/{frame:06d}.bin"
+            path.write_bytes(path.read_bytes()[:-1])
+        return KittiOdometryDrive(odometry, "00")
+
+    def test_bad_frames_are_logged_and_counted(self, odometry: Path, caplog) -> None:
+        drive = self.spoil(odometry, 0, 7)
+        reader = FrameReader(drive.scan_frames, drive.scan, skip_bad=True)
+        assert [frame for frame, _ in reader] == [1, 2, 3, 4, 5, 6, *range(8, 16)]
+        assert reader.skipped == 2 and len(reader) == 16
+        assert "left out frame 7: " in caplog.text and "000007.bin has 159 bytes" in caplog.text
+        assert "left out 2 of 16 frames" in caplog.text
+        assert len(list(reader)) == 14 and reader.skipped == 2, "a second pass counts anew"
+
+    def test_good_frames_come_with_what_was_read(self, odometry: Path, caplog) -> None:
+        drive = self.spoil(odometry)
+        with caplog.at_level(logging.INFO):
+            for frame, scan in FrameReader(drive.scan_frames, drive.scan):
+                np.testing.assert_array_equal(scan.xyz, drive.scan(frame).xyz)
+        assert not caplog.text
+
+    def test_the_first_error_is_raised_unless_told_otherwise(self, odometry: Path) -> None:
+        drive = self.spoil(odometry, 3, 7)
+        with pytest.raises(DatasetError, match=r"000003\.bin"):
+            list(FrameReader(drive.scan_frames, drive.scan))
+
+    def test_nothing_but_bad_frames_is_an_error(self, odometry: Path) -> None:
+        drive = self.spoil(odometry, *range(16))
+        with pytest.raises(DatasetError, match=r"none of 16 frames can be read.*000015\.bin"):
+            list(FrameReader(drive.scan_frames, drive.scan, skip_bad=True))
