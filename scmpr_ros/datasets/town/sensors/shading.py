@@ -305,7 +305,7 @@ def _reflect(
         return
     v, n = direction[shiny], hits.facet[shiny]
     wavy = _GROUND[hits.material[shiny]]
-    n = n + np.where(wavy, 0.025, 0.004)[:, None].astype(np.float32) * rng.standard_normal(
+    n = n + np.where(wavy, 0.025, 0.0006)[:, None].astype(np.float32) * rng.standard_normal(
         n.shape, np.float32)  # fmt: skip
     mirrored = v - 2 * np.einsum("ij,ij->i", v, n)[:, None] * n
     mirrored /= np.linalg.norm(mirrored, axis=1, keepdims=True)

@@ -7,12 +7,12 @@ builds a wall can choose. The faces of traffic signs have a room of their own, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.materials import SHEET_CELLS
+from scmpr_ros.datasets.town.materials import SHEET_CELLS, Material
 from scmpr_ros.datasets.town.textures.canvas import Canvas
 from scmpr_ros.datasets.town.textures.glazing import Pane, dark_room, glaze, muted, panes
 from scmpr_ros.datasets.town.textures.shop_fronts import SHOP_KINDS, draw_shop
@@ -28,6 +28,23 @@ DOOR_KINDS = (
     "panelled", "panelled", "panelled", "panelled", "glazed", "glazed", "glazed", "glazed",
     "side_light", "side_light", "portal", "portal", "portal", "garage", "garage", "garage",
 )  # fmt: skip
+IN_WALLS = {
+    Material.WINDOW: ("casement", "single", "double", "transom", "cross", "shutter"),
+    Material.DOOR: ("panelled", "glazed", "side_light", "portal"),
+    Material.SHOP: ("display", "awning", "cafe"),
+}
+"""Pictures that an ordinary opening in a wall may show."""
+
+
+def picture_cells(material: Material, kinds: Sequence[str] = ()) -> NDArray[np.intp]:
+    """Cells (K, 2; column, row) of the sheet with pictures of `kinds`, by default `IN_WALLS`."""
+    sheet = {
+        Material.WINDOW: WINDOW_KINDS, Material.DOOR: DOOR_KINDS, Material.SHOP: SHOP_KINDS
+    }[material]  # fmt: skip
+    index = np.flatnonzero(np.isin(sheet, kinds or IN_WALLS[material]))
+    return np.stack([index % SHEET_CELLS, index // SHEET_CELLS], axis=1)
+
+
 POSTERS = tuple(
     ((i % SHEET_CELLS + x) / SHEET_CELLS, (i // SHEET_CELLS + y) / SHEET_CELLS)
     for i, kind in enumerate(SHOP_KINDS)
