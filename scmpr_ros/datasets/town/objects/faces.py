@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scmpr_ros.datasets.town.materials import Material
+from scmpr_ros.datasets.town.materials import SHEET_CELLS, Material
 from scmpr_ros.datasets.town.mesh import Mesh, boxes, discs, quads, triangles, tubes
-from scmpr_ros.datasets.town.materials import SHEET_CELLS
 from scmpr_ros.datasets.town.textures.pictures import picture_cells
 from scmpr_ros.semantics import class_id
 

@@ -47,7 +47,7 @@ def render_image(
     seen, slant = _sample(scene, camera, T_world_camera, u, v, lamps, rng, shape)
     radiance, depth = seen.radiance, seen.hits.distance / slant
     with stage("edges"):
-        edge = np.flatnonzero(_edges(_surfaces(seen).reshape(shape), depth.reshape(shape)))
+        edge = _to_refine(seen, depth, shape)
     second, _ = _sample(scene, camera, T_world_camera, u[edge] + _SECOND_RAY,
                         v[edge] + _SECOND_RAY, lamps, rng, None, seen.sunlit[edge])  # fmt: skip
     radiance[edge] = (radiance[edge] + second.radiance) / 2
@@ -81,15 +81,17 @@ def _sample(
     return look(scene, origin, direction, 1.0 / camera.fx, lamps, rng, shape, sunlit), slant
 
 
-def _surfaces(seen: Seen) -> NDArray[np.int64]:
-    """A number for each ray that differs between surfaces with an edge between them."""
+def _to_refine(seen: Seen, depth: Array, shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Pixels that need a second ray: those on edges, and every second one in foliage."""
     hits = seen.hits
     facing = np.round(hits.facet * 3).astype(np.int64) @ np.array([1, 8, 64])
     surface = hits.material.astype(np.int64) * 4096 + facing * 2 + (seen.sunlit > 0.5)
-    foliage = (column("is_cut") > 0)[hits.material] & np.isfinite(hits.distance)
-    surface[foliage] = -2 - np.flatnonzero(foliage)
-    surface[np.isinf(hits.distance)] = -1
-    return surface
+    is_sky = np.isinf(hits.distance)
+    foliage = (column("is_cut") > 0)[hits.material] & ~is_sky
+    surface[is_sky], surface[foliage] = -1, -2
+    edge = _edges(surface.reshape(shape), depth.reshape(shape)).ravel()
+    row, column_ = np.divmod(np.arange(len(edge)), shape[1])
+    return np.flatnonzero(edge | (foliage & ((row + column_) % 2 == 0)))
 
 
 def _edges(surface: NDArray[np.int64], depth: Array) -> NDArray[np.bool_]:

@@ -87,7 +87,7 @@ def simulate_scan(
     """
     local = config.directions()
     # The head's rotation starts anywhere, and mirrors shake a little.
-    local = local + rng.normal(0, 4e-4, local.shape).astype(np.float32)
+    local = local + np.float32(4e-4) * rng.standard_normal(local.shape, np.float32)
     local /= np.linalg.norm(local, axis=1, keepdims=True)
     start, turned = _sweep(local, config, velocity, yaw_rate)
     R, t = T_world_lidar[:3, :3].astype(np.float32), T_world_lidar[:3, 3].astype(np.float32)
@@ -143,7 +143,7 @@ def _returns(
     signal *= np.exp(-2 * reach / max(8 * condition.haze_m, 200.0)) * (1 - 0.25 * condition.rain)
     lost = config.dropout + column("lidar_loss")[material]
     lost = 1 - (1 - lost) * (1 - np.exp(-signal * 150.0))
-    noise = rng.normal(0, config.range_noise_m, len(reach)).astype(np.float32)
+    noise = np.float32(config.range_noise_m) * rng.standard_normal(len(reach), np.float32)
     distance = (reach + noise * (1 + reach / 80.0)).astype(np.float32)
     keep = (rng.random(len(reach)) >= lost) & (distance > config.min_range_m)
     keep &= distance < config.max_range_m

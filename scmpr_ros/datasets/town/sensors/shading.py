@@ -64,10 +64,8 @@ def look(
     origins = np.broadcast_to(np.asarray(origin, np.float32), direction.shape)
     light = _surface(scene, origins, direction, hits, pixel_rad, lamps)
     if sunlit is None:
-        sunlit = _unshadowed(scene, light, rng)
-        if shape is not None:
-            hard = (light.reach > 0) & ~scene.textures.is_cut[hits.material]
-            sunlit = _soften(sunlit, hard, shape)
+        with stage("shadows"):
+            sunlit = _sunlight(scene, light, hits, rng, shape)
     radiance = light.radiance
     radiance += sunlit[:, None] * light.direct
     _reflect(scene, light, origins, direction, hits, pixel_rad, lamps, rng)
@@ -125,24 +123,48 @@ def _surface(
     return light
 
 
-def _unshadowed(scene: Scene, light: _Light, rng: Rng) -> Array:
-    """Where (N,) the sun, or the strongest lamp in its place, shines: 1 or 0."""
-    sunlit = np.zeros(len(light.reach), np.float32)
-    possible = np.flatnonzero(light.reach > 0)
-    with stage("shadows"):
-        # Lamps and the sun have a size: each ray aims at a point of it, which softens shadow edges.
-        aim = light.toward[possible]
-        aim += np.float32(0.003) * rng.standard_normal((len(possible), 3), np.float32)
-        sunlit[possible] = ~scene.is_occluded(light.start[possible], aim, light.reach[possible])
+def _sunlight(
+    scene: Scene, light: _Light, hits: Hits, rng: Rng, shape: tuple[int, int] | None
+) -> Array:
+    """Share (N,) of the sun, or of the strongest lamp in its place, that reaches each hit.
+
+    In an image every second pixel casts a shadow ray, and all take the mean of their 3 x 3
+    neighbours, foliage from foliage and hard surfaces from hard ones: leaves' shadows have soft
+    edges anyway.
+    """
+    possible = light.reach > 0
+    sunlit = np.zeros(len(possible), np.float32)
+    if shape is None:
+        _cast_shadows(scene, light, rng, np.flatnonzero(possible), sunlit)
+        return sunlit
+    row, column = np.divmod(np.arange(len(possible)), shape[1])
+    sampled = possible & ((row + column) % 2 == 0)
+    _cast_shadows(scene, light, rng, np.flatnonzero(sampled), sunlit)
+    foliage = scene.textures.is_cut[hits.material]
+    alone = np.zeros(len(possible), bool)
+    for alike in (foliage, ~foliage):
+        here = possible & alike
+        weight = (sampled & alike).astype(np.float32).reshape(shape)
+        total = cv2.blur(weight, (3, 3)).ravel()
+        mean = cv2.blur(sunlit.reshape(shape) * weight, (3, 3)).ravel() / np.maximum(total, 1e-6)
+        known = here & (total > 1e-3)
+        keep = known & ~(sampled & foliage)  # leaves that cast their own ray stay crisp
+        sunlit[keep] = mean[keep]
+        alone |= here & ~known
+    _cast_shadows(scene, light, rng, np.flatnonzero(alone), sunlit)
     return sunlit
 
 
-def _soften(sunlit: Array, hard: NDArray[np.bool_], shape: tuple[int, int]) -> Array:
-    """Average the shadow rays of 3 x 3 pixels on hard surfaces: leaves' shadows have soft edges."""
-    weight = hard.reshape(shape).astype(np.float32)
-    total = cv2.blur(weight, (3, 3))
-    mean = cv2.blur(sunlit.reshape(shape) * weight, (3, 3)) / np.maximum(total, 1e-6)
-    return np.where(hard, mean.ravel(), sunlit)
+def _cast_shadows(
+    scene: Scene, light: _Light, rng: Rng, which: NDArray[np.intp], sunlit: Array
+) -> None:
+    """Set `sunlit` to 1 or 0 for some hits.
+
+    Lamps and the sun have a size: each ray aims at a point of it.
+    """
+    aim = light.toward[which]
+    aim += np.float32(0.003) * rng.standard_normal((len(which), 3), np.float32)
+    sunlit[which] = ~scene.is_occluded(light.start[which], aim, light.reach[which])
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
