@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from scmpr_ros.datasets.town.layout.occupancy import Occupancy, disc
+from scmpr_ros.datasets.town.layout.occupancy import Occupancy, Use, disc, rectangle
 from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
 from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.geometry import make_transform, rotation_z
+
+if TYPE_CHECKING:
+    from scmpr_ros.datasets.town.layout.frontage import Frontage
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
+class Yard:
+    """A free rectangle off the street where vehicles may stand: a driveway, a company's yard.
+
+    centre: (2,) metres. heading_rad: along its length, out of it towards the street.
+    """
+
+    centre: Array
+    heading_rad: float
+    length_m: float
+    width_m: float
+
+
+@dataclass(frozen=True)
 class Site:
-    """The land to build on, and what is taken of it already."""
+    """The land to build on, what is taken of it already, and who owns the land at the streets."""
 
     ground: Ground
     taken: Occupancy
+    frontages: list[Frontage] = field(default_factory=list)
+    yards: list[Yard] = field(default_factory=list)
 
     @classmethod
     def of(cls, ground: Ground) -> Site:
@@ -64,6 +83,16 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Room:
+    """The plan of an object in its own frame: length along x, width along y, and where along y its
+    middle lies."""
+
+    length_m: float
+    width_m: float
+    middle_m: float = 0.0
+
+
+@dataclass(frozen=True)
 class Kerbside:
     """The left (side = 1) or right (-1) side of a street, seen along its centre line."""
 
@@ -95,13 +124,19 @@ class Kerbside:
         """Length of the street."""
         return self.street.length_m
 
-    def at(self, s_m: Array | float, beyond_kerb_m: float) -> tuple[Array, Array]:
+    def at(self, s_m: Array | float, beyond_kerb_m: Array | float) -> tuple[Array, Array]:
         """Points (N, 2) beyond the kerb (before it where negative), and the street's heading."""
-        return self.street.frame(s_m, self.side * (self.street.half_width_m + beyond_kerb_m))
+        lateral = self.side * (self.street.half_width_m + np.asarray(beyond_kerb_m, np.float64))
+        return self.street.frame(s_m, lateral)
 
     def along_traffic(self, heading_rad: float) -> float:
         """The way this side's traffic runs (right-hand traffic)."""
         return heading_rad + (np.pi if self.side > 0 else 0.0)
+
+    def grid(self, s_m: Array, beyond_kerb_m: Array) -> Array:
+        """Points (S, B, 2) at all arc lengths (S,) and all distances (B,) beyond the kerb."""
+        s, beyond = np.meshgrid(s_m, beyond_kerb_m, indexing="ij")
+        return self.at(s.ravel(), beyond.ravel())[0].reshape(*s.shape, 2)
 
     def spread(self, rng: Rng, margin_m: float, every_m: float) -> Array:
         """Random arc lengths, on average one for each `every_m`."""
@@ -110,20 +145,41 @@ class Kerbside:
 
     def stand(
         self, rng: Rng, s_m: float, beyond_kerb_m: float, build: Callable[[Rng], Mesh],
-        radius_m: float, turn_rad: float = 0.0,
+        room: float | Room, turn_rad: float = 0.0,
     ) -> list[Mesh]:  # fmt: skip
-        """One object on the pavement, if there is room.
+        """One object beyond the kerb, if there is room: its plan, or the radius of a disc.
 
         Its x axis runs with the traffic of this side, its y axis looks over the road.
         """
         xy, heading = self.at(s_m, beyond_kerb_m)
-        spot = disc(xy[0], radius_m)
+        yaw = self.along_traffic(float(heading[0])) + turn_rad
+        if isinstance(room, Room):
+            middle = xy[0] + room.middle_m * np.array([-np.sin(yaw), np.cos(yaw)])
+            spot = rectangle(middle, yaw, room.length_m, room.width_m)
+        else:
+            spot = disc(xy[0], room)
         ground = self.site.ground
         if ground.beyond_kerb(spot).min() < 0.12 or not self.site.taken.try_claim(spot):
             return []
-        yaw = self.along_traffic(float(heading[0])) + turn_rad
         return [self.site.stand(build(rng), xy[0], yaw)]
 
+    def free_stretches(self, beyond_kerb_m: float, half_width_m: float) -> Array:
+        """Where somebody can walk along the pavement: arc lengths (K, 2) from and to.
 
-class Yard:  # STUB
-    pass
+        Nothing stands within `half_width_m` of the line `beyond_kerb_m` beyond the kerb there.
+        """
+        step = Occupancy.CELL_M / 2
+        s = np.arange(0.0, self.length_m, step)
+        across = np.linspace(-half_width_m, half_width_m, 1 + 2 * int(np.ceil(half_width_m / step)))
+        points = self.grid(s, beyond_kerb_m + across).reshape(-1, 2)
+        free = self.site.taken.is_free(points, Use.BUILDING | Use.OBJECT)
+        free &= self.site.ground.beyond_kerb(points) > 0.1
+        starts, ends = runs(free.reshape(len(s), -1).all(axis=1))
+        stretch = np.stack([s[starts] + half_width_m, s[ends - 1] - half_width_m], axis=1)
+        return stretch[stretch[:, 1] > stretch[:, 0]]
+
+
+def runs(mask: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First indices of all runs of True, and the indices behind their last."""
+    change = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(mask, np.int8), [0]])))
+    return change[::2], change[1::2]

@@ -2,57 +2,74 @@
 
 from __future__ import annotations
 
+from enum import IntFlag
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 
-class Occupancy:
-    """A boolean plan grid over the town; outside it everything is taken."""
+class Use(IntFlag):
+    """What a piece of land is used for; uses may share it, as a tree stands in a garden."""
 
-    CELL_M = 0.4
+    BUILDING = 1
+    OBJECT = 2
+    """Furniture, fences, trunks, vehicles."""
+    WAY = 4
+    """Doorsteps, paths, gates, driveways: nothing fixed stands there, but people and cars do."""
+    GARDEN = 8
+    """Land that belongs to a house: no other house is built there."""
+
+
+BLOCKED = Use.BUILDING | Use.OBJECT | Use.WAY
+
+
+class Occupancy:
+    """A plan grid of uses over the town; outside it everything is taken."""
+
+    CELL_M = 0.25
 
     def __init__(self, low: Array, size_m: Array) -> None:
         self.low = np.asarray(low, np.float64)
         cells = np.ceil(np.asarray(size_m) / self.CELL_M).astype(int)
-        self.taken = np.zeros((int(cells[1]), int(cells[0])), bool)
+        self.uses = np.zeros((int(cells[1]), int(cells[0])), np.uint8)
 
     def copy(self) -> Occupancy:
-        """An independent grid, so that one traversal's objects do not hinder the next."""
+        """An independent grid for one traversal, whose vehicles and people may stand on ways."""
         twin = Occupancy.__new__(Occupancy)
-        twin.low, twin.taken = self.low, self.taken.copy()
+        twin.low, twin.uses = self.low, self.uses & ~np.uint8(Use.WAY)
         return twin
 
     def _index(self, xy: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
         cell = np.floor((np.asarray(xy).reshape(-1, 2) - self.low) / self.CELL_M).astype(np.intp)
         row, col = cell[:, 1], cell[:, 0]
-        rows, cols = self.taken.shape
+        rows, cols = self.uses.shape
         inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
         return np.clip(row, 0, rows - 1), np.clip(col, 0, cols - 1), inside
 
-    def is_free(self, xy: Array) -> NDArray[np.bool_]:
-        """For each point (N, 2), whether nothing stands there."""
+    def is_free(self, xy: Array, of: Use = BLOCKED) -> NDArray[np.bool_]:
+        """For each point (N, 2), whether the land has none of the uses `of`."""
         row, col, inside = self._index(xy)
-        return inside & ~self.taken[row, col]
+        return inside & (self.uses[row, col] & np.uint8(of) == 0)
 
-    def claim(self, xy: Array) -> None:
-        """Mark points (N, 2) as taken."""
+    def claim(self, xy: Array, use: Use = Use.OBJECT) -> None:
+        """Mark points (N, 2) as used."""
         row, col, inside = self._index(xy)
-        self.taken[row[inside], col[inside]] = True
+        self.uses[row[inside], col[inside]] |= np.uint8(use)
 
-    def try_claim(self, xy: Array) -> bool:
-        """Claim all points if all are free; otherwise none."""
-        if not self.is_free(xy).all():
+    def try_claim(self, xy: Array, use: Use = Use.OBJECT, of: Use = BLOCKED) -> bool:
+        """Claim all points if all are free of the uses `of`; otherwise none."""
+        if not self.is_free(xy, of).all():
             return False
-        self.claim(xy)
+        self.claim(xy, use)
         return True
 
 
 def rectangle(
-    centre: Array, heading_rad: float, length_m: float, width_m: float, step_m: float = 0.35
+    centre: Array, heading_rad: float, length_m: float, width_m: float, step_m: float = 0.17
 ) -> Array:
-    """Points (N, 2) that cover a rectangle, close enough to touch every cell of it."""
+    """Points (N, 2) that cover a rectangle; the default step touches every cell inside it."""
     u = np.linspace(-0.5, 0.5, max(2, int(np.ceil(length_m / step_m)) + 1)) * length_m
     v = np.linspace(-0.5, 0.5, max(2, int(np.ceil(width_m / step_m)) + 1)) * width_m
     u, v = (a.ravel() for a in np.meshgrid(u, v))
@@ -60,8 +77,10 @@ def rectangle(
     return np.stack([c * u - s * v, s * u + c * v], axis=1) + centre
 
 
-def disc(centre: Array, radius_m: float) -> Array:
-    """Points (N, 2) that cover a disc."""
-    points = rectangle(np.zeros(2), 0.0, 2 * radius_m, 2 * radius_m)
+def disc(centre: Array, radius_m: float, step_m: float = 0.17) -> Array:
+    """Points (N, 2) that cover a disc; the default step touches every cell inside it."""
+    points = rectangle(np.zeros(2), 0.0, 2 * radius_m, 2 * radius_m, step_m)
     inside = points[np.hypot(*points.T) <= radius_m + 1e-9]
-    return np.concatenate([np.zeros((1, 2)), inside]) + centre
+    rim = np.linspace(0, 2 * np.pi, max(8, int(radius_m * 40)), endpoint=False)
+    ring = radius_m * np.stack([np.cos(rim), np.sin(rim)], axis=1)
+    return np.concatenate([np.zeros((1, 2)), inside, ring]) + centre

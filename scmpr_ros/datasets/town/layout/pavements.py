@@ -1,83 +1,109 @@
-"""Where street furniture stands: lamps in rows, signs towards the traffic, clutter anywhere."""
+"""Where street furniture stands: lamps in rows, signs towards the traffic, and the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.street_network import Street
+from scmpr_ros.datasets.town.layout.crossings import rule_crossings
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Room, Site
+from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects import street_furniture as furniture
 
 Rng = np.random.Generator
 
-_CLUTTER: tuple[tuple[Callable[[Rng], Mesh], float, float], ...] = (
-    (furniture.wheeled_bin, 0.35, 0.58),
-    (furniture.cabinet, 0.6, 0.24),
-    (furniture.bench, 0.8, 0.12),
-    (furniture.advertising_column, 0.65, 0.02),
-    (furniture.shelter, 1.6, 0.04),
+_KERB_ZONE_M = 0.5
+"""Where posts stand beyond the kerb."""
+_WALKWAY_M = 1.1
+"""What stays clear between the kerb and things at the back of the pavement."""
+_BOTH_SIDES_M = 4.4
+"""Half width from which lamps stand on alternate sides."""
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """Something that stands on pavements, again and again.
+
+    room: its plan. per_100_m: how often, by quarter in the order of `Quarter`. at_kerb: in line
+    with the posts at the kerb, else at the back of the pavement. row: how many stand together,
+    pitch_m apart. in_bay: whether it may stand behind the pavement where that is narrow.
+    """
+
+    build: Callable[[Rng], Mesh]
+    room: float | Room
+    per_100_m: tuple[float, float, float, float]
+    at_kerb: bool = False
+    row: tuple[int, int] = (1, 1)
+    pitch_m: float = 0.0
+    in_bay: bool = False
+
+    def reach_m(self) -> tuple[float, float]:
+        """How far it reaches towards the road and away from it."""
+        if not isinstance(self.room, Room):
+            return self.room, self.room
+        half = self.room.width_m / 2
+        return half + self.room.middle_m, half - self.room.middle_m
+
+
+FIXTURES: tuple[Fixture, ...] = (
+    Fixture(furniture.shelter, Room(4.9, 1.95, 0.75), (0.35, 0.4, 0.35, 0.35), in_bay=True),
+    Fixture(furniture.advertising_column, 0.72, (0.5, 0.15, 0.0, 0.1)),
+    Fixture(furniture.bench, Room(1.9, 0.65, 0.25), (0.5, 0.2, 0.0, 1.5), in_bay=True),
+    Fixture(furniture.cabinet, Room(1.9, 0.5), (1.0, 0.9, 0.7, 0.3)),
+    Fixture(furniture.traffic_sign, 0.15, (1.8, 1.2, 1.2, 0.7), at_kerb=True),
+    Fixture(furniture.bollard, 0.1, (1.2, 0.2, 0.0, 0.3), at_kerb=True, row=(5, 16), pitch_m=1.7),
+    Fixture(furniture.wheeled_bin, Room(0.7, 0.75), (0.5, 1.6, 0.2, 0.3), row=(1, 3), pitch_m=0.8),
 )
-"""What stands about, the radius it needs in metres, and its share."""
+"""Large things first: they find less room."""
 
 
 def place_furniture(rng: Rng, site: Site) -> Mesh:
-    """Lamps, signs, bollards, bins and the rest along the pavements."""
-    parts: list[Mesh] = []
+    """What rules the crossings, then lamps, then everything else along the pavements."""
+    parts = rule_crossings(rng, site)
     for street in site.streets:
-        sides = [Kerbside(site, street, side) for side in (1, -1)]
         parts += _lamps(rng, site, street)
-        for side in sides:
-            parts += _signs(rng, side)
-        for side in sides:
-            parts += _bollards(rng, side) + _clutter(rng, side)
+    for side in site.kerbsides():
+        for fixture in FIXTURES:
+            parts += _fixtures(rng, side, fixture)
     return Mesh.join(parts)
 
 
 def _lamps(rng: Rng, site: Site, street: Street) -> list[Mesh]:
-    """A row of equal lamps on one side of a street."""
-    side = Kerbside(site, street, int(rng.choice([-1, 1])))
+    """A row of equal lamps, on both sides by turns where the street is wide."""
+    first = int(rng.choice([-1, 1]))
+    alternate = street.half_width_m > _BOTH_SIDES_M
     style = int(rng.integers(1 << 30))
-    parts = []
-    for s in np.arange(rng.uniform(5, 20), street.length_m - 4, rng.uniform(22, 34)):
-        lamp = furniture.street_lamp(np.random.default_rng(style))
-        parts += side.stand(rng, float(s), 0.45, lambda _, lamp=lamp: lamp, 0.2)  # type: ignore[misc]
+    lamp = furniture.street_lamp(np.random.default_rng(style))
+    parts: list[Mesh] = []
+    spacing = rng.uniform(25, 33)
+    for i, s in enumerate(np.arange(rng.uniform(8, 16), street.length_m - 4, spacing)):
+        side = Kerbside(site, street, first * (-1) ** i if alternate else first)
+        for shift in (0.0, 1.0, -1.0, 2.0, -2.0):
+            found = side.stand(rng, float(s) + shift, _KERB_ZONE_M, lambda _: lamp, 0.2)
+            if found:
+                parts += found
+                break
     return parts
 
 
-def _signs(rng: Rng, side: Kerbside) -> list[Mesh]:
-    """Signs anywhere, signals and name plates at crossings, all towards this side's traffic."""
+def _fixtures(rng: Rng, side: Kerbside, fixture: Fixture) -> list[Mesh]:
+    """All of one kind on one side of a street."""
+    often = fixture.per_100_m[list(Quarter).index(side.quarter)] / 100
+    ahead, behind = fixture.reach_m()
+    beyond = _KERB_ZONE_M
+    if not fixture.at_kerb:
+        beyond = max(side.pavement_m - 0.1 - behind, _WALKWAY_M + ahead)
+        if beyond + behind > side.pavement_m + 0.2 and not fixture.in_bay:
+            return []
     parts: list[Mesh] = []
-    for s in side.spread(rng, 5, 38):
-        parts += side.stand(rng, float(s), rng.uniform(0.4, 0.8), furniture.traffic_sign, 0.15)
-    corner = side.street.half_width_m + 4.0
-    for s in (corner, side.length_m - corner):
-        kind = str(rng.choice(["name", "signal", "sign", "none"], p=[0.3, 0.2, 0.25, 0.25]))
-        build = {"name": furniture.name_plate, "signal": furniture.traffic_signal,
-                 "sign": furniture.traffic_sign}.get(kind)  # fmt: skip
-        if build:
-            parts += side.stand(rng, float(s), 0.55, build, 0.15)
-    return parts
-
-
-def _bollards(rng: Rng, side: Kerbside) -> list[Mesh]:
-    """Now and then a row of bollards along the kerb."""
-    parts: list[Mesh] = []
-    if rng.random() < 0.25:
-        first = rng.uniform(3, side.length_m * 0.6)
-        for s in np.arange(first, min(first + rng.uniform(6, 25), side.length_m - 3), 1.7):
-            parts += side.stand(rng, float(s), 0.35, furniture.bollard, 0.08)
-    return parts
-
-
-def _clutter(rng: Rng, side: Kerbside) -> list[Mesh]:
-    """Bins, cabinets, benches and shelters at the back of the pavement."""
-    parts: list[Mesh] = []
-    shares = [share for _, _, share in _CLUTTER]
-    for s in side.spread(rng, 4, 18):
-        build, radius, _ = _CLUTTER[rng.choice(len(_CLUTTER), p=shares)]
-        beyond = max(side.pavement_m - 0.4, radius + 0.3)
-        parts += side.stand(rng, float(s), beyond, build, radius, rng.normal(0, 0.06))
+    for s in side.spread(rng, 6, 1 / often) if often else ():
+        if fixture.at_kerb and fixture.row[1] > 1 and side.has_parking:
+            break  # bollards keep cars off pavements where none may park
+        for i in range(rng.integers(fixture.row[0], fixture.row[1] + 1)):
+            at = float(s) + i * fixture.pitch_m
+            if at < side.length_m - 3:
+                parts += side.stand(rng, at, beyond, fixture.build, fixture.room)
     return parts

@@ -1,136 +1,211 @@
-"""Houses along the streets and behind them, and the fences, walls and hedges of their plots."""
+"""Houses along the streets, plot by plot, and the doors and driveways that belong to them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.occupancy import rectangle
+from scmpr_ros.datasets.town.layout.backland import place_backland
+from scmpr_ros.datasets.town.layout.construction import erect, plan
+from scmpr_ros.datasets.town.layout.front_gardens import place_fences
+from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, runs
+from scmpr_ros.datasets.town.layout.land_use import FRONT_GARDEN_M, LAND, draw_row
+from scmpr_ros.datasets.town.layout.occupancy import Use, rectangle
+from scmpr_ros.datasets.town.layout.squares import find_square, furnish_square
 from scmpr_ros.datasets.town.layout.street_network import Quarter
+from scmpr_ros.datasets.town.layout.yards import pave_plots
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants, street_furniture
-from scmpr_ros.datasets.town.objects.buildings import build_house
-from scmpr_ros.datasets.town.objects.house_styles import House, draw_house
-from scmpr_ros.geometry import make_transform, rotation_z
+from scmpr_ros.datasets.town.objects.house_styles import House
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-_SETBACK_M = {
-    Quarter.OLD_TOWN: (0.0, 0.6), Quarter.SUBURB: (2.5, 8.0),
-    Quarter.INDUSTRIAL: (4.0, 14.0), Quarter.PARK: (8.0, 16.0),
+_PROBE_M = 0.5
+_NARROWEST_M = {
+    Quarter.OLD_TOWN: 6.5, Quarter.SUBURB: 8.0, Quarter.INDUSTRIAL: 14.0, Quarter.PARK: 9.0,
 }  # fmt: skip
-_GAP_M = {
-    Quarter.OLD_TOWN: (0.0, 0.3), Quarter.SUBURB: (2.5, 9.0),
-    Quarter.INDUSTRIAL: (6.0, 18.0), Quarter.PARK: (15.0, 45.0),
+_SHALLOWEST_M = 8.0
+_PASSAGE_M = 3.2
+_PASSAGE_ROW_M = 30.0
+"""Closed rows longer than this may be broken by a passage."""
+_WIDEST_M = 6.0
+"""How far a plot reaches beside its house where nothing follows."""
+_DRIVE_M = {
+    Quarter.OLD_TOWN: 2.8, Quarter.SUBURB: 2.8, Quarter.INDUSTRIAL: 5.5, Quarter.PARK: 2.8,
 }  # fmt: skip
-_FENCED = {
-    Quarter.OLD_TOWN: 0.45, Quarter.SUBURB: 0.85, Quarter.INDUSTRIAL: 0.7, Quarter.PARK: 0.35,
-}  # fmt: skip
+_BESIDE_HOUSE_M = 0.6
+_GARDEN_STEP_M = 0.2
 
 
 def place_houses(rng: Rng, site: Site) -> Mesh:
-    """Houses along both sides of every street, then some in the land behind."""
-    parts = [house for side in site.kerbsides() for house in _frontage(rng, side)]
-    return Mesh.join(parts + _backland(rng, site))
-
-
-def _frontage(rng: Rng, side: Kerbside) -> list[Mesh]:
-    """March along one side of a street and build wherever a house fits."""
-    parts = []
-    line = float(rng.uniform(*_SETBACK_M[side.quarter]))
-    s = rng.uniform(3, 9)
-    while s < side.length_m - 6:
-        house = draw_house(rng, side.quarter)
-        setback = line if rng.random() < 0.7 else float(rng.uniform(*_SETBACK_M[side.quarter]))
-        front, heading = side.at(s + house.width / 2, side.pavement_m + setback)
-        # A house's y axis points away from the street: its x axis runs against the traffic.
-        yaw = side.along_traffic(float(heading[0])) + np.pi
-        if _try_plot(side.site, front[0], yaw, house):
-            parts.append(_erect(rng, side.site, front[0], yaw, house))
-            s += house.width + rng.uniform(*_GAP_M[side.quarter])
-            if rng.random() < 0.07:
-                s += rng.uniform(8, 22)  # a vacant plot
-        else:
-            s += 2.5
-    return parts
-
-
-def _footprint(front: Array, yaw: float, width: float, depth: float) -> Array:
-    centre = front + depth / 2 * np.array([-np.sin(yaw), np.cos(yaw)])
-    return rectangle(centre, yaw, width, depth, 0.4)
-
-
-def _try_plot(site: Site, front: Array, yaw: float, house: House) -> bool:
-    """Claim the footprint unless it meets another house or reaches over a pavement."""
-    # Neighbours in a terrace touch: test a slightly smaller plan than is claimed.
-    if not site.taken.is_free(_footprint(front, yaw, house.width - 0.9, house.depth - 0.5)).all():
-        return False
-    outline = _footprint(front, yaw, house.width, house.depth)
-    if site.ground.beyond_pavement(outline).min() < -0.3:
-        return False
-    site.taken.claim(outline)
-    return True
-
-
-def _erect(rng: Rng, site: Site, front: Array, yaw: float, house: House) -> Mesh:
-    """A house whose street level is the highest ground along its front."""
-    level = site.ground.height(_footprint(front, yaw, house.width, 0.0)).max()
-    return build_house(rng, house).transformed(
-        make_transform(rotation_z(yaw), np.array([*front, level]))
-    )
-
-
-def _backland(rng: Rng, site: Site) -> list[Mesh]:
-    """Houses off the streets, seen through gaps."""
-    parts = []
-    low, size = site.ground.extent
-    for _ in range(70):
-        position = low + rng.random(2) * size
-        quarter = Quarter.SUBURB if rng.random() < 0.8 else Quarter.INDUSTRIAL
-        house, yaw = draw_house(rng, quarter), rng.uniform(-np.pi, np.pi)
-        plan = _footprint(position, yaw, house.width + 4, house.depth + 4)
-        if site.ground.beyond_pavement(plan).min() > 6 and site.taken.is_free(plan).all():
-            site.taken.claim(_footprint(position, yaw, house.width, house.depth))
-            parts.append(_erect(rng, site, position, yaw, house))
-    return parts
-
-
-def place_fences(rng: Rng, site: Site) -> Mesh:
-    """Fences, walls and hedges at the pavement's edge, plot by plot, with gateways."""
+    """Divide the land along all streets, build on it and behind it, and pave what is driven on."""
     parts: list[Mesh] = []
-    for side in site.kerbsides():
-        s = rng.uniform(2, 5)
-        while s < side.length_m - 4:
-            plot = rng.uniform(7, 19)
-            if rng.random() < _FENCED[side.quarter]:
-                parts += _plot_edge(rng, side, s, min(s + plot, side.length_m - 2))
-            s += plot + rng.choice([0.0, rng.uniform(1.2, 3.5)])
-    return Mesh.join(parts)
+    # Closed rows first: they fill the corners, which open quarters would leave empty.
+    sides = sorted(site.kerbsides(), key=lambda side: side.quarter is not Quarter.OLD_TOWN)
+    square = find_square(rng, site)
+    for side in (square.far_sides(site) if square else []) + sides:
+        parts += _develop(rng, side)
+    parts += furnish_square(rng, site, square) if square else []
+    for frontage in site.frontages:
+        parts += pave_plots(rng, frontage)
+    return Mesh.join(parts + place_backland(rng, site))
 
 
-def _plot_edge(rng: Rng, side: Kerbside, start: float, end: float) -> list[Mesh]:
-    """The street edge of one plot, left out where something stands already."""
+def _develop(rng: Rng, side: Kerbside) -> list[Mesh]:
+    """Rows of houses wherever there is land behind the pavement; adds to the site's frontages."""
+    land = LAND[side.quarter]
+    edge = side.pavement_m + (rng.uniform(2.0, 3.2) if rng.random() < land.verge else 0.0)
+    line = edge + rng.uniform(*land.setback_m)
+    if rng.random() < land.front_garden and side.street.start >= 0:
+        line += rng.uniform(*FRONT_GARDEN_M)
+    plots: list[Plot] = []
+    passages: list[Span] = []
+    meshes: list[Mesh] = []
+    for start, end in _free_spans(side, edge, line):
+        first = len(plots)
+        for s, row in _rows(rng, side.quarter, start, end, plots):
+            if side.quarter is Quarter.OLD_TOWN and s > start:
+                passages.append((s - _PASSAGE_M, s))
+            back = rng.uniform(0.5, 3.0) if rng.random() < land.deviating else 0.0
+            built, row_meshes = _build_row(rng, side, s, line + back, row)
+            plots += built
+            meshes += row_meshes
+        plots[first:] = _divide(rng, side, plots[first:], (start, end))
+    frontage = Frontage(side, edge, tuple(plots), tuple(passages))
+    side.site.frontages.append(frontage)
+    for plot in plots:
+        _claim_land(rng, frontage, plot)
+    return meshes
+
+
+def _free_spans(side: Kerbside, edge_m: float, line_m: float) -> Iterator[Span]:
+    """Stretches of a kerb with land behind the pavement, deep enough for a house."""
     ground, taken = side.site.ground, side.site.taken
-    beyond = side.pavement_m + rng.uniform(0.25, 0.5)
-    s = np.linspace(start, end, max(2, int((end - start) / 1.4) + 1))
-    xy, _ = side.at(s, beyond)
-    middle = (xy[1:] + xy[:-1]) / 2
-    post_clear = (ground.beyond_pavement(xy) > 0.05) & taken.is_free(xy)
-    clear = post_clear[1:] & post_clear[:-1] & taken.is_free(middle)
-    if not clear.any():
-        return []
-    points = ground.on_ground(xy)
-    low, high = points[:-1][clear], points[1:][clear]
-    taken.claim(np.concatenate([xy[1:][clear], xy[:-1][clear], middle[clear]]))
-    if rng.random() < 0.42:
-        return [plants.hedge(rng, low, high, rng.uniform(0.8, 2.1), rng.uniform(0.5, 0.9))]
-    kind = street_furniture.FENCE_KINDS[rng.integers(len(street_furniture.FENCE_KINDS))]
-    parts = [street_furniture.fence(rng, kind, low, high)]
-    if rng.random() < 0.35:  # a hedge that looks over its fence
-        step = side.at(s.mean(), beyond + 0.6)[0] - side.at(s.mean(), beyond)[0]
-        inward = np.array([*step[0], 0.0])
-        if taken.is_free((low + inward)[:, :2]).all():
-            parts.append(plants.hedge(rng, low + inward, high + inward, rng.uniform(1.2, 2.2), 0.6))
-    return parts
+    s = np.arange(0.0, side.length_m, _PROBE_M)
+    points = side.grid(s, np.arange(edge_m + 0.3, line_m + _SHALLOWEST_M, 0.6))
+    flat = points.reshape(-1, 2)
+    free = taken.is_free(flat, Use.BUILDING | Use.GARDEN) & (ground.beyond_pavement(flat) > 0)
+    margin = 0.0 if side.quarter is Quarter.OLD_TOWN else 1.5
+    for first, last in zip(*runs(free.reshape(len(s), -1).all(axis=1)), strict=True):
+        start, end = s[first] + margin, s[last - 1] - margin
+        if end - start > _NARROWEST_M[side.quarter]:
+            yield float(start), float(end)
+
+
+def _rows(
+    rng: Rng, quarter: Quarter, start: float, end: float, plots: list[Plot]
+) -> Iterator[tuple[float, list[House]]]:
+    """Rows of houses from `start` to `end`, each with the arc length where it begins."""
+    land, s = LAND[quarter], start
+    while end - s > _NARROWEST_M[quarter]:
+        if rng.random() < land.vacant:
+            s += rng.uniform(10, 22)
+            continue
+        room = end - s
+        if quarter is Quarter.OLD_TOWN and room > _PASSAGE_ROW_M and rng.random() < 0.6:
+            room = rng.uniform(0.35, 0.65) * room
+        row = draw_row(rng, quarter, room, plots[-1].house if plots else None)
+        yield s, row
+        gap = _PASSAGE_M if quarter is Quarter.OLD_TOWN else rng.uniform(*land.gap_m)
+        s += sum(house.width for house in row) + gap
+
+
+def _build_row(
+    rng: Rng, side: Kerbside, start: float, line_m: float, row: list[House]
+) -> tuple[list[Plot], list[Mesh]]:
+    """Build the houses of a row that fit, wall to wall from arc length `start`."""
+    plots, meshes, plans = [], [], []
+    ends = start + np.cumsum([0.0, *(house.width for house in row)])
+    corners = _front_line(side, line_m, ends)
+    for house, land, ab in zip(row, pairwise(ends), pairwise(corners), strict=True):
+        plot = _fit(side, land, line_m, house, *ab)
+        if plot is None:
+            continue
+        mesh, doors = erect(rng, side.site, plot.front, plot.yaw_rad, plot.house)
+        middle, along = sum(land) / 2, side.side * (land[1] - land[0]) / plot.house.width
+        plots.append(replace(plot, doors_m=tuple(middle + along * x for x in doors)))
+        meshes.append(mesh)
+        plans.append(plan(plot.front, plot.yaw_rad, plot.house.width, plot.house.depth))
+    # Only now: where a street bends, the backs of neighbours in a row reach into each other.
+    for ground_plan in plans:
+        side.site.taken.claim(ground_plan, Use.BUILDING)
+    return plots, meshes
+
+
+def _front_line(side: Kerbside, line_m: float, ends_m: Array) -> Array:
+    """Where fronts of a row meet (K, 2): old rows follow the street, later ones are straight."""
+    corners = side.at(ends_m, line_m)[0]
+    if side.quarter is Quarter.OLD_TOWN:
+        return corners
+    share = (ends_m - ends_m[0]) / (ends_m[-1] - ends_m[0])
+    return corners[0] + share[:, None] * (corners[-1] - corners[0])
+
+
+def _fit(
+    side: Kerbside, land: Span, line_m: float, house: House, start: Array, end: Array
+) -> Plot | None:
+    """A house from corner to corner of its front, less deep where something stands behind it."""
+    ground, taken = side.site.ground, side.site.taken
+    along = side.side * (end - start)
+    yaw = float(np.arctan2(along[1], along[0]))
+    inward = np.array([-np.sin(yaw), np.cos(yaw)])
+    front = (start + end) / 2
+    house = replace(house, width=float(np.linalg.norm(along)))
+    for _ in range(2):  # the field's slope is not quite one near crossings
+        edge = ground.beyond_pavement(plan(front, yaw, house.width, 0.0, 0.5))
+        front = front + max(0.0, -float(edge.min())) * inward
+    for share in (1.0, 0.85, 0.7):
+        depth = max(share * house.depth, _SHALLOWEST_M)
+        # Half a cell smaller all around: neighbours touch.
+        inside = plan(front + 0.15 * inward, yaw, house.width - 0.3, depth - 0.3, 0.25)
+        off_pavement = ground.beyond_pavement(inside).min() > -0.1
+        if off_pavement and taken.is_free(inside, Use.BUILDING | Use.GARDEN).all():
+            return Plot(land, line_m, replace(house, depth=depth), front, yaw)
+    return None
+
+
+def _divide(rng: Rng, side: Kerbside, plots: list[Plot], span: Span) -> list[Plot]:
+    """Give every plot its land up to the next one's, and some a driveway beside the house."""
+    land = LAND[side.quarter]
+    divided = []
+    begin = max(span[0] - 1.0, plots[0].land[0] - _WIDEST_M) if plots else 0.0
+    for i, plot in enumerate(plots):
+        own = plot.land[1]
+        following = plots[i + 1].land[0] if i + 1 < len(plots) else span[1] + 1.0
+        beside = own + _BESIDE_HOUSE_M
+        drive = (beside, beside + _DRIVE_M[side.quarter])
+        has_drive = rng.random() < land.drive and drive[1] + 0.4 < following
+        has_drive = has_drive and _is_open(side, drive, plot.setback_m + 2.0)
+        if has_drive:
+            own = drive[1] + 0.4
+        end = min(own + _WIDEST_M, max(own, (own + following) / 2))
+        divided.append(replace(plot, land=(begin, end), drive=drive if has_drive else None))
+        begin = max(end, following - _WIDEST_M)
+    return divided
+
+
+def _is_open(side: Kerbside, along: Span, beyond_m: float) -> bool:
+    """Whether no building stands on a way from the kerb as far as `beyond_m`."""
+    points = side.grid(np.linspace(*along, 12), np.arange(0.0, beyond_m, 0.25))
+    return bool(side.site.taken.is_free(points.reshape(-1, 2), Use.BUILDING).all())
+
+
+def _claim_land(rng: Rng, frontage: Frontage, plot: Plot) -> None:
+    """Keep other houses off the plot, and anything fixed off its doors and driveway."""
+    side, taken = frontage.side, frontage.side.site.taken
+    back = plot.setback_m + plot.house.depth + rng.uniform(*LAND[side.quarter].garden_m)
+    s = np.arange(*plot.land, _GARDEN_STEP_M)
+    garden = side.grid(s, np.arange(frontage.edge_m, back, _GARDEN_STEP_M)).reshape(-1, 2)
+    taken.claim(garden, Use.GARDEN)
+    for start, end in plot.gates:
+        reach = plot.setback_m + 1.0
+        (centre,), (heading,) = side.at((start + end) / 2, reach / 2)
+        taken.claim(rectangle(centre, heading, end - start, reach), Use.WAY)
+
+
+__all__ = ["place_fences", "place_houses"]
