@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scmpr_ros.cli.make_town import make_town
+from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
@@ -137,7 +137,7 @@ def town_drive(folder: Path, seed: int) -> Story:
     """Make a town: one drive with a LiDAR maps it, another one, another day, has the camera."""
     if seed not in SEEDS["test"]:
         raise ConfigError(f"seed {seed} is none of a test town; take one of {SEEDS['test']}")
-    make_town(folder, seed, TOWN, progress=True)
+    make_towns({seed: folder}, TownOptions(), TOWN)
     return Story(
         KittiOdometryDrive(folder, QUERY_SEQUENCE),
         folder,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -24,7 +25,6 @@ from scmpr_ros.datasets.town.export import (
     open_recording,
     plan_export,
 )
-from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
 from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
 from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
 from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, SEASONS
@@ -84,14 +84,14 @@ class TownOptions:
     def export_config(self) -> TownExportConfig:
         """The mapping drive is sequence 00, the query drives follow."""
         mapping = TraversalConfig(
-            images=False, season=self.map_season,
+            images=False, condition="overcast", season=self.map_season,
             drive=DriveConfig(spacing_m=self.map_spacing_m, length_m=self.length_m),
         )  # fmt: skip
         queries = [self._query(number, text) for number, text in enumerate(self.drives, start=1)]
         return TownExportConfig(
             rig=self.rig, image_width=self.image_width, image_height=self.image_height,
             lidar=LidarConfig(rings=self.rings, columns=self.columns),
-            town=TownConfig(StreetNetworkConfig(trajectory=str(self.layout or ""))),
+            town=TownConfig(layout=self.layout),
             traversals=(mapping, *queries),
         )  # fmt: skip
 
@@ -110,6 +110,8 @@ def make_towns(
     folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
 ) -> None:
     """Write the town of each seed to its folder; towns and frames that are there are kept."""
+    # Each process keeps to one core: the threads of matrix products would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
         plans = [pool.submit(plan_export, f, seed, config) for seed, f in missing.items()]
@@ -168,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
-        options = TownOptions(**parser.instantiate(chosen).record)
+        options = TownOptions(**{f.name: getattr(chosen, f.name) for f in fields(TownOptions)})
         seeds = chosen.seeds or SEEDS[chosen.split][chosen.first : chosen.first + chosen.count]
         folders = {seed: chosen.out / f"{seed:04d}" for seed in seeds}
         make_towns(folders, options, options.export_config(), chosen.jobs)
@@ -181,10 +183,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="make_town",
-        description="Write synthetic towns in KITTI layout. In each a car with a LiDAR drives first "
-        "(sequence 00, with labels); map.ply is accumulated from its scans. Then cars with a camera "
-        "drive there on other days (01, 02, ...; images, masks). A run that was stopped goes on "
-        "where it stopped; the same seed gives the same bytes.",
+        description="Write synthetic towns in KITTI layout. In each a car with a LiDAR drives "
+        "first (sequence 00, with labels); map.ply is accumulated from its scans. Then cars with a "
+        "camera drive there on other days (01, 02, ...; images, masks). A run that was stopped "
+        "goes on where it stopped; the same seed gives the same bytes.",
     )
     parser.add_argument("--config", action="config", help="YAML file with the settings below")
     parser.add_argument("--out", type=Path, default=Path("data/towns/train"),
@@ -196,11 +198,11 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="exactly these instead")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument(
-        "--record.drives", nargs="+", default=[ANY], metavar="CONDITION[/SEASON][!]",
+        "--drives", nargs="+", default=[ANY], metavar="CONDITION[/SEASON][!]",
         help=f"drives with the camera; conditions: {', '.join(CONDITIONS)}; seasons: "
         f"{', '.join(SEASONS)}; any: drawn by the seed; a trailing ! drives the other way round",
     )  # fmt: skip
-    parser.add_class_arguments(TownOptions, "record", skip={"drives"})
+    parser.add_class_arguments(TownOptions, skip={"drives"})
     return parser
 
 

@@ -93,7 +93,9 @@ def _panorama(
     label = np.roll(seen.label[0].numpy(), turn, axis=1)
     range_m = np.roll(seen.range_m[0].numpy(), turn, axis=1)
     grey = np.where(range_m > 0, 255 * np.exp(-range_m / 18), 0).astype(np.uint8)
-    return _fit(np.repeat(grey[..., None], 3, -1)), _fit(colourise(label), cv2.INTER_NEAREST)
+    rgb = np.repeat(grey[..., None], 3, -1), colourise(label)
+    tall = [np.repeat(pixels, 2, axis=0) for pixels in rgb]
+    return _fit(tall[0]), _fit(tall[1], cv2.INTER_NEAREST)
 
 
 def _draw_map(axes: Axes, point_map: PointCloudMap, drives: list[Drive]) -> None:

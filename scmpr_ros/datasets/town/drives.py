@@ -1,4 +1,4 @@
-"""Drives: a route through the streets with a loop and a revisit, and the poses along it."""
+"""Drives: a route through the streets with a revisit, the poses along it, and their times."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from scmpr_ros.datasets.town.layout.street_network import StreetNetwork
+from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, evenly, lane_path
+from scmpr_ros.datasets.town.layout.routes import plan_route
+from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.world import Town, stream
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import make_transform
+
+__all__ = ["DriveConfig", "drive_times", "plan_drive", "plan_route", "speed_profile"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
+
+_KERB_CLEARANCE_M = 1.15
+_LATERAL_M_S2 = 2.2
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class DriveConfig:
     spacing_m: distance between poses. length_m: where the drive ends. lane_shift_m, lane_jitter_m:
     mean (its sign alternates) and standard deviation of a traversal's constant shift within its
     lane. weave_m, heading_jitter_deg, pitch_jitter_deg: standard deviations of slow swaying.
+    reverse: drive the same streets the other way. max_speed_m_s, acceleration_m_s2: limits of
+    `speed_profile`; curves are driven with at most 2.2 m/s2 to the side.
     """
 
     spacing_m: float = 1.0
@@ -33,109 +42,20 @@ class DriveConfig:
     weave_m: float = 0.18
     heading_jitter_deg: float = 0.8
     pitch_jitter_deg: float = 0.4
+    reverse: bool = False
+    max_speed_m_s: float = 9.5
+    acceleration_m_s2: float = 1.5
 
     def __post_init__(self) -> None:
         if self.spacing_m <= 0 or self.length_m <= self.spacing_m:
             raise ConfigError(
                 f"a drive of {self.length_m} m with a pose every {self.spacing_m} m has no poses"
             )
-
-
-def plan_route(network: StreetNetwork, rng: Rng, length_m: float) -> list[int]:
-    """Crossings in driving order: once around a block, then on over its first street.
-
-    The revisit is the street that closes the loop: it is driven twice in the same direction.
-    Raises DatasetError if the network holds no closed loop.
-    """
-    for block in rng.permutation(np.array(_blocks(network), dtype=object)):
-        ring = [int(n) for n in block]
-        turn = int(rng.integers(len(ring)))
-        ring = ring[turn:] + ring[:turn]
-        if rng.random() < 0.5:
-            ring = ring[::-1]
-        route = [*ring, ring[0], ring[1]]
-        while _route_length(network, route) < length_m + 40:
-            step = _next_crossing(network, rng, route)
-            if step is None:
-                break
-            route.append(step)
-        return route
-    raise DatasetError("the street network has no closed loop to drive; use another town seed")
-
-
-def _blocks(network: StreetNetwork) -> list[tuple[int, ...]]:
-    """All loops over four crossings, each once."""
-    count = len(network.crossings)
-    near: list[set[int]] = [set() for _ in range(count)]
-    for s in network.streets:
-        if s.end >= 0:
-            near[s.start].add(s.end)
-            near[s.end].add(s.start)
-    loops = {
-        frozenset((a, b, c, d)): (a, b, c, d)
-        for a in range(count)
-        for b in near[a]
-        for c in near[b] - {a}
-        for d in (near[c] & near[a]) - {b}
-    }
-    return list(loops.values())
-
-
-def _next_crossing(network: StreetNetwork, rng: Rng, route: list[int]) -> int | None:
-    """Go on without turning back, rather where the route has not been."""
-    here, before = route[-1], route[-2]
-    options = [s.end if s.start == here else s.start for s in network.streets
-               if here in (s.start, s.end) and s.end >= 0]  # fmt: skip
-    options = [o for o in options if o != before]
-    if not options:
-        return None
-    fresh = [o for o in options if o not in route] or options
-    return int(fresh[rng.integers(len(fresh))])
-
-
-def _route_length(network: StreetNetwork, route: list[int]) -> float:
-    legs = zip(route[:-1], route[1:], strict=True)
-    return float(sum(np.linalg.norm(network.crossings[a] - network.crossings[b]) for a, b in legs))
-
-
-def _lane_line(network: StreetNetwork, route: list[int], shift_m: float) -> Array:
-    """The driven line (N, 2), a point every 0.25 m: right-hand lanes joined by smooth turns."""
-    pieces = []
-    for a, b in zip(route[:-1], route[1:], strict=True):
-        found = network.street_between(a, b)
-        if found is None:
-            raise DatasetError(f"no street joins crossings {a} and {b} of the route {route}")
-        street, forward = found
-        on_right = street.parking[1 if forward else 0]
-        free = street.half_width_m - (2.1 if on_right else 0.0)
-        lane = np.clip(free / 2, 0.35, max(0.35, free - 1.15)) + shift_m
-        lane = min(lane, free - 1.0)
-        trim = min(11.0, street.length_m / 3)
-        s = np.arange(trim, street.length_m - trim, 0.5)
-        xy, _ = street.frame(s if forward else s[::-1], -lane if forward else lane)
-        pieces.append(xy)
-    joined = [pieces[0]]
-    for before, after in zip(pieces[:-1], pieces[1:], strict=True):
-        joined += [_turn(before, after), after]
-    line = _resample(np.concatenate(joined), 0.25)
-    return _resample(gaussian_filter1d(line, 5.0, axis=0, mode="nearest"), 0.25)
-
-
-def _turn(before: Array, after: Array) -> Array:
-    """A cubic Bezier from the end of one piece to the start of the next, tangent to both."""
-    a, d = before[-1], after[0]
-    t_in, t_out = before[-1] - before[-2], after[1] - after[0]
-    reach = 0.45 * np.linalg.norm(d - a)
-    b = a + reach * t_in / np.linalg.norm(t_in)
-    c = d - reach * t_out / np.linalg.norm(t_out)
-    t = np.linspace(0, 1, 24)[1:-1, None]
-    return (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t**2 * (1 - t) * c + t**3 * d
-
-
-def _resample(line: Array, step_m: float) -> Array:
-    s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-    at = np.arange(0, s[-1], step_m)
-    return np.stack([np.interp(at, s, line[:, i]) for i in (0, 1)], axis=1)
+        if self.max_speed_m_s <= 0 or self.acceleration_m_s2 <= 0:
+            raise ConfigError(
+                f"a drive with max_speed_m_s {self.max_speed_m_s} and acceleration_m_s2 "
+                f"{self.acceleration_m_s2} never arrives: both must be positive"
+            )
 
 
 def plan_drive(town: Town, traversal: int, config: DriveConfig | None = None) -> Array:
@@ -150,30 +70,57 @@ def plan_drive(town: Town, traversal: int, config: DriveConfig | None = None) ->
     # Odd traversals keep to the middle of the road, even ones to its edge.
     side = config.lane_shift_m * (-1 if traversal % 2 else 1)
     shift = float(np.clip(side + rng.normal(0, config.lane_jitter_m), -0.8, 0.8))
-    line = _lane_line(town.network, route, shift)
-    heading = np.unwrap(np.arctan2(*np.gradient(line, axis=0).T[::-1]))
-    weave = _slow_noise(rng, len(line), 60.0) * config.weave_m
+    line = lane_path(town.network, route, shift)
+    count = min(len(line), int(config.length_m / LANE_STEP_M))
+    if config.reverse:
+        # The way back has other curves: find where it passes the place at which the drive ends.
+        back = lane_path(town.network, route[::-1], shift)
+        share = (len(line) - count) / len(line)
+        near = np.abs(np.arange(len(back)) - share * len(back)) < 20 / LANE_STEP_M
+        apart = np.linalg.norm(back - line[count - 1], axis=1)
+        line, count = back[int(np.where(near, apart, np.inf).argmin()) :], len(back)
+    line = line[:count]
+    weave = np.clip(_slow_noise(rng, len(line), 60.0) * config.weave_m, -0.3, 0.3)
+    line = _kept_on_road(town.ground, line + weave[:, None] * _left(_heading(line)))
     yaw_noise = _slow_noise(rng, len(line), 20.0) * np.radians(config.heading_jitter_deg)
     pitch_noise = _slow_noise(rng, len(line), 8.0) * np.radians(config.pitch_jitter_deg)
-    stride = max(1, round(config.spacing_m / 0.25))
-    phase = int(rng.integers(stride))
-    index = np.arange(phase, min(len(line), int(config.length_m / 0.25)), stride)
-    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-    xy = line + weave[:, None] * left
-    return _poses(town, xy[index], (heading + yaw_noise)[index], pitch_noise[index])
+    stride = max(1, round(config.spacing_m / LANE_STEP_M))
+    index = np.arange(int(rng.integers(stride)), len(line), stride)
+    return _poses(town.ground, line[index], (_heading(line) + yaw_noise)[index], pitch_noise[index])
+
+
+def _heading(line: Array) -> Array:
+    return np.unwrap(np.arctan2(*np.gradient(line, axis=0).T[::-1]))
+
+
+def _left(heading: Array) -> Array:
+    return np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+
+
+def _kept_on_road(ground: Ground, line: Array) -> Array:
+    """The line moved away from the kerb wherever it comes too near to one."""
+    for _ in range(6):
+        left = _left(_heading(line))
+        here = ground.beyond_kerb(line)
+        slope = ground.beyond_kerb(line + 0.5 * left) - ground.beyond_kerb(line - 0.5 * left)
+        excess = np.maximum(here + _KERB_CLEARANCE_M, 0) * -np.sign(slope)
+        if not excess.any():
+            break
+        push = gaussian_filter1d(excess, 1.5 / LANE_STEP_M, mode="nearest")
+        line = line + 1.3 * push[:, None] * left
+    return evenly(line, LANE_STEP_M)
 
 
 def _slow_noise(rng: Rng, count: int, scale_m: float) -> Array:
-    """Smooth unit-variance noise along the line (0.25 m steps)."""
-    noise = gaussian_filter1d(rng.standard_normal(count), scale_m / 0.25 / 4, mode="wrap")
-    return noise / max(float(noise.std()), 1e-9)
+    """Smooth unit-variance noise along the line."""
+    noise = gaussian_filter1d(rng.standard_normal(count), scale_m / LANE_STEP_M / 4, mode="wrap")
+    return np.asarray(noise / max(float(noise.std()), 1e-9))
 
 
-def _poses(town: Town, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
+def _poses(ground: Ground, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
     """Poses that lie on the road's slope, over the length of a wheelbase."""
-    forward = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
-    left = np.stack([-forward[:, 1], forward[:, 0]], axis=1)
-    relief = town.ground.relief
+    forward, left = np.stack([np.cos(yaw), np.sin(yaw)], axis=1), _left(yaw)
+    relief = ground.relief
     rise = (relief(xy + 1.3 * forward) - relief(xy - 1.3 * forward)) / 2.6 + pitch_noise
     bank = (relief(xy + 0.7 * left) - relief(xy - 0.7 * left)) / 1.4
     x = np.concatenate([forward, rise[:, None]], axis=1)
@@ -185,5 +132,27 @@ def _poses(town: Town, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
     return np.stack([make_transform(r, p) for r, p in zip(R, t, strict=True)])
 
 
-PATH_STEP_M = 0.25  # STUB
-lane_path = random_route = drive_times = None
+def speed_profile(poses: Array, config: DriveConfig | None = None) -> Array:
+    """Speeds (N,) in m/s at poses (N, 4, 4): slow in curves, with bounded acceleration."""
+    config = config or DriveConfig()
+    xy = poses[:, :2, 3]
+    step = np.linalg.norm(np.diff(xy, axis=0), axis=1)
+    if len(step) < 2:
+        return np.full(len(poses), config.max_speed_m_s)
+    s = np.concatenate([[0.0], np.cumsum(step)])
+    curvature = np.abs(np.gradient(_heading(xy), s))
+    squared = np.minimum(_LATERAL_M_S2 / np.maximum(curvature, 1e-6), config.max_speed_m_s**2)
+    # What is gained or lost over a step, forwards and backwards: v**2 changes by at most 2 a ds.
+    gain = 2 * config.acceleration_m_s2 * step
+    for i in range(len(step)):
+        squared[i + 1] = min(squared[i + 1], squared[i] + gain[i])
+    for i in reversed(range(len(step))):
+        squared[i] = min(squared[i], squared[i + 1] + gain[i])
+    return np.sqrt(squared)
+
+
+def drive_times(poses: Array, config: DriveConfig | None = None) -> Array:
+    """Seconds (N,) since the first of the poses (N, 4, 4), at the speeds of `speed_profile`."""
+    speed = speed_profile(poses, config)
+    step = np.linalg.norm(np.diff(poses[:, :2, 3], axis=0), axis=1)
+    return np.concatenate([[0.0], np.cumsum(2 * step / (speed[:-1] + speed[1:]))])

@@ -170,7 +170,9 @@ def export_town(
 
 
 def _plain(value: object) -> object:
-    """Tuples to lists, so that YAML stays safe."""
+    """Tuples to lists and paths to text, so that YAML stays safe."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, Path):
+        return str(value)
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value

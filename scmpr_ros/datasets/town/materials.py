@@ -97,9 +97,9 @@ SURFACES: dict[Material, Surface] = {
     Material.BRICK: Surface(2.56, 0.33),
     Material.STONE: Surface(4.0, 0.35),
     Material.CONCRETE: Surface(5.0, 0.34),
-    Material.WINDOW: Surface(1.0, 0.10, 0.55, 0.10, weathering=0.25, glow=0.05),
+    Material.WINDOW: Surface(1.0, 0.10, 0.55, 0.10, weathering=0.25, glow=0.03),
     Material.DOOR: Surface(1.0, 0.30, 0.05),
-    Material.SHOP: Surface(1.0, 0.15, 0.40, 0.06, glow=0.12),
+    Material.SHOP: Surface(1.0, 0.15, 0.40, 0.06, glow=0.04),
     Material.ROOF_TILES: Surface(3.0, 0.35, weathering=0.2),
     Material.ROOF_FLAT: Surface(5.0, 0.25),
     Material.WOOD: Surface(2.4, 0.35),
@@ -118,8 +118,8 @@ SURFACES: dict[Material, Surface] = {
     Material.RUBBER: Surface(2.0, 0.06, 0.10),
     Material.CLOTH: Surface(1.0, 0.35, 0.03),
     Material.PLATE: Surface(1.0, 0.95, 0.0, 0.02, weathering=0.02),
-    Material.LAMP: Surface(1.0, 0.30, 0.10, 0.04, weathering=0.0, glow=3.0),
-    Material.HEADLIGHT: Surface(1.0, 0.60, 0.10, 0.06, weathering=0.0, glow=6.0),
+    Material.LAMP: Surface(1.0, 0.30, 0.10, 0.04, weathering=0.0, glow=1.5),
+    Material.HEADLIGHT: Surface(1.0, 0.60, 0.10, 0.06, weathering=0.0, glow=3.0),
     Material.TAILLIGHT: Surface(1.0, 0.70, 0.05, 0.05, weathering=0.0, glow=0.8),
 }
 

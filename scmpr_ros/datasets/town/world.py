@@ -5,14 +5,17 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.layout.front_gardens import place_fences
 from scmpr_ros.datasets.town.layout.greenery import place_plants
 from scmpr_ros.datasets.town.layout.kerbside import Site
+from scmpr_ros.datasets.town.layout.kitti_trajectory import read_trajectory
 from scmpr_ros.datasets.town.layout.pavements import place_furniture
-from scmpr_ros.datasets.town.layout.plots import place_fences, place_houses
+from scmpr_ros.datasets.town.layout.plots import place_houses
 from scmpr_ros.datasets.town.layout.street_life import place_street_life
 from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
 from scmpr_ros.datasets.town.layout.terrain import Ground
@@ -44,9 +47,14 @@ def _textures(variant: int) -> Textures:
 
 @dataclass(frozen=True)
 class TownConfig:
-    """What can be chosen about a town besides its seed."""
+    """What can be chosen about a town besides its seed.
+
+    layout: a file of KITTI odometry poses whose path the streets follow; None for streets of its
+    own.
+    """
 
     streets: StreetNetworkConfig = field(default_factory=StreetNetworkConfig)
+    layout: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Town:
     def generate(cls, seed: int, config: TownConfig | None = None) -> Town:
         """Build the town of a seed (a non-negative integer)."""
         config = config or TownConfig()
-        network = StreetNetwork.generate(stream(seed, "streets"), config.streets)
+        network = _plan_streets(stream(seed, "streets"), config)
         site = Site.of(Ground(stream(seed, "relief"), network))
         parts = [
             site.ground.mesh(stream(seed, "ground")),
@@ -111,6 +119,12 @@ class Town:
         x, y = np.meshgrid(*(np.arange(n) * CELL_M for n in shape[::-1]))
         plan = np.stack([x, y], axis=-1).reshape(-1, 2) + low
         return measure_openness(mesh, low, self.ground.relief(plan).reshape(shape))
+
+
+def _plan_streets(rng: np.random.Generator, config: TownConfig) -> StreetNetwork:
+    if config.layout is None:
+        return StreetNetwork.generate(rng, config.streets)
+    return StreetNetwork.along(rng, read_trajectory(config.layout), config.streets)
 
 
 def switch_on(mesh: Mesh, lamps: float, rng: np.random.Generator) -> Array:

@@ -9,7 +9,6 @@ import open3d as o3d
 import pytest
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.balconies import LOWEST_M
@@ -18,6 +17,7 @@ from scmpr_ros.datasets.town.objects.faces import BUILDING, FOUNDATION_M, Plane,
 from scmpr_ros.datasets.town.objects.house_styles import House, Kind, draw_house, draw_kind
 from scmpr_ros.datasets.town.objects.openings import Opening, Openings, cut
 from scmpr_ros.datasets.town.objects.outbuildings import OUTBUILDINGS, outbuilding
+from scmpr_ros.datasets.town.quarters import Quarter
 
 every_kind = pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
 every_outbuilding = pytest.mark.parametrize("kind", OUTBUILDINGS)

@@ -10,9 +10,9 @@ from scmpr_ros.datasets.town.layout.construction import erect, plan
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.land_use import draw_plain
 from scmpr_ros.datasets.town.layout.occupancy import Use
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.house_styles import House
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -46,7 +46,7 @@ def place_backland(rng: Rng, site: Site) -> list[Mesh]:
         quarter = site.streets[street].quarter
         if rng.random() < _BUILT_UP[quarter]:
             turned = yaw + rng.integers(4) * np.pi / 2 + rng.normal(0, 0.03)
-            parts += _build(rng, site, spot, float(turned), draw_plain(rng, quarter))
+            parts += _build(rng, site, spot, float(turned), draw_plain(rng))
     return parts
 
 

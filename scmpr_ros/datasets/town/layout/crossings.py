@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import street_furniture as furniture
+from scmpr_ros.datasets.town.objects.signals import traffic_signal
+from scmpr_ros.datasets.town.objects.signs import name_plate, traffic_sign
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -24,10 +27,10 @@ _RULE_SHARES: dict[Quarter, tuple[float, float, float]] = {
     Quarter.INDUSTRIAL: (0.25, 0.6, 0.15), Quarter.PARK: (0.1, 0.5, 0.4),
 }  # fmt: skip
 POSTS: dict[str, Callable[[Rng], Mesh]] = {
-    "signal": furniture.traffic_signal,
-    "priority": furniture.traffic_sign,
-    "give_way": furniture.traffic_sign,
-    "name": furniture.name_plate,
+    "signal": traffic_signal,
+    "priority": partial(traffic_sign, says="priority"),
+    "give_way": partial(traffic_sign, says="give_way"),
+    "name": name_plate,
 }
 """What rules a crossing and names its streets; all face the traffic of their kerbside."""
 

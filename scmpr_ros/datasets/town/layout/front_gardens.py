@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
 from scmpr_ros.datasets.town.layout.kerbside import Site, runs
 from scmpr_ros.datasets.town.layout.land_use import LAND
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants, street_furniture
+from scmpr_ros.datasets.town.objects import plants
+from scmpr_ros.datasets.town.objects.fences import FENCE_KINDS, fence
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -34,11 +35,11 @@ class Border:
 
 
 def _fence(kind: str) -> Border:
-    return Border(lambda rng, low, high: street_furniture.fence(rng, kind, low, high), 0.3)
+    return Border(lambda rng, low, high: fence(rng, kind, low, high), 0.3)
 
 
 BORDERS: dict[str, Border] = {
-    **{kind: _fence(kind) for kind in street_furniture.FENCE_KINDS},
+    **{kind: _fence(kind) for kind in FENCE_KINDS},
     "hedge": Border(
         lambda rng, low, high: plants.hedge(rng, low, high, rng.uniform(0.9, 1.5), 0.6), 0.7
     ),

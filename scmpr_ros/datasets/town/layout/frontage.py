@@ -48,8 +48,8 @@ class Plot:
 class Frontage:
     """One side of a street and its plots in order of arc length.
 
-    edge_m: distance beyond the kerb where the plots begin: behind the pavement and, where there is
-    one, a verge. passages: gaps in a closed row that lead into the yards behind.
+    edge_m: distance beyond the kerb where the plots begin. passages: gaps in a closed
+    row that lead into the yards behind.
     """
 
     side: Kerbside
@@ -61,8 +61,3 @@ class Frontage:
     def has_front_gardens(self) -> bool:
         """Whether the houses stand so far back that something grows before them."""
         return any(plot.setback_m - self.edge_m > 1.5 for plot in self.plots)
-
-    @property
-    def verge_m(self) -> float:
-        """Width of the grass between pavement and plots."""
-        return self.edge_m - self.side.pavement_m

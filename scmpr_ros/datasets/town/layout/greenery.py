@@ -13,9 +13,9 @@ from scmpr_ros.datasets.town.layout.gardens import plant_gardens
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc, rectangle
 from scmpr_ros.datasets.town.layout.outskirts import plant_outskirts
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects import plants
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -74,10 +74,11 @@ def _street_trees(
     s = np.arange(rng.uniform(5, 5 + spacing), side.length_m - 6, spacing)
     s += rng.normal(0, 0.25, len(s))
     parts: list[Mesh] = []
-    if frontage.verge_m > 1.5:
-        parts += _row(rng, side, s, side.pavement_m + frontage.verge_m / 2, rows, species)
-    elif side.pavement_m > _PIT_PAVEMENT_M:
-        parts += _row(rng, side, s, FROM_KERB_M + TRUNK_M, rows, species, in_pits=True)
+    nearest = FROM_KERB_M + TRUNK_M
+    if side.verge_m > nearest:
+        parts += _row(rng, side, s, max(side.verge_m / 2, nearest), rows, species)
+    elif side.pavement_m - side.verge_m > _PIT_PAVEMENT_M:
+        parts += _row(rng, side, s, nearest, rows, species, in_pits=True)
     if parts and rows.is_double:
         parts += _row(rng, side, s + spacing / 2, frontage.edge_m + 4.0, rows, species)
     return parts
@@ -113,4 +114,4 @@ def _has_room(site: Site, xy: Array) -> bool:
 def _sapling(species: plants.Species) -> plants.Species:
     """A newly planted tree of a kind."""
     low, high = species.height
-    return replace(species, height=(0.4 * low, 0.45 * high), leaves=species.leaves // 3)
+    return replace(species, height=(0.4 * low, 0.45 * high), cards=species.cards // 2)

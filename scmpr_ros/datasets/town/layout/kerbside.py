@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scmpr_ros.datasets.town.layout.occupancy import Occupancy, Use, disc, rectangle
-from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.mesh import Mesh
+from scmpr_ros.datasets.town.quarters import Quarter
 from scmpr_ros.geometry import make_transform, rotation_z
 
 if TYPE_CHECKING:
@@ -108,6 +109,16 @@ class Kerbside:
     def pavement_m(self) -> float:
         """Width of the pavement."""
         return self.street.pavement_m[self._index]
+
+    @property
+    def verge_m(self) -> float:
+        """Width of the grass between kerb and walkway, part of `pavement_m`."""
+        return self.street.verge_m[self._index]
+
+    @property
+    def driveways_m(self) -> Array:
+        """Arc lengths (N,) where the kerb is lowered for a driveway."""
+        return np.array([s for side, s in self.street.driveways if side == self.side])
 
     @property
     def has_parking(self) -> bool:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.land_use import draw_plain
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects import plants
 from scmpr_ros.datasets.town.objects.buildings import build_house
@@ -57,7 +56,7 @@ def _far_houses(rng: Rng, site: Site) -> list[Mesh]:
     parts = []
     for foot in _around(rng, site, _FAR_HOUSES, 1.06, 1.35):
         pose = make_transform(rotation_z(rng.uniform(-np.pi, np.pi)), foot)
-        house = draw_plain(rng, Quarter.SUBURB)
+        house = draw_plain(rng)
         parts.append(build_house(rng, house).transformed(pose))
     return parts
 
@@ -67,4 +66,4 @@ def _woods(rng: Rng, site: Site) -> Mesh:
     centre = _around(rng, site, _WOODS, 1.03, 1.6) + (0, 0, 4.0)
     spread = [rng.uniform(*limits, _WOODS) for limits in ((6.0, 15.0), (6.0, 15.0), (4.5, 8.5))]
     colour = (0.05, 0.085, 0.03)
-    return plants.leaves(rng, centre, np.stack(spread, axis=1), 19000, 2.0, colour, 0.3)
+    return plants.leaves(rng, centre, np.stack(spread, axis=1), 6500, 3.4, colour, hollow=0.3)

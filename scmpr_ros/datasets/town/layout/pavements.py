@@ -9,9 +9,26 @@ import numpy as np
 
 from scmpr_ros.datasets.town.layout.crossings import rule_crossings
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Room, Site
-from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import street_furniture as furniture
+from scmpr_ros.datasets.town.objects.bins import litter_bin, recycling_container, wheeled_bin
+from scmpr_ros.datasets.town.objects.kerb_guards import (
+    bicycle_rack,
+    bollard,
+    railing,
+    works_barrier,
+)
+from scmpr_ros.datasets.town.objects.lamps import street_lamp
+from scmpr_ros.datasets.town.objects.seating import bench, cafe_table, planter
+from scmpr_ros.datasets.town.objects.shelters import advertising_column, shelter
+from scmpr_ros.datasets.town.objects.signs import direction_board, hydrant_sign, traffic_sign
+from scmpr_ros.datasets.town.objects.street_boxes import (
+    cabinet,
+    parking_meter,
+    post_box,
+    telephone_box,
+)
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Rng = np.random.Generator
 
@@ -49,13 +66,25 @@ class Fixture:
 
 
 FIXTURES: tuple[Fixture, ...] = (
-    Fixture(furniture.shelter, Room(4.9, 1.95, 0.75), (0.35, 0.4, 0.35, 0.35), in_bay=True),
-    Fixture(furniture.advertising_column, 0.72, (0.5, 0.15, 0.0, 0.1)),
-    Fixture(furniture.bench, Room(1.9, 0.65, 0.25), (0.5, 0.2, 0.0, 1.5), in_bay=True),
-    Fixture(furniture.cabinet, Room(1.9, 0.5), (1.0, 0.9, 0.7, 0.3)),
-    Fixture(furniture.traffic_sign, 0.15, (1.8, 1.2, 1.2, 0.7), at_kerb=True),
-    Fixture(furniture.bollard, 0.1, (1.2, 0.2, 0.0, 0.3), at_kerb=True, row=(5, 16), pitch_m=1.7),
-    Fixture(furniture.wheeled_bin, Room(0.7, 0.75), (0.5, 1.6, 0.2, 0.3), row=(1, 3), pitch_m=0.8),
+    Fixture(shelter, Room(5.3, 1.95, 0.8), (0.35, 0.4, 0.35, 0.35), in_bay=True),
+    Fixture(bicycle_rack, Room(4.7, 0.9), (0.5, 0.1, 0.1, 0.1)),
+    Fixture(cafe_table, 1.2, (0.8, 0.0, 0.0, 0.0), row=(2, 5), pitch_m=2.5),
+    Fixture(recycling_container, 0.85, (0.1, 0.2, 0.1, 0.1), row=(2, 3), pitch_m=1.8, in_bay=True),
+    Fixture(advertising_column, 0.8, (0.5, 0.15, 0.0, 0.1)),
+    Fixture(bench, Room(1.9, 0.65, 0.25), (0.5, 0.2, 0.0, 1.5), in_bay=True),
+    Fixture(cabinet, Room(1.9, 0.5), (1.0, 0.9, 0.7, 0.3)),
+    Fixture(telephone_box, 0.6, (0.1, 0.05, 0.0, 0.0)),
+    Fixture(planter, 0.6, (0.5, 0.05, 0.0, 0.2)),
+    Fixture(direction_board, Room(0.3, 1.4), (0.15, 0.1, 0.3, 0.1)),
+    Fixture(works_barrier, Room(2.5, 0.9), (0.12, 0.12, 0.12, 0.0), row=(2, 4), pitch_m=2.5),
+    Fixture(traffic_sign, 0.15, (1.8, 1.2, 1.2, 0.7), at_kerb=True),
+    Fixture(railing, Room(2.0, 0.14), (0.3, 0.1, 0.0, 0.0), at_kerb=True, row=(2, 6), pitch_m=2.0),
+    Fixture(bollard, 0.1, (1.2, 0.2, 0.0, 0.3), at_kerb=True, row=(5, 16), pitch_m=1.7),
+    Fixture(parking_meter, 0.3, (0.6, 0.1, 0.0, 0.0), at_kerb=True),
+    Fixture(litter_bin, 0.4, (0.8, 0.3, 0.1, 0.8), at_kerb=True),
+    Fixture(post_box, 0.35, (0.25, 0.15, 0.0, 0.0)),
+    Fixture(hydrant_sign, 0.15, (0.2, 0.3, 0.3, 0.1)),
+    Fixture(wheeled_bin, Room(0.7, 0.75), (0.5, 1.6, 0.2, 0.3), row=(1, 3), pitch_m=0.8),
 )
 """Large things first: they find less room."""
 
@@ -76,7 +105,7 @@ def _lamps(rng: Rng, site: Site, street: Street) -> list[Mesh]:
     first = int(rng.choice([-1, 1]))
     alternate = street.half_width_m > _BOTH_SIDES_M
     style = int(rng.integers(1 << 30))
-    lamp = furniture.street_lamp(np.random.default_rng(style))
+    lamp = street_lamp(np.random.default_rng(style))
     parts: list[Mesh] = []
     spacing = rng.uniform(25, 33)
     for i, s in enumerate(np.arange(rng.uniform(8, 16), street.length_m - 4, spacing)):

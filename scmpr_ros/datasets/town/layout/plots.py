@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout.backland import place_backland
 from scmpr_ros.datasets.town.layout.construction import erect, plan
-from scmpr_ros.datasets.town.layout.front_gardens import place_fences
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, runs
 from scmpr_ros.datasets.town.layout.land_use import FRONT_GARDEN_M, LAND, draw_row
 from scmpr_ros.datasets.town.layout.occupancy import Use, rectangle
 from scmpr_ros.datasets.town.layout.squares import find_square, furnish_square
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.layout.yards import pave_plots
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.house_styles import House
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -39,6 +38,8 @@ _DRIVE_M = {
     Quarter.OLD_TOWN: 2.8, Quarter.SUBURB: 2.8, Quarter.INDUSTRIAL: 5.5, Quarter.PARK: 2.8,
 }  # fmt: skip
 _BESIDE_HOUSE_M = 0.6
+_TO_DRIVE_M = 4.0
+"""A driveway farther from the end of a house than this is not its own."""
 _GARDEN_STEP_M = 0.2
 
 
@@ -47,7 +48,7 @@ def place_houses(rng: Rng, site: Site) -> Mesh:
     parts: list[Mesh] = []
     # Closed rows first: they fill the corners, which open quarters would leave empty.
     sides = sorted(site.kerbsides(), key=lambda side: side.quarter is not Quarter.OLD_TOWN)
-    square = find_square(rng, site)
+    square = find_square(site)
     for side in (square.far_sides(site) if square else []) + sides:
         parts += _develop(rng, side)
     parts += furnish_square(rng, site, square) if square else []
@@ -59,7 +60,7 @@ def place_houses(rng: Rng, site: Site) -> Mesh:
 def _develop(rng: Rng, side: Kerbside) -> list[Mesh]:
     """Rows of houses wherever there is land behind the pavement; adds to the site's frontages."""
     land = LAND[side.quarter]
-    edge = side.pavement_m + (rng.uniform(2.0, 3.2) if rng.random() < land.verge else 0.0)
+    edge = side.pavement_m
     line = edge + rng.uniform(*land.setback_m)
     if rng.random() < land.front_garden and side.street.start >= 0:
         line += rng.uniform(*FRONT_GARDEN_M)
@@ -75,7 +76,7 @@ def _develop(rng: Rng, side: Kerbside) -> list[Mesh]:
             built, row_meshes = _build_row(rng, side, s, line + back, row)
             plots += built
             meshes += row_meshes
-        plots[first:] = _divide(rng, side, plots[first:], (start, end))
+        plots[first:] = _divide(side, plots[first:], (start, end))
     frontage = Frontage(side, edge, tuple(plots), tuple(passages))
     side.site.frontages.append(frontage)
     for plot in plots:
@@ -89,9 +90,13 @@ def _free_spans(side: Kerbside, edge_m: float, line_m: float) -> Iterator[Span]:
     s = np.arange(0.0, side.length_m, _PROBE_M)
     points = side.grid(s, np.arange(edge_m + 0.3, line_m + _SHALLOWEST_M, 0.6))
     flat = points.reshape(-1, 2)
-    free = taken.is_free(flat, Use.BUILDING | Use.GARDEN) & (ground.beyond_pavement(flat) > 0)
-    margin = 0.0 if side.quarter is Quarter.OLD_TOWN else 1.5
-    for first, last in zip(*runs(free.reshape(len(s), -1).all(axis=1)), strict=True):
+    open_land = taken.is_free(flat, Use.BUILDING | Use.GARDEN) & (ground.beyond_pavement(flat) > 0)
+    free = np.all(open_land.reshape(len(s), -1), axis=1)
+    if len(side.driveways_m):
+        to_drive = np.abs(s[:, None] - side.driveways_m).min(axis=1)
+        free &= to_drive > _DRIVE_M[side.quarter] / 2 + _BESIDE_HOUSE_M
+    margin = 0.0 if side.quarter is Quarter.OLD_TOWN else 0.5
+    for first, last in zip(*runs(free), strict=True):
         start, end = s[first] + margin, s[last - 1] - margin
         if end - start > _NARROWEST_M[side.quarter]:
             yield float(start), float(end)
@@ -169,22 +174,22 @@ def _fit(
     return None
 
 
-def _divide(rng: Rng, side: Kerbside, plots: list[Plot], span: Span) -> list[Plot]:
-    """Give every plot its land up to the next one's, and some a driveway beside the house."""
-    land = LAND[side.quarter]
+def _divide(side: Kerbside, plots: list[Plot], span: Span) -> list[Plot]:
+    """Give every plot its land up to the next one's, and the driveway beside its house."""
     divided = []
     begin = max(span[0] - 1.0, plots[0].land[0] - _WIDEST_M) if plots else 0.0
     for i, plot in enumerate(plots):
         own = plot.land[1]
         following = plots[i + 1].land[0] if i + 1 < len(plots) else span[1] + 1.0
-        beside = own + _BESIDE_HOUSE_M
-        drive = (beside, beside + _DRIVE_M[side.quarter])
-        has_drive = rng.random() < land.drive and drive[1] + 0.4 < following
-        has_drive = has_drive and _is_open(side, drive, plot.setback_m + 2.0)
-        if has_drive:
+        half = _DRIVE_M[side.quarter] / 2
+        near = [d for d in side.driveways_m if own <= d - half and d - half < own + _TO_DRIVE_M]
+        drive = (near[0] - half, near[0] + half) if near else None
+        if drive and not _is_open(side, drive, plot.setback_m + 2.0):
+            drive = None
+        if drive:
             own = drive[1] + 0.4
         end = min(own + _WIDEST_M, max(own, (own + following) / 2))
-        divided.append(replace(plot, land=(begin, end), drive=drive if has_drive else None))
+        divided.append(replace(plot, land=(begin, end), drive=drive))
         begin = max(end, following - _WIDEST_M)
     return divided
 
@@ -206,6 +211,3 @@ def _claim_land(rng: Rng, frontage: Frontage, plot: Plot) -> None:
         reach = plot.setback_m + 1.0
         (centre,), (heading,) = side.at((start + end) / 2, reach / 2)
         taken.claim(rectangle(centre, heading, end - start, reach), Use.WAY)
-
-
-__all__ = ["place_fences", "place_houses"]

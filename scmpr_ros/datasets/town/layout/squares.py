@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout import surfaces
-from scmpr_ros.datasets.town.layout.crossings import Arm, arms
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.occupancy import Use, disc
-from scmpr_ros.datasets.town.layout.street_network import Quarter, Street
+from scmpr_ros.datasets.town.layout.occupancy import disc
+from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects import plants
-from scmpr_ros.datasets.town.objects import street_furniture as furniture
+from scmpr_ros.datasets.town.objects.kerb_guards import bicycle_rack
+from scmpr_ros.datasets.town.objects.lamps import street_lamp
+from scmpr_ros.datasets.town.objects.outbuildings import outbuilding
+from scmpr_ros.datasets.town.objects.seating import bench, cafe_table, planter
+from scmpr_ros.datasets.town.objects.shelters import advertising_column
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-_SIZE_M = (22.0, 30.0)
 _TREE_PITCH_M = 6.5
 _TREES = ("plane", "linden", "maple")
 
@@ -64,54 +67,29 @@ class Ornament:
 
 
 ORNAMENTS: tuple[Ornament, ...] = (
-    Ornament(furniture.advertising_column, 0.75, (1, 1), (0.08, 0.2), (0.08, 0.2)),
-    Ornament(furniture.bench, 1.1, (4, 7)),
-    Ornament(furniture.street_lamp, 0.3, (3, 4)),
+    Ornament(lambda rng: outbuilding(rng, "kiosk")[0], 3.4, (0, 1), (0.2, 0.4), (0.2, 0.4)),
+    Ornament(advertising_column, 0.75, (1, 1), (0.08, 0.2), (0.08, 0.2)),
+    Ornament(cafe_table, 1.2, (3, 9), (0.1, 0.9), (0.7, 0.92)),
+    Ornament(bench, 1.1, (4, 7)),
+    Ornament(planter, 0.6, (1, 5)),
+    Ornament(bicycle_rack, 2.4, (0, 2)),
+    Ornament(street_lamp, 0.3, (3, 4)),
 )
 
 
-def find_square(rng: Rng, site: Site) -> Square | None:
-    """Reserve the widest corner between old-town streets, if the town has one with room."""
-    best: tuple[float, Arm, Arm] | None = None
-    for crossing in range(len(site.ground.network.crossings)):
-        found = arms(site, crossing)
-        for arm, after in zip(found, found[1:] + found[:1], strict=True):
-            angle = (after.heading_rad - arm.heading_rad) % (2 * np.pi)
-            old = arm.street.quarter is after.street.quarter is Quarter.OLD_TOWN
-            length = min(arm.street.length_m, after.street.length_m)
-            if old and length > 60 and angle < 2.2 and (best is None or angle > best[0]):
-                best = (angle, arm, after)
-    if best is None:
+def find_square(site: Site) -> Square | None:
+    """The square of the network, if it has one, its first corner at the crossing."""
+    if not site.ground.network.squares:
         return None
-    square = _between(best[1], best[2], rng.uniform(*_SIZE_M))
-    u, v = np.meshgrid(np.linspace(0.0, 0.985, 150), np.linspace(0.0, 0.985, 150))
-    site.taken.claim(square.at(u.ravel(), v.ravel()), Use.GARDEN)
-    return square
-
-
-def _between(arm: Arm, after: Arm, size_m: float) -> Square:
-    """The parallelogram between the left pavement of one arm and the right one of the next."""
-    left, right = arm.left, after.right
-    d = np.arange(4.0, 26.0, 0.25)
-    line = left.at(np.array([arm.s_m(x) for x in d]), left.pavement_m + 0.2)[0]
-    off = arm.site.ground.beyond_pavement(line) > -0.1
-    near = d[np.argmax(off)]
-    first, second = left.at(
-        np.array([arm.s_m(near), arm.s_m(near + size_m)]), left.pavement_m + 0.2
-    )[0]
-    corner = float(np.linalg.norm(first - arm.street.frame(arm.s_m(0.0))[0][0]))
-    reach = np.array([after.s_m(corner), after.s_m(corner + size_m)])
-    start, end = right.at(reach, right.pavement_m + 0.2)[0]
-    fourth = first + end - start
-    return Square(np.stack([first, second, second + end - start, fourth]))
+    plan = site.ground.network.squares[0]
+    c, s = np.cos(plan.heading_rad), np.sin(plan.heading_rad)
+    local = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * plan.half_m
+    return Square(plan.centre + local @ np.array([[c, s], [-s, c]]))
 
 
 def furnish_square(rng: Rng, site: Site, square: Square) -> list[Mesh]:
     """Paving, trees in rows, benches and the rest."""
-    n = 16
-    u, v = np.meshgrid(np.linspace(-0.15, 1, n), np.linspace(-0.15, 1, n), indexing="ij")
-    grid = square.at(u.ravel(), v.ravel()).reshape(n, n, 2)
-    parts = [surfaces.lay(site, surfaces.tiles(grid), "square")]
+    parts: list[Mesh] = []
     species = plants.SPECIES[str(rng.choice(_TREES))]
     size = np.linalg.norm(square.corners[1] - square.corners[0])
     places = np.arange(3.5, size - 3.0, _TREE_PITCH_M) / size
@@ -123,7 +101,7 @@ def furnish_square(rng: Rng, site: Site, square: Square) -> list[Mesh]:
     for ornament in ORNAMENTS:
         for _ in range(rng.integers(ornament.count[0], ornament.count[1] + 1)):
             spot = square.at(rng.uniform(*ornament.u), rng.uniform(*ornament.v))[0]
-            clear = site.ground.beyond_pavement(disc(spot, ornament.radius_m)).min() > 0
+            clear = site.ground.beyond_kerb(disc(spot, ornament.radius_m)).min() > 1.0
             if clear and site.taken.try_claim(disc(spot, ornament.radius_m)):
                 turn = rng.integers(4) * np.pi / 2
                 parts.append(site.stand(ornament.build(rng), spot, float(turn)))

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, Yard
 from scmpr_ros.datasets.town.layout.occupancy import rectangle
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.vehicles import Pool
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

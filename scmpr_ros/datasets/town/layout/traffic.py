@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, lane_path
 from scmpr_ros.datasets.town.layout.routes import random_route
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.objects.vehicles import Pool
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -91,7 +91,7 @@ class Traffic:
 
 
 def plan_traffic(rng: Rng, site: Site, pool: Pool, drive_xy: Array, stamps_s: Array) -> Traffic:
-    """Let movers out that keep clear of a drive, positions (N, 2) at stamps (N,), and each other."""
+    """Let movers out that keep clear of a drive, (N, 2) at stamps (N,), and of each other."""
     heading = np.gradient(drive_xy, axis=0)
     heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
     steps = np.array([-1.4, 0.0, 1.4])[None, :, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +12,23 @@ from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.construction import plan
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Yard
-from scmpr_ros.datasets.town.layout.land_use import LAND, draw_hut
+from scmpr_ros.datasets.town.layout.land_use import LAND
 from scmpr_ros.datasets.town.layout.occupancy import BLOCKED, Use, rectangle
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.buildings import build_house
+from scmpr_ros.datasets.town.objects.outbuildings import outbuilding
+from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 Outbuilding = tuple[Mesh, float, float]
 
 
-def _hut(rng: Rng, width: float, depth: float, height: float) -> Outbuilding:
-    """A small flat-roofed building in the frame of houses, with its width and depth."""
-    return build_house(rng, draw_hut(rng, width, depth, height)), width, depth
+def _outbuildings(**shares: float) -> tuple[tuple[Callable[[Rng], Outbuilding], float], ...]:
+    return tuple((partial(outbuilding, kind=kind), share) for kind, share in shares.items())
 
 
-_GARAGES: tuple[tuple[Callable[[Rng], Outbuilding], float], ...] = (
-    (lambda rng: _hut(rng, 2.9, 5.6, 2.4), 1.0),
-)
-_SHEDS: tuple[tuple[Callable[[Rng], Outbuilding], float], ...] = (
-    (lambda rng: _hut(rng, rng.uniform(2.0, 3.2), rng.uniform(1.8, 2.6), 2.1), 1.0),
-)
+_GARAGES = _outbuildings(garage=0.7, carport=0.3)
+_SHEDS = _outbuildings(shed=1.0)
 """What stands at the end of driveways and in back gardens, with its share."""
 _WITH_GARAGE = {Quarter.SUBURB: 0.6, Quarter.PARK: 0.5}
 _WITH_SHED = {

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.layout.street_network import Quarter
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.objects import tints
+from scmpr_ros.datasets.town.quarters import Quarter
 from scmpr_ros.datasets.town.textures.pictures import picture_cells
 
 Array = NDArray[np.float64]

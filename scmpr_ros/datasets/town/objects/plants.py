@@ -1,4 +1,4 @@
-"""Trees, shrubs, hedges and tufts: real branches, and cards with sprays of leaves around their ends.
+"""Trees, shrubs, hedges and tufts: real branches, and cards with sprays of leaves at their ends.
 
 Foliage is made of quads ("cards") whose pictures have holes, see `sensors/foliage.py`; in winter
 those of deciduous plants (`Material.LEAVES`) show bare twigs instead. All plants stand at the
@@ -296,7 +296,7 @@ def _tufts(
 
 
 def ivy(rng: Rng, low: Array, high: Array, height_m: float, out: Array) -> Mesh:
-    """Climbers on a wall whose foot runs from `low` to `high` (3,), facing along unit `out` (3,)."""
+    """Climbers on a wall, its foot from `low` to `high` (3,), that faces along unit `out` (3,)."""
     length = float(np.linalg.norm(high - low))
     count = int(26 * length * height_m)
     t, up = rng.random(count), rng.random(count) ** 1.3

@@ -37,10 +37,12 @@ def plate(face: SignFace, height_m: float, out_m: float = 0.04) -> Mesh:
     return Mesh.join([front, back])
 
 
-def traffic_sign(rng: Rng) -> Mesh:
-    """One or two plates on a post, sometimes with a small one that explains."""
-    names = list(_SHARES)
-    name = str(rng.choice(names, p=list(_SHARES.values())))
+def traffic_sign(rng: Rng, says: str = "") -> Mesh:
+    """One or two plates on a post, sometimes with a small one that explains.
+
+    says: the name of a face; by default any.
+    """
+    name = says or str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
     stack = [name]
     if name in _SUPPLEMENTED and rng.random() < 0.5:
         stack.insert(0, "supplementary")

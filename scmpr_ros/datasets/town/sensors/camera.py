@@ -82,16 +82,14 @@ def _sample(
 
 
 def _to_refine(seen: Seen, depth: Array, shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Pixels that need a second ray: those on edges, and every second one in foliage."""
+    """Pixels that need a second ray: those on edges of surfaces, of shadows and in depth."""
     hits = seen.hits
     facing = np.round(hits.facet * 3).astype(np.int64) @ np.array([1, 8, 64])
     surface = hits.material.astype(np.int64) * 4096 + facing * 2 + (seen.sunlit > 0.5)
     is_sky = np.isinf(hits.distance)
     foliage = (column("is_cut") > 0)[hits.material] & ~is_sky
     surface[is_sky], surface[foliage] = -1, -2
-    edge = _edges(surface.reshape(shape), depth.reshape(shape)).ravel()
-    row, column_ = np.divmod(np.arange(len(edge)), shape[1])
-    return np.flatnonzero(edge | (foliage & ((row + column_) % 2 == 0)))
+    return np.flatnonzero(_edges(surface.reshape(shape), depth.reshape(shape)))
 
 
 def _edges(surface: NDArray[np.int64], depth: Array) -> NDArray[np.bool_]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from scmpr_ros.datasets.town.compiled import compiled
 from scmpr_ros.datasets.town.mesh import Mesh
 
 Array = NDArray[np.floating]
@@ -51,7 +51,7 @@ def measure_openness(mesh: Mesh, low: Array, ground: Array) -> Openness:
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def open_sky(grids: Openness, x: float, y: float, z: float) -> float:  # pragma: no cover
     """Visible share of the sky at a point."""
     rows, columns = grids.near.shape

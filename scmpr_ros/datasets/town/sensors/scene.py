@@ -1,14 +1,15 @@
-"""What rays find: the solids of one traversal, with holes in foliage, and what moves through them."""
+"""What rays find: the solids of a traversal with holes in their foliage, and what moves there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import open3d as o3d
-from numba import njit
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.compiled import compiled
 from scmpr_ros.datasets.town.materials import column
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.sensors.conditions import Condition
@@ -19,14 +20,13 @@ from scmpr_ros.semantics import class_id
 Array = NDArray[np.floating]
 SKY = class_id("sky")
 
-_LAYERS = 7
+_LAYERS = 6
 """How many holes in a row a ray may pass; the next surface stops it, hole or not."""
 _STEP_M = np.float32(2e-3)
 """How far behind a hole a ray starts again."""
 
 
-@dataclass(frozen=True)
-class Hits:
+class Hits(NamedTuple):
     """What N rays found; a ray that left the town has infinite distance and the label of the sky.
 
     distance: (N,) float32 metres along the (unit) ray. facet, normal: (N, 3) geometric and shading
@@ -45,17 +45,26 @@ class Hits:
     material: NDArray[np.uint8]
     label: NDArray[np.uint8]
 
-    @classmethod
-    def nothing(cls, count: int) -> Hits:
-        """Rays that have found nothing yet."""
-        narrow, wide = np.zeros((2, count), np.float32), np.zeros((3, count, 3), np.float32)
-        return cls(
-            np.full(count, np.inf, np.float32), wide[0], wide[1], np.zeros((count, 2), np.float32),
-            narrow[0], wide[2], narrow[1], np.zeros(count, np.uint8), np.full(count, SKY, np.uint8),
-        )  # fmt: skip
 
-    def __len__(self) -> int:
-        return len(self.distance)
+def nothing_hit(count: int) -> Hits:
+    """Rays that have found nothing yet."""
+    narrow, wide = np.zeros((2, count), np.float32), np.zeros((3, count, 3), np.float32)
+    return Hits(
+        np.full(count, np.inf, np.float32), wide[0], wide[1], np.zeros((count, 2), np.float32),
+        narrow[0], wide[2], narrow[1], np.zeros(count, np.uint8), np.full(count, SKY, np.uint8),
+    )  # fmt: skip
+
+
+class _Faces(NamedTuple):
+    """What is known of each triangle, for compiled code; see `Mesh` and `Hits`."""
+
+    uv: Array
+    uv_per_m: Array
+    normal: Array
+    colour: Array
+    glow: Array
+    material: NDArray[np.uint8]
+    label: NDArray[np.uint8]
 
 
 class Solid:
@@ -63,8 +72,10 @@ class Solid:
 
     def __init__(self, mesh: Mesh, glow: Array | None = None) -> None:
         self.mesh = mesh
-        self._glow = np.zeros(len(mesh), np.float32) if glow is None else glow.astype(np.float32)
-        self._uv_per_m = _uv_per_m(mesh)
+        glow = np.zeros(len(mesh), np.float32) if glow is None else glow.astype(np.float32)
+        self._faces = _Faces(
+            mesh.uv, _uv_per_m(mesh), mesh.normal, mesh.colour, glow, mesh.material, mesh.label
+        )
         self._caster = o3d.t.geometry.RaycastingScene(nthreads=1)
         vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
         faces = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
@@ -79,11 +90,8 @@ class Solid:
             distance = found["t_hit"].numpy()
             passes = _note(
                 pending, here, travelled, distance, found["primitive_ids"].numpy(),
-                found["primitive_uvs"].numpy(), found["primitive_normals"].numpy(),
-                self.mesh.uv, self._uv_per_m, self.mesh.normal, self.mesh.colour, self._glow,
-                self.mesh.material, self.mesh.label, textures, layer == _LAYERS - 1, hits.distance,
-                hits.facet, hits.normal, hits.uv, hits.uv_per_m, hits.colour, hits.glow,
-                hits.material, hits.label,
+                found["primitive_uvs"].numpy(), found["primitive_normals"].numpy(), self._faces,
+                textures, layer == _LAYERS - 1, hits,
             )  # fmt: skip
             if not passes.any():
                 return
@@ -101,7 +109,7 @@ class Solid:
             distance = found["t_hit"].numpy()
             state = _passes(
                 distance, left, found["primitive_ids"].numpy(), found["primitive_uvs"].numpy(),
-                self.mesh.uv, self.mesh.material, textures,
+                self._faces, textures,
             )  # fmt: skip
             hidden[pending[state == 1]] = True
             passes = state == 2
@@ -127,60 +135,68 @@ def _tensor(values: NDArray) -> o3d.core.Tensor:
     return o3d.core.Tensor(values)  # type: ignore[call-overload]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@compiled
+def _texture_at(faces, t, barycentric):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Texture coordinates at a place of a triangle."""
+    b, c = barycentric
+    a = np.float32(1) - b - c
+    corner = faces.uv[t]
+    return (
+        a * corner[0, 0] + b * corner[1, 0] + c * corner[2, 0],
+        a * corner[0, 1] + b * corner[1, 1] + c * corner[2, 1],
+    )
+
+
+@compiled
 def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
-    pending, rays, travelled, distance, triangle, barycentric, facet, mesh_uv, mesh_uv_per_m,
-    mesh_normal, mesh_colour, mesh_glow, mesh_material, mesh_label, textures, is_last, out_distance,
-    out_facet, out_normal, out_uv, out_uv_per_m, out_colour, out_glow, out_material, out_label,
-):  # fmt: skip
+    pending, rays, travelled, distance, triangle, barycentric, facet, faces, textures, is_last, hits
+):
     """Write what was found where it is nearest; returns which rays passed a hole."""
     passes = np.zeros(len(distance), np.bool_)
     for i in range(len(distance)):
         if not np.isfinite(distance[i]):
             continue
         ray, t, total = pending[i], triangle[i], travelled[i] + distance[i]
-        if total >= out_distance[ray]:
+        if total >= hits.distance[ray]:
             continue
-        b, c = barycentric[i, 0], barycentric[i, 1]
-        a = np.float32(1) - b - c
-        u = a * mesh_uv[t, 0, 0] + b * mesh_uv[t, 1, 0] + c * mesh_uv[t, 2, 0]
-        v = a * mesh_uv[t, 0, 1] + b * mesh_uv[t, 1, 1] + c * mesh_uv[t, 2, 1]
-        material = mesh_material[t]
+        u, v = _texture_at(faces, t, barycentric[i])
+        material = faces.material[t]
         if textures.is_cut[material] and not is_last and is_hole(textures, material, u, v):
             passes[i] = True
             continue
-        out_distance[ray] = total
-        out_uv[ray, 0], out_uv[ray, 1], out_uv_per_m[ray] = u, v, mesh_uv_per_m[t]
-        out_glow[ray], out_material[ray], out_label[ray] = mesh_glow[t], material, mesh_label[t]
+        hits.distance[ray] = total
+        hits.uv[ray, 0], hits.uv[ray, 1], hits.uv_per_m[ray] = u, v, faces.uv_per_m[t]
+        hits.glow[ray], hits.material[ray], hits.label[ray] = (
+            faces.glow[t],
+            material,
+            faces.label[t],
+        )
         along, lean = np.float32(0), np.float32(0)
         for k in range(3):
             along += facet[i, k] * rays[i, 3 + k]
-            lean += mesh_normal[t, k] * rays[i, 3 + k]
+            lean += faces.normal[t, k] * rays[i, 3 + k]
         flip = np.float32(-1) if along > 0 else np.float32(1)
         # Foliage keeps the normal of its crown, whichever side of a card is seen.
         turn = np.float32(-1) if lean > 0 and not textures.is_cut[material] else np.float32(1)
         for k in range(3):
-            out_facet[ray, k] = facet[i, k] * flip
-            out_normal[ray, k] = mesh_normal[t, k] * turn
-            out_colour[ray, k] = mesh_colour[t, k]
+            hits.facet[ray, k] = facet[i, k] * flip
+            hits.normal[ray, k] = faces.normal[t, k] * turn
+            hits.colour[ray, k] = faces.colour[t, k]
     return passes
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def _passes(distance, reach, triangle, barycentric, mesh_uv, mesh_material, textures):  # type: ignore[no-untyped-def]  # pragma: no cover
+@compiled
+def _passes(distance, reach, triangle, barycentric, faces, textures):  # type: ignore[no-untyped-def]  # pragma: no cover
     """0 for rays that meet nothing, 1 for those that are stopped, 2 for those that pass a hole."""
     state = np.zeros(len(distance), np.uint8)
     for i in range(len(distance)):
         if not distance[i] < reach[i]:
             continue
         t = triangle[i]
-        material = mesh_material[t]
+        material = faces.material[t]
         state[i] = 1
         if textures.is_cut[material]:
-            b, c = barycentric[i, 0], barycentric[i, 1]
-            a = np.float32(1) - b - c
-            u = a * mesh_uv[t, 0, 0] + b * mesh_uv[t, 1, 0] + c * mesh_uv[t, 2, 0]
-            v = a * mesh_uv[t, 0, 1] + b * mesh_uv[t, 1, 1] + c * mesh_uv[t, 2, 1]
+            u, v = _texture_at(faces, t, barycentric[i])
             if is_hole(textures, material, u, v):
                 state[i] = 2
     return state
@@ -215,7 +231,7 @@ class Scene:
         """First hits of rays with unit directions (N, 3) from origins (3,) or (N, 3)."""
         rays = np.empty((len(direction), 6), np.float32)
         rays[:, :3], rays[:, 3:] = origin, direction
-        hits = Hits.nothing(len(rays))
+        hits = nothing_hit(len(rays))
         for solid in (self.still, self.moving):
             if solid is not None:
                 solid.cast(rays, self.textures, hits)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.compiled import compiled
 from scmpr_ros.datasets.town.sensors.conditions import Condition
 from scmpr_ros.datasets.town.textures.atlas import Textures, noise
 
@@ -22,7 +22,7 @@ def sky_radiance(textures: Textures, condition: Condition, direction: Array) -> 
     return out
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@compiled
 def _sky(direction, textures, sun, sun_radiance, zenith, horizon, cover, lamps, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     for i in range(len(direction)):
         x, y, up = direction[i, 0], direction[i, 1], max(direction[i, 2], np.float32(0))

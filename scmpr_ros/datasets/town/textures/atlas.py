@@ -1,4 +1,4 @@
-"""All textures of the town as mip pyramids in one table, so that one look-up serves every surface."""
+"""All textures of the town as mip pyramids in one table: one look-up serves every surface."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.compiled import compiled
 from scmpr_ros.datasets.town.materials import Material, column
 from scmpr_ros.datasets.town.textures import foliage, tiles
 from scmpr_ros.datasets.town.textures.pictures import door_sheet, shop_sheet, window_sheet
@@ -69,7 +69,7 @@ def _pyramid(tile: Array) -> NDArray[np.uint8]:
         tile = np.dstack([tile, np.full(tile.shape[:2], 255 / 128, tile.dtype)])
     else:
         tile = tile * np.array([1, 1, 1, 255 / 128])
-    levels = [tile.astype(np.float32)]
+    levels: list[Array] = [tile.astype(np.float32)]
     while len(levels) < LEVELS:
         t = levels[-1]
         levels.append((t[::2, ::2] + t[1::2, ::2] + t[::2, 1::2] + t[1::2, 1::2]) / 4)
@@ -106,7 +106,7 @@ def make_textures(rng: Rng) -> Textures:
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled
 def is_hole(textures: Textures, material: int, u: float, v: float) -> bool:  # pragma: no cover
     """Whether a surface is cut away at (u, v)."""
     texel = textures.texel_m[material]
@@ -115,7 +115,7 @@ def is_hole(textures: Textures, material: int, u: float, v: float) -> bool:  # p
     return textures.texels[material * TEXELS + y * SIZE + x, 3] < 128
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def albedo(
     textures: Textures, material: int, u: float, v: float, footprint: float, out: Array
 ) -> None:  # pragma: no cover
@@ -148,7 +148,7 @@ def albedo(
         out[k] = (top * (one - fy) + low * fy) * np.float32(1 / 128)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def noise(
     textures: Textures, x: float, y: float, tile_m: float, channel: int
 ) -> float:  # pragma: no cover

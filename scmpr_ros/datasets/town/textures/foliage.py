@@ -75,7 +75,9 @@ def _twigs(rng: Rng, count: int, spread: float) -> list[tuple[Array, float, floa
 
 def _draw_leaves(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
     """Rows 0 and 1: broad leaves of trees; 2: small ones of shrubs; 3: the dense ones of hedges."""
-    twigs, leaves, length = ((22, 8, 0.135), (24, 9, 0.12), (30, 10, 0.085), (36, 12, 0.075))[row]
+    twigs, leaves, length = ((26, 10, 0.155), (30, 11, 0.135), (38, 13, 0.105), (44, 15, 0.095))[
+        row
+    ]
     for start, angle, reach in _twigs(rng, twigs, 1.1 if row < 2 else 1.5):
         direction = np.array([np.cos(angle), np.sin(angle)])
         _stroke(canvas, start, start + reach * direction, 70, 3)
@@ -88,7 +90,7 @@ def _draw_leaves(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
 
 def _draw_needles(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
     """Rows 0 and 1: sprays of spruce; 2 and 3: the finer ones of thuja and yew."""
-    twigs, needles, length = (26, 48, 0.075) if row < 2 else (44, 34, 0.06)
+    twigs, needles, length = (36, 52, 0.085) if row < 2 else (54, 40, 0.07)
     for start, angle, reach in _twigs(rng, twigs, 0.9 if row < 2 else 1.4):
         direction = np.array([np.cos(angle), np.sin(angle)])
         _stroke(canvas, start, start + reach * direction, 60, 4)
