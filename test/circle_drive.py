@@ -39,7 +39,7 @@ class CircleDrive:
         v, u = np.mgrid[:24, :32]
         return np.stack([8 * u, 10 * v, np.full_like(u, 20 * frame)], axis=-1).astype(np.uint8)
 
-    def mask(self, frame: int) -> np.ndarray | None:
+    def mask(self, frame: int, sparse: bool = True) -> np.ndarray | None:
         ids = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32) % 15
         return None if frame % 4 else ids
 

@@ -63,11 +63,11 @@ class Drive(Protocol):
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
         """Raw ids (N,) of the points that `scan` gives, as they are stored, or None without."""
 
-    def mask(self, frame: int) -> NDArray[np.uint8] | None:
+    def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
         """Joint ids (H, W) of the image's pixels.
 
-        Dense where the recording has masks, else sparse from projected labelled points (IGNORE
-        between them), None where nothing is labelled.
+        Dense where the recording has masks, else, unless `sparse` is false, made of projected
+        labelled points (IGNORE between them), None where nothing is labelled.
         """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -87,7 +88,7 @@ class DriveFrames:
             image = mask = scan = labels = None
             if number in images:
                 image = self._try("images", number, self.drive.image)
-                mask = self._try("masks", number, self.drive.mask)
+                mask = self._try("masks", number, partial(self.drive.mask, sparse=False))
             if scans and number in scanned:
                 scan = self._try("scans", number, self._scan)
             if scan is not None and scan.label is not None:

@@ -109,12 +109,15 @@ class FileDrive:
         """Raw ids (N,) of the points of `scan`, or None where nobody labelled them."""
         return self._finite_scan(frame)[1]
 
-    def mask(self, frame: int) -> NDArray[np.uint8] | None:
-        """Joint ids (H, W): dense from a mask file, else sparse from labelled points, else None."""
+    def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
+        """Joint ids (H, W): dense from a mask file, else sparse from labelled points, else None.
+
+        Without `sparse`, None where there is no mask file.
+        """
         path = None if self._masks is None else self._masks.path(frame)
         if path is not None and path.is_file():
             return self._dense_mask(path)
-        cloud = self._labelled_points(frame)
+        cloud = self._labelled_points(frame) if sparse else None
         if cloud is None or cloud.label is None:
             return None
         points_camera = transform_points(invert(self.T_lidar_camera), cloud.xyz)

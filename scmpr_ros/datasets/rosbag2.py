@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
+from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.ros_messages import (
     camera_from_info,
     cloud_from_pointcloud2,
@@ -40,7 +41,7 @@ from scmpr_ros.datasets.rosbag2_topics import (
     read_stamps,
 )
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
-from scmpr_ros.geometry import make_transform
+from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES
 
@@ -220,11 +221,12 @@ class Rosbag2Drive:
         """Raw ids (N,) of `label_set`, one for each point of the scan; None without labels."""
         return labels_from_pointcloud2(self._read(self.config.topics.points, frame))
 
-    def mask(self, frame: int) -> NDArray[np.uint8] | None:
-        """Joint ids (H, W) of the image's pixels, or None where the bag has no mask of it."""
+    def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
+        """Joint ids (H, W) of the image's pixels: those of the bag, else, unless `sparse` is false,
+        of the labelled points of a scan with the image's stamp, else None."""
         topic = self.config.topics.mask
         if frame not in self._log_ns.get(topic, {}):
-            return None
+            return self._sparse_mask(frame) if sparse else None
         mask = mask_from_image(self._read(topic, frame))
         size = (self.camera.height, self.camera.width)
         if mask.shape != size or mask.max() >= NUM_CLASSES:
@@ -233,6 +235,15 @@ class Rosbag2Drive:
                 f"{mask.max()}, expected {size} and joint ids below {NUM_CLASSES}"
             )
         return mask
+
+    def _sparse_mask(self, frame: int) -> NDArray[np.uint8] | None:
+        scan = (
+            self.scan(frame) if frame in self._log_ns.get(self.config.topics.points, {}) else None
+        )
+        if scan is None or scan.label is None:
+            return None
+        points_camera = transform_points(invert(self.T_lidar_camera), scan.xyz)
+        return project_labels(points_camera, scan.label, self.camera)
 
     def _frames_of(self, topic: str) -> Sequence[int]:
         index = self._log_ns.get(topic, {})

@@ -51,7 +51,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     out = ["--out", str(tmp_path / "out")]
     assert compare_drives.main([str(tmp_path / "nowhere"), *out]) == 1
-    assert "compare_drives: no sequences in" in capsys.readouterr().err
+    assert "compare_drives: no recording" in capsys.readouterr().err
     empty = tmp_path / "empty"
     (empty / "sequences").mkdir(parents=True)
     (empty / "poses").symlink_to(recordings / "0000" / "poses")

@@ -130,7 +130,7 @@ def test_refusals(
     target = tmp_path / "target"
     for arguments, message in {
         (tmp_path / "none", target): "there is no folder",
-        (tmp_path, target): "no sequences in",
+        (tmp_path, target): "no recording in",
         (recordings / "0000", target): "has several sequences: choose one of 00, 01",
         (recordings / "0000", target, "--sequence", "7"): "no sequence '7': choose one of 00, 01",
         (bag, bag, "--to", "rosbag2"): "exists already",

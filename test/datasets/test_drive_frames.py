@@ -19,10 +19,10 @@ class Damaged(CircleDrive):
             raise DatasetError("cannot read image 4")
         return super().image(frame)
 
-    def mask(self, frame: int) -> np.ndarray | None:
+    def mask(self, frame: int, sparse: bool = True) -> np.ndarray | None:
         if frame == 8:
             raise ShapeError("mask 8 is of another size")
-        return super().mask(frame)
+        return super().mask(frame, sparse)
 
     def scan(self, frame: int) -> PointCloud:
         scan = super().scan(frame)

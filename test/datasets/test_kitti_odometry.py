@@ -247,9 +247,14 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match="cannot read image"):
             KittiOdometryDrive(root, "07").image(0)
 
-    def test_broken_first_image_hides_the_camera_size(self, root: Path) -> None:
-        (root / "sequences/07/image_2/000000.png").write_bytes(b"none")
-        with pytest.raises(DatasetError, match="cannot read image"):
+    def test_the_first_readable_image_tells_the_camera_size(self, root: Path) -> None:
+        images = sorted((root / "sequences/07/image_2").iterdir())
+        images[0].write_bytes(b"none")
+        drive = KittiOdometryDrive(root, "07")
+        assert (drive.camera.height, drive.camera.width) == drive.image(2).shape[:2]
+        for image in images:
+            image.write_bytes(b"none")
+        with pytest.raises(DatasetError, match="no readable images in"):
             _ = KittiOdometryDrive(root, "07").camera
 
     def test_missing_image(self, root: Path) -> None:

@@ -165,7 +165,7 @@ def test_stamps_must_grow(tmp_path: Path) -> None:
 
 def test_a_mask_that_does_not_fit(tmp_path: Path) -> None:
     class Wide(CircleDrive):
-        def mask(self, frame: int) -> np.ndarray:
+        def mask(self, frame: int, sparse: bool = True) -> np.ndarray:
             return np.full((24, 33), 77, np.uint8)
 
     write_drive_bag(Wide(), tmp_path / "b")

@@ -18,22 +18,12 @@ from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import make_transform
 
 
-class LabelledDrive(KittiOdometryDrive):
-    """With the raw labels of its files."""
-
-    label_set = "semantickitti"
-
-    def point_labels(self, frame: int) -> np.ndarray | None:
-        path = self.folder / "labels" / f"{frame:06d}.label"
-        return np.fromfile(path, "<u4") if path.is_file() else None
-
-
 def there_and_back(
     drive: KittiOdometryDrive, folder: Path, config: BagWriterConfig, choice: FrameChoice
-) -> LabelledDrive:
+) -> KittiOdometryDrive:
     write_drive_bag(drive, folder / "bag", config, choice=choice)
     write_drive_kitti(Rosbag2Drive(folder / "bag"), folder / "again", "00")
-    return LabelledDrive(folder / "again", "00")
+    return KittiOdometryDrive(folder / "again", "00")
 
 
 def assert_same(before: KittiOdometryDrive, after: KittiOdometryDrive, frames: list[int]) -> None:
@@ -68,7 +58,7 @@ def pixels(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("image_format", ["raw", "png"])
 def test_synthetic(tmp_path: Path, image_format: str) -> None:
     write_drive_kitti(CircleDrive(), tmp_path / "source", "05")
-    source = LabelledDrive(tmp_path / "source", "05")
+    source = KittiOdometryDrive(tmp_path / "source", "05")
     config = BagWriterConfig(image_format=image_format)  # type: ignore[arg-type]
     again = there_and_back(source, tmp_path, config, FrameChoice())
     assert_same(source, again, list(range(12)))
@@ -77,7 +67,7 @@ def test_synthetic(tmp_path: Path, image_format: str) -> None:
 
 
 def test_real(shared_data: Path, tmp_path: Path) -> None:
-    source = LabelledDrive(shared_data / "kitti_drive_0005", "0005")
+    source = KittiOdometryDrive(shared_data / "kitti_drive_0005", "0005")
     again = there_and_back(source, tmp_path, BagWriterConfig(), FrameChoice(0, 31))
     assert_same(source, again, list(range(31)))
     assert len(again.image_frames) == 7

@@ -301,7 +301,7 @@ class ArrayDrive:
     def scan(self, frame: int) -> PointCloud:
         return self.scans[frame]
 
-    def mask(self, frame: int) -> None:
+    def mask(self, frame: int, sparse: bool = True) -> None:
         return None
 
 

@@ -154,7 +154,7 @@ class StreetDrive:
     def scan(self, frame: int) -> PointCloud:
         return PointCloud(np.ones((4, 3), np.float32))
 
-    def mask(self, frame: int) -> None:
+    def mask(self, frame: int, sparse: bool = True) -> None:
         return None
 
 

@@ -144,9 +144,7 @@ def test_rig_is_kittis() -> None:
     assert camera_in_base[2, 3] == pytest.approx(1.65, abs=0.05)
     assert camera_in_base[:3, 2] == pytest.approx([1, 0, 0], abs=0.02)
     assert np.allclose(rig.T_cam0_lidar[:3, :3] @ rig.T_cam0_lidar[:3, :3].T, np.eye(3))
-    lines = dict(line.split(": ") for line in rig.calibration_text().splitlines())
-    P2 = np.array(lines["P2"].split(), float).reshape(3, 4)
-    assert P2[:, 3] == pytest.approx([45.38225, -0.1130887, 0.003779761])
+    assert rig.projections[2, :, 3] == pytest.approx([45.38225, -0.1130887, 0.003779761])
 
 
 def test_every_material_has_a_surface() -> None:

@@ -64,7 +64,7 @@ def _build(quarter: Quarter) -> Lot:
         patch.setattr(front_gardens, "_run", kept_run)
         patch.setattr(greenery, "plant_outskirts", lambda rng, site: [])
         places = (
-            plots.place_houses, pavements.place_furniture, plots.place_fences,
+            plots.place_houses, pavements.place_furniture, front_gardens.place_fences,
             greenery.place_plants,
         )  # fmt: skip
         for place in places:
