@@ -36,8 +36,15 @@ class Lot:
 
 def _site(quarter: Quarter, seed: int = 4) -> Site:
     network = StreetNetwork.generate(stream(seed, "streets"), StreetNetworkConfig(2, 2))
-    streets = tuple(replace(s, quarter=quarter, pavement_m=(3.0, 2.0)) for s in network.streets)
+    streets = tuple(
+        replace(s, quarter=quarter, pavement_m=(3.0, 2.0), driveways=_driveways(s, quarter))
+        for s in network.streets
+    )
     return Site.of(Ground(stream(seed, "relief"), StreetNetwork(network.crossings, streets)))
+
+
+def _driveways(street: Street, quarter: Quarter) -> tuple[tuple[int, float], ...]:
+    return () if quarter is Quarter.OLD_TOWN else street.driveways
 
 
 def _build(quarter: Quarter) -> Lot:

@@ -37,7 +37,7 @@ PLANTS: dict[str, Plant] = {
     "shrub": Plant(lambda rng: plants.bush(rng, rng.uniform(0.9, 1.4)), 1.0, 1.2),
     "fruit_tree": Plant(_tree("fruit", "maple"), 0.5, 2.0),
     "tree": Plant(_tree("birch", "maple", "linden"), 0.6, 3.0),
-    "conifer": Plant(lambda rng: plants.conifer(rng, 0.8), 0.9, 1.8),
+    "conifer": Plant(lambda rng: plants.conifer(rng, 0.8), 1.3, 2.2),
     "old_tree": Plant(_tree("linden", "plane", "linden", "maple"), 0.8, 4.5),
 }
 

@@ -38,6 +38,8 @@ _DRIVE_M = {
     Quarter.OLD_TOWN: 2.8, Quarter.SUBURB: 2.8, Quarter.INDUSTRIAL: 5.5, Quarter.PARK: 2.8,
 }  # fmt: skip
 _BESIDE_HOUSE_M = 0.6
+_SHARED_BACK = 0.35
+"""Share of a house's width that its neighbour may take at the back of it, inside a bend."""
 _TO_DRIVE_M = 4.0
 """A driveway farther from the end of a house than this is not its own."""
 _GARDEN_STEP_M = 0.2
@@ -127,6 +129,7 @@ def _build_row(
     plots, meshes, plans = [], [], []
     ends = start + np.cumsum([0.0, *(house.width for house in row)])
     corners = _front_line(side, line_m, ends)
+    row = _less_deep_in_bends(row, side.side * np.diff(corners, axis=0), corners)
     for house, land, ab in zip(row, pairwise(ends), pairwise(corners), strict=True):
         plot = _fit(side, land, line_m, house, *ab)
         if plot is None:
@@ -140,6 +143,20 @@ def _build_row(
     for ground_plan in plans:
         side.site.taken.claim(ground_plan, Use.BUILDING)
     return plots, meshes
+
+
+def _less_deep_in_bends(row: list[House], along: Array, corners: Array) -> list[House]:
+    """Keep the backs of neighbours, fronts (K, 2) apart at corners (K + 1, 2), from meeting far."""
+    unit = along / np.linalg.norm(along, axis=1, keepdims=True)
+    front = (corners[1:] + corners[:-1]) / 2
+    depth = np.array([house.depth for house in row])
+    back = front + depth[:, None] * np.stack([-unit[:, 1], unit[:, 0]], axis=1)
+    apart = [np.linalg.norm(np.diff(p, axis=0), axis=1) for p in (front, back)]
+    lost = np.concatenate([[0.0], apart[0] - apart[1], [0.0]])
+    worst = np.maximum(np.maximum(lost[1:], lost[:-1]), 1e-6)
+    width = np.linalg.norm(along, axis=1)
+    depth = np.minimum(depth, np.maximum(depth * _SHARED_BACK * width / worst, _SHALLOWEST_M))
+    return [replace(house, depth=float(d)) for house, d in zip(row, depth, strict=True)]
 
 
 def _front_line(side: Kerbside, line_m: float, ends_m: Array) -> Array:

@@ -184,7 +184,7 @@ def _branches(rng: Rng, stem: Array, girth: float, ends: Array, species: Species
 def conifer(rng: Rng, detail: float = 1.0) -> Mesh:
     """A spruce: whorls of drooping sprays on a straight trunk, narrower towards the top."""
     height = rng.uniform(6, 14)
-    width = height * rng.uniform(0.16, 0.24)
+    width = height * rng.uniform(0.13, 0.19)
     count = int(430 * detail)
     t = 1 - np.sqrt(rng.uniform(0.0, 0.9, count))  # more at the foot
     t = 0.06 + 0.94 * np.round(t * 16 + rng.normal(0, 0.12, count)) / 16  # whorls
@@ -213,11 +213,11 @@ def bush(rng: Rng, radius_m: float) -> Mesh:
     """An irregular shrub, deciduous or evergreen."""
     n = int(rng.integers(3, 6))
     centre = np.concatenate(
-        [rng.normal(0, 0.38, (n, 2)), rng.uniform(0.35, 0.8, (n, 1))], axis=1
+        [rng.uniform(-0.38, 0.38, (n, 2)), rng.uniform(0.35, 0.85, (n, 1))], axis=1
     ) * radius_m  # fmt: skip
-    size = rng.uniform(0.42, 0.75, (n, 3)) * radius_m
+    size = rng.uniform(0.35, 0.58, (n, 3)) * radius_m
     count = int(85 * radius_m**1.6) + 25
-    edge = 0.30 + 0.22 * radius_m
+    edge = 0.24 + 0.2 * radius_m
     if rng.random() < 0.25:
         dark = np.array([0.03, 0.055, 0.025]) * rng.uniform(0.8, 1.5)
         return leaves(rng, centre, size, count, edge, dark, Material.NEEDLES, _YEW_ROWS)
