@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from scmpr_ros.datasets.town.export import (
     is_finished,
     open_recording,
     plan_export,
+    process_pool,
 )
 from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
 from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
@@ -110,9 +109,7 @@ def make_towns(
     folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
 ) -> None:
     """Write the town of each seed to its folder; towns and frames that are there are kept."""
-    # Each process keeps to one core: the threads of matrix products would only wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with process_pool(jobs) as pool:
         missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
         plans = [pool.submit(plan_export, f, seed, config) for seed, f in missing.items()]
         tasks = [task for plan in tqdm(plans, "planning", unit="town", disable=None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -150,6 +153,12 @@ def finish_export(root: Path, seed: int, config: TownExportConfig) -> None:
         conditions.append(f"{condition.name}/{condition.season}")
     record = {"seed": seed, "conditions": conditions, "config": _plain(asdict(config))}
     write_file(Path(root) / RECORD, yaml.safe_dump(record, sort_keys=False).encode())
+
+
+def process_pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that each keep to one core: threads of matrix products would only wait there."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
 
 
 def export_town(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import tempfile
 import time
@@ -11,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scmpr_ros.datasets.town.export import Task, TownExportConfig, open_recording
+from scmpr_ros.datasets.town.export import Task, TownExportConfig, open_recording, process_pool
 from scmpr_ros.datasets.town.recording import TraversalConfig
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.errors import ConfigError
@@ -71,7 +70,7 @@ class TownTiming:
 def benchmark_towns(config: TownBenchmarkConfig) -> list[TownTiming]:
     """Time all sizes and conditions; the processes work at the same time, as `make_town`'s do."""
     timings = []
-    with ProcessPoolExecutor(config.processes, multiprocessing.get_context("spawn")) as pool:
+    with process_pool(config.processes) as pool:
         for size in SIZES:
             for condition in config.conditions:
                 with tempfile.TemporaryDirectory() as folder:

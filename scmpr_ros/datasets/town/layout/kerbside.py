@@ -68,19 +68,25 @@ class Site:
 
     def park(self, mesh: Mesh, xy: Array, yaw_rad: float) -> Mesh:
         """A vehicle set on its wheels at `xy` (2,), pitched and rolled with the slope."""
-        forward = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
-        left = np.array([-forward[1], forward[0]])
-        wheels = np.stack(
-            [xy + 1.3 * forward, xy - 1.3 * forward, xy + 0.7 * left, xy - 0.7 * left]
-        )
-        z = self.ground.relief(wheels)
-        x_axis = np.array([*forward, (z[0] - z[1]) / 2.6])
-        x_axis /= np.linalg.norm(x_axis)
-        z_axis = np.cross(x_axis, np.array([*left, (z[2] - z[3]) / 1.4]))
-        z_axis /= np.linalg.norm(z_axis)
-        R = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
-        kerb = float(self.ground.height(xy)[0] - self.ground.relief(xy[None])[0])
-        return mesh.transformed(make_transform(R, np.array([*xy, z.mean() + kerb])))
+        return mesh.transformed(self.on_wheels(xy[None], np.array([yaw_rad]))[0])
+
+    def on_wheels(self, xy: Array, yaw_rad: Array) -> Array:
+        """Poses (N, 4, 4) of vehicles on their wheels at `xy` (N, 2)."""
+        zero = np.zeros(len(xy))
+        forward = np.stack([np.cos(yaw_rad), np.sin(yaw_rad), zero], axis=1)
+        left = np.stack([-forward[:, 1], forward[:, 0], zero], axis=1)
+        reach = np.stack([1.3 * forward, -1.3 * forward, 0.7 * left, -0.7 * left])[..., :2]
+        z = self.ground.relief((xy + reach).reshape(-1, 2)).reshape(4, -1)
+        x_axis, y_axis = forward.copy(), left.copy()
+        x_axis[:, 2], y_axis[:, 2] = (z[0] - z[1]) / 2.6, (z[2] - z[3]) / 1.4
+        z_axis = np.cross(x_axis, y_axis)
+        x_axis /= np.linalg.norm(x_axis, axis=1, keepdims=True)
+        z_axis /= np.linalg.norm(z_axis, axis=1, keepdims=True)
+        T = np.zeros((len(xy), 4, 4))
+        T[:, :3, :3] = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=2)
+        T[:, :2, 3], T[:, 3, 3] = xy, 1.0
+        T[:, 2, 3] = z.mean(axis=0) + self.ground.height(xy) - self.ground.relief(xy)
+        return T
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, lane_path
 from scmpr_ros.datasets.town.layout.routes import random_route
-from scmpr_ros.datasets.town.mesh import Mesh
+from scmpr_ros.datasets.town.mesh import EMPTY, Mesh
 from scmpr_ros.datasets.town.objects.vehicles import Pool
 from scmpr_ros.datasets.town.quarters import Quarter
 
@@ -51,21 +51,19 @@ class Mover:
         headings (N,)."""
         s = self.start_m + self.speed_m_s * np.atleast_1d(np.asarray(time_s, np.float64))
         end = (len(self.path) - 1) * LANE_STEP_M
-        way = np.ones(len(s))
+        way, gone = np.ones(len(s)), np.zeros(len(s), bool)
         if self.turns_back:
             phase = s % (2 * end)
             way = np.where(phase < end, 1.0, -1.0)
             s = np.where(phase < end, phase, 2 * end - phase)
         else:
-            s = np.where((s < 0) | (s > end), np.nan, s)
-        s = np.clip(s + way * ahead_m, 0, end)
-        index = s / LANE_STEP_M
-        known = np.arange(len(self.path))
-        xy = np.stack([np.interp(index, known, self.path[:, i]) for i in (0, 1)], axis=1)
-        tangent = np.gradient(self.path, axis=0)
-        t = np.stack([np.interp(index, known, tangent[:, i]) for i in (0, 1)], axis=1)
-        xy[np.isnan(s)] = np.nan
-        return xy, np.arctan2(way * t[:, 1], way * t[:, 0])
+            gone = (s < 0) | (s > end)
+        index = np.clip(s + way * ahead_m, 0, end) / LANE_STEP_M
+        before = np.clip(index.astype(int), 0, len(self.path) - 2)
+        step = self.path[before + 1] - self.path[before]
+        xy = self.path[before] + (index - before)[:, None] * step
+        xy[gone] = np.nan
+        return xy, np.arctan2(way * step[:, 1], way * step[:, 0])
 
     def thirds(self, times_s: Array) -> Array:
         """Middles (N, 3, 2) of its rear, middle and front third at times."""
@@ -80,14 +78,18 @@ class Traffic:
     site: Site
     movers: tuple[Mover, ...] = field(default=())
 
-    def at(self, time_s: float, around: Array, reach_m: float = 110.0) -> Mesh:
+    def at(self, time_s: float, around: Array, reach_m: float = 100.0) -> Mesh:
         """Who is within reach of a point (2,) at a time, where it is then."""
-        parts = []
-        for mover in self.movers:
-            xy, yaw = mover.at(time_s)
-            if np.linalg.norm(xy[0] - around) < reach_m:  # False for NaN
-                parts.append(self.site.park(mover.mesh, xy[0], float(yaw[0])))
-        return Mesh.join(parts)
+        places = [mover.at(time_s) for mover in self.movers]
+        near = [i for i, (xy, _) in enumerate(places)
+                if np.hypot(*(xy[0] - around)) < reach_m]  # fmt: skip  # False for NaN
+        if not near:
+            return EMPTY
+        xy, yaw = (np.concatenate([places[i][k] for i in near]) for k in (0, 1))
+        poses = self.site.on_wheels(xy, yaw)
+        return Mesh.join(
+            self.movers[i].mesh.transformed(T) for i, T in zip(near, poses, strict=True)
+        )
 
 
 def plan_traffic(rng: Rng, site: Site, pool: Pool, drive_xy: Array, stamps_s: Array) -> Traffic:
