@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scmpr_ros.datasets.town.export import Task, TownExportConfig, open_recording, process_pool
+from scmpr_ros.datasets.town.export import Task, TownExportConfig, process_pool
 from scmpr_ros.datasets.town.recording import TraversalConfig
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.errors import ConfigError
@@ -21,11 +20,12 @@ from scmpr_ros.stages import StageTimes, recording_stages
 class TownBenchmarkConfig:
     """What is timed.
 
-    frames: recorded in each size and condition, spread over a drive. processes: at the same time.
-    seed: of the town. conditions: each timed by itself.
+    frames: recorded by each process in each size and condition, one after the other as in a task
+    of `make_town`, each process on another part of the drive. processes: at the same time. seed: of
+    the town. conditions: each timed by itself.
     """
 
-    frames: int = 24
+    frames: int = 40
     processes: int = 2
     seed: int = 7
     conditions: tuple[str, ...] = ("clear", "overcast", "night", "rain")
@@ -87,8 +87,9 @@ def _time(
         lidar=LidarConfig(rings=size.lidar[0], columns=size.lidar[1]),
         traversals=(TraversalConfig(depth=True, condition=condition, season="summer"),),
     )  # fmt: skip
-    tasks = [Task(folder / str(i), config.seed, export, 0, range(config.frames))
-             for i in range(config.processes)]  # fmt: skip
+    starts = [1 + 500 * i // config.processes for i in range(config.processes)]
+    tasks = [Task(folder / str(i), config.seed, export, 0, range(start, start + config.frames))
+             for i, start in enumerate(starts)]  # fmt: skip
     results = list(pool.map(_record, tasks))
     rate = sum(config.frames / seconds for _, seconds, _ in results)
     stages = [times for _, _, times in results]
@@ -99,20 +100,17 @@ def _time(
 def _record(task: Task) -> tuple[float, float, dict[str, float]]:
     """Seconds to prepare, seconds for all frames, and milliseconds a frame by stage."""
     began_s = time.perf_counter()
-    recording = open_recording(task.seed, task.config, task.sequence)
-    spread = len(recording) / len(task.frames)
-    warm_up = replace(task, root=task.root / "warm-up", frames=range(1))
+    warm_up = replace(task, root=task.root / "warm-up", frames=task.frames[:1])
     for _ in warm_up.write():
         pass
     once_s = time.perf_counter() - began_s
-    frames: Sequence[int] = [int((i + 0.5) * spread) for i in task.frames]
     times = StageTimes()
     began_s = time.perf_counter()
     with recording_stages(times):
-        for frame in frames:
-            for _ in replace(task, frames=range(frame, frame + 1)).write():
-                pass
+        for _ in task.write():
+            pass
     seconds = time.perf_counter() - began_s
     shutil.rmtree(task.root, ignore_errors=True)
-    stages = {name: 1000 * s / len(frames) for name, s in times.seconds.items()}
-    return once_s, seconds, {**stages, "whole frame": 1000 * seconds / len(frames)}
+    count = len(task.frames)
+    stages = {name: 1000 * s / count for name, s in times.seconds.items()}
+    return once_s, seconds, {**stages, "whole frame": 1000 * seconds / count}

@@ -78,7 +78,7 @@ class Traffic:
     site: Site
     movers: tuple[Mover, ...] = field(default=())
 
-    def at(self, time_s: float, around: Array, reach_m: float = 100.0) -> Mesh:
+    def at(self, time_s: float, around: Array, reach_m: float = 90.0) -> Mesh:
         """Who is within reach of a point (2,) at a time, where it is then."""
         places = [mover.at(time_s) for mover in self.movers]
         near = [i for i, (xy, _) in enumerate(places)

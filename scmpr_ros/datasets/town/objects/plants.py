@@ -173,7 +173,7 @@ def _branches(rng: Rng, stem: Array, girth: float, ends: Array, species: Species
     path = np.stack([root, bend, ends], axis=1)
     radius = girth * rng.uniform(0.2, 0.38, (count, 1)) * np.array([1.0, 0.7, 0.25])
     limbs = tubes(path, radius, 5, Material.BARK, VEGETATION, species.bark)
-    forks = 4
+    forks = 3
     tips = np.repeat(ends, forks, 0) + rng.normal(0, 0.55, (count * forks, 3)) + (0, 0, 0.15)
     start = np.repeat((bend + 2 * ends) / 3, forks, 0)
     thin = np.repeat(radius[:, 1:2], forks, 0) * np.array([0.5, 0.15])

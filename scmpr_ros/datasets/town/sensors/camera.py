@@ -82,10 +82,10 @@ def _sample(
 
 
 def _to_refine(seen: Seen, depth: Array, shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Pixels that need a second ray: those on edges of surfaces, of shadows and in depth."""
+    """Pixels that need a second ray: those on edges between surfaces and in depth."""
     hits = seen.hits
     facing = np.round(hits.facet * 3).astype(np.int64) @ np.array([1, 8, 64])
-    surface = hits.material.astype(np.int64) * 4096 + facing * 2 + (seen.sunlit > 0.5)
+    surface = hits.material.astype(np.int64) * 4096 + facing
     is_sky = np.isinf(hits.distance)
     foliage = (column("is_cut") > 0)[hits.material] & ~is_sky
     surface[is_sky], surface[foliage] = -1, -2

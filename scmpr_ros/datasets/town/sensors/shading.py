@@ -22,7 +22,7 @@ from scmpr_ros.stages import stage
 Array = NDArray[np.floating]
 Rng = np.random.Generator
 
-_MAX_LAMPS = 32
+_MAX_LAMPS = 20
 _MIRROR_THRESHOLD = 0.035
 """Reflections weaker than this are not followed."""
 
