@@ -46,6 +46,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "setuptools",
+        "numba",
         "numpy",
         "scipy",
         "torch",

@@ -14,10 +14,10 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
-from scmpr_ros.datasets.kitti_writer import write_drive_kitti
+from scmpr_ros.datasets.kitti.writer import write_drive_kitti
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2 import BagReaderConfig, Rosbag2Drive
-from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, write_drive_bag
+from scmpr_ros.datasets.rosbag2.reader import BagReaderConfig, Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
 
 _EXAMPLES = """\

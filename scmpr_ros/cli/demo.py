@@ -25,7 +25,7 @@ from rich.table import Table
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig

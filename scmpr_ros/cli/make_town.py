@@ -12,8 +12,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.rosbag2_writer import write_drive_bag
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import (
     Task,

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti360 import Kitti360Drive, find_kitti360_drives
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive, find_sequences, pose_file
-from scmpr_ros.datasets.kitti_raw import KittiRawDrive, find_raw_drives
+from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive, find_kitti360_drives
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive, find_sequences, pose_file
+from scmpr_ros.datasets.kitti.raw import KittiRawDrive, find_raw_drives
 from scmpr_ros.errors import DatasetError
 
 _log = logging.getLogger(__name__)
@@ -88,7 +88,9 @@ def _bag(path: Path) -> _Openers | None:
 
 
 def _open_bag(path: Path) -> Drive:
-    from scmpr_ros.datasets.rosbag2 import Rosbag2Drive  # loads a library that others do without
+    from scmpr_ros.datasets.rosbag2.reader import (
+        Rosbag2Drive,  # loads a library that others do without
+    )
 
     return Rosbag2Drive(path)
 

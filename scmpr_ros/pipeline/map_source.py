@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.kitti360 import Kitti360Drive
+from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform

@@ -24,7 +24,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
-from scmpr_ros.datasets.rosbag2_topics import find_connection, open_bag
+from scmpr_ros.datasets.rosbag2.topics import find_connection, open_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.ros.managed_node import run
 from scmpr_ros.ros.parameters import NodeParameters

@@ -12,11 +12,11 @@ from circle_drive import CircleDrive
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from scmpr_ros.cli import convert
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.kitti_writer import write_drive_kitti
-from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2_topics import TYPES, BagTopics, find_connection, open_bag
-from scmpr_ros.datasets.rosbag2_writer import write_drive_bag
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.writer import write_drive_kitti
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.topics import TYPES, BagTopics, find_connection, open_bag
+from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from recording_kitti360 import (
 )
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti360 import Kitti360Config, Kitti360Drive, find_kitti360_drives
+from scmpr_ros.datasets.kitti.kitti360 import Kitti360Config, Kitti360Drive, find_kitti360_drives
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, transform_points
 from scmpr_ros.semantics import IGNORE, class_id

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive, find_sequences
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive, find_sequences
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import camera_yaw, invert, transform_points
 from scmpr_ros.semantics import class_id

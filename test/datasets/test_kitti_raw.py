@@ -23,7 +23,7 @@ from recording_kitti_raw import (
 )
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.kitti_raw import KittiRawDrive, find_raw_drives
+from scmpr_ros.datasets.kitti.raw import KittiRawDrive, find_raw_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import camera_yaw, invert, transform_points
 

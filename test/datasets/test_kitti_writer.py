@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from circle_drive import CircleDrive
 
-from scmpr_ros.datasets import kitti_writer
 from scmpr_ros.datasets.drive_frames import FrameChoice
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.kitti_writer import (
+from scmpr_ros.datasets.kitti import writer as kitti_writer
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.writer import (
     write_calibration,
     write_depth,
     write_drive_kitti,

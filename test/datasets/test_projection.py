@@ -9,10 +9,10 @@ import pytest
 
 from scmpr_ros.datasets.projection import OcclusionConfig, project_labels, project_visible
 from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
 from scmpr_ros.datasets.town.recording import Recording, TraversalConfig
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
+from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
 from scmpr_ros.datasets.town.world import Town, TownConfig
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import invert, transform_points

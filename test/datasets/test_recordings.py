@@ -15,12 +15,12 @@ from recording_kitti_raw import NAME as RAW_NAME
 from recording_kitti_raw import write_kitti_raw
 
 from scmpr_ros.datasets.drive import FrameReader
-from scmpr_ros.datasets.kitti360 import Kitti360Drive
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.kitti_raw import KittiRawDrive
+from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.raw import KittiRawDrive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2_writer import write_drive_bag
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import DatasetError
 
 

@@ -14,16 +14,16 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.ros_messages import pose_matrix
-from scmpr_ros.datasets.rosbag2 import BagReaderConfig, Rosbag2Drive
-from scmpr_ros.datasets.rosbag2_messages import header, image, message, transforms
-from scmpr_ros.datasets.rosbag2_topics import (
+from scmpr_ros.datasets.rosbag2.messages import header, image, message, transforms
+from scmpr_ros.datasets.rosbag2.reader import BagReaderConfig, Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.topics import (
     TYPES,
     BagTopics,
     find_connection,
     open_bag,
     read_messages,
 )
-from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, drive_odometry, write_drive_bag
+from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, drive_odometry, write_drive_bag
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
 from scmpr_ros.records import PointCloud

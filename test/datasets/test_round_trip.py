@@ -11,10 +11,10 @@ from circle_drive import CircleDrive
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.drive_frames import FrameChoice
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.kitti_writer import write_drive_kitti
-from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2_writer import BagWriterConfig, write_drive_bag
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.writer import write_drive_kitti
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import make_transform
 
 

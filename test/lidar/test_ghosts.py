@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import read_cloud

@@ -15,7 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.ros.conversions import image_to_rgb, stamp_ns
 
 pytestmark = pytest.mark.end_to_end

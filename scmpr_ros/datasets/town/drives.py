@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, evenly, lane_path
-from scmpr_ros.datasets.town.layout.routes import plan_route
-from scmpr_ros.datasets.town.layout.terrain import Ground
+from scmpr_ros.datasets.town.ground.ground import Ground
+from scmpr_ros.datasets.town.streets.lanes import LANE_STEP_M, evenly, lane_path
+from scmpr_ros.datasets.town.streets.routes import plan_route
 from scmpr_ros.datasets.town.world import Town, stream
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import make_transform

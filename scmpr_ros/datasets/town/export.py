@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from scmpr_ros.datasets.kitti_writer import (
+from scmpr_ros.datasets.kitti.writer import (
     write_calibration,
     write_depth,
     write_image,

@@ -10,24 +10,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.layout.front_gardens import place_fences
 from scmpr_ros.datasets.town.layout.greenery import place_plants
 from scmpr_ros.datasets.town.layout.kerbside import Site
-from scmpr_ros.datasets.town.layout.kitti_trajectory import read_trajectory
 from scmpr_ros.datasets.town.layout.pavements import place_furniture
 from scmpr_ros.datasets.town.layout.plots import place_houses
 from scmpr_ros.datasets.town.layout.street_life import place_street_life
-from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.layout.traffic import Traffic, plan_traffic
 from scmpr_ros.datasets.town.materials import Material, column
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.vehicles import Pool
 from scmpr_ros.datasets.town.seasons import dress
 from scmpr_ros.datasets.town.sensors.conditions import Condition
 from scmpr_ros.datasets.town.sensors.openness import CELL_M, Openness, grid_shape, measure_openness
 from scmpr_ros.datasets.town.sensors.scene import Scene, Solid
+from scmpr_ros.datasets.town.streets.kitti_trajectory import read_trajectory
+from scmpr_ros.datasets.town.streets.network import StreetNetwork, StreetNetworkConfig
 from scmpr_ros.datasets.town.textures.atlas import Textures, make_textures
+from scmpr_ros.datasets.town.vehicles.pool import Pool
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, quads
 from scmpr_ros.datasets.town.recording import Recording, TraversalConfig
@@ -17,6 +16,7 @@ from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.openness import grid_shape, measure_openness
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.sensors.scene import Scene, Solid
+from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
 from scmpr_ros.datasets.town.textures.atlas import Textures, make_textures
 from scmpr_ros.datasets.town.world import Town, TownConfig
 from scmpr_ros.semantics import class_id

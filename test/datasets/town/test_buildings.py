@@ -9,14 +9,14 @@ import open3d as o3d
 import pytest
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.buildings.balconies import LOWEST_M
+from scmpr_ros.datasets.town.buildings.buildings import build_house
+from scmpr_ros.datasets.town.buildings.faces import BUILDING, FOUNDATION_M, Plane, Shell
+from scmpr_ros.datasets.town.buildings.house_styles import House, Kind, draw_house, draw_kind
+from scmpr_ros.datasets.town.buildings.openings import Opening, Openings, cut
+from scmpr_ros.datasets.town.buildings.outbuildings import OUTBUILDINGS, outbuilding
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.balconies import LOWEST_M
-from scmpr_ros.datasets.town.objects.buildings import build_house
-from scmpr_ros.datasets.town.objects.faces import BUILDING, FOUNDATION_M, Plane, Shell
-from scmpr_ros.datasets.town.objects.house_styles import House, Kind, draw_house, draw_kind
-from scmpr_ros.datasets.town.objects.openings import Opening, Openings, cut
-from scmpr_ros.datasets.town.objects.outbuildings import OUTBUILDINGS, outbuilding
 from scmpr_ros.datasets.town.quarters import Quarter
 
 every_kind = pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())

@@ -11,15 +11,15 @@ import pytest
 
 from scmpr_ros.datasets.town import mesh as meshes
 from scmpr_ros.datasets.town.drives import DriveConfig, drive_times, plan_drive, speed_profile
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.layout.kerbside import Site
-from scmpr_ros.datasets.town.layout.kitti_trajectory import read_trajectory
-from scmpr_ros.datasets.town.layout.lanes import lane_path
-from scmpr_ros.datasets.town.layout.plan_graph import Circle, resample
-from scmpr_ros.datasets.town.layout.routes import plan_route, random_route, route_length
-from scmpr_ros.datasets.town.layout.street import Street
-from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.kitti_trajectory import read_trajectory
+from scmpr_ros.datasets.town.streets.lanes import lane_path
+from scmpr_ros.datasets.town.streets.network import StreetNetwork, StreetNetworkConfig
+from scmpr_ros.datasets.town.streets.plan_graph import Circle, resample
+from scmpr_ros.datasets.town.streets.routes import plan_route, random_route, route_length
+from scmpr_ros.datasets.town.streets.street import Street
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError, DatasetError
 

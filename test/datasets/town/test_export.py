@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from scmpr_ros.cli.make_town import TownOptions, make_towns
-from scmpr_ros.datasets.kitti_odometry import KittiOdometryDrive
-from scmpr_ros.datasets.rosbag2 import Rosbag2Drive
+from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import (
     TownExportConfig,
@@ -22,11 +22,11 @@ from scmpr_ros.datasets.town.export import (
     open_recording,
     plan_export,
 )
-from scmpr_ros.datasets.town.layout.street_network import StreetNetworkConfig
 from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
 from scmpr_ros.datasets.town.recording import Recording, TraversalConfig
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.splits import SEEDS
+from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.cloud_files import read_cloud

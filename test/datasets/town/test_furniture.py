@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scmpr_ros.datasets.town.materials import Material
-from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import (
+from scmpr_ros.datasets.town.furniture import (
     bins,
     kerb_guards,
     lamps,
@@ -20,7 +18,9 @@ from scmpr_ros.datasets.town.objects import (
     signs,
     street_boxes,
 )
-from scmpr_ros.datasets.town.objects.fences import FENCE_KINDS, fence
+from scmpr_ros.datasets.town.furniture.fences import FENCE_KINDS, fence
+from scmpr_ros.datasets.town.materials import Material
+from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.textures.sign_faces import SIGN_FACES
 from scmpr_ros.semantics import IGNORE, class_id
 

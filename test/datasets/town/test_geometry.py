@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from scmpr_ros.datasets.town import mesh as meshes
 from scmpr_ros.datasets.town.drives import DriveConfig, plan_drive
+from scmpr_ros.datasets.town.ground.ground import Ground
+from scmpr_ros.datasets.town.ground.plan_triangles import split_triangles, zero_segments
+from scmpr_ros.datasets.town.ground.relief import Relief
+from scmpr_ros.datasets.town.ground.street_field import StreetField, smooth_minimum
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.occupancy import Occupancy, disc, rectangle
-from scmpr_ros.datasets.town.layout.plan_triangles import split_triangles, zero_segments
-from scmpr_ros.datasets.town.layout.relief import Relief
-from scmpr_ros.datasets.town.layout.street_field import StreetField, smooth_minimum
-from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.materials import SURFACES, Material
 from scmpr_ros.datasets.town.sensors.rig import Rig
+from scmpr_ros.datasets.town.streets.network import StreetNetwork, StreetNetworkConfig
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert

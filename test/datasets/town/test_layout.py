@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.layout import crossings, front_gardens, greenery, pavements, plots
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Room, Site, runs
 from scmpr_ros.datasets.town.layout.land_use import LAND, is_alike
 from scmpr_ros.datasets.town.layout.occupancy import Occupancy, Use, disc, rectangle
-from scmpr_ros.datasets.town.layout.street_network import Street, StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import EMPTY, Mesh, boxes
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import Street, StreetNetwork, StreetNetworkConfig
 from scmpr_ros.datasets.town.world import stream
 from scmpr_ros.semantics import class_id
 

@@ -9,19 +9,19 @@ import numpy as np
 import open3d as o3d
 import pytest
 
-from scmpr_ros.datasets.town.layout.ground_mesh import KERB_WIDTH_M, build_ground
-from scmpr_ros.datasets.town.layout.plan_graph import Circle, resample, through_chains
-from scmpr_ros.datasets.town.layout.plan_triangles import lattice
-from scmpr_ros.datasets.town.layout.relief import camber
-from scmpr_ros.datasets.town.layout.road_paint import SYMBOL_LIFT_M, paint_roads
-from scmpr_ros.datasets.town.layout.road_wear import COVER_LIFT_M, PATCH_LIFT_M, wear_roads
-from scmpr_ros.datasets.town.layout.street import Street
-from scmpr_ros.datasets.town.layout.street_field import CORNER_M, StreetField
-from scmpr_ros.datasets.town.layout.street_network import StreetNetwork, StreetNetworkConfig
-from scmpr_ros.datasets.town.layout.terrain import KERB_HEIGHT_M, Ground
+from scmpr_ros.datasets.town.ground.ground import KERB_HEIGHT_M, Ground
+from scmpr_ros.datasets.town.ground.mesh import KERB_WIDTH_M, build_ground
+from scmpr_ros.datasets.town.ground.plan_triangles import lattice
+from scmpr_ros.datasets.town.ground.relief import camber
+from scmpr_ros.datasets.town.ground.road_paint import SYMBOL_LIFT_M, paint_roads
+from scmpr_ros.datasets.town.ground.road_wear import COVER_LIFT_M, PATCH_LIFT_M, wear_roads
+from scmpr_ros.datasets.town.ground.street_field import CORNER_M, StreetField
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import StreetNetwork, StreetNetworkConfig
+from scmpr_ros.datasets.town.streets.plan_graph import Circle, resample, through_chains
+from scmpr_ros.datasets.town.streets.street import Street
 from scmpr_ros.datasets.town.world import stream
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.semantics import class_id

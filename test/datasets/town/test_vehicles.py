@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import people, two_wheelers
-from scmpr_ros.datasets.town.objects.vehicle_bodies import LowerBody
-from scmpr_ros.datasets.town.objects.vehicle_shapes import BODIES
-from scmpr_ros.datasets.town.objects.vehicles import KINDS, Pool, vehicle
+from scmpr_ros.datasets.town.vehicles import people, two_wheelers
+from scmpr_ros.datasets.town.vehicles.bodies import LowerBody
+from scmpr_ros.datasets.town.vehicles.pool import KINDS, Pool, vehicle
+from scmpr_ros.datasets.town.vehicles.shapes import BODIES
 from scmpr_ros.semantics import class_id
 
 CARS = ("compact", "hatchback", "sedan", "estate", "suv", "mpv", "small_van", "minibus")

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from scmpr_ros.datasets.town.buildings.house_styles import House
 from scmpr_ros.datasets.town.layout.construction import erect, plan
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.land_use import draw_plain
 from scmpr_ros.datasets.town.layout.occupancy import Use
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.house_styles import House
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]

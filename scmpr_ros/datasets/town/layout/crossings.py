@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.furniture.signals import traffic_signal
+from scmpr_ros.datasets.town.furniture.signs import name_plate, traffic_sign
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.signals import traffic_signal
-from scmpr_ros.datasets.town.objects.signs import name_plate, traffic_sign
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import Street
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.buildings.house_styles import House
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside
-from scmpr_ros.datasets.town.objects.house_styles import House
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town import plants
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town import plants
 from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.frontage import Frontage
 from scmpr_ros.datasets.town.layout.gardens import plant_gardens
@@ -14,7 +15,6 @@ from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc, rectangle
 from scmpr_ros.datasets.town.layout.outskirts import plant_outskirts
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.layout.occupancy import Occupancy, Use, disc, rectangle
-from scmpr_ros.datasets.town.layout.street_network import Street
-from scmpr_ros.datasets.town.layout.terrain import Ground
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import Street
 from scmpr_ros.geometry import make_transform, rotation_z
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scmpr_ros.datasets.town.objects.house_styles import House, Kind, draw_kind
+from scmpr_ros.datasets.town.buildings.house_styles import House, Kind, draw_kind
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Rng = np.random.Generator

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town import plants
+from scmpr_ros.datasets.town.buildings.buildings import build_house
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.land_use import draw_plain
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants
-from scmpr_ros.datasets.town.objects.buildings import build_house
 from scmpr_ros.geometry import make_transform, rotation_z
 
 Array = NDArray[np.float64]

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scmpr_ros.datasets.town.layout.crossings import rule_crossings
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Room, Site
-from scmpr_ros.datasets.town.layout.street_network import Street
-from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.bins import litter_bin, recycling_container, wheeled_bin
-from scmpr_ros.datasets.town.objects.kerb_guards import (
+from scmpr_ros.datasets.town.furniture.bins import litter_bin, recycling_container, wheeled_bin
+from scmpr_ros.datasets.town.furniture.kerb_guards import (
     bicycle_rack,
     bollard,
     railing,
     works_barrier,
 )
-from scmpr_ros.datasets.town.objects.lamps import street_lamp
-from scmpr_ros.datasets.town.objects.seating import bench, cafe_table, planter
-from scmpr_ros.datasets.town.objects.shelters import advertising_column, shelter
-from scmpr_ros.datasets.town.objects.signs import direction_board, hydrant_sign, traffic_sign
-from scmpr_ros.datasets.town.objects.street_boxes import (
+from scmpr_ros.datasets.town.furniture.lamps import street_lamp
+from scmpr_ros.datasets.town.furniture.seating import bench, cafe_table, planter
+from scmpr_ros.datasets.town.furniture.shelters import advertising_column, shelter
+from scmpr_ros.datasets.town.furniture.signs import direction_board, hydrant_sign, traffic_sign
+from scmpr_ros.datasets.town.furniture.street_boxes import (
     cabinet,
     parking_meter,
     post_box,
     telephone_box,
 )
+from scmpr_ros.datasets.town.layout.crossings import rule_crossings
+from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Room, Site
+from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import Street
 
 Rng = np.random.Generator
 

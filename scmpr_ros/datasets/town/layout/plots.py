@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.buildings.house_styles import House
 from scmpr_ros.datasets.town.layout.backland import place_backland
 from scmpr_ros.datasets.town.layout.construction import erect, plan
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
@@ -18,7 +19,6 @@ from scmpr_ros.datasets.town.layout.occupancy import Use, rectangle
 from scmpr_ros.datasets.town.layout.squares import find_square, furnish_square
 from scmpr_ros.datasets.town.layout.yards import pave_plots
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.house_styles import House
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]

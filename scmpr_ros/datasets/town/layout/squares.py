@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town import plants
+from scmpr_ros.datasets.town.buildings.outbuildings import outbuilding
+from scmpr_ros.datasets.town.furniture.kerb_guards import bicycle_rack
+from scmpr_ros.datasets.town.furniture.lamps import street_lamp
+from scmpr_ros.datasets.town.furniture.seating import bench, cafe_table, planter
+from scmpr_ros.datasets.town.furniture.shelters import advertising_column
 from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.layout.occupancy import disc
-from scmpr_ros.datasets.town.layout.street_network import Street
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects import plants
-from scmpr_ros.datasets.town.objects.kerb_guards import bicycle_rack
-from scmpr_ros.datasets.town.objects.lamps import street_lamp
-from scmpr_ros.datasets.town.objects.outbuildings import outbuilding
-from scmpr_ros.datasets.town.objects.seating import bench, cafe_table, planter
-from scmpr_ros.datasets.town.objects.shelters import advertising_column
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.network import Street
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

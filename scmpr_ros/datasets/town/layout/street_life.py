@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, Yard
 from scmpr_ros.datasets.town.layout.occupancy import rectangle
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.vehicles import Pool
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.vehicles.pool import Pool
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

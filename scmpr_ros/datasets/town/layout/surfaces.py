@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scmpr_ros.datasets.town.ground.plan_triangles import split_triangles
 from scmpr_ros.datasets.town.layout.kerbside import Site
-from scmpr_ros.datasets.town.layout.plan_triangles import split_triangles
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, triangles
 from scmpr_ros.semantics import class_id

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
-from scmpr_ros.datasets.town.layout.lanes import LANE_STEP_M, lane_path
-from scmpr_ros.datasets.town.layout.routes import random_route
 from scmpr_ros.datasets.town.mesh import EMPTY, Mesh
-from scmpr_ros.datasets.town.objects.vehicles import Pool
 from scmpr_ros.datasets.town.quarters import Quarter
+from scmpr_ros.datasets.town.streets.lanes import LANE_STEP_M, lane_path
+from scmpr_ros.datasets.town.streets.routes import random_route
+from scmpr_ros.datasets.town.vehicles.pool import Pool
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.buildings.outbuildings import outbuilding
 from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.construction import plan
 from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot
@@ -15,7 +16,6 @@ from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Yard
 from scmpr_ros.datasets.town.layout.land_use import LAND
 from scmpr_ros.datasets.town.layout.occupancy import BLOCKED, Use, rectangle
 from scmpr_ros.datasets.town.mesh import Mesh
-from scmpr_ros.datasets.town.objects.outbuildings import outbuilding
 from scmpr_ros.datasets.town.quarters import Quarter
 
 Array = NDArray[np.float64]

@@ -1,0 +1,176 @@
+"""A drive whose images and scans are files, numbered by frame: what KITTI's layouts share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scmpr_ros.datasets.kitti.files import (
+    FrameFiles,
+    read_ids,
+    read_image,
+    read_image_size,
+    read_labels,
+    read_points,
+)
+from scmpr_ros.datasets.projection import project_labels
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.geometry import invert, transform_points
+from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.semantics import to_joint
+
+_log = logging.getLogger(__name__)
+
+
+class FileDrive:
+    """A `Drive` of files. A reader of one layout finds them, and adds `stamp_s`.
+
+    images, scans: where the files of a frame lie; a folder may be missing, and files may be kept
+        for some frames only.
+    labels, masks: likewise, or None where the layout has none; masks hold ids of `mask_set`.
+    K: (3, 3) camera matrix of the images. T_lidar_camera: (4, 4).
+    T_world_lidar: pose (4, 4) of each frame.
+    """
+
+    label_set = "semantickitti"
+    mask_set = "cityscapes"
+
+    def __init__(
+        self,
+        name: str,
+        images: FrameFiles,
+        scans: FrameFiles,
+        K: NDArray[np.float64],
+        T_lidar_camera: NDArray[np.float64],
+        T_world_lidar: Mapping[int, NDArray[np.float64]],
+        labels: FrameFiles | None = None,
+        masks: FrameFiles | None = None,
+    ) -> None:
+        self.name = name
+        self.T_lidar_camera: NDArray[np.float64] = T_lidar_camera
+        self._K, self._T_world_lidar = K, dict(T_world_lidar)
+        self._images, self._scans, self._labels, self._masks = images, scans, labels, masks
+
+    @cached_property
+    def camera(self) -> CameraModel:
+        """The camera; its size is that of the first image that can be read."""
+        for frame in self.image_frames:
+            try:
+                width, height = read_image_size(self._images.path(frame))
+            except DatasetError as error:
+                _log.warning("%s", error)
+            else:
+                return CameraModel.from_matrix(self._K, width, height)
+        raise DatasetError(f"no readable images in {self._images.folder}, so no camera")
+
+    @property
+    def frames(self) -> Sequence[int]:
+        """Frames that have a pose."""
+        return list(self._T_world_lidar)
+
+    @cached_property
+    def image_frames(self) -> Sequence[int]:
+        """Frames that have an image and a pose; none where there is no folder of images."""
+        return self._posed_frames(self._images)
+
+    @cached_property
+    def scan_frames(self) -> Sequence[int]:
+        """Frames that have a scan and a pose; none where there is no folder of scans."""
+        return self._posed_frames(self._scans)
+
+    def T_world_lidar(self, frame: int) -> NDArray[np.float64]:
+        """Pose (4, 4) of the LiDAR in the world."""
+        if frame not in self._T_world_lidar:
+            raise DatasetError(
+                f"drive {self.name}: frame {frame} has no pose; {self._poses_near(frame)}"
+            )
+        return self._T_world_lidar[frame].copy()
+
+    def T_world_camera(self, frame: int) -> NDArray[np.float64]:
+        """Pose (4, 4) of the optical frame in the world."""
+        return self.T_world_lidar(frame) @ self.T_lidar_camera
+
+    def image(self, frame: int) -> NDArray[np.uint8]:
+        """RGB image (H, W, 3)."""
+        return read_image(self._images.path(frame))
+
+    def scan(self, frame: int) -> PointCloud:
+        """Scan in the LiDAR frame with intensity, and joint labels where the recording has them."""
+        points, raw = self._finite_scan(frame)
+        label = None if raw is None else to_joint(raw, self.label_set)
+        return PointCloud(points[:, :3].copy(), label, points[:, 3].copy())
+
+    def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
+        """Raw ids (N,) of the points of `scan`, or None where nobody labelled them."""
+        return self._finite_scan(frame)[1]
+
+    def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
+        """Joint ids (H, W): dense from a mask file, else sparse from labelled points, else None.
+
+        Without `sparse`, None where there is no mask file.
+        """
+        path = None if self._masks is None else self._masks.path(frame)
+        if path is not None and path.is_file():
+            return self._dense_mask(path)
+        cloud = self._labelled_points(frame) if sparse else None
+        if cloud is None or cloud.label is None:
+            return None
+        points_camera = transform_points(invert(self.T_lidar_camera), cloud.xyz)
+        return project_labels(points_camera, cloud.label, self.camera)
+
+    def _dense_mask(self, path: Path) -> NDArray[np.uint8]:
+        joint = to_joint(read_ids(path), self.mask_set)
+        if joint.shape != (self.camera.height, self.camera.width):
+            raise DatasetError(
+                f"mask {path} is {joint.shape[1]}x{joint.shape[0]}, the images are "
+                f"{self.camera.width}x{self.camera.height}"
+            )
+        return joint
+
+    def _labelled_points(self, frame: int) -> PointCloud | None:
+        """Labelled points in the LiDAR frame that a mask can be made of: those of the scan."""
+        if self._labels is None or not self._labels.path(frame).is_file():
+            return None
+        return self.scan(frame)
+
+    def _finite_scan(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.uint32] | None]:
+        """Finite points (N, 4) of a scan and their raw labels (N,)."""
+        path = self._scans.path(frame)
+        points, raw = read_points(path), None
+        label_path = None if self._labels is None else self._labels.path(frame)
+        if label_path is not None and label_path.is_file():
+            raw = read_labels(label_path)
+            if len(raw) != len(points):
+                raise DatasetError(
+                    f"{label_path} labels {len(raw)} points, but {path} has {len(points)}: the "
+                    "two are of different recordings or one is truncated"
+                )
+        finite = np.isfinite(points).all(axis=1)
+        return points[finite], None if raw is None else raw[finite]
+
+    def _posed_frames(self, files: FrameFiles) -> Sequence[int]:
+        if not files.folder.is_dir():
+            return []
+        numbers = files.numbers()
+        posed = [n for n in numbers if n in self._T_world_lidar]
+        if not posed:
+            raise DatasetError(
+                f"{files.folder} has {len(numbers)} files like {files.path(0).name}, none of them "
+                f"with a pose ({len(self._T_world_lidar)} frames have poses)"
+            )
+        if len(posed) < len(numbers):
+            _log.warning("%s: %d of %d files have no pose", files.folder,
+                         len(numbers) - len(posed), len(numbers))  # fmt: skip
+        return posed
+
+    def _poses_near(self, frame: int) -> str:
+        """For messages: which frames have poses before and after one that has none."""
+        before = max((f for f in self._T_world_lidar if f < frame), default=None)
+        after = min((f for f in self._T_world_lidar if f > frame), default=None)
+        near = " and ".join(str(f) for f in (before, after) if f is not None)
+        return f"the nearest of {len(self._T_world_lidar)} frames with poses: {near}"

@@ -1,0 +1,261 @@
+"""Read drives from rosbag2 directories (mcap or sqlite3), without ROS.
+
+Topic names default to those of kitti2bag. What a bag must hold to be a `Drive`: poses of some frame
+in the world (Odometry, PoseStamped), and on /tf_static how LiDAR, camera and that frame are
+mounted; images with camera_info, or scans, or both. A bag may say in the custom data of its
+metadata what messages have no place for: bags of `write_drive_bag` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag2 import Reader
+
+from scmpr_ros.datasets.projection import project_labels
+from scmpr_ros.datasets.ros_messages import (
+    camera_from_info,
+    cloud_from_pointcloud2,
+    labels_from_pointcloud2,
+    mask_from_image,
+    rgb_from_compressed,
+    rgb_from_image,
+    stamp_ns,
+)
+from scmpr_ros.datasets.rosbag2.poses import Mounting, interpolate, read_poses
+from scmpr_ros.datasets.rosbag2.topics import (
+    CAMERA_INFOS,
+    IMAGES,
+    POINT_CLOUDS,
+    RAW_IMAGES,
+    BagTopics,
+    KeptBag,
+    has_kind,
+    has_topic,
+    read_messages,
+    read_stamps,
+)
+from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
+from scmpr_ros.geometry import invert, make_transform, transform_points
+from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES
+
+KNOWN_LABEL_SETS = ("joint", *LABEL_SETS)
+
+LABEL_SET_KEY = "scmpr_ros.label_set"
+"""Custom data: what the points' field `label` holds."""
+START_KEY = "scmpr_ros.start_ns"
+"""Custom data: the time at which the recording's own stamps are zero."""
+CAMERA_FRAME_KEY = "scmpr_ros.camera_frame"
+"""Custom data: the optical frame; a bag without images names it nowhere else."""
+
+
+@dataclass(frozen=True)
+class BagReaderConfig:
+    """Where in a bag a drive lies."""
+
+    topics: BagTopics = field(default_factory=BagTopics)
+    T_lidar_camera: tuple[float, ...] = ()
+    """Row-major 3x4 extrinsics of the optical frame; empty: from tf_static."""
+    pose_frame: str = ""
+    """Frame whose pose the pose topic gives; empty: Odometry's child frame, else the LiDAR's."""
+    max_pose_gap_s: float = 1.0
+    """Stamps between two poses that are further apart than this have no pose."""
+    label_set: str = ""
+    """What the points' field label holds: joint, semantickitti, kitti360 or cityscapes ids; empty:
+    what the bag says itself, else joint."""
+
+    def __post_init__(self) -> None:
+        if len(self.T_lidar_camera) not in (0, 12):
+            raise ConfigError(f"T_lidar_camera needs 12 numbers, got {len(self.T_lidar_camera)}")
+        if self.T_lidar_camera:
+            R = np.reshape(self.T_lidar_camera, (3, 4))[:, :3]
+            if not (np.allclose(R @ R.T, np.eye(3), atol=1e-3) and np.linalg.det(R) > 0):
+                raise ConfigError(f"T_lidar_camera: the left 3x3 {R.tolist()} is no rotation")
+        if self.label_set not in ("", *KNOWN_LABEL_SETS):
+            raise ConfigError(f"label_set {self.label_set!r}: expected one of {KNOWN_LABEL_SETS}")
+
+
+class Rosbag2Drive:
+    """A bag as a `Drive`.
+
+    Frames are the distinct header stamps of images, scans and poses, numbered from 0 in order of
+    time. Poses are interpolated at the stamps of images and scans; a stamp that has no pose near
+    it on both sides is no frame of the drive. The world is the frame that the poses are given in.
+    Where a bag has no scans at all, the posed frame stands for the LiDAR's.
+    """
+
+    def __init__(self, path: Path, config: BagReaderConfig | None = None) -> None:
+        """Index the bag; images and scans are read when they are asked for.
+
+        Raises DatasetError for a damaged bag and for missing topics, CalibrationError where the
+        mounting of camera and LiDAR is neither in tf_static nor in the config.
+        """
+        self.path, self.config = Path(path), config or BagReaderConfig()
+        self.name, self._bag = self.path.name, KeptBag(self.path)
+        with self._bag.opened() as reader:
+            custom = reader.storage.metadata.custom or {}
+            log_ns = self._index(reader)
+            pose_stamps, poses, posed_frame = read_poses(reader, self.config.topics.pose)
+            T_posed_lidar = self._mount(reader, posed_frame, custom.get(CAMERA_FRAME_KEY, ""))
+        self.label_set: str = self.config.label_set or custom.get(LABEL_SET_KEY, "joint")
+        if self.label_set not in KNOWN_LABEL_SETS:
+            raise DatasetError(
+                f"{self.path}: its labels are of an unknown set {self.label_set!r}; say which of "
+                f"{', '.join(KNOWN_LABEL_SETS)} they are with label_set"
+            )
+        stamps = set(pose_stamps.tolist()).union(*log_ns.values())
+        self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
+        self._start_ns = int(custom.get(START_KEY, self._stamps[0]))
+        posed = interpolate(pose_stamps, poses, self._stamps, self.config.max_pose_gap_s)
+        self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.items()}
+        frame_of = {stamp: frame for frame, stamp in enumerate(self._stamps.tolist())}
+        self._log_ns = {
+            topic: {frame_of[stamp]: log for stamp, log in index.items()}
+            for topic, index in log_ns.items()
+        }
+
+    def _index(self, reader: Reader) -> dict[str, dict[int, int]]:
+        """Log time of each header stamp, for every topic that frames are read from.
+
+        A bag may have no images or no scans. But where it has some under another name, the topic
+        that was asked for is missing.
+        """
+        topics, kinds = self.config.topics, dict[str, tuple[str, ...]]()
+        compressed = f"{topics.image}/compressed"
+        use_compressed = not has_topic(reader, topics.image) and has_topic(reader, compressed)
+        self._image_topic = compressed if use_compressed else topics.image
+        self._has_images = has_kind(reader, IMAGES, besides=topics.mask)
+        self._has_scans = has_kind(reader, POINT_CLOUDS)
+        if self._has_images:
+            kinds[self._image_topic] = IMAGES
+        if self._has_scans or not self._has_images:
+            kinds[topics.points] = POINT_CLOUDS
+        if has_topic(reader, topics.mask):
+            kinds[topics.mask] = RAW_IMAGES
+        return {topic: read_stamps(reader, topic, kind) for topic, kind in kinds.items()}
+
+    def _mount(self, reader: Reader, posed_frame: str, camera_frame: str) -> NDArray[np.float64]:
+        """Find camera and extrinsics; gives T_posed_lidar.
+
+        posed_frame: what the poses are of, or ''. camera_frame: the optical frame, if the bag says
+        so itself.
+        """
+        config, self._camera = self.config, None
+        mounting = Mounting(reader, config.topics.tf_static)
+        posed_frame = lidar_frame = config.pose_frame or posed_frame
+        if self._has_images:
+            info = next(read_messages(reader, config.topics.camera_info, CAMERA_INFOS))
+            self._camera, camera_frame = camera_from_info(info), info.header.frame_id
+        if self._has_scans:
+            cloud = next(read_messages(reader, config.topics.points, POINT_CLOUDS))
+            lidar_frame = cloud.header.frame_id
+        if config.T_lidar_camera:
+            rows = np.reshape(config.T_lidar_camera, (3, 4))
+            self.T_lidar_camera: NDArray[np.float64] = make_transform(rows[:, :3], rows[:, 3])
+        elif camera_frame:
+            self.T_lidar_camera = mounting.between(lidar_frame, camera_frame)
+        else:
+            raise CalibrationError(
+                f"{self.path}: no images, so nothing says where the camera is: give T_lidar_camera"
+            )
+        return mounting.between(posed_frame or lidar_frame, lidar_frame)
+
+    @property
+    def camera(self) -> CameraModel:
+        """Intrinsics of the images; DatasetError where there are none."""
+        if self._camera is None:
+            raise DatasetError(f"{self.path}: no images, so no camera")
+        return self._camera
+
+    @property
+    def frames(self) -> Sequence[int]:
+        """Frames that have a pose."""
+        return list(self._T_world_lidar)
+
+    @property
+    def image_frames(self) -> Sequence[int]:
+        """Frames that have an image and a pose."""
+        return self._frames_of(self._image_topic)
+
+    @property
+    def scan_frames(self) -> Sequence[int]:
+        """Frames that have a scan and a pose."""
+        return self._frames_of(self.config.topics.points)
+
+    def stamp_s(self, frame: int) -> float:
+        """Seconds since the start of the recording: the first stamp, or what the bag says."""
+        return (int(self._stamps[frame]) - self._start_ns) / 1e9
+
+    def stamp_ns(self, frame: int) -> int:
+        """Header stamp in nanoseconds, as the messages carry it."""
+        return int(self._stamps[frame])
+
+    def T_world_lidar(self, frame: int) -> NDArray[np.float64]:
+        """Pose (4, 4) of the LiDAR in the world."""
+        if frame not in self._T_world_lidar:
+            raise DatasetError(f"{self.path}: frame {frame} has no pose within its reach")
+        return self._T_world_lidar[frame]
+
+    def T_world_camera(self, frame: int) -> NDArray[np.float64]:
+        """Pose (4, 4) of the optical frame in the world."""
+        return self.T_world_lidar(frame) @ self.T_lidar_camera
+
+    def image(self, frame: int) -> NDArray[np.uint8]:
+        """RGB image (H, W, 3)."""
+        content = self._read(self._image_topic, frame)
+        return rgb_from_image(content) if hasattr(content, "encoding") else \
+            rgb_from_compressed(content)  # fmt: skip
+
+    def scan(self, frame: int) -> PointCloud:
+        """Scan in the LiDAR frame, with intensity and joint labels where the bag has them."""
+        content = self._read(self.config.topics.points, frame)
+        return cloud_from_pointcloud2(content, self.label_set)
+
+    def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
+        """Raw ids (N,) of `label_set`, one for each point of the scan; None without labels."""
+        return labels_from_pointcloud2(self._read(self.config.topics.points, frame))
+
+    def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
+        """Joint ids (H, W) of the image's pixels: those of the bag, else, unless `sparse` is false,
+        of the labelled points of a scan with the image's stamp, else None."""
+        topic = self.config.topics.mask
+        if frame not in self._log_ns.get(topic, {}):
+            return self._sparse_mask(frame) if sparse else None
+        mask = mask_from_image(self._read(topic, frame))
+        size = (self.camera.height, self.camera.width)
+        if mask.shape != size or mask.max() >= NUM_CLASSES:
+            raise DatasetError(
+                f"{self.path}: the mask of frame {frame} has shape {mask.shape} and ids up to "
+                f"{mask.max()}, expected {size} and joint ids below {NUM_CLASSES}"
+            )
+        return mask
+
+    def _sparse_mask(self, frame: int) -> NDArray[np.uint8] | None:
+        scan = (
+            self.scan(frame) if frame in self._log_ns.get(self.config.topics.points, {}) else None
+        )
+        if scan is None or scan.label is None:
+            return None
+        points_camera = transform_points(invert(self.T_lidar_camera), scan.xyz)
+        return project_labels(points_camera, scan.label, self.camera)
+
+    def _frames_of(self, topic: str) -> Sequence[int]:
+        index = self._log_ns.get(topic, {})
+        return [frame for frame in self._T_world_lidar if frame in index]
+
+    def _read(self, topic: str, frame: int) -> Any:
+        index = self._log_ns.get(topic, {})
+        if frame not in index:
+            raise DatasetError(f"{self.path}: frame {frame} has no message of {topic}")
+        start = index[frame]
+        with self._bag.opened() as reader:
+            for content in read_messages(reader, topic, start=start, stop=start + 1):
+                if stamp_ns(content.header) == self._stamps[frame]:
+                    return content
+        raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is gone")
