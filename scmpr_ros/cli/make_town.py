@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, as_completed, wait
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import (
     Task,
     TownExportConfig,
+    export_town,
     finish_export,
     is_finished,
     open_recording,
@@ -108,18 +109,31 @@ class TownOptions:
 def make_towns(
     folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
 ) -> None:
-    """Write the town of each seed to its folder; towns and frames that are there are kept."""
+    """Write the town of each seed to its folder; towns and frames that are there are kept.
+
+    Many towns are shared out among the processes; the frames of a few are.
+    """
+    missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
     with process_pool(jobs) as pool:
-        missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
-        plans = [pool.submit(plan_export, f, seed, config) for seed, f in missing.items()]
-        tasks = [task for plan in tqdm(plans, "planning", unit="town", disable=None)
-                 for task in plan.result()]  # fmt: skip
-        with tqdm(total=sum(len(t.frames) for t in tasks), unit="frame", disable=None) as bar:
-            for done in _written(pool, tasks, jobs):
-                bar.update(done)
-        ends = [pool.submit(_complete, f, seed, config, options) for seed, f in missing.items()]
-        for end in tqdm(ends, "maps", unit="town", disable=None):
-            end.result()
+        if len(missing) >= 2 * jobs:
+            towns = [pool.submit(_whole_town, f, seed, config, options)
+                     for seed, f in missing.items()]  # fmt: skip
+            for town in tqdm(as_completed(towns), "towns", len(towns), disable=None):
+                town.result()
+            return
+        for seed, folder in missing.items():
+            tasks = pool.submit(plan_export, folder, seed, config).result()
+            with tqdm(total=sum(len(t.frames) for t in tasks), desc=f"driving through town {seed}",
+                      unit="frame", disable=None) as bar:  # fmt: skip
+                for done in _written(pool, tasks, jobs):
+                    bar.update(done)
+            pool.submit(_complete, folder, seed, config, options).result()
+
+
+def _whole_town(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> None:
+    for _ in export_town(folder, seed, config):
+        pass
+    _complete(folder, seed, config, options)
 
 
 def _written(pool: Executor, tasks: list[Task], jobs: int) -> Iterator[int]:

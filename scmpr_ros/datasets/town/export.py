@@ -164,9 +164,9 @@ def process_pool(jobs: int) -> ProcessPoolExecutor:
 def export_town(
     root: Path, seed: int, config: TownExportConfig | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Write the town of a seed under `root`, in this process; yields (frames done, in all).
+    """Write the drives of a town under `root`, in this process; yields (frames done, in all).
 
-    A generator: nothing is written unless it is iterated.
+    A generator: nothing is written unless it is iterated. `finish_export` comes after it.
     """
     config = config or TownExportConfig()
     tasks: Sequence[Task] = plan_export(root, seed, config)
@@ -175,7 +175,6 @@ def export_town(
         for _ in task.write():
             done += 1
             yield done, total
-    finish_export(root, seed, config)
 
 
 def _plain(value: object) -> object:

@@ -18,6 +18,7 @@ from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import (
     TownExportConfig,
     export_town,
+    finish_export,
     is_finished,
     open_recording,
     plan_export,
@@ -50,6 +51,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("town")
     steps = list(export_town(root, 3, CONFIG))
     assert steps[-1][0] == steps[-1][1] == len(steps)
+    assert not is_finished(root)
+    finish_export(root, 3, CONFIG)
     return root
 
 
@@ -99,6 +102,7 @@ def test_goes_on_where_it_stopped_and_gives_the_same_bytes(exported: Path, tmp_p
     (tmp_path / "sequences/00/labels/000002.label").unlink()  # as if killed between two files
     for _ in export_town(tmp_path, 3, CONFIG):
         pass
+    finish_export(tmp_path, 3, CONFIG)
     assert digests(tmp_path) == digests(exported)
 
 
