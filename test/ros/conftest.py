@@ -132,6 +132,8 @@ def graph(ros_context: None, request: pytest.FixtureRequest) -> Iterator[Graph]:
 class StreetDrive:
     """A straight drive through `street_cloud`: images of noise, for whoever only needs answers."""
 
+    label_set = "joint"
+
     def __init__(self, count: int) -> None:
         self.name = "street"
         self.camera = CameraModel(160, 96, 90.0, 90.0, 79.5, 47.5)
@@ -153,6 +155,9 @@ class StreetDrive:
 
     def scan(self, frame: int) -> PointCloud:
         return PointCloud(np.ones((4, 3), np.float32))
+
+    def point_labels(self, frame: int) -> None:
+        return None
 
     def mask(self, frame: int, sparse: bool = True) -> None:
         return None
