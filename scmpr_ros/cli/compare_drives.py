@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ScmprError
-from scmpr_ros.evaluation.drive_statistics import (
+from scmpr_ros.evaluation.statistics.drives import (
     MEANINGS,
     Comparison,
     Distance,
@@ -21,7 +21,7 @@ from scmpr_ros.evaluation.drive_statistics import (
     StatisticsConfig,
     compare_recordings,
 )
-from scmpr_ros.evaluation.statistics_picture import draw_comparison
+from scmpr_ros.evaluation.statistics.picture import draw_comparison
 
 _DESCRIPTION = """\
 Measure recordings (images, masks, scans) and hold all against the first: is a synthetic town like

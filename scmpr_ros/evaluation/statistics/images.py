@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
-from scmpr_ros.evaluation.distribution import Axis, Distribution, Measurement
+from scmpr_ros.evaluation.statistics.distribution import Axis, Distribution, Measurement
 from scmpr_ros.semantics import NUM_CLASSES
 
 LEVELS = Axis(-0.5, 255.5, 256, "grey levels")

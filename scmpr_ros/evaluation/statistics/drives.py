@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.distribution import (
+from scmpr_ros.evaluation.statistics.distribution import (
     Distribution,
     Measurement,
     jensen_shannon,
     wasserstein,
 )
-from scmpr_ros.evaluation.image_statistics import measure_image, measure_mask, spectrum_slope
-from scmpr_ros.evaluation.scan_statistics import measure_scan
+from scmpr_ros.evaluation.statistics.images import measure_image, measure_mask, spectrum_slope
+from scmpr_ros.evaluation.statistics.scans import measure_scan
 
 MEANINGS = {
     "images": ("", "images measured"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.evaluation.distribution import Axis, Distribution, Measurement
+from scmpr_ros.evaluation.statistics.distribution import Axis, Distribution, Measurement
 from scmpr_ros.lidar.ground import GroundGrid
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import NUM_CLASSES

@@ -11,14 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError, DatasetError, ShapeError
-from scmpr_ros.evaluation.distribution import (
+from scmpr_ros.evaluation.statistics.distribution import (
     Axis,
     Distribution,
     Measurement,
     jensen_shannon,
     wasserstein,
 )
-from scmpr_ros.evaluation.drive_statistics import (
+from scmpr_ros.evaluation.statistics.drives import (
     MEANINGS,
     DriveStatistics,
     Recording,
@@ -26,7 +26,7 @@ from scmpr_ros.evaluation.drive_statistics import (
     compare_recordings,
     distances,
 )
-from scmpr_ros.evaluation.image_statistics import (
+from scmpr_ros.evaluation.statistics.images import (
     GRADIENT,
     block_contrast,
     edge_sharpness,
@@ -37,7 +37,7 @@ from scmpr_ros.evaluation.image_statistics import (
     power_spectrum,
     spectrum_slope,
 )
-from scmpr_ros.evaluation.scan_statistics import ground_roughness, measure_scan
+from scmpr_ros.evaluation.statistics.scans import ground_roughness, measure_scan
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import class_id, to_joint
 

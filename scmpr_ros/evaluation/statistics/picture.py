@@ -14,8 +14,8 @@ from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from scmpr_ros.evaluation.distribution import Axis
-from scmpr_ros.evaluation.drive_statistics import Comparison, DriveStatistics, Recording
+from scmpr_ros.evaluation.statistics.distribution import Axis
+from scmpr_ros.evaluation.statistics.drives import Comparison, DriveStatistics, Recording
 from scmpr_ros.semantics import CLASSES
 
 _LINES = ("#d1352b", "#457b9d", "#0a8f5b", "#e9a03b", "#7d5ba6", "#1d3557")
