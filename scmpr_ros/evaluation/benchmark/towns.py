@@ -90,14 +90,14 @@ def _time(
     starts = [1 + 500 * i // config.processes for i in range(config.processes)]
     tasks = [Task(folder / str(i), config.seed, export, 0, range(start, start + config.frames))
              for i, start in enumerate(starts)]  # fmt: skip
-    results = list(pool.map(_record, tasks))
+    results = list(pool.map(time_task, tasks))
     rate = sum(config.frames / seconds for _, seconds, _ in results)
     stages = [times for _, _, times in results]
     mean = {name: sum(s[name] for s in stages) / len(stages) for name in stages[0]}
     return TownTiming(size, condition, rate, mean, sum(r[0] for r in results) / len(results))
 
 
-def _record(task: Task) -> tuple[float, float, dict[str, float]]:
+def time_task(task: Task) -> tuple[float, float, dict[str, float]]:
     """Seconds to prepare, seconds for all frames, and milliseconds a frame by stage."""
     began_s = time.perf_counter()
     warm_up = replace(task, root=task.root / "warm-up", frames=task.frames[:1])

@@ -1,0 +1,39 @@
+"""`make_town`: what it refuses, in one line, and what its help teaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scmpr_ros.cli import make_town
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--drives", "clear", "sleet"], "condition 'sleet': expected any or one of clear, over"),
+        (["--drives", "clear/monsoon"], "season 'monsoon': expected any or one of summer"),
+        (["--rings", "0"], "a LiDAR of 0 rings x 1024 columns sees nothing"),
+        (["--length_m", "1"], "a drive of 1.0 m with a pose every 1.5 m has no poses"),
+        (["--rig", "nuscenes"], "no sensor rig 'nuscenes'; there are kitti, kitti360"),
+        (["--layout", "nowhere/07.txt"], "nowhere/07.txt"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    out = tmp_path / "towns"
+    assert make_town.main(["--seeds", "5", "--out", str(out), *arguments]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("make_town: ") and told.count("\n") == 1
+    assert message in told
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_town.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for word in ("clear, overcast, dusk, night, fog, rain", "KITTI odometry poses", "rosbag2"):
+        assert word in told
