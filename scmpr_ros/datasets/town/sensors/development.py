@@ -26,7 +26,7 @@ def develop(image: Array, condition: Condition, rng: Rng) -> NDArray[np.uint8]:
     image = _lens(image + rng.standard_normal(image.shape, np.float32) * spread, rng)
     image *= rng.normal(1, 0.025, 3).astype(np.float32)  # white balance
     grey = (image @ _LUMINANCE)[..., None]
-    image = grey + np.float32(rng.uniform(1.1, 1.6)) * (image - grey)  # the camera's colour matrix
+    image = grey + np.float32(rng.uniform(1.0, 1.4)) * (image - grey)  # the camera's colour matrix
     index = (np.clip(image, 0, 1) * (len(_TONES) - 1)).astype(np.uint16)
     pixels = _tone_curve(rng.uniform(1.15, 1.6))[index]
     if rng.random() < 0.3:  # some recordings were compressed on the way

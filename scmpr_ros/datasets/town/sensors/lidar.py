@@ -149,6 +149,6 @@ def _returns(
     keep &= distance < config.max_range_m
     # The sensor evens out near ranges; far ones fade. Reflectors return in full from anywhere.
     fade = np.clip(1.05 - (reach / 58.0) ** 2.2, 0, 1)
-    intensity = reflectance * (0.75 + 0.25 * incidence) * fade * rng.normal(1, 0.15, len(reach))
+    intensity = reflectance * (0.75 + 0.25 * incidence) * fade * rng.normal(1, 0.22, len(reach))
     intensity = np.where(bare > 0.9, 0.99, intensity.clip(0, 0.99))
     return distance, (np.round(intensity * 100) / 100).astype(np.float32), keep
