@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.ground.ground import Ground
+from scmpr_ros.datasets.town.ground.surface import lay_surface
 from scmpr_ros.datasets.town.layout.front_gardens import place_fences
 from scmpr_ros.datasets.town.layout.greenery import place_plants
 from scmpr_ros.datasets.town.layout.kerbside import Site
@@ -83,7 +84,7 @@ class Town:
         network = _plan_streets(stream(seed, "streets"), config)
         site = Site.of(Ground(stream(seed, "relief"), network))
         parts = [
-            site.ground.mesh(stream(seed, "ground")),
+            lay_surface(stream(seed, "ground"), site.ground),
             place_houses(stream(seed, "houses"), site),
             place_furniture(stream(seed, "furniture"), site),
             place_fences(stream(seed, "fences"), site),

@@ -16,6 +16,7 @@ from scmpr_ros.datasets.town.ground.relief import camber
 from scmpr_ros.datasets.town.ground.road_paint import SYMBOL_LIFT_M, paint_roads
 from scmpr_ros.datasets.town.ground.road_wear import COVER_LIFT_M, PATCH_LIFT_M, wear_roads
 from scmpr_ros.datasets.town.ground.street_field import CORNER_M, StreetField
+from scmpr_ros.datasets.town.ground.surface import lay_surface
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
@@ -306,9 +307,9 @@ def test_nothing_that_lies_on_the_ground_is_buried(seed: int) -> None:
 
 
 def test_the_same_seed_lays_the_same_ground() -> None:
-    first = _ground(3).mesh(stream(3, "ground"))
+    first = lay_surface(stream(3, "ground"), _ground(3))
     network = StreetNetwork.generate(stream(3, "streets"), StreetNetworkConfig())
-    again = Ground(stream(3, "relief"), network).mesh(stream(3, "ground"))
+    again = lay_surface(stream(3, "ground"), Ground(stream(3, "relief"), network))
     for name in ("corners", "uv", "colour", "material", "label"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
 

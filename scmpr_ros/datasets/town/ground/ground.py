@@ -6,12 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town.ground.dropped_kerbs import DroppedKerbs
-from scmpr_ros.datasets.town.ground.mesh import build_ground
 from scmpr_ros.datasets.town.ground.relief import Relief, camber
-from scmpr_ros.datasets.town.ground.road_paint import paint_roads
-from scmpr_ros.datasets.town.ground.road_wear import wear_roads
 from scmpr_ros.datasets.town.ground.street_field import StreetField
-from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.streets.network import StreetNetwork
 
 Array = NDArray[np.float64]
@@ -61,8 +57,3 @@ class Ground:
         """Points (N, 3) on the surface."""
         xy = np.asarray(xy, np.float64).reshape(-1, 2)
         return np.concatenate([xy, self.height(xy)[:, None]], axis=1)
-
-    def mesh(self, rng: Rng) -> Mesh:
-        """Roads, kerbs, pavements, verges, the land to the horizon, and what lies on the roads."""
-        layers = (build_ground, wear_roads, paint_roads)
-        return Mesh.join([lay(rng, self) for lay in layers])

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from scmpr_ros.datasets.town.ground.dropped_kerbs import LATTICE_M
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.ground.plan_triangles import lattice, split_triangles, zero_segments
 from scmpr_ros.datasets.town.ground.relief import Relief, camber
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, quads, triangles
 from scmpr_ros.semantics import class_id
-
-if TYPE_CHECKING:
-    from scmpr_ros.datasets.town.ground.ground import Ground
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.ground.strips import Strips
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
 from scmpr_ros.datasets.town.streets.street import PARKING_LANE_M, Street
 from scmpr_ros.semantics import class_id
-
-if TYPE_CHECKING:
-    from scmpr_ros.datasets.town.ground.ground import Ground
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

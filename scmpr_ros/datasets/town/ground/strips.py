@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, quads
 from scmpr_ros.datasets.town.streets.street import Street
-
-if TYPE_CHECKING:
-    from scmpr_ros.datasets.town.ground.ground import Ground
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scmpr_ros.datasets.town import plants
 from scmpr_ros.datasets.town.furniture.fences import FENCE_KINDS, fence
-from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
-from scmpr_ros.datasets.town.layout.kerbside import Site, runs
+from scmpr_ros.datasets.town.layout.kerbside import Frontage, Plot, Site, Span, runs
 from scmpr_ros.datasets.town.layout.land_use import LAND
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town import plants
-from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Frontage, Kerbside, Plot, Site, Span
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.town import plants
 from scmpr_ros.datasets.town.layout import surfaces
-from scmpr_ros.datasets.town.layout.frontage import Frontage
 from scmpr_ros.datasets.town.layout.gardens import plant_gardens
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
+from scmpr_ros.datasets.town.layout.kerbside import Frontage, Kerbside, Site
 from scmpr_ros.datasets.town.layout.occupancy import Use, disc, rectangle
 from scmpr_ros.datasets.town.layout.outskirts import plant_outskirts
 from scmpr_ros.datasets.town.mesh import Mesh

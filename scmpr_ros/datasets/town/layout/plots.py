@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.buildings.house_styles import House
 from scmpr_ros.datasets.town.layout.backland import place_backland
 from scmpr_ros.datasets.town.layout.construction import erect, plan
-from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot, Span
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site, runs
+from scmpr_ros.datasets.town.layout.kerbside import Frontage, Kerbside, Plot, Site, Span, runs
 from scmpr_ros.datasets.town.layout.land_use import FRONT_GARDEN_M, LAND, draw_row
 from scmpr_ros.datasets.town.layout.occupancy import Use, rectangle
 from scmpr_ros.datasets.town.layout.squares import find_square, furnish_square

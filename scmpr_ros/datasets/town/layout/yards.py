@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.buildings.outbuildings import outbuilding
 from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.construction import plan
-from scmpr_ros.datasets.town.layout.frontage import Frontage, Plot
-from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Yard
+from scmpr_ros.datasets.town.layout.kerbside import Frontage, Kerbside, Plot, Yard
 from scmpr_ros.datasets.town.layout.land_use import LAND
 from scmpr_ros.datasets.town.layout.occupancy import BLOCKED, Use, rectangle
 from scmpr_ros.datasets.town.mesh import Mesh
