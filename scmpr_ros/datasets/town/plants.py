@@ -274,12 +274,14 @@ def grass_tufts(rng: Rng, points: Array, height_m: float = 0.22) -> Mesh:
     return _tufts(rng, points, height_m, (0.075, 0.10, 0.03), _GRASS_ROWS, TERRAIN)
 
 
-def flower_bed(rng: Rng, points: Array) -> Mesh:
-    """Flowers among greenery at points (N, 3)."""
+def flower_bed(rng: Rng, radius_m: float) -> Mesh:
+    """Flowers of one colour among greenery."""
     colours = np.array([[0.45, 0.05, 0.05], [0.5, 0.35, 0.04], [0.4, 0.35, 0.4], [0.25, 0.06, 0.3]])
     bloom = colours[rng.integers(len(colours))]
-    green = _tufts(rng, points, 0.35, (0.05, 0.085, 0.02), _GRASS_ROWS, VEGETATION)
-    return Mesh.join([green, _tufts(rng, points, 0.4, bloom * 0.6, _FLOWER_ROWS, VEGETATION)])
+    angle, away = rng.uniform(0, 2 * np.pi, 60), radius_m * np.sqrt(rng.random(60))
+    points = np.stack([away * np.cos(angle), away * np.sin(angle), np.zeros(60)], axis=1)
+    green = _tufts(rng, points[:40], 0.35, (0.05, 0.085, 0.02), _GRASS_ROWS, VEGETATION)
+    return Mesh.join([green, _tufts(rng, points[40:], 0.4, bloom * 0.6, _FLOWER_ROWS, VEGETATION)])
 
 
 def _tufts(
@@ -293,19 +295,3 @@ def _tufts(
     up = np.broadcast_to(np.array([0.0, 0.0, 1.0]), position.shape)
     return cards(rng, position, upright, size, np.clip(tint, 0.004, 0.7), Material.BLADES, rows,
                  label, up)  # fmt: skip
-
-
-def ivy(rng: Rng, low: Array, high: Array, height_m: float, out: Array) -> Mesh:
-    """Climbers on a wall, its foot from `low` to `high` (3,), that faces along unit `out` (3,)."""
-    length = float(np.linalg.norm(high - low))
-    count = int(26 * length * height_m)
-    t, up = rng.random(count), rng.random(count) ** 1.3
-    keep = up < 0.75 + 0.35 * np.sin(9 * t + rng.uniform(0, 6)) * np.sin(23 * t)
-    t, up = t[keep], up[keep]
-    position = low + t[:, None] * (high - low) + 0.07 * out
-    position[:, 2] += up * height_m
-    normal = _unit(out + 0.3 * rng.standard_normal((len(t), 3)))
-    grow = _unit(np.array([0, 0, -0.6]) + 0.5 * out + 0.5 * rng.standard_normal((len(t), 3)))
-    tint = np.array([0.045, 0.075, 0.02]) * rng.lognormal(0, 0.22, (len(t), 1))
-    size = rng.uniform(0.3, 0.5, len(t))
-    return cards(rng, position, grow, size, tint, Material.LEAVES, _HEDGE_ROWS, normal=normal)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.ground.surface import lay_surface
 from scmpr_ros.datasets.town.layout.front_gardens import place_fences
-from scmpr_ros.datasets.town.layout.greenery import place_plants
+from scmpr_ros.datasets.town.layout.greenery import place_plants, tuft_lawns
 from scmpr_ros.datasets.town.layout.kerbside import Site
 from scmpr_ros.datasets.town.layout.pavements import place_furniture
 from scmpr_ros.datasets.town.layout.plots import place_houses
@@ -83,12 +83,14 @@ class Town:
         config = config or TownConfig()
         network = _plan_streets(stream(seed, "streets"), config)
         site = Site.of(Ground(stream(seed, "relief"), network))
+        surface = lay_surface(stream(seed, "ground"), site.ground)
         parts = [
-            lay_surface(stream(seed, "ground"), site.ground),
+            surface,
             place_houses(stream(seed, "houses"), site),
             place_furniture(stream(seed, "furniture"), site),
             place_fences(stream(seed, "fences"), site),
             place_plants(stream(seed, "plants"), site),
+            tuft_lawns(stream(seed, "tufts"), surface, site),
         ]
         return cls(seed, config, site, Mesh.join(parts))
 

@@ -33,6 +33,7 @@ def _tree(*species: str) -> Callable[[Rng], Mesh]:
 
 PLANTS: dict[str, Plant] = {
     "bush": Plant(lambda rng: plants.bush(rng, rng.uniform(0.5, 0.8)), 0.6, 0.7),
+    "flowers": Plant(lambda rng: plants.flower_bed(rng, rng.uniform(0.4, 0.8)), 0.8, 0.4),
     "shrub": Plant(lambda rng: plants.bush(rng, rng.uniform(0.9, 1.4)), 1.0, 1.2),
     "fruit_tree": Plant(_tree("fruit", "maple"), 0.5, 2.0),
     "tree": Plant(_tree("birch", "maple", "linden"), 0.6, 3.0),
@@ -56,7 +57,8 @@ PLANTING: dict[Quarter, Planting] = {
     Quarter.OLD_TOWN: Planting({"bush": 6.0, "shrub": 2.0},
                                {"fruit_tree": 0.4, "tree": 0.5, "shrub": 0.6},
                                {"old_tree": 0.4, "bush": 0.4}, 0.0),
-    Quarter.SUBURB: Planting({"bush": 3.0, "shrub": 1.0, "fruit_tree": 1.2, "conifer": 0.35},
+    Quarter.SUBURB: Planting({"flowers": 0.9, "bush": 3.0, "shrub": 1.0, "fruit_tree": 1.2,
+                              "conifer": 0.35},
                              {"fruit_tree": 0.9, "tree": 0.4, "conifer": 0.3, "shrub": 1.2},
                              {"tree": 0.4, "shrub": 0.8, "fruit_tree": 0.4}, 0.5),
     Quarter.INDUSTRIAL: Planting({"shrub": 0.5}, {"tree": 0.3, "shrub": 1.0},

@@ -11,8 +11,9 @@ from scmpr_ros.datasets.town import plants
 from scmpr_ros.datasets.town.layout import surfaces
 from scmpr_ros.datasets.town.layout.gardens import plant_gardens
 from scmpr_ros.datasets.town.layout.kerbside import Frontage, Kerbside, Site
-from scmpr_ros.datasets.town.layout.occupancy import Use, disc, rectangle
+from scmpr_ros.datasets.town.layout.occupancy import BLOCKED, Use, disc, rectangle
 from scmpr_ros.datasets.town.layout.outskirts import plant_outskirts
+from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
 
@@ -25,6 +26,8 @@ FROM_KERB_M = 0.6
 _PIT_PAVEMENT_M = 2.4
 """Pavements from this width have room for tree pits."""
 _FROM_WALL_M = 2.2
+_TUFTED_M, _TUFTS_PER_M2 = 10.0, 0.5
+"""How far beyond the pavements tufts are seen, and how densely they grow."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,24 @@ def place_plants(rng: Rng, site: Site) -> Mesh:
     for frontage in site.frontages:
         parts += plant_gardens(rng, frontage)
     return Mesh.join(parts + plant_outskirts(rng, site))
+
+
+def tuft_lawns(rng: Rng, surface: Mesh, site: Site) -> Mesh:
+    """Tufts of grass and weeds on the lawns and verges along the streets.
+
+    surface: the ground's mesh, which knows where grass grows.
+    """
+    lawn = surface.corners[surface.material == Material.GRASS].astype(np.float64)
+    middle = lawn.mean(axis=1)[:, :2]
+    beyond = site.ground.beyond_pavement(middle)
+    lawn = lawn[(beyond > -6.0) & (beyond < _TUFTED_M)]
+    a, b = lawn[:, 1] - lawn[:, 0], lawn[:, 2] - lawn[:, 0]
+    area = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
+    which = np.repeat(np.arange(len(lawn)), rng.poisson(area * _TUFTS_PER_M2))
+    u, v = rng.random((2, len(which), 1))
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    points = lawn[which, 0] + u * a[which] + v * b[which]
+    return plants.grass_tufts(rng, points[site.taken.is_free(points[:, :2], BLOCKED)])
 
 
 def _street_trees(
