@@ -18,6 +18,7 @@ from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import (
     Task,
     TownExportConfig,
+    describe_conditions,
     export_town,
     finish_export,
     is_finished,
@@ -171,7 +172,9 @@ def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOp
         if not bag.exists():
             write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), bag)
     if options.sheet:
-        draw_contact_sheet(folder, folder / SHEET)
+        skies = describe_conditions(seed, config)
+        captions = {f"{i:02d}": f"{i:02d}: {sky}" for i, sky in enumerate(skies)}
+        draw_contact_sheet(folder, folder / SHEET, captions)
     finish_export(folder, seed, config)
 
 

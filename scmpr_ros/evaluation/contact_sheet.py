@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -28,17 +29,20 @@ _GRID = AngularGrid(48, 960, 15.0, -25.0)
 _INK, _FAINT = "#22252a", "#7b8087"
 
 
-def draw_contact_sheet(folder: Path, path: Path) -> None:
+def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | None = None) -> None:
     """Draw a recording with a map: for each drive some images above their masks, and for the first
     of them the panoramas of the map where the images were taken; then the map from above.
 
+    captions: what to write above a drive's images, by its name; else the name.
     Raises DatasetError where the folder has no images.
     """
     drives = [drive for drive in open_drives(folder) if len(drive.image_frames)]
     if not drives:
         raise DatasetError(f"{folder} has no images to show")
     point_map = load_point_cloud_map(folder, MapSourceConfig())
-    strips = [(drive.name, _strip(drive, point_map, i == 0)) for i, drive in enumerate(drives)]
+    captions = captions or {}
+    strips = [(captions.get(drive.name, drive.name), _strip(drive, point_map, i == 0))
+              for i, drive in enumerate(drives)]  # fmt: skip
     heights = [strip.shape[0] / strip.shape[1] * 13 + 0.35 for _, strip in strips]
     figure = Figure((13.4, sum(heights) + 9.6), facecolor="#faf9f5")
     FigureCanvasAgg(figure)

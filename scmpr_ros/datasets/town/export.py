@@ -22,7 +22,7 @@ from scmpr_ros.datasets.kitti.writer import (
     write_times,
 )
 from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.recording import Frame, Recording, TraversalConfig
+from scmpr_ros.datasets.town.recording import Frame, Recording, TraversalConfig, pick_condition
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.world import Town, TownConfig
@@ -140,6 +140,12 @@ def plan_export(
     return tasks
 
 
+def describe_conditions(seed: int, config: TownExportConfig) -> list[str]:
+    """The condition and season of each sequence, e.g. "night/winter"."""
+    drawn = [pick_condition(seed, traversal) for traversal in config.traversals]
+    return [f"{condition.name}/{condition.season}" for condition in drawn]
+
+
 def is_finished(root: Path) -> bool:
     """Whether a town is complete."""
     return (Path(root) / RECORD).is_file()
@@ -147,10 +153,7 @@ def is_finished(root: Path) -> bool:
 
 def finish_export(root: Path, seed: int, config: TownExportConfig) -> None:
     """Write down how the town was made; to be called when all tasks are done."""
-    conditions = []
-    for sequence in range(len(config.traversals)):
-        condition = open_recording(seed, config, sequence).condition
-        conditions.append(f"{condition.name}/{condition.season}")
+    conditions = describe_conditions(seed, config)
     record = {"seed": seed, "conditions": conditions, "config": _plain(asdict(config))}
     write_file(Path(root) / RECORD, yaml.safe_dump(record, sort_keys=False).encode())
 
