@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         comparison = compare_recordings(recordings, config)
         _write_json(options.out / "statistics.json", comparison)
         draw_comparison(comparison, recordings, options.out / "statistics.png")
-    except ScmprError as error:
+    except (ScmprError, OSError) as error:
         print(f"compare_drives: {error}", file=sys.stderr)
         return 1
     console = Console()

@@ -59,7 +59,7 @@ def convert(options: Namespace) -> str:
     """Convert as the options say; gives a summary for people."""
     began_s, source, target = time.monotonic(), options.source, options.target
     from_bag = _is_bag(source)
-    drives = _open(source, _config(BagReaderConfig, options))
+    drives = _open(source, _config(BagReaderConfig, options), options.sequence)
     drive = drives[0] if from_bag else _chosen(drives, source, options.sequence)
     choice = _choice(options.frames, options.skip_bad)
     if (options.to or ("kitti" if from_bag else "rosbag2")) == "rosbag2":
@@ -71,13 +71,13 @@ def convert(options: Namespace) -> str:
     return _summary(frames, target / "sequences" / name, time.monotonic() - began_s)
 
 
-def _open(source: Path, bag: BagReaderConfig) -> Sequence[Drive]:
-    """All drives of a recording."""
+def _open(source: Path, bag: BagReaderConfig, name: str) -> Sequence[Drive]:
+    """The named drive of a recording, or all; a bag is one drive, whatever the name."""
     if not source.is_dir():
         raise DatasetError(f"there is no folder {source}")
     if _is_bag(source):
         return [Rosbag2Drive(source, bag)]
-    return open_drives(source)
+    return open_drives(source, name)
 
 
 def _is_bag(source: Path) -> bool:

@@ -6,10 +6,11 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
@@ -30,9 +31,10 @@ from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
 from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
 from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, SEASONS
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
+from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.splits import SEEDS
 from scmpr_ros.datasets.town.world import TownConfig
-from scmpr_ros.errors import ScmprError
+from scmpr_ros.errors import ConfigError, ScmprError
 from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import write_ply
@@ -53,7 +55,7 @@ class TownOptions:
         spacing_m: metres between images
         map_spacing_m: metres between the map's scans
         image_width: of the images in pixels
-        image_height: of the images in pixels
+        image_height: of the images in pixels; 0 keeps the proportions of the rig's camera
         rig: kitti or kitti360
         rings: of the LiDAR
         columns: of a LiDAR scan
@@ -71,7 +73,7 @@ class TownOptions:
     spacing_m: float = 2.0
     map_spacing_m: float = 1.5
     image_width: int = 372
-    image_height: int = 113
+    image_height: int = 0
     rig: str = "kitti"
     rings: int = 32
     columns: int = 1024
@@ -90,7 +92,8 @@ class TownOptions:
         )  # fmt: skip
         queries = [self._query(number, text) for number, text in enumerate(self.drives, start=1)]
         return TownExportConfig(
-            rig=self.rig, image_width=self.image_width, image_height=self.image_height,
+            rig=self.rig, image_width=self.image_width,
+            image_height=self.image_height or Rig.proportional_height(self.rig, self.image_width),
             lidar=LidarConfig(rings=self.rings, columns=self.columns),
             town=TownConfig(layout=self.layout),
             traversals=(mapping, *queries),
@@ -114,7 +117,7 @@ def make_towns(
 
     Many towns are shared out among the processes; the frames of a few are.
     """
-    missing = {seed: f for seed, f in folders.items() if not is_finished(f)}
+    missing = {seed: f for seed, f in folders.items() if not is_finished(f, seed, config)}
     with process_pool(jobs) as pool:
         if len(missing) >= 2 * jobs:
             towns = [pool.submit(_whole_town, f, seed, config, options)
@@ -185,13 +188,31 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
         options = TownOptions(**{f.name: getattr(chosen, f.name) for f in fields(TownOptions)})
-        seeds = chosen.seeds or SEEDS[chosen.split][chosen.first : chosen.first + chosen.count]
-        folders = {seed: chosen.out / f"{seed:04d}" for seed in seeds}
+        folders = {seed: chosen.out / f"{seed:04d}" for seed in _seeds(chosen)}
         make_towns(folders, options, options.export_config(), chosen.jobs)
-    except ScmprError as error:
+    except (ScmprError, OSError, BrokenProcessPool) as error:
         print(f"make_town: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("make_town: stopped; start it again to go on", file=sys.stderr)
+        return 130
     return 0
+
+
+def _seeds(chosen: Namespace) -> Sequence[int]:
+    """The towns asked for; ConfigError where there are none."""
+    if chosen.seeds:
+        if min(chosen.seeds) < 0:
+            raise ConfigError(f"seeds are 0 or more, not {min(chosen.seeds)}")
+        return tuple(chosen.seeds)
+    split = SEEDS[chosen.split]
+    seeds = split[max(chosen.first, 0) : max(chosen.first, 0) + max(chosen.count, 0)]
+    if not seeds:
+        raise ConfigError(
+            f"no towns from the {chosen.first}th on, {chosen.count} of them: split {chosen.split} "
+            f"has {len(split)}"
+        )
+    return seeds
 
 
 def _parser() -> ArgumentParser:

@@ -132,7 +132,7 @@ def test_refusals(
         (tmp_path / "none", target): "there is no folder",
         (tmp_path, target): "no recording in",
         (recordings / "0000", target): "has several sequences: choose one of 00, 01",
-        (recordings / "0000", target, "--sequence", "7"): "no sequence '7': choose one of 00, 01",
+        (recordings / "0000", target, "--sequence", "7"): "has no drive '7'; there are: 00, 01",
         (bag, bag, "--to", "rosbag2"): "exists already",
         (bag, target, "--frames", "7"): "'7': expected something like 100:200",
         (bag, target, "--frames", "a:b"): "'a:b': expected something like 100:200",

@@ -61,7 +61,7 @@ def write_drive_kitti(
         for row, frame in enumerate(frames.read(progress)):
             _write_frame(partial, row, frame, frames.label_set)
         T_world_lidar = np.stack([drive.T_world_lidar(frame) for frame in frames.numbers])
-        write_poses(poses_path, T_world_lidar, T_camera_lidar)
+    write_poses(poses_path, T_world_lidar, T_camera_lidar)
     return frames
 
 

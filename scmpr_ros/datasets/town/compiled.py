@@ -14,19 +14,30 @@ from typing import TypeVar
 
 import numba
 
+from scmpr_ros import semantics
+
 Function = TypeVar("Function", bound=Callable)
+
+
+def _digest() -> str:
+    """Of everything that a town is made from: its own sources, and the classes."""
+    digest = hashlib.sha256()
+    for source in [*sorted(Path(__file__).parent.rglob("*.py")), Path(semantics.__file__)]:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+SOURCES = _digest()
+"""Changes whenever the code that makes towns does."""
 
 
 def _cache_folder() -> str:
     """The user's folder for these sources; empty (numba's own choice) for a user without a home."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return ""
-    return str(cache / "scmpr_ros" / f"town-{digest.hexdigest()[:16]}")
+    return str(cache / "scmpr_ros" / f"town-{SOURCES}")
 
 
 numba.config.CACHE_DIR = numba.config.CACHE_DIR or _cache_folder()  # type: ignore[attr-defined]

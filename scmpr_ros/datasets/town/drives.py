@@ -12,10 +12,8 @@ from scmpr_ros.datasets.town.ground.ground import Ground
 from scmpr_ros.datasets.town.streets.lanes import LANE_STEP_M, evenly, lane_path
 from scmpr_ros.datasets.town.streets.routes import plan_route
 from scmpr_ros.datasets.town.world import Town, stream
-from scmpr_ros.errors import ConfigError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform
-
-__all__ = ["DriveConfig", "drive_times", "plan_drive", "plan_route", "speed_profile"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -47,9 +45,10 @@ class DriveConfig:
     acceleration_m_s2: float = 1.5
 
     def __post_init__(self) -> None:
-        if self.spacing_m <= 0 or self.length_m <= self.spacing_m:
+        if self.spacing_m < LANE_STEP_M or self.length_m < 3 * self.spacing_m:
             raise ConfigError(
-                f"a drive of {self.length_m} m with a pose every {self.spacing_m} m has no poses"
+                f"a drive of {self.length_m} m with a pose every {self.spacing_m} m: poses are at "
+                f"least {LANE_STEP_M} m apart, and there must be three of them"
             )
         if self.max_speed_m_s <= 0 or self.acceleration_m_s2 <= 0:
             raise ConfigError(
@@ -84,8 +83,13 @@ def plan_drive(town: Town, traversal: int, config: DriveConfig | None = None) ->
     line = _kept_on_road(town.ground, line + weave[:, None] * _left(_heading(line)))
     yaw_noise = _slow_noise(rng, len(line), 20.0) * np.radians(config.heading_jitter_deg)
     pitch_noise = _slow_noise(rng, len(line), 8.0) * np.radians(config.pitch_jitter_deg)
-    stride = max(1, round(config.spacing_m / LANE_STEP_M))
-    index = np.arange(int(rng.integers(stride)), len(line), stride)
+    stride = config.spacing_m / LANE_STEP_M
+    index = np.round(np.arange(rng.uniform(0, stride), len(line) - 1, stride)).astype(int)
+    if len(index) < 2:
+        raise DatasetError(
+            f"the route of {len(line) * LANE_STEP_M:.0f} m is too short for poses every "
+            f"{config.spacing_m} m: lower spacing_m, or use another town"
+        )
     return _poses(town.ground, line[index], (_heading(line) + yaw_noise)[index], pitch_noise[index])
 
 

@@ -6,12 +6,14 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import yaml
 
+from scmpr_ros import __version__
 from scmpr_ros.datasets.kitti.writer import (
     write_calibration,
     write_depth,
@@ -21,16 +23,18 @@ from scmpr_ros.datasets.kitti.writer import (
     write_scan,
     write_times,
 )
+from scmpr_ros.datasets.town.compiled import SOURCES
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.recording import Frame, Recording, TraversalConfig, pick_condition
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.world import Town, TownConfig
 from scmpr_ros.datasets.whole_files import write_file
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.stages import stage
 
-RECORD = "town.yaml"
-"""Written last: its presence says that all frames are there."""
+RECORD, STARTED = "town.yaml", "town.started.yaml"
+"""How a town was made: written when all is done; and when it is begun."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class TownExportConfig:
             TraversalConfig(traversal=1, scans=False, drive=DriveConfig(spacing_m=2.0)),
         )
     )
+
+    def __post_init__(self) -> None:
+        if min(self.image_width, self.image_height) < 16:
+            raise ConfigError(
+                f"images of {self.image_width}x{self.image_height} pixels show nothing: at least "
+                "16x16"
+            )
+        Rig.named(self.rig)
 
 
 @lru_cache(maxsize=1)
@@ -126,6 +138,8 @@ def plan_export(
     The tasks may be done in any order, by several processes: the bytes are the same.
     """
     root, config = Path(root), config or TownExportConfig()
+    is_finished(root, seed, config)
+    write_file(root / STARTED, _record(seed, config))
     tasks = []
     for sequence in range(len(config.traversals)):
         recording = open_recording(seed, config, sequence)
@@ -146,28 +160,60 @@ def describe_conditions(seed: int, config: TownExportConfig) -> list[str]:
     return [f"{condition.name}/{condition.season}" for condition in drawn]
 
 
-def is_finished(root: Path) -> bool:
-    """Whether a town is complete."""
+def is_finished(root: Path, seed: int, config: TownExportConfig) -> bool:
+    """Whether a town is complete.
+
+    Raises DatasetError where the folder holds a town, or the beginnings of one, that was made with
+    other settings or by another version: its frames must not be mixed with those of this one.
+    """
+    for name in (RECORD, STARTED):
+        path = Path(root) / name
+        if path.is_file() and path.read_bytes() != _record(seed, config):
+            raise DatasetError(
+                f"{root} holds a town that was made with other settings or by another version "
+                f"(see {path}): remove it, or name another folder"
+            )
     return (Path(root) / RECORD).is_file()
 
 
 def finish_export(root: Path, seed: int, config: TownExportConfig) -> None:
     """Write down how the town was made; to be called when all tasks are done."""
-    conditions = describe_conditions(seed, config)
-    record = {"seed": seed, "conditions": conditions, "config": _plain(asdict(config))}
-    write_file(Path(root) / RECORD, yaml.safe_dump(record, sort_keys=False).encode())
+    write_file(Path(root) / RECORD, _record(seed, config))
+    (Path(root) / STARTED).unlink(missing_ok=True)
 
 
-def process_pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes that each keep to one core: threads of matrix products would only wait there."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+def _record(seed: int, config: TownExportConfig) -> bytes:
+    record = {
+        "version": __version__, "sources": SOURCES, "seed": seed,
+        "conditions": describe_conditions(seed, config), "config": _plain(asdict(config)),
+    }  # fmt: skip
+    return yaml.safe_dump(record, sort_keys=False).encode()
+
+
+@contextmanager
+def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that each keep to one core: threads of matrix products would only wait there.
+
+    After an error what has not begun yet is not begun.
+    """
+    if jobs < 1:
+        raise ConfigError(f"{jobs} processes write nothing: at least 1")
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by each process when it loads its libraries
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        os.environ.pop("OMP_NUM_THREADS")
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def export_town(
     root: Path, seed: int, config: TownExportConfig | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Write the drives of a town under `root`, in this process; yields (frames done, in all).
+    """Write the drives of a town under `root`, in this process; yields (written now, in all).
 
     A generator: nothing is written unless it is iterated. `finish_export` comes after it.
     """

@@ -1,4 +1,4 @@
-"""Triangle soups with the attributes that camera and LiDAR need, and the solids built of them."""
+"""Triangle soups with the attributes that camera and LiDAR need, and how they are built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mesh:
     colour: (M, 3) float32, linear albedo that tints the texture.
     material, label: (M,) uint8, `Material` and joint class id.
     lights: (L, 10) float32, what shines at night: position (3), direction (3), radiant intensity
-        (3), cosine of the half angle of its cone (-1: all around). See `light`.
+        (3), cosine of the half angle of its cone. See `light`.
     """
 
     corners: Array
@@ -63,7 +63,7 @@ class Mesh:
 
 
 def light(
-    position: ArrayLike, direction: ArrayLike, intensity: ArrayLike, half_angle_deg: float = 180.0
+    position: ArrayLike, direction: ArrayLike, intensity: ArrayLike, half_angle_deg: float
 ) -> Mesh:
     """A lamp without a body: a cone of light from `position` (3,) along unit `direction` (3,).
 

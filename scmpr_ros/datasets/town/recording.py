@@ -29,8 +29,10 @@ from scmpr_ros.stages import stage
 Array = NDArray[np.float64]
 
 ANY = "any"
-_CONDITION_SHARES = dict(zip(CONDITIONS, (0.42, 0.18, 0.08, 0.14, 0.06, 0.12), strict=True))
-_SEASON_SHARES = dict(zip(SEASONS, (0.6, 0.2, 0.2), strict=True))
+_CONDITION_SHARES = {
+    "clear": 0.42, "overcast": 0.18, "dusk": 0.08, "night": 0.14, "fog": 0.06, "rain": 0.12,
+}  # fmt: skip
+_SEASON_SHARES = {"summer": 0.6, "autumn": 0.2, "winter": 0.2}
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class Frame:
 def pick_condition(seed: int, config: TraversalConfig) -> Condition:
     """The light and season of a traversal: those asked for, or drawn by the seed."""
     rng = stream(seed, "condition", config.traversal)
-    drawn = [str(rng.choice(list(s), p=list(s.values()))) for s in (_CONDITION_SHARES,
-                                                                    _SEASON_SHARES)]  # fmt: skip
-    condition = drawn[0] if config.condition == ANY else config.condition
-    return draw_condition(condition, rng, drawn[1] if config.season == ANY else config.season)
+    condition = str(rng.choice(list(_CONDITION_SHARES), p=list(_CONDITION_SHARES.values())))
+    season = str(rng.choice(list(_SEASON_SHARES), p=list(_SEASON_SHARES.values())))
+    condition = condition if config.condition == ANY else config.condition
+    return draw_condition(condition, rng, season if config.season == ANY else config.season)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,13 @@ class TownBenchmarkConfig:
     conditions: tuple[str, ...] = ("clear", "overcast", "night", "rain")
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.processes < 1:
-            raise ConfigError("a benchmark needs at least one frame and one process")
+        if not 1 <= self.frames <= 200 or not 1 <= self.processes <= 16 or self.seed < 0:
+            raise ConfigError(
+                f"frames {self.frames}, processes {self.processes}, seed {self.seed}: expected 1 "
+                "to 200, 1 to 16, and 0 or more"
+            )
+        for condition in self.conditions:
+            TraversalConfig(condition=condition)
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,8 @@ class TownTiming:
     """One size in one condition. Frames consist of image, mask, depth, scan and labels, as files.
 
     frames_per_s: of all processes together, without what is paid once. stages_ms: milliseconds of
-    one frame in one process, by stage.
-    once_s: seconds to build the town and its scene, in one process.
+    one frame in one process, by stage. once_s: seconds before the first frame is done, in one
+    process: compiling, the town unless it is at hand already, and its scene.
     """
 
     size: TownSize
@@ -87,13 +92,14 @@ def _time(
         lidar=LidarConfig(rings=size.lidar[0], columns=size.lidar[1]),
         traversals=(TraversalConfig(depth=True, condition=condition, season="summer"),),
     )  # fmt: skip
-    starts = [1 + 500 * i // config.processes for i in range(config.processes)]
+    starts = [1 + 300 * i // config.processes for i in range(config.processes)]
     tasks = [Task(folder / str(i), config.seed, export, 0, range(start, start + config.frames))
              for i, start in enumerate(starts)]  # fmt: skip
     results = list(pool.map(time_task, tasks))
     rate = sum(config.frames / seconds for _, seconds, _ in results)
     stages = [times for _, _, times in results]
-    mean = {name: sum(s[name] for s in stages) / len(stages) for name in stages[0]}
+    names = dict.fromkeys(name for s in stages for name in s)
+    mean = {name: sum(s.get(name, 0.0) for s in stages) / len(stages) for name in names}
     return TownTiming(size, condition, rate, mean, sum(r[0] for r in results) / len(results))
 
 

@@ -29,7 +29,7 @@ from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.splits import SEEDS
 from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
 from scmpr_ros.datasets.town.world import Town, TownConfig, stream
-from scmpr_ros.errors import ConfigError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.semantics import IS_DYNAMIC, class_id, to_joint
 
@@ -51,7 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("town")
     steps = list(export_town(root, 3, CONFIG))
     assert steps[-1][0] == steps[-1][1] == len(steps)
-    assert not is_finished(root)
+    assert not is_finished(root, 3, CONFIG)
     finish_export(root, 3, CONFIG)
     return root
 
@@ -77,6 +77,7 @@ def test_writes_the_kitti_layout(exported: Path) -> None:
     record = yaml.safe_load((exported / "town.yaml").read_text())
     assert record["seed"] == 3 and record["conditions"][1] == "clear/winter"
     assert not list(exported.rglob(".*")), "temporary files are left"
+    assert not (exported / "town.started.yaml").exists()
 
 
 def test_the_reader_finds_the_towns_own_poses(exported: Path) -> None:
@@ -98,12 +99,23 @@ def test_goes_on_where_it_stopped_and_gives_the_same_bytes(exported: Path, tmp_p
     for _ in range(7):
         next(steps)
     steps.close()
-    assert not is_finished(tmp_path)
+    assert not is_finished(tmp_path, 3, CONFIG)
     (tmp_path / "sequences/00/labels/000002.label").unlink()  # as if killed between two files
     for _ in export_town(tmp_path, 3, CONFIG):
         pass
     finish_export(tmp_path, 3, CONFIG)
     assert digests(tmp_path) == digests(exported)
+
+
+def test_a_town_of_other_settings_is_not_mixed_in(exported: Path, tmp_path: Path) -> None:
+    other = replace(CONFIG, image_width=130)
+    with pytest.raises(DatasetError, match="made with other settings"):
+        next(export_town(exported, 3, other))
+    next(export_town(tmp_path, 3, CONFIG))  # begun, not finished
+    with pytest.raises(DatasetError, match=r"see .*town.started.yaml"):
+        next(export_town(tmp_path, 3, other))
+    with pytest.raises(DatasetError, match="made with other settings"):
+        next(export_town(tmp_path, 4, CONFIG))
 
 
 def test_processes_give_the_same_bytes(exported: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_town_without_a_loop_says_so() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="no loop"):
         StreetNetworkConfig(columns=1)
-    with pytest.raises(ConfigError, match="no poses"):
+    with pytest.raises(ConfigError, match="there must be three"):
         DriveConfig(spacing_m=0)
 
 

@@ -20,9 +20,9 @@ class LandUse:
 
     rows: kinds of rows (see `ROWS`) and their shares. setback_m: from the plot's edge to the house
     fronts, one value for a whole street side, from which `deviating` of the houses fall back by up
-    to 3 m. gap_m: between rows. garden_m: land behind the houses. front_garden, verge: shares of
-    street sides that stand back behind a narrow garden, or have a grass verge. drive, vacant,
-    fenced: shares of houses with a driveway, of plots without a house, with a fence or hedge.
+    to 3 m. gap_m: between rows. garden_m: land behind the houses. front_garden: share of street
+    sides that stand back behind a narrow garden. vacant, fenced: shares of plots without a house,
+    and of plots with a fence or hedge.
     covers: what paths and yards are paved with (`surfaces.COVERS`).
     """
 

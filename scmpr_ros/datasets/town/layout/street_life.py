@@ -71,7 +71,7 @@ def _in_yard(rng: Rng, site: Site, yard: Yard, pool: Pool) -> list[Mesh]:
     for row, column in np.ndindex(rows, columns):
         mesh, length, width = pool.vehicle(rng)
         wrong_way = np.pi if rng.random() < 0.4 else 0.0
-        if rng.random() < 0.4 or length > yard.length_m - 0.2 or width > 2.5:
+        if rng.random() < 0.4 or length > yard.length_m / rows - 0.2 or width > 2.5:
             continue
         xy = yard.centre + ((row + 0.5) / rows - 0.5) * yard.length_m * along
         xy = xy + ((column + 0.5) / columns - 0.5) * yard.width_m * across

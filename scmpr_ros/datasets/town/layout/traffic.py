@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.town.layout.kerbside import Kerbside, Site
 from scmpr_ros.datasets.town.mesh import EMPTY, Mesh
 from scmpr_ros.datasets.town.quarters import Quarter
-from scmpr_ros.datasets.town.streets.lanes import LANE_STEP_M, lane_path
+from scmpr_ros.datasets.town.streets.lanes import LANE_STEP_M, evenly, lane_path
 from scmpr_ros.datasets.town.streets.routes import random_route
 from scmpr_ros.datasets.town.vehicles.pool import Pool
 
@@ -99,7 +99,7 @@ def plan_traffic(rng: Rng, site: Site, pool: Pool, drive_xy: Array, stamps_s: Ar
     steps = np.array([-1.4, 0.0, 1.4])[None, :, None]
     taken = [drive_xy[:, None] + steps * heading[:, None]]
     movers = []
-    for mover in _candidates(rng, site, pool):
+    for mover in _candidates(rng, site, pool, float(stamps_s[-1])):
         own = mover.thirds(stamps_s)
         if all(_keep_clear(own, other) for other in taken):
             movers.append(mover)
@@ -112,29 +112,30 @@ def _keep_clear(a: Array, b: Array) -> bool:
     return not (distance < _SAFE_M).any()
 
 
-def _candidates(rng: Rng, site: Site, pool: Pool) -> Iterator[Mover]:
-    """Vehicles and cyclists on random routes."""
+def _candidates(rng: Rng, site: Site, pool: Pool, duration_s: float) -> Iterator[Mover]:
+    """Vehicles and cyclists on random routes, most of them long enough for the whole drive."""
     network = site.ground.network
     total_m = sum(s.length_m for s in site.streets)
     wanted = ((_STREET_M_PER_VEHICLE, False), (_STREET_M_PER_CYCLIST, True))
     for metres, on_bicycle in wanted:
         for _ in range(int(total_m / metres)):
             start = int(rng.integers(len(network.crossings)))
-            path = lane_path(network, random_route(network, rng, start, 900.0))
+            speed = float(rng.uniform(3.5, 6.0) if on_bicycle else rng.uniform(6.5, 10.5))
+            ahead_m = float(rng.uniform(0, 500))
+            route = random_route(network, rng, start, 400.0 + ahead_m + speed * duration_s)
+            path = lane_path(network, route)
             if on_bicycle:
-                mesh, length, speed = pool.cyclist(rng), 1.9, rng.uniform(3.5, 6.0)
-                path = _shifted(path, 0.9)
+                mesh, length, path = pool.cyclist(rng), 1.9, _shifted(path, 0.9)
             else:
                 mesh, length, _ = pool.driving_vehicle(rng)
-                speed = rng.uniform(6.5, 10.5)
-            begin = rng.uniform(0, 0.6) * len(path) * LANE_STEP_M
-            yield Mover(mesh, path, float(begin), float(speed), float(length))
+            yield Mover(mesh, path, ahead_m, speed, float(length))
 
 
 def _shifted(path: Array, right_m: float) -> Array:
+    """The path that far to the right, evenly spaced again."""
     tangent = np.gradient(path, axis=0)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-    return path + right_m * np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
+    return evenly(path + right_m * np.stack([tangent[:, 1], -tangent[:, 0]], axis=1), LANE_STEP_M)
 
 
 def _walkers(rng: Rng, site: Site, pool: Pool) -> Iterator[Mover]:

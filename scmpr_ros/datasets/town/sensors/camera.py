@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.datasets.town.materials import column
 from scmpr_ros.datasets.town.sensors.development import develop
 from scmpr_ros.datasets.town.sensors.scene import Scene
 from scmpr_ros.datasets.town.sensors.shading import Seen, look, nearby_lamps
@@ -47,7 +46,7 @@ def render_image(
     seen, slant = _sample(scene, camera, T_world_camera, u, v, lamps, rng, shape)
     radiance, depth = seen.radiance, seen.hits.distance / slant
     with stage("edges"):
-        edge = _to_refine(seen, depth, shape)
+        edge = _to_refine(seen, depth, shape, scene.textures.is_cut)
     second, _ = _sample(scene, camera, T_world_camera, u[edge] + _SECOND_RAY,
                         v[edge] + _SECOND_RAY, lamps, rng, None, seen.sunlit[edge])  # fmt: skip
     radiance[edge] = (radiance[edge] + second.radiance) / 2
@@ -81,13 +80,15 @@ def _sample(
     return look(scene, origin, direction, 1.0 / camera.fx, lamps, rng, shape, sunlit), slant
 
 
-def _to_refine(seen: Seen, depth: Array, shape: tuple[int, int]) -> NDArray[np.intp]:
+def _to_refine(
+    seen: Seen, depth: Array, shape: tuple[int, int], is_cut: NDArray[np.bool_]
+) -> NDArray[np.intp]:
     """Pixels that need a second ray: those on edges between surfaces and in depth."""
     hits = seen.hits
     facing = np.round(hits.facet * 3).astype(np.int64) @ np.array([1, 8, 64])
     surface = hits.material.astype(np.int64) * 4096 + facing
     is_sky = np.isinf(hits.distance)
-    foliage = (column("is_cut") > 0)[hits.material] & ~is_sky
+    foliage = is_cut[hits.material] & ~is_sky
     surface[is_sky], surface[foliage] = -1, -2
     return np.flatnonzero(_edges(surface.reshape(shape), depth.reshape(shape)))
 

@@ -46,6 +46,12 @@ class Rig:
     T_cam0_lidar: Array
     offsets: Array
 
+    @staticmethod
+    def proportional_height(name: str, width: int) -> int:
+        """Height in pixels of a rig's images that are scaled to `width`."""
+        full = Rig.named(name).camera
+        return round(width * full.height / full.width)
+
     @classmethod
     def named(cls, name: str, image_size: tuple[int, int] | None = None) -> Rig:
         """One of `RIGS`, with images scaled to `image_size` (width, height) if it is given."""

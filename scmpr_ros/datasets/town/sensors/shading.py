@@ -191,12 +191,12 @@ def _veil(scene: Scene, radiance: Array, direction: Array, hits: Hits) -> None:
     """Haze, fog and falling rain hide what is far behind their own light."""
     c = scene.condition
     clear = np.exp(-hits.distance / np.float32(c.haze_m))[:, None]
-    low = np.isinf(hits.distance)
+    sky = np.isinf(hits.distance)
     if c.haze_m < 200:  # fog also hides the low sky
-        reach = 60.0 / np.maximum(direction[low, 2], 0.02)
-        clear[low] = np.exp(-reach / c.haze_m)[:, None]
+        reach = 60.0 / np.maximum(direction[sky, 2], 0.02)
+        clear[sky] = np.exp(-reach / c.haze_m)[:, None]
     else:
-        clear[low] = 1.0
+        clear[sky] = 1.0
     air = c.horizon * np.float32(0.9)
     radiance *= clear
     radiance += (1 - clear) * air

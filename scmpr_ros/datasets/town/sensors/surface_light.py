@@ -126,7 +126,7 @@ def _shade(  # type: ignore[no-untyped-def]  # pragma: no cover
                 albedo[k] *= 1 - air.wetness * (0.35 + 0.25 * puddle)
         if gloss > 0:
             grazing = max(1 - max(cosine_view, 0.0), 0.0)
-            rough = 0.8 if m != 0 and not optics.is_ground[m] else 0.25 + 20 * gloss
+            rough = 0.25 + 20 * gloss if optics.is_ground[m] else 0.8
             light.mirror[i] = gloss + (1 - gloss) * grazing**5 * rough
 
         sky_share = open_sky(openness, px, py, pz)

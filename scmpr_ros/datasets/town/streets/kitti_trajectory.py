@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ def read_trajectory(path: Path) -> NDArray[np.float64]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetError(f"missing trajectory {path}")
+        raise DatasetError(f"there is no trajectory file {path}")
     try:
-        rows = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is refused below
+            rows = np.loadtxt(path, ndmin=2)
+    except (ValueError, OSError) as error:
         raise DatasetError(f"{path} is no KITTI pose file: {error}") from error
     if rows.shape[1:] != (12,) or not np.isfinite(rows).all():
         raise DatasetError(

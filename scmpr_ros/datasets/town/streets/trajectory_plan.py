@@ -41,6 +41,8 @@ def trace_trajectory(
     branches = _branches_amid_streets(rng, path, nodes, stub_m)
     nodes += [line[0] for line in branches]
     passages = _passages(path, nodes)
+    if not passages:
+        raise DatasetError("the trajectory never leaves one crossing: no street can follow it")
     streets = _distinct(passages)
     lines = [line for _, _, line in streets]
     ends = [(a, b) for a, b, _ in streets]

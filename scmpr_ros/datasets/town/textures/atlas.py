@@ -19,7 +19,6 @@ Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 LEVELS = 10
-NOISE_TILE = SIZE
 
 _TILES: dict[Material, Callable[[Rng], Array]] = {
     Material.ASPHALT: tiles.asphalt,
