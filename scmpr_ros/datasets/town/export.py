@@ -29,9 +29,9 @@ from scmpr_ros.datasets.town.recording import Frame, Recording, TraversalConfig,
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.world import Town, TownConfig
-from scmpr_ros.datasets.whole_files import write_file
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.stages import stage
+from scmpr_ros.whole_files import write_file
 
 RECORD, STARTED = "town.yaml", "town.started.yaml"
 """How a town was made: written when all is done; and when it is begun."""

@@ -19,6 +19,9 @@ _AUTUMN = np.array(
 )
 """Albedo of turned leaves: yellow, orange, brown, and some still greenish."""
 _BARE_WOOD = np.array([0.11, 0.09, 0.075], np.float32)
+_FALLEN_IN_AUTUMN, _GONE_IN_WINTER = 1 / 3, 0.62
+"""Shares of the sprays that are no longer there. One sees through a winter's crown: with all sprays
+a ray would cross five of them, and end at `scene._LAYERS` holes as if at a wall."""
 _CROWN_M = 14.0
 """Leaves nearer to each other than about this have the same colour: those of one tree."""
 
@@ -40,18 +43,23 @@ def _autumn(mesh: Mesh, textures: Textures) -> Mesh:
     brightness = colour[leaf].mean(axis=1, keepdims=True) / 0.09
     colour[leaf] = _AUTUMN[which] * np.clip(brightness, 0.3, 2.0)
     colour[mesh.material == Material.GRASS] *= np.array([1.25, 0.95, 0.9], np.float32)
-    # Two triangles make a card: pairs go together.
-    fallen = np.zeros(len(mesh), bool)
-    fallen[leaf] = (leaf // 2 * 2654435761 % 4294967296) < 4294967296 // 3
-    return replace(mesh, colour=colour).select(~fallen)
+    return _without(replace(mesh, colour=colour), leaf, _FALLEN_IN_AUTUMN)
 
 
 def _winter(mesh: Mesh) -> Mesh:
-    """Bare twigs where leaves were, and faded grass."""
+    """Bare twigs where some of the leaves were, and faded grass."""
     material, colour = mesh.material.copy(), mesh.colour.copy()
-    leaf = material == Material.LEAVES
+    leaf = np.flatnonzero(material == Material.LEAVES)
     material[leaf], colour[leaf] = Material.TWIGS, _BARE_WOOD
     colour[np.isin(material, (Material.GRASS, Material.BLADES))] *= np.array(
         [1.35, 0.95, 1.0], np.float32
     )
-    return replace(mesh, material=material, colour=colour)
+    return _without(replace(mesh, material=material, colour=colour), leaf, _GONE_IN_WINTER)
+
+
+def _without(mesh: Mesh, leaf: NDArray[np.intp], share: float) -> Mesh:
+    """The mesh without a share of its foliage; `leaf` numbers the triangles of that."""
+    gone = np.zeros(len(mesh), bool)
+    # Two triangles make a card: pairs go together. (Knuth's multiplicative hash.)
+    gone[leaf] = (leaf // 2 * 2654435761 % 2**32) < share * 2**32
+    return mesh.select(~gone)

@@ -23,6 +23,8 @@ Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 _MAX_LAMPS = 20
+_HAZE_TOP_M = np.float32(60.0)
+"""Height of the layer of air that haze, fog and rain fill."""
 _MIRROR_THRESHOLD = 0.035
 """Reflections weaker than this are not followed."""
 
@@ -188,15 +190,11 @@ def _spread(values: Array, known: NDArray[np.bool_], shape: tuple[int, int]) -> 
 
 
 def _veil(scene: Scene, radiance: Array, direction: Array, hits: Hits) -> None:
-    """Haze, fog and falling rain hide what is far behind their own light."""
+    """Haze, fog and falling rain hide what is far, the low sky too, behind their own light."""
     c = scene.condition
-    clear = np.exp(-hits.distance / np.float32(c.haze_m))[:, None]
-    sky = np.isinf(hits.distance)
-    if c.haze_m < 200:  # fog also hides the low sky
-        reach = 60.0 / np.maximum(direction[sky, 2], 0.02)
-        clear[sky] = np.exp(-reach / c.haze_m)[:, None]
-    else:
-        clear[sky] = 1.0
+    to_clear_air = _HAZE_TOP_M / np.maximum(direction[:, 2], np.float32(0.02))
+    reach = np.where(np.isinf(hits.distance), to_clear_air, hits.distance)
+    clear = np.exp(-reach / np.float32(c.haze_m))[:, None]
     air = c.horizon * np.float32(0.9)
     radiance *= clear
     radiance += (1 - clear) * air
