@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import os
 import re
 import textwrap
 import types
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.whole_files import write_file
 
 T = TypeVar("T")
 
@@ -39,12 +39,8 @@ def load_yaml(cls: type[T], path: Path) -> T:
 
 
 def save_yaml(instance: Any, path: Path) -> None:
-    """Write a dataclass as YAML under a temporary name, then rename it to `path`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(yaml.safe_dump(to_dict(instance), sort_keys=False))
-    partial.replace(path)
+    """Write a dataclass as YAML."""
+    write_file(path, yaml.safe_dump(to_dict(instance), sort_keys=False))
 
 
 def from_dict(cls: type[T], mapping: Mapping[str, Any], source: str = "configuration") -> T:

@@ -6,13 +6,13 @@ and fills the missing rows of a truncated file with whatever lay in memory.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.whole_files import write_file
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -59,13 +59,7 @@ def write_ply(path: Path, rows: NDArray[np.void]) -> None:
     header += [f"property {_NAMES[kind.str[1:]]} {name}" for name, kind in fields]
     header += ["end_header\n"]
     packed = rows.astype([(name, kind.newbyteorder("<")) for name, kind in fields], copy=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes("\n".join(header).encode("ascii") + packed.tobytes())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, "\n".join(header).encode("ascii") + packed.tobytes())
 
 
 def _parse_header(path: Path, head: bytes) -> tuple[str, int, np.dtype]:

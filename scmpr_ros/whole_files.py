@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,15 +12,34 @@ from pathlib import Path
 from scmpr_ros.errors import DatasetError
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file, in a folder that is made where it is missing."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which becomes `path` at the end; its folder is made if missing.
+
+    Where writing fails nothing is left, and what `path` held before stays.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write bytes, or text as UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON for people and programs; what JSON does not know, such as a path, as text.
+
+    Raises ValueError for NaN and infinity, which JSON has no words for.
+    """
+    write_file(path, json.dumps(content, indent=2, default=str, allow_nan=False) + "\n")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,24 +24,20 @@ from scmpr_ros.networks.netvlad import NetVladConfig
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
 from scmpr_ros.networks.saff import SaffConfig
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.whole_files import whole_file
 
 FORMAT = "scmpr_ros/1"
 
 
 def save_checkpoint(network: ScmprNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
-    """Write a network; `dtype=torch.float16` halves the file and costs nothing that was measured.
-
-    The file is written under a temporary name first, so that a crash cannot leave half of it.
-    """
+    """Write a network; `dtype=torch.float16` halves the file, at no cost that was measured."""
     tensors = {
         name: (value.to(dtype) if dtype and value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
     metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> ScmprNetwork:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import forced_backend
 from scmpr_ros.semantics import CLASSES, STATIC_IDS
+from scmpr_ros.whole_files import whole_file
 
 FORMAT = "scmpr_ros RGB branch/1"
 INPUTS = ("view", "seen", "context")
@@ -75,14 +75,9 @@ def export_onnx(network: ScmprNetwork, path: Path, tolerance: float = 1e-5) -> O
     """
     _require_packages()
     branch = RgbBranch(copy.deepcopy(network).cpu().float()).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with whole_file(path) as temporary:
         _write(branch, _metadata(network), temporary)
         error, agreement = _compare(branch, temporary, tolerance)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return OnnxExport(path, path.stat().st_size, error, agreement)
 
 

@@ -15,7 +15,6 @@ without news, or by a signal.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns
 from scmpr_ros.ros.managed_node import run
 from scmpr_ros.ros.parameters import NodeParameters
+from scmpr_ros.whole_files import write_file
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,12 @@ class AnswerRecorderNode(Node):
     def _write(self) -> None:
         """Write what there is. Scores carry no stamp: the n-th belongs to the n-th answer."""
         paired = len(self._scores) == len(self._answers)
-        output = Path(self.config.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial = output.with_name(f".{output.name}.{os.getpid()}")
-        with partial.open("w") as file:
-            for index, (stamp, answer) in enumerate(self._answers.items()):
-                answer["candidates"] = self._candidates.get(stamp)
-                answer["score"] = self._scores[index] if paired else None
-                file.write(json.dumps(answer) + "\n")
-        partial.replace(output)
+        lines = []
+        for index, (stamp, answer) in enumerate(self._answers.items()):
+            answer["candidates"] = self._candidates.get(stamp)
+            answer["score"] = self._scores[index] if paired else None
+            lines.append(json.dumps(answer) + "\n")
+        write_file(Path(self.config.output), "".join(lines))
 
 
 def _optical(pose: Pose) -> list[list[float]]:

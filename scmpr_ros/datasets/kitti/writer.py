@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
-from scmpr_ros.datasets.whole_files import new_folder, write_file
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.geometry import invert
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import from_joint
+from scmpr_ros.whole_files import new_folder, write_file
 
 # Of a photograph (1241 x 376) OpenCV's own choice takes 11 ms and 914 kB, level 1 takes 29 ms and
 # 948 kB, level 3 takes 37 ms and 940 kB. Of a mask or a depth image level 1 is as fast as that

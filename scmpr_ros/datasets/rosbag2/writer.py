@@ -26,9 +26,9 @@ from scmpr_ros.datasets.ros_messages import pack_points
 from scmpr_ros.datasets.rosbag2 import messages as make
 from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
 from scmpr_ros.datasets.rosbag2.topics import TYPES, BagTopics
-from scmpr_ros.datasets.whole_files import new_folder
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
+from scmpr_ros.whole_files import new_folder
 
 _NS = 1_000_000_000
 _ODOMETRY_VARIANCE = 1e-4  # small, but filters refuse zero
