@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.map_view import view_from_above
 from scmpr_ros.geometry import AngularGrid, camera_yaw
 from scmpr_ros.lidar.panorama import RenderConfig, render
@@ -26,7 +25,6 @@ from scmpr_ros.semantics import colourise
 _COLUMNS = 3
 _WIDTH = 620
 _GRID = AngularGrid(48, 960, 15.0, -25.0)
-_INK, _FAINT = "#22252a", "#7b8087"
 
 
 def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | None = None) -> None:
@@ -44,8 +42,7 @@ def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | N
     strips = [(captions.get(drive.name, drive.name), _strip(drive, point_map, i == 0))
               for i, drive in enumerate(drives)]  # fmt: skip
     heights = [strip.shape[0] / strip.shape[1] * 13 + 0.35 for _, strip in strips]
-    figure = Figure((13.4, sum(heights) + 9.6), facecolor="#faf9f5")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.4, sum(heights) + 9.6)
     grid = figure.add_gridspec(
         len(strips) + 1, 1, height_ratios=[*heights, 9.2], left=0.015, right=0.985, top=0.985,
         bottom=0.01, hspace=0.06,
@@ -53,13 +50,10 @@ def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | N
     for row, (name, strip) in enumerate(strips):
         axes = figure.add_subplot(grid[row])
         axes.imshow(strip)
-        axes.set_title(name, loc="left", fontsize=11, color=_INK, pad=3)
+        axes.set_title(name, loc="left", fontsize=11, color=INK, pad=3)
         axes.axis("off")
     _draw_map(figure.add_subplot(grid[len(strips)]), point_map, drives)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    save_figure(figure, path)
 
 
 def _strip(drive: Drive, point_map: PointCloudMap, with_panoramas: bool) -> NDArray[np.uint8]:
@@ -110,6 +104,6 @@ def _draw_map(axes: Axes, point_map: PointCloudMap, drives: list[Drive]) -> None
     for drive in drives:
         way = np.stack([drive.T_world_camera(f)[:2, 3] for f in drive.image_frames])
         axes.plot(*way.T, linewidth=1.4, label=drive.name)
-    axes.legend(loc="upper right", fontsize=8, frameon=False, labelcolor=_FAINT)
-    axes.set_title(f"the map: {len(cloud):,} static points", loc="left", fontsize=11, color=_INK)
+    axes.legend(loc="upper right", fontsize=8, frameon=False, labelcolor=FAINT)
+    axes.set_title(f"the map: {len(cloud):,} static points", loc="left", fontsize=11, color=INK)
     axes.axis("off")

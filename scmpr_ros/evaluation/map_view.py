@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
+from scmpr_ros.evaluation.figures import PAPER
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IGNORE, PALETTE
 
-PAPER = np.array([250, 249, 245], dtype=np.float64)
+BACKGROUND = 255 * np.array(to_rgb(PAPER))
+"""(3,) what is seen where the map holds nothing."""
 _UNKNOWN = np.array([168, 168, 172], dtype=np.float64)
 _TINT = 0.62  # of the class colour; the rest is paper, so that what is drawn on top stands out
 _FINEST_M = 0.25  # finer pixels than the map's voxels would show their raster
@@ -47,7 +50,7 @@ def view_from_above(
     column = np.floor((xyz[:, 0] - x0) * scale).astype(np.int64)
     row = np.floor((y1 - xyz[:, 1]) * scale).astype(np.int64)
     inside = (column >= 0) & (column < pixels) & (row >= 0) & (row < pixels)
-    rgb = np.tile(PAPER, (pixels, pixels, 1))
+    rgb = np.tile(BACKGROUND, (pixels, pixels, 1))
     if inside.any():
         order = np.flatnonzero(inside)[np.argsort(xyz[inside, 2], kind="stable")]
         rgb[row[order], column[order]] = _colours(cloud, order, xyz[:, 2])
@@ -64,4 +67,4 @@ def _colours(
     low, high = np.percentile(height_m[index], (2, 98))
     relative = ((height_m[index] - low) / max(high - low, 1e-3)).clip(0, 1)
     brightness = _GAMUT[0] + (_GAMUT[1] - _GAMUT[0]) * relative
-    return (_TINT * colour + (1 - _TINT) * PAPER) * brightness[:, None]
+    return (_TINT * colour + (1 - _TINT) * BACKGROUND) * brightness[:, None]

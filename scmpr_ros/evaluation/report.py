@@ -9,29 +9,28 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from numpy.typing import NDArray
 
+from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
-from scmpr_ros.evaluation.map_view import PAPER, view_from_above
+from scmpr_ros.evaluation.map_view import view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.geometry import camera_yaw, wrap_angle
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import CLASSES, IGNORE, STATIC_IDS, colourise
 
-RIGHT, WRONG, TRUTH, INK, FAINT = "#0a8f5b", "#d1352b", "#1d3557", "#22252a", "#7b8087"
+RIGHT, WRONG, TRUTH = "#0a8f5b", "#d1352b", "#1d3557"
 _FIGURE_INCHES = (16.0, 9.6)
 _MARGIN_M = 30.0
 _CAPTION = (
     "Below each image: its match in the map, all around; framed what it matched; ▾ true heading."
 )
 _NO_RETURN = (232, 231, 227)
-_PAPER = tuple(PAPER / 255)
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class ReportScene:
 
 def draw_report(scene: ReportScene, path: Path) -> None:
     """Write the report as a PNG; the file appears whole or not at all."""
-    figure = Figure(figsize=_FIGURE_INCHES, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
+    figure = new_figure(*_FIGURE_INCHES)
     figure.text(0.02, 0.955, scene.title, fontsize=23, weight="bold", color=INK, va="center")
     figure.text(0.02, 0.917, scene.subtitle, fontsize=11.5, color=FAINT, va="center")
     _draw_map(figure.add_axes((0.02, 0.145, 0.445, 0.745)), scene)
@@ -65,10 +63,7 @@ def draw_report(scene: ReportScene, path: Path) -> None:
         _draw_query(figure, (left, top, 0.24), scene, row)
     figure.text(0.485, 0.127, _CAPTION, fontsize=9.5, color=FAINT, va="bottom")
     _draw_numbers(figure, scene.summary)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=130, facecolor=_PAPER, format="png")
-    partial.replace(path)
+    save_figure(figure, path, dpi=130)
 
 
 def choose_queries(drive: LocalizedDrive, tolerance: Tolerance, count: int = 6) -> list[int]:

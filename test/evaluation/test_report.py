@@ -10,7 +10,7 @@ from PIL import Image
 
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
-from scmpr_ros.evaluation.map_view import PAPER, view_from_above
+from scmpr_ros.evaluation.map_view import BACKGROUND, view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, choose_queries, draw_report, number_tiles
 from scmpr_ros.geometry import AngularGrid, level_camera_pose
@@ -92,12 +92,12 @@ def test_view_from_above_shows_the_highest_point_where_it_lies() -> None:
     )
     view = view_from_above(cloud, np.array([1e6, 0.0]), 5.0, max_pixels=10)
     assert view.extent_m == (1e6 - 5, 1e6 + 5, -5.0, 5.0)
-    painted = np.argwhere((view.rgb != PAPER).any(axis=2)).tolist()
+    painted = np.argwhere((view.rgb != BACKGROUND).any(axis=2)).tolist()
     assert painted == [[0, 0], [4, 5]]  # y = 4.9 is the first row, y = 0.1 above the middle
     red, green, blue = view.rgb[4, 5].astype(int)
     assert red == green == pytest.approx(blue, abs=2)  # a building is grey, a road is not
     assert view.rgb[0, 0, 1] < view.rgb[0, 0, 0] - 20
     empty = view_from_above(cloud, np.zeros(2), 5.0)
-    assert (empty.rgb == PAPER).all()
+    assert (empty.rgb == BACKGROUND).all()
     with pytest.raises(ShapeError, match="positive size"):
         view_from_above(cloud, np.zeros(2), 0.0)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from scmpr_ros.evaluation.benchmark.machine import Machine
@@ -15,6 +14,7 @@ from scmpr_ros.evaluation.benchmark.networks import NetworkTiming
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
 from scmpr_ros.evaluation.benchmark.scans import ScanTiming
 from scmpr_ros.evaluation.benchmark.towns import TownTiming
+from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 
 PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "total": 46.5}
 """Figure 3 of SCM-PR (arXiv 2509.13474): means of 1,000 KITTI queries on an A100."""
@@ -22,7 +22,7 @@ PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "tota
 _COLOURS = (
     "#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#1d3557", "#e9a03b", "#0a8f5b"
 )  # fmt: skip
-_INK, _FAINT, _PEER = "#22252a", "#7b8087", "#b9a58c"
+_PEER = "#b9a58c"
 
 
 def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
@@ -31,7 +31,7 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
     figure, axes = _canvas(1.6 + 0.62 * rows, str(machine))
     figure.suptitle(
         f"One query in a map of {result.viewpoints:,} viewpoints, median", x=0.02, ha="left",
-        fontsize=15, weight="bold", color=_INK,
+        fontsize=15, weight="bold", color=INK,
     )  # fmt: skip
     labels = []
     for row, timing in enumerate(result.timings):
@@ -62,7 +62,7 @@ def draw_networks(
 ) -> None:
     """Median of each network, with the floor of its products as a mark."""
     figure, axes = _canvas(1.6 + 0.45 * len(timings), str(machine))
-    figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=_INK)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=INK)
     labels = []
     for row, timing in enumerate(timings):
         ours = not timing.network.startswith(("timm/", "official"))
@@ -79,8 +79,7 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
     """Backends by stage, forward and both ways, on a logarithmic scale."""
     backends = list(dict.fromkeys(t.backend for t in timings))
     ways = list(dict.fromkeys(t.way for t in timings))
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.6, layout="constrained")
     figure.suptitle(f"Selective scan of an image, four orders\n{machine}", fontsize=11)
     for axes, way in zip(figure.subplots(1, len(ways), sharey=True), ways, strict=True):
         for number, backend in enumerate(backends):
@@ -96,7 +95,7 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("milliseconds, median")
     figure.axes[0].legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> None:
@@ -104,7 +103,7 @@ def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> N
     figure, axes = _canvas(1.6 + 0.5 * len(timings), str(machine))
     figure.suptitle(
         "One frame of a town in one of the processes", x=0.02, ha="left", fontsize=15,
-        weight="bold", color=_INK,
+        weight="bold", color=INK,
     )  # fmt: skip
     stages = [s for s in timings[0].stages_ms if s != "whole frame"]
     longest = {t.size.name: max(o.stages_ms["whole frame"] for o in timings if o.size == t.size)
@@ -122,16 +121,15 @@ def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> N
 
 
 def _canvas(height: float, subtitle: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(11, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, height, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(subtitle, loc="left", fontsize=9.5, color=_FAINT)
+    axes.set_title(subtitle, loc="left", fontsize=9.5, color=FAINT)
     return figure, axes
 
 
 def _write(axes: Axes, row: int, ms: float, text: str) -> None:
     axes.annotate(text, (ms, row), (5, 0), textcoords="offset points", va="center", fontsize=9.5,
-                  color=_INK)  # fmt: skip
+                  color=INK)  # fmt: skip
 
 
 def _finish(
@@ -144,11 +142,4 @@ def _finish(
     axes.set_xlabel(unit)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    save_figure(figure, path)

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from scmpr_ros.evaluation.figures import FAINT, INK, PAPER, new_figure, save_figure
 from scmpr_ros.evaluation.statistics.distribution import Axis
 from scmpr_ros.evaluation.statistics.drives import Comparison, DriveStatistics, Recording
 from scmpr_ros.semantics import CLASSES
 
 _LINES = ("#d1352b", "#457b9d", "#0a8f5b", "#e9a03b", "#7d5ba6", "#1d3557")
-_REFERENCE, _INK, _FAINT, _PAPER = "#b4b7bc", "#22252a", "#7b8087", "#fbfaf7"
+_REFERENCE = "#b4b7bc"
 _EXAMPLES, _COLUMNS, _BARS = 3, 4, 64
 _WIDTH_INCHES, _LEFT, _RIGHT = 17.0, 0.035, 0.985
 _HEAD_INCHES, _IMAGE_INCHES, _PANEL_INCHES, _FOOT_INCHES = 0.85, 1.95, 2.75, 0.6
@@ -53,12 +53,11 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[Recording], pat
     rows = -(-len(panels) // _COLUMNS) + bool(class_panels)
     images, charts = _IMAGE_INCHES * len(pictured), _PANEL_INCHES * rows
     height = _HEAD_INCHES + images + charts + _FOOT_INCHES
-    figure = Figure(figsize=(_WIDTH_INCHES, height), facecolor=_PAPER)
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH_INCHES, height)
     _draw_head(figure, comparison)
     for row, (number, recording) in enumerate(pictured):
         top = 1 - (_HEAD_INCHES + _IMAGE_INCHES * row) / height
-        _draw_examples(figure, top, recording, _colour(number) if number else _INK)
+        _draw_examples(figure, top, recording, _colour(number) if number else INK)
     grid = figure.add_gridspec(
         rows, 4 * _COLUMNS, left=_LEFT, right=_RIGHT, bottom=_FOOT_INCHES / height, wspace=0.9,
         top=(_FOOT_INCHES + charts - 0.55) / height, hspace=0.55,
@@ -68,10 +67,7 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[Recording], pat
         _draw_shares(figure.add_subplot(grid[row, 4 * column : 4 * column + 4]), comparison, name)
     for place, name in enumerate(class_panels):
         _draw_classes(figure.add_subplot(grid[-1, 8 * place : 8 * place + 8]), comparison, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=100, facecolor=_PAPER, format="png")
-    partial.replace(path)
+    save_figure(figure, path, dpi=100)
 
 
 def _colour(number: int) -> str:
@@ -84,14 +80,14 @@ def _draw_head(figure: Figure, comparison: Comparison) -> None:
     height = figure.get_figheight()
     first, *others = (statistics.name for statistics in comparison.recordings)
     title = f"{', '.join(others)} beside {first}" if others else first
-    figure.text(_LEFT, 1 - 0.28 / height, title, fontsize=20, weight="bold", color=_INK,
+    figure.text(_LEFT, 1 - 0.28 / height, title, fontsize=20, weight="bold", color=INK,
                 va="center")  # fmt: skip
     scale = "as stored" if comparison.focal_px is None else f"at fx = {comparison.focal_px:.0f} px"
     figure.text(
         _LEFT, 1 - 0.58 / height,
         f"Grey: {first}; lines: the others. Above each panel the Wasserstein-1 distance to "
         f"{first}; equal: between the two halves of {first}. Images measured {scale}.",
-        fontsize=11, color=_FAINT, va="center",
+        fontsize=11, color=FAINT, va="center",
     )  # fmt: skip
 
 
@@ -168,11 +164,11 @@ def _draw_classes(axes: Axes, comparison: Comparison, name: str) -> None:
 
 def _finish(axes: Axes, comparison: Comparison, name: str, title: str) -> None:
     """Title, distances in the colours of their lines, and no more ink than needed."""
-    axes.set_title(title, loc="left", fontsize=11, color=_INK, pad=20)
-    axes.set_facecolor(_PAPER)
+    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=20)
+    axes.set_facecolor(PAPER)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=_FAINT)
-    told = [("equal", comparison.halves.get(name), _FAINT)]
+    axes.tick_params(labelsize=8.5, colors=FAINT)
+    told = [("equal", comparison.halves.get(name), FAINT)]
     for number, distances in enumerate(comparison.to_first, start=1):
         label = comparison.recordings[number].name
         told.append((label, distances.get(name), _colour(number)))

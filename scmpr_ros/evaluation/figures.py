@@ -1,0 +1,26 @@
+"""What all figures of this package share: their inks, and how they come to be files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from scmpr_ros.whole_files import whole_file
+
+INK, FAINT, PAPER = "#22252a", "#7b8087", "#faf9f5"
+
+
+def new_figure(width_inches: float, height_inches: float, **settings: Any) -> Figure:
+    """An empty figure that needs no screen; `settings` go to matplotlib."""
+    figure = Figure((width_inches, height_inches), **{"facecolor": PAPER, **settings})
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG, which appears whole or not at all."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, facecolor=figure.get_facecolor(), format="png")
