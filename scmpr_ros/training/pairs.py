@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -33,6 +32,7 @@ from scmpr_ros.networks.saff import MASK_STRIDE
 from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
+from scmpr_ros.whole_files import whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -84,13 +84,12 @@ class Town:
 
 
 def load_town(folder: Path, network: ScmprConfig, config: PairsConfig, cache: Path) -> Town:
-    """Prepare a town, or take it from `cache` if it was prepared with the same settings."""
+    """Prepare a town, or take it from `cache` if this very recording was, with these settings."""
     path = cache / f"{folder.name}-{_settings_digest(folder, network, config)}.safetensors"
     if not path.is_file():
         tensors = _prepare_town(folder, network, config)
-        cache.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        with whole_file(path) as temporary:
+            save_file(tensors, temporary)
     return Town(**load_file(path))
 
 
@@ -98,6 +97,7 @@ def _settings_digest(folder: Path, network: ScmprConfig, config: PairsConfig) ->
     """Hash of all that a prepared town depends on."""
     settings = {
         "folder": str(folder.resolve()),
+        "files": _files_digest(folder),
         "view": asdict(network.view),
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
@@ -105,6 +105,15 @@ def _settings_digest(folder: Path, network: ScmprConfig, config: PairsConfig) ->
         "skip_bad": config.skip_bad,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files_digest(folder: Path) -> str:
+    """Hash of the names, sizes and times of a recording's files; their contents are not read."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        stat = path.stat()
+        digest.update(f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def _prepare_town(folder: Path, network: ScmprConfig, config: PairsConfig) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from scmpr_ros.training.pairs import (
     Town,
     load_town,
 )
+from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class TrainConfig:
 def train(config: TrainConfig) -> Path:
     """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights."""
     lightning.seed_everything(config.seed)
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "run.json").write_text(json.dumps(_provenance(config), indent=2))
+    write_json(config.out / "run.json", _provenance(config))
     dataset = PairDataset(_load_towns(config.towns, config), config.pairs)
     validation = _load_towns(config.validation, config)
 
@@ -130,5 +129,5 @@ def _provenance(config: TrainConfig) -> dict[str, object]:
         "scmpr_ros": __version__,
         "torch": torch.__version__,
         "machine": platform.platform(),
-        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "config": asdict(config),
     }

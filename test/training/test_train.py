@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from recording import write_recording
 
 from scmpr_ros.cli import train as train_script
@@ -98,6 +99,18 @@ def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
     town = load_town(folder, TINY, replace(PAIRS, skip_bad=True), tmp_path)
     assert len(town.views) == 3
     assert "left out frame 1: " in caplog.text
+
+
+def test_a_town_is_prepared_anew_when_its_recording_has_changed(tmp_path: Path) -> None:
+    folder, cache = write_recording(tmp_path / "0000", seed=0, images=4), tmp_path / "prepared"
+    before = load_town(folder, TINY, PAIRS, cache)
+    load_town(folder, TINY, PAIRS, cache)
+    assert len(list(cache.iterdir())) == 1
+    image = folder / "sequences/01/image_2/000002.png"
+    Image.new("RGB", Image.open(image).size, (255, 0, 0)).save(image)
+    after = load_town(folder, TINY, PAIRS, cache)
+    same = (before.views == after.views).flatten(1).all(1)
+    assert same.tolist() == [True, True, False, True]
 
 
 def test_missing_recordings_and_bad_settings_are_one_line(
