@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
-from scmpr_ros.errors import ScmprError
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.evaluation.benchmark.machine import Machine, measure_machine
 from scmpr_ros.evaluation.benchmark.networks import (
     NetworkBenchmarkConfig,
@@ -46,6 +44,7 @@ from scmpr_ros.evaluation.benchmark.towns import (
     benchmark_towns,
 )
 from scmpr_ros.pipeline.map_builder import choose_device
+from scmpr_ros.whole_files import write_json
 
 _KINDS: dict[str, tuple[type, str]] = {
     "query": (QueryBenchmarkConfig, "a localizer's queries, stage by stage"),
@@ -60,12 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        _run(options.kind, parser.instantiate(options)[options.kind])
-    except ScmprError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(
+        "benchmark", lambda: _run(options.kind, parser.instantiate(options)[options.kind])
+    )
 
 
 def _parser() -> ArgumentParser:
@@ -199,10 +195,7 @@ def _town_table(timings: Sequence[TownTiming], processes: int) -> Table:
 def _write_json(path: Path, machine: Machine, settings: Any, results: Any) -> None:
     plain = [asdict(r) for r in results] if isinstance(results, list) else asdict(results)
     content = {"machine": asdict(machine), "settings": asdict(settings), "results": plain}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(content, indent=2, default=str))
-    os.replace(partial, path)
+    write_json(path, content)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.errors import ScmprError
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
@@ -28,18 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    config: BuildMapConfig = parser.instantiate(options).settings
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    try:
-        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
-        point_map = load_point_cloud_map(options.map, config.source)
-        place_map = build_map(point_map, network, config.builder)
-        place_map.save(options.out)
-    except ScmprError as error:
-        print(f"build_map: {error}", file=sys.stderr)
-        return 1
+    return run_command("build_map", lambda: _build(parser.instantiate(options)))
+
+
+def _build(options: Namespace) -> None:
+    config: BuildMapConfig = options.settings
+    network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+    point_map = load_point_cloud_map(options.map, config.source)
+    place_map = build_map(point_map, network, config.builder)
+    place_map.save(options.out)
     print(f"{len(place_map)} places written to {options.out}")
-    return 0
 
 
 def _parser() -> ArgumentParser:

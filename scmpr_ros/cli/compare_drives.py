@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.statistics.drives import (
     MEANINGS,
     Comparison,
@@ -22,6 +20,7 @@ from scmpr_ros.evaluation.statistics.drives import (
     compare_recordings,
 )
 from scmpr_ros.evaluation.statistics.picture import draw_comparison
+from scmpr_ros.whole_files import write_json
 
 _DESCRIPTION = """\
 Measure recordings (images, masks, scans) and hold all against the first: is a synthetic town like
@@ -40,20 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        config: StatisticsConfig = parser.instantiate(options).settings
-        recordings = [_recording(argument) for argument in options.recordings]
-        comparison = compare_recordings(recordings, config)
-        _write_json(options.out / "statistics.json", comparison)
-        draw_comparison(comparison, recordings, options.out / "statistics.png")
-    except (ScmprError, OSError) as error:
-        print(f"compare_drives: {error}", file=sys.stderr)
-        return 1
+    return run_command("compare_drives", lambda: _compare(parser.instantiate(options)))
+
+
+def _compare(options: Namespace) -> None:
+    config: StatisticsConfig = options.settings
+    recordings = [_recording(argument) for argument in options.recordings]
+    comparison = compare_recordings(recordings, config)
+    write_json(options.out / "statistics.json", comparison.to_dict())
+    draw_comparison(comparison, recordings, options.out / "statistics.png")
     console = Console()
     console.print(_numbers_table(comparison))
     console.print(_distances_table(comparison))
     console.print(f"{options.out}/statistics.json, {options.out}/statistics.png", highlight=False)
-    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -123,13 +121,6 @@ def _distance(distance: Distance | None) -> str:
         return ""
     digits = 1 if distance.wasserstein >= 10 else 3
     return f"{distance.wasserstein:.{digits}f} / {distance.jensen_shannon_bits:.2f}"
-
-
-def _write_json(path: Path, comparison: Comparison) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.rosbag2.reader import BagReaderConfig, Rosbag2Drive
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
-from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
+from scmpr_ros.errors import ConfigError, DatasetError
 
 _EXAMPLES = """\
 examples:
@@ -44,15 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        print(convert(parser.instantiate(options)))
-    except (ScmprError, OSError) as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("convert: stopped; nothing was left behind", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        "convert", lambda: print(convert(parser.instantiate(options))), "nothing was left behind"
+    )
 
 
 def convert(options: Namespace) -> str:

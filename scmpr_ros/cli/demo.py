@@ -8,7 +8,6 @@ truth.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import signal
@@ -22,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.drive import Drive
@@ -30,13 +30,14 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town.drives import DriveConfig
 from scmpr_ros.datasets.town.export import TownExportConfig, TraversalConfig
 from scmpr_ros.datasets.town.splits import SEEDS
-from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles
 from scmpr_ros.evaluation.ros_session import RosSession
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.whole_files import write_json
 
 QUERY_SEQUENCE = "01"
 _ZERO_SHOT = "zero-shot: trained on synthetic towns only"
@@ -67,14 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the nodes are ended, too
-    try:
-        tell_story(options, Console())
-    except ScmprError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command("demo", lambda: tell_story(options, Console()))
 
 
 def tell_story(options: argparse.Namespace, console: Console) -> None:
@@ -119,7 +113,7 @@ def tell_story(options: argparse.Namespace, console: Console) -> None:
         "fingerprint": place_map.fingerprint,
         "duration_s": round(time.monotonic() - began_s, 1),
     }
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(options.out / "summary.json", summary)
     draw_report(_scene(story, place_map, localized, tolerance, summary), options.out / "report.png")
     console.print(_table(story, summary))
     console.print(f"{options.out}/summary.json  {options.out}/report.png")

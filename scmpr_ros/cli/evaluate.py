@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.whole_files import write_json
 
 _COLUMNS = {
     "recording": "{}", "num_queries": "{}", "num_places": "{}", "recall_at_1": "{:.1%}",
@@ -26,20 +25,18 @@ _COLUMNS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    options = _parser().parse_args(arguments)
-    try:
-        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
-        config: EvaluationConfig = _parser().instantiate(options).settings
-        summaries = [evaluate_recording(Path(f), network, config) for f in options.recordings]
-    except ScmprError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    return run_command("evaluate", lambda: _evaluate(parser.instantiate(options)))
+
+
+def _evaluate(options: Namespace) -> None:
+    network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+    config: EvaluationConfig = options.settings
+    summaries = [evaluate_recording(Path(f), network, config) for f in options.recordings]
     Console().print(_table(summaries))
     if options.out:
-        temporary = Path(options.out).with_suffix(".tmp")
-        temporary.write_text(json.dumps(summaries, indent=2))
-        os.replace(temporary, options.out)
-    return 0
+        write_json(options.out, summaries)
 
 
 def _parser() -> ArgumentParser:

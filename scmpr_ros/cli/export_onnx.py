@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.errors import ScmprError
 from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.networks.export import export_onnx
 
@@ -18,14 +18,14 @@ from scmpr_ros.networks.export import export_onnx
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     options = _parser().parse_args(arguments)
+    return run_command("export_onnx", lambda: _export(options))
+
+
+def _export(options: Namespace) -> None:
     began_s = time.perf_counter()
-    try:
-        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
-        with Console().status("writing the network and checking it, half a minute ..."):
-            export = export_onnx(network, options.out, options.tolerance)
-    except ScmprError as error:
-        print(f"export_onnx: {error}", file=sys.stderr)
-        return 1
+    network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+    with Console().status("writing the network and checking it, half a minute ..."):
+        export = export_onnx(network, options.out, options.tolerance)
     view, seconds = network.config.view, time.perf_counter() - began_s
     print(
         f"{export.path}: {export.size_bytes / 1e6:.1f} MB for views of {view.height}x{view.width}, "
@@ -34,7 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
         f"masks agree in {export.mask_agreement:.2%} of their cells\n"
         f"it fits the place maps whose fingerprint is {fingerprint(network)[:12]}..."
     )
-    return 0
 
 
 def _parser() -> ArgumentParser:

@@ -6,13 +6,13 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.datasets.town.drives import DriveConfig
@@ -34,7 +34,7 @@ from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
 from scmpr_ros.datasets.town.splits import SEEDS
 from scmpr_ros.datasets.town.world import TownConfig
-from scmpr_ros.errors import ConfigError, ScmprError
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import write_ply
@@ -186,17 +186,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    try:
-        options = TownOptions(**{f.name: getattr(chosen, f.name) for f in fields(TownOptions)})
-        folders = {seed: chosen.out / f"{seed:04d}" for seed in _seeds(chosen)}
-        make_towns(folders, options, options.export_config(), chosen.jobs)
-    except (ScmprError, OSError, BrokenProcessPool) as error:
-        print(f"make_town: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("make_town: stopped; start it again to go on", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("make_town", lambda: _make(chosen), "start it again to go on")
+
+
+def _make(chosen: Namespace) -> None:
+    options = TownOptions(**{f.name: getattr(chosen, f.name) for f in fields(TownOptions)})
+    folders = {seed: chosen.out / f"{seed:04d}" for seed in _seeds(chosen)}
+    make_towns(folders, options, options.export_config(), chosen.jobs)
 
 
 def _seeds(chosen: Namespace) -> Sequence[int]:

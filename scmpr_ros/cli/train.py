@@ -8,7 +8,7 @@ import warnings
 
 from jsonargparse import ArgumentParser
 
-from scmpr_ros.errors import ScmprError
+from scmpr_ros.cli.console import run_command
 from scmpr_ros.training.train import TrainConfig, train
 
 
@@ -25,14 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     warnings.filterwarnings("ignore", module="lightning")
-    try:
+
+    def body() -> None:
         settings = parser.instantiate(options)
         del settings.config
         train(TrainConfig(**vars(settings)))
-    except ScmprError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_command("train", body, "start it again with the same --out to go on")
 
 
 if __name__ == "__main__":
