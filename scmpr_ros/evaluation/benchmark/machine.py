@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scmpr_ros.evaluation.benchmark.timing import time_in_turn
+from scmpr_ros.evaluation.benchmark.timing import synchroniser, time_in_turn
 
-_MATRIX = 2048
-_CHANNELS, _SIDE = 256, 56  # of a convolution of 3 x 3
+_MATRICES = (256, 512, 1024, 2048)
+_CHANNELS, _SIDES = 256, (14, 28, 56)  # of a convolution of 3 x 3
+_LONGEST_S = 0.1
 _COPY_BYTES = 256 << 20
 
 
@@ -61,20 +63,15 @@ def measure_machine(device: torch.device) -> Machine:
     source = torch.rand(_COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
     calls: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(source)}
+    flops: dict[str, float] = {}
     for name in ("float32", "bfloat16"):
-        dtype = getattr(torch, name)
-        a, b = torch.randn(2, _MATRIX, _MATRIX, device=device, dtype=dtype).unbind()
-        image = torch.randn(1, _CHANNELS, _SIDE, _SIDE, device=device, dtype=dtype)
-        kernel = torch.randn(_CHANNELS, _CHANNELS, 3, 3, device=device, dtype=dtype)
-        calls[f"{name} product"] = partial(torch.mm, a, b)
-        calls[f"{name} convolution"] = partial(torch.conv2d, image, kernel, padding=1)
+        for sizes, kind in ((_MATRICES, _product), (_SIDES, _convolution)):
+            key = f"{name} {kind.__name__}"
+            calls[key], flops[key] = _affordable(sizes, kind, device, getattr(torch, name))
     times = time_in_turn(calls, runs=10, device=device, label="rates of the machine")
 
     def rate(name: str) -> float:
-        return max(
-            2.0 * _MATRIX**3 / times[f"{name} product"].min_ms / 1e6,
-            2.0 * (3 * _CHANNELS * _SIDE) ** 2 / times[f"{name} convolution"].min_ms / 1e6,
-        )
+        return max(flops[k] / times[k].min_ms / 1e6 for k in flops if k.startswith(name))
 
     return Machine(
         name=device_name(device),
@@ -84,6 +81,44 @@ def measure_machine(device: torch.device) -> Machine:
         bfloat16=rate("bfloat16"),
         copy=2 * _COPY_BYTES / times["copy"].min_ms / 1e6,
     )
+
+
+_Call = tuple[Callable[[], object], float]
+"""What is timed, and its operations."""
+
+
+def _product(size: int, device: torch.device, dtype: torch.dtype) -> _Call:
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype).unbind()
+    return partial(torch.mm, a, b), 2.0 * size**3
+
+
+def _convolution(size: int, device: torch.device, dtype: torch.dtype) -> _Call:
+    image = torch.randn(1, _CHANNELS, size, size, device=device, dtype=dtype)
+    kernel = torch.randn(_CHANNELS, _CHANNELS, 3, 3, device=device, dtype=dtype)
+    call = partial(torch.conv2d, image, kernel, padding=1)
+    return call, 2.0 * (3 * _CHANNELS * size) ** 2
+
+
+def _affordable(
+    sizes: tuple[int, ...], kind: Callable[[int, torch.device, torch.dtype], _Call],
+    device: torch.device, dtype: torch.dtype,
+) -> _Call:  # fmt: skip
+    """The largest of growing sizes before which no call took long.
+
+    A processor without instructions for bfloat16 may multiply it a thousand times slower: a product
+    of 2048 took a minute on a Zen 3.
+    """
+    wait = synchroniser(device)
+    for size in sizes:
+        call, flops = kind(size, device, dtype)
+        for _ in range(2):  # the first one warms up
+            wait()
+            began_s = time.perf_counter()
+            call()
+            wait()
+        if time.perf_counter() - began_s > _LONGEST_S / 8:  # the next would be 4 to 8 times longer
+            break
+    return call, flops
 
 
 def device_name(device: torch.device) -> str:
