@@ -10,7 +10,9 @@ import pytest
 
 from scmpr_ros.datasets.town.materials import Material
 from scmpr_ros.datasets.town.mesh import Mesh, light, quads
+from scmpr_ros.datasets.town.plants import SPECIES, tree
 from scmpr_ros.datasets.town.recording import Recording
+from scmpr_ros.datasets.town.seasons import dress
 from scmpr_ros.datasets.town.sensors.camera import RenderedImage, render_image
 from scmpr_ros.datasets.town.sensors.conditions import (
     CONDITIONS,
@@ -21,9 +23,10 @@ from scmpr_ros.datasets.town.sensors.conditions import (
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig, simulate_scan
 from scmpr_ros.datasets.town.sensors.rig import RIGS, Rig
 from scmpr_ros.datasets.town.sensors.scene import Scene
+from scmpr_ros.datasets.town.sensors.shading import look as see
 from scmpr_ros.datasets.town.textures.atlas import Textures, albedo
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import invert, level_camera_pose, transform_points
+from scmpr_ros.geometry import invert, level_camera_pose, make_transform, transform_points
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 
@@ -82,6 +85,25 @@ def test_rays_pass_the_gaps_between_leaves(
         assert (seen == BUILDING).any()
 
 
+def test_one_sees_through_a_crown_in_winter(
+    stage_of: Stage, wall_mesh: Mesh, overcast: Condition, textures: Textures
+) -> None:
+    """Of the silhouette that a summer's tree has, less than half is left, but not nothing."""
+    grown = tree(np.random.default_rng(3), SPECIES["linden"]).transformed(
+        make_transform(np.eye(3), np.array([12.0, 0, 0]))
+    )
+
+    def share(season: str) -> float:
+        scene = stage_of(Mesh.join([wall_mesh, dress(grown, season, textures)]), overcast)
+        y, z = np.meshgrid(np.linspace(-0.25, 0.25, 80), np.linspace(0.15, 0.8, 80))
+        rays = np.stack([np.ones_like(y), y, z], axis=-1).reshape(-1, 3).astype(np.float32)
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        hits = scene.cast(np.array([0.0, 0.0, 1.65], np.float32), rays)
+        return float((hits.label == class_id("vegetation")).mean())
+
+    assert 0.12 * share("summer") < share("winter") < 0.5 * share("summer")
+
+
 def test_lamps_light_the_night(stage_of: Stage, wall_mesh: Mesh) -> None:
     dark = replace(draw_condition("night", np.random.default_rng(0)), noise=0.0, wetness=0.0)
     lamp = light((7.0, 0.0, 3.5), (0.0, 0.0, -1.0), (1.0, 0.7, 0.4), 80.0)
@@ -115,6 +137,17 @@ def test_fog_hides_what_is_far(stage_of: Stage, wall_mesh: Mesh) -> None:
         return float(abs(wall - sky) / max(wall, sky))
 
     assert contrast(foggy) < 0.6 * contrast(clear)
+
+
+def test_rain_veils_the_low_sky(stage_of: Stage, wall_mesh: Mesh) -> None:
+    """A long way through the rain shows its own light, a short one up to the clouds theirs."""
+    rain = replace(draw_condition("rain", np.random.default_rng(0)), haze_m=130.0)
+    rise = np.array([0.1, 0.9])
+    rays = np.stack([np.sqrt(1 - rise**2), 0 * rise, rise], axis=1).astype(np.float32)
+    seen = see(stage_of(wall_mesh, rain), np.array([0.0, 0.0, 9.0], np.float32), rays, 1e-3,
+               np.zeros((0, 10), np.float32), np.random.default_rng(0))  # fmt: skip
+    low, high = np.abs(seen.radiance / (0.9 * rain.horizon) - 1).max(axis=1)
+    assert low < 0.02 < high
 
 
 def level_lidar() -> np.ndarray:
