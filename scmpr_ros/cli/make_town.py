@@ -113,11 +113,11 @@ class TownOptions:
 def make_towns(
     folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
 ) -> None:
-    """Write the town of each seed to its folder; towns and frames that are there are kept.
+    """Write the town of each seed to its folder; whatever is there already is kept.
 
     Many towns are shared out among the processes; the frames of a few are.
     """
-    missing = {seed: f for seed, f in folders.items() if not is_finished(f, seed, config)}
+    missing = {seed: f for seed, f in folders.items() if not _is_complete(f, seed, config, options)}
     with process_pool(jobs) as pool:
         if len(missing) >= 2 * jobs:
             towns = [pool.submit(_whole_town, f, seed, config, options)
@@ -161,20 +161,31 @@ def _write(task: Task) -> int:
     return len(task.frames)
 
 
+def _is_complete(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> bool:
+    """Whether a town is there, with all that is asked for today."""
+    extras = [PERFECT_MAP] * options.mesh_map + [SHEET] * options.sheet
+    extras += [_bag(number) for number in range(len(config.traversals))] * options.bag
+    return is_finished(folder, seed, config) and all((folder / name).exists() for name in extras)
+
+
+def _bag(number: int) -> str:
+    return f"bags/{number:02d}"
+
+
 def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> None:
-    """What is made of a town's frames: its map, and what else was asked for."""
-    drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
-    scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
-    write_ply(folder / MAP, accumulate(scans, AccumulationConfig()))
-    if options.mesh_map:
+    """What is made of a town's frames, as far as it is missing: its map, and what was asked for."""
+    if not (folder / MAP).exists():
+        drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
+        scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
+        write_ply(folder / MAP, accumulate(scans, AccumulationConfig()))
+    if options.mesh_map and not (folder / PERFECT_MAP).exists():
         recording = open_recording(seed, config, 0)
         way = recording.T_world_base[:, :2, 3]
         write_ply(folder / PERFECT_MAP, sample_mesh_map(recording.town, way))
     for number in range(len(config.traversals) if options.bag else 0):
-        bag = folder / "bags" / f"{number:02d}"
-        if not bag.exists():
-            write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), bag)
-    if options.sheet:
+        if not (folder / _bag(number)).exists():
+            write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), folder / _bag(number))
+    if options.sheet and not (folder / SHEET).exists():
         skies = describe_conditions(seed, config)
         captions = {f"{i:02d}": f"{i:02d}: {sky}" for i, sky in enumerate(skies)}
         draw_contact_sheet(folder, folder / SHEET, captions)
