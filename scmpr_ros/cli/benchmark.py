@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from scmpr_ros.cli.console import run_command
@@ -88,13 +88,14 @@ def _run(kind: str, options: Namespace) -> None:
     machine = measure_machine(choose_device(_device(kind, settings)))
     picture = out / f"{kind}.png"
     results: Any
+    table: Table | Group
     if kind == "query":
         results = benchmark_queries(settings, machine)
         table = _query_table(results)
         draw_queries(results, machine, picture)
     elif kind == "town":
         results = benchmark_towns(settings)
-        table = _town_table(results, settings.processes)
+        table = _town_tables(results, settings.processes)
         draw_towns(results, machine, picture)
     elif kind == "scan":
         results, missing = benchmark_scans(settings, machine)
@@ -177,18 +178,23 @@ def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table
     return table
 
 
+def _town_tables(timings: Sequence[TownTiming], processes: int) -> Group:
+    """A table for each size, so that all conditions fit side by side."""
+    sizes = dict.fromkeys(t.size for t in timings)
+    return Group(*(_town_table([t for t in timings if t.size == s], processes) for s in sizes))
+
+
 def _town_table(timings: Sequence[TownTiming], processes: int) -> Table:
-    table = Table(title=f"Frames of a town, {processes} processes at once; ms of one process")
-    for name in ("size", "condition", "frames/s", "wanted"):
-        table.add_column(name, justify="right")
-    stages = list(dict.fromkeys(name for t in timings for name in t.stages_ms))
-    for name in (*stages, "town, s"):
-        table.add_column(name, justify="right")
+    size = timings[0].size
+    table = Table(title=f"{size.name}, {processes} processes at once; ms of one process")
+    table.add_column(f"wanted: {size.wanted_per_s:.0f} a second")
     for t in timings:
-        table.add_row(
-            t.size.name, t.condition, f"{t.frames_per_s:.1f}", f"{t.size.wanted_per_s:.0f}",
-            *(f"{t.stages_ms.get(name, 0.0):.1f}" for name in stages), f"{t.once_s:.1f}",
-        )  # fmt: skip
+        table.add_column(t.condition, justify="right")
+    table.add_row("frames/s", *(f"{t.frames_per_s:.1f}" for t in timings), end_section=True)
+    for name in dict.fromkeys(name for t in timings for name in t.stages_ms):
+        table.add_row(name, *(f"{t.stages_ms.get(name, 0.0):.1f}" for t in timings))
+    table.add_section()
+    table.add_row("once, s", *(f"{t.once_s:.1f}" for t in timings))
     return table
 
 
