@@ -83,12 +83,18 @@ class Localizer:
         self._warm_up()
 
     @torch.inference_mode()
-    def localize(self, image: NDArray[np.uint8], camera: CameraModel) -> PlaceMatch:
+    def localize(
+        self,
+        image: NDArray[np.uint8],
+        camera: CameraModel,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> PlaceMatch:
         """Find where an image was taken.
 
         Args:
             image: (H, W, 3) RGB, rectified.
             camera: its intrinsics; the camera is taken to be level.
+            allowed: (P,) places that may be the answer, at least one; all where it is None.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
@@ -99,7 +105,7 @@ class Localizer:
             view = sampler.image(pixels.permute(2, 0, 1)[None])
         descriptor, mask = self.encoder(view, seen)  # eq. 1-9
         with stage("search"):
-            near = self._index.search(descriptor, self.config.shortlist)
+            near = self._index.search(descriptor, self.config.shortlist, allowed)
         with stage("psi"):
             candidates = self._match(mask, seen, near)
         return PlaceMatch(candidates, mask.cpu().numpy())

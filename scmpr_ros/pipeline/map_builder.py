@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,6 +18,7 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 
@@ -32,6 +35,10 @@ class MapBuilderConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
+
+
+_Seen = tuple[NDArray[np.float64], Panoramas]
+"""Positions (B, 3) in the map frame, and the panoramas seen from them, S_LiDAR of eq. 5."""
 
 
 @torch.inference_mode()
@@ -56,14 +63,58 @@ def build_map(
     points = torch.from_numpy(cloud.xyz).to(device)
     labels = torch.from_numpy(cloud.label).to(device)
     positions = place_positions(point_map, config.places)
-    views = RenderConfig(
+    batches = torch.from_numpy(positions).to(device).split(config.batch_size)
+    grid, views = network.config.panorama, _views(network, config)
+
+    def seen() -> Iterator[_Seen]:
+        for batch in tqdm(batches, "describing places", unit="batch", disable=not progress):
+            panoramas = render(points, labels, batch.float(), grid, views)
+            yield batch.cpu().numpy() + cloud.origin, panoramas
+
+    return _describe(network, seen())
+
+
+@torch.inference_mode()
+def build_scan_map(
+    scans: Iterable[tuple[PointCloud, NDArray[np.float64]]],
+    network: ScmprNetwork,
+    config: MapBuilderConfig,
+) -> PlaceMap:
+    """Describe every scan of a drive by itself, as if it were the map of its own place.
+
+    So the literature's protocols ask for it, where the database is a drive's single scans.
+
+    Args:
+        scans: labelled clouds in the LiDAR frame with `T_world_lidar` (4, 4). Places stand where
+            the LiDAR was, headings are those of the world.
+    """
+    device = choose_device(config.device)
+    network = network.eval().to(device)
+    here, grid = torch.zeros(1, 3, device=device), network.config.panorama
+    views = _views(network, config)
+
+    def seen() -> Iterator[_Seen]:
+        for cloud, T_world_lidar in scans:
+            if cloud.label is None:
+                raise DatasetError("a scan has no labels; label its points first (eq. 5)")
+            turned = cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32)
+            points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
+            yield T_world_lidar[None, :3, 3], render(points, label, here, grid, views)
+
+    return _describe(network, seen())
+
+
+def _views(network: ScmprNetwork, config: MapBuilderConfig) -> RenderConfig:
+    return RenderConfig(
         max_range_m=network.config.max_range_m, splat_radius_m=config.splat_radius_m
     )
 
-    descriptors, panorama_labels, token_sums, token_weights = [], [], [], []
-    batches = torch.from_numpy(positions).float().to(device).split(config.batch_size)
-    for batch in tqdm(batches, desc="describing places", unit="batch", disable=not progress):
-        panoramas = render(points, labels, batch, network.config.panorama, views)  # eq. 5
+
+def _describe(network: ScmprNetwork, batches: Iterable[_Seen]) -> PlaceMap:
+    """The place map of batches of places and what is seen from them."""
+    positions, descriptors, panorama_labels, token_sums, token_weights = [], [], [], [], []
+    for where, panoramas in batches:
+        positions.append(where)
         features = encode(network, panoramas)
         windows = network.describe_headings(features, panoramas.label)  # eq. 6
         descriptors.append(windows.cpu())
@@ -74,7 +125,7 @@ def build_map(
 
     context = mean_tokens(torch.cat(token_sums), torch.cat(token_weights))  # for eq. 7
     return PlaceMap(
-        positions=positions + cloud.origin,
+        positions=np.concatenate(positions),
         headings_rad=network.headings_rad.double().numpy(),
         descriptors=torch.cat(descriptors).numpy().astype(np.float16),
         panorama_labels=torch.cat(panorama_labels).numpy(),

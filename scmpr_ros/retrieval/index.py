@@ -35,24 +35,40 @@ class DescriptorIndex:
         self, descriptors: NDArray[np.floating], device: torch.device | str = "cpu"
     ) -> None:
         """Index descriptors (P, V, D) for queries on a device."""
-        self._headings, self._dim = descriptors.shape[1:]
+        self._places, self._headings, self._dim = descriptors.shape
         rows = descriptors.reshape(-1, self._dim)
         on_cpu = torch.device(device).type == "cpu"
         self._search: _Search = _FaissSearch(rows) if on_cpu else _TorchSearch(rows, device)
 
-    def search(self, descriptor: Tensor, k: int) -> Neighbours:
-        """Find the k nearest of a descriptor (D,); fewer where the map is smaller than k."""
+    def search(
+        self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> Neighbours:
+        """Find the k nearest of a descriptor (D,); fewer where there are less than k.
+
+        allowed: (P,) places to look in; all where it is None.
+        """
         if descriptor.shape != (self._dim,):
             raise ShapeError.of("descriptor", f"({self._dim},)", tuple(descriptor.shape))
-        phi, row = self._search(descriptor.float(), k)
+        rows = None
+        if allowed is not None:
+            if allowed.shape != (self._places,) or allowed.dtype != np.bool_:
+                raise ShapeError.of("allowed", f"({self._places},) bool", allowed.shape)
+            rows = np.repeat(allowed, self._headings)
+            k = min(k, int(rows.sum()))
+        phi, row = self._search(descriptor.float(), k, rows)
         place = torch.div(row, self._headings, rounding_mode="floor")
         return Neighbours(place, row % self._headings, phi)
 
 
 class _Search(Protocol):
-    """phi (K,) and row numbers (K,) of the K rows nearest to a descriptor (D,), best first."""
+    """phi (K,) and row numbers (K,) of the K rows nearest to a descriptor (D,), best first.
 
-    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]: ...
+    allowed: (P * V,) rows to look at; k is not more than there are of them.
+    """
+
+    def __call__(
+        self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 class _FaissSearch:
@@ -69,9 +85,16 @@ class _FaissSearch:
             block = rows[begin : begin + _ROWS_AT_ONCE]
             self._index.add(np.ascontiguousarray(block, np.float32))
 
-    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[Tensor, Tensor]:
         query = np.ascontiguousarray(descriptor[None].numpy())
-        phi, row = self._index.search(query, min(k, self._index.ntotal))
+        parameters = None
+        if allowed is not None:
+            bits = np.packbits(allowed, bitorder="little")  # must outlive the search
+            selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bits))
+            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        phi, row = self._index.search(query, min(k, self._index.ntotal), params=parameters)
         return torch.from_numpy(phi[0]), torch.from_numpy(row[0])
 
 
@@ -81,10 +104,16 @@ class _TorchSearch:
     def __init__(self, rows: NDArray[np.floating], device: torch.device | str) -> None:
         self._rows = torch.from_numpy(np.ascontiguousarray(rows)).half().to(device)
 
-    def __call__(self, descriptor: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[Tensor, Tensor]:
         k = min(k, len(self._rows))
         # A product of halves is rounded to a half, so more than k are scored again in float32.
         coarse = self._rows @ descriptor.half()
-        shortlist = coarse.topk(min(4 * k, len(self._rows))).indices
+        most = len(self._rows)
+        if allowed is not None:
+            coarse[~torch.from_numpy(allowed).to(coarse.device)] = -torch.inf
+            most = int(allowed.sum())
+        shortlist = coarse.topk(min(4 * k, most)).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]

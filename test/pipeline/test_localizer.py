@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.errors import ConfigError, MapFormatError, ShapeError
+from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError, ShapeError
+from scmpr_ros.geometry import invert, make_transform, rotation_z, transform_points
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, choose_device
-from scmpr_ros.records import CameraModel
+from scmpr_ros.pipeline.map_builder import (
+    MapBuilderConfig,
+    build_map,
+    build_scan_map,
+    choose_device,
+)
+from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id
 from scmpr_ros.stages import StageTimes, recording_stages
@@ -78,6 +84,31 @@ def test_answers_are_sorted_consistent_and_repeatable(
     assert [c.score for c in again] == scores
     grid = network.config.mask_grid
     assert match.mask.shape == (grid.height, grid.width)
+
+
+def test_only_allowed_places_are_answers(place_map: PlaceMap, network: ScmprNetwork) -> None:
+    localizer = Localizer(place_map, network, LocalizerConfig(device="cpu"))
+    allowed = np.zeros(len(place_map), bool)
+    allowed[[2, 7]] = True
+    match = localizer.localize(image(), CAMERA, allowed)
+    assert {c.place_index for c in match} == {2, 7}
+
+
+def test_a_scan_describes_its_place_as_a_map_of_it_does(
+    point_map: PointCloudMap, network: ScmprNetwork, place_map: PlaceMap
+) -> None:
+    """The map itself, as the scan of a LiDAR that stands at its first place and is turned."""
+    cloud, label = point_map.cloud, point_map.cloud.label
+    T = make_transform(rotation_z(0.8), place_map.positions[0])
+    xyz = transform_points(invert(T), cloud.xyz + cloud.origin).astype(np.float32)
+    scan_map = build_scan_map(
+        [(PointCloud(xyz, label), T)], network, MapBuilderConfig(device="cpu")
+    )
+    np.testing.assert_allclose(scan_map.positions, place_map.positions[:1])
+    agree = scan_map.panorama_labels[0] == place_map.panorama_labels[0]
+    assert agree.mean() > 0.99, "but for points on the edges of cells"
+    with pytest.raises(DatasetError, match="a scan has no labels"):
+        build_scan_map([(PointCloud(xyz), T)], network, MapBuilderConfig(device="cpu"))
 
 
 def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:

@@ -44,3 +44,17 @@ def test_a_small_map_gives_what_it_has(searcher: str) -> None:
     assert len(index.search(torch.tensor([1.0, 0, 0]), 50).phi) == 3
     with pytest.raises(ShapeError, match="descriptor"):
         index.search(torch.zeros(4), 1)
+
+
+def test_only_allowed_places_are_found(searcher: str) -> None:
+    descriptors = unit_descriptors(20, 6, 16)
+    query = torch.from_numpy(descriptors[7, 2].astype(np.float32))
+    allowed = np.zeros(20, bool)
+    allowed[[3, 11]] = True
+    found = DescriptorIndex(descriptors).search(query, 50, allowed)
+    cosines = descriptors.astype(np.float32) @ query.numpy()
+    cosines[~allowed] = -np.inf
+    best = np.argsort(-cosines.ravel())[:12]
+    np.testing.assert_array_equal(found.place * 6 + found.heading, best)
+    with pytest.raises(ShapeError, match="allowed"):
+        DescriptorIndex(descriptors).search(query, 50, allowed[:5])
