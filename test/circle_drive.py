@@ -20,6 +20,7 @@ class CircleDrive:
 
     name = "circle"
     label_set = "semantickitti"
+    pose_source = "a circle"
     camera = CameraModel(32, 24, 20.1, 21.3, 15.5, 11.7)
     T_lidar_camera = make_transform(rotation_z(0.01) @ R_BODY_OPTICAL, np.array([0.2, 0.1, -0.3]))
     frames = tuple(range(12))

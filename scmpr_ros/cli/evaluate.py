@@ -1,26 +1,39 @@
-"""`evaluate`: Recall@N of a checkpoint on recordings in KITTI layout, without ROS."""
+"""`evaluate`: Recall@N of a checkpoint on recordings, without ROS."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
+from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.evaluation.predictions import Predictions
+from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
 from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.whole_files import write_json
 
 _COLUMNS = {
-    "recording": "{}", "num_queries": "{}", "num_places": "{}", "recall_at_1": "{:.1%}",
-    "recall_at_5": "{:.1%}", "chance": "{:.2%}", "median_position_error_m": "{:.2f}",
-    "median_heading_error_deg": "{:.1f}", "latency_ms_p50": "{:.0f}",
-}  # fmt: skip
+    "condition": ("condition", "{}"),
+    "num_queries": ("queries", "{}"),
+    "recall_at_1": ("R@1", "{:.1%}"),
+    "recall_at_1_interval": ("95 %", "{0[0]:.0%}-{0[1]:.0%}"),
+    "recall_at_5": ("R@5", "{:.1%}"),
+    "chance": ("chance", "{:.2%}"),
+    "best_f1": ("F1", "{:.2f}"),
+    "heading_within_15_deg": ("15 deg", "{:.0%}"),
+}
+"""What the table shows of a result, and how; all of it goes to --out."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,34 +44,87 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options: Namespace) -> None:
-    network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
     config: EvaluationConfig = options.settings
-    summaries = [evaluate_recording(Path(f), network, config) for f in options.recordings]
-    Console().print(_table(summaries))
+    protocol = _rules(options.protocol, config.tolerance, options.code_faithful)
+    if options.score:
+        predictions: Iterator[Predictions] = map(Predictions.load, options.recordings)
+    else:
+        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+        predictions = _predict(options, protocol, network, config)
+    results = []
+    for number, answers in enumerate(predictions):
+        if options.predictions and not options.score:
+            name = f"{number:03d}-{answers.facts['recording']}-{answers.facts['drive']}.safetensors"
+            answers.save(options.predictions / name)
+        results.append(answers.score(protocol))
+    Console().print(_table(results, protocol))
     if options.out:
-        write_json(options.out, summaries)
+        write_json(options.out, results)
+
+
+def _rules(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
+    """The named protocol; `map` has the tolerance of the settings."""
+    if name == "map":
+        if code_faithful:
+            raise ConfigError("--code_faithful is for protocols that have a published code")
+        return Protocol("map", "", (), tolerance)
+    protocol = find_protocol(name)
+    return protocol.code_faithful() if code_faithful else protocol
+
+
+def _predict(
+    options: Namespace, protocol: Protocol, network: ScmprNetwork, config: EvaluationConfig
+) -> Iterator[Predictions]:
+    for folder in options.recordings:
+        if protocol.name == "map":
+            yield from predict_in_map(folder, network, config)
+            continue
+        for sequence in options.sequences or protocol.sequences:
+            yield predict_in_scans(folder, sequence, protocol, network, config)
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="evaluate",
-        description="Build the map of each recording (a folder in KITTI layout), localise all its "
-        "images in it, and print Recall@1 and @5 beside chance.",
+        description="Localise the images of recordings and print Recall@N beside chance. By "
+        "default each recording's map is built and all its drives with images are localised in it. "
+        "A protocol of the literature searches a drive's images among the drive's own scans "
+        "instead. Whatever the rules are, they are written beside the numbers (--out).",
     )
-    parser.add_argument("recordings", nargs="+", type=Path, help="folders in KITTI layout")
+    parser.add_argument("recordings", nargs="+", type=Path,
+                        help="folders; with --score, files of predictions")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
-    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    parser.add_argument("--protocol", default="map", choices=["map", *PROTOCOLS],
+                        help="what may answer, and what is right")  # fmt: skip
+    parser.add_argument("--sequences", nargs="+", default=[],
+                        help="drives to test on (default: the protocol's)")  # fmt: skip
+    parser.add_argument("--code_faithful", action="store_true",
+                        help="take distances in the axes of its published code")  # fmt: skip
+    parser.add_argument("--predictions", type=Path, help="folder to keep all answers in")
+    parser.add_argument("--score", action="store_true",
+                        help="score predictions that were kept, without a network")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="JSON file for the numbers and their rules")
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser
 
 
-def _table(summaries: list[dict[str, Any]]) -> Table:
-    table = Table(title="5 m and 30 deg unless settings.tolerance says otherwise")
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for summary in summaries:
-        table.add_row(*(form.format(summary[name]) for name, form in _COLUMNS.items()))
+def _table(results: Sequence[dict[str, Any]], protocol: Protocol) -> Table:
+    tolerance = protocol.tolerance
+    turned = f" and {tolerance.angle_deg:g} deg" if tolerance.angle_deg < 180 else ""
+    title = f"{protocol.name}: right within {tolerance.radius_m:g} m{turned}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [n for n in _COLUMNS if any(r.get(n) not in (None, "") for r in results)]
+    table.add_column("drive")
+    for name in shown:
+        table.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
+    for result in results:
+        cells = (_cell(name, result[name]) for name in shown)
+        table.add_row(f"{result['recording']}/{result['drive']}", *cells)
     return table
+
+
+def _cell(name: str, value: Any) -> str:
+    return "" if value is None else _COLUMNS[name][1].format(value)
 
 
 if __name__ == "__main__":

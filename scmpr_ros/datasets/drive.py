@@ -28,6 +28,8 @@ class Drive(Protocol):
     """(4, 4): p_lidar = T_lidar_camera @ p_camera (optical frame)."""
     label_set: str
     """What `point_labels` are: "semantickitti", "kitti360" or "joint"."""
+    pose_source: str
+    """Where the poses are from: a file or a topic, to be told beside what is measured by them."""
 
     @property
     def camera(self) -> CameraModel:

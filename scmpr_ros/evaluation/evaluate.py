@@ -1,24 +1,40 @@
-"""Recall of a checkpoint on recordings, without ROS: the same two flows as the nodes run."""
+"""Recall of a checkpoint on recordings, without ROS: the same two flows as the nodes run.
+
+Answers are predicted first and scored second, see `predictions`. What may answer is either the
+places of a prebuilt map, or, as protocols of the literature want it, the single scans of the drive.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
-from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.evaluation.metrics import Tolerance, one_percent
+from scmpr_ros.evaluation.predictions import Predictions
+from scmpr_ros.evaluation.protocols import Protocol
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
+from scmpr_ros.records import PointCloud
+from scmpr_ros.retrieval.place_map import PlaceMap
+
+_VIEWPOINTS_A_PLACE = 8
+"""Viewpoints to look at for each place wanted: a place's neighbouring headings come along."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +51,120 @@ class EvaluationConfig:
     skip_bad: bool = False
 
 
-def evaluate_recording(
+def predict_in_map(
     folder: Path, network: ScmprNetwork, config: EvaluationConfig
-) -> dict[str, Any]:
-    """Build the map of a recording and localise all its images in it.
+) -> Iterator[Predictions]:
+    """Build the map of a recording and localise the images of its drives in it.
 
-    Returns the summary of `LocalizedDrive`, with the folder's name. The images are those of the
-    mapped drive if `source.sequence` names one that has images, else those of the first that has.
-    Raises DatasetError where no drive of the folder has images.
+    The drives are the mapped one if `source.sequence` names one that has images, else, where the
+    folder has a map.ply, all that have, for they share its frame; else the first that has. Raises
+    DatasetError where no drive of the folder has images.
     """
+    drives = _query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
     localizer = Localizer(place_map, network, config.localizer)
-    drive = _query_drive(folder, config.source.sequence)
-    localized = localize_drive(drive, localizer, config.skip_bad)
-    summary = localized.summary(place_map.positions, place_map.headings_rad, config.tolerance)
-    return {"recording": folder.name, **summary}
+    skies = _conditions(folder)
+    for drive in drives:
+        yield _predict(drive, localizer, place_map, config, {
+            "recording": folder.name, "drive": drive.name, "condition": skies.get(drive.name, ""),
+            "database": "map", "include_self": True, "min_gap_s": None,
+        })  # fmt: skip
 
 
-def localize_drive(drive: Drive, localizer: Localizer, skip_bad: bool = False) -> LocalizedDrive:
+def predict_in_scans(
+    folder: Path, sequence: str, protocol: Protocol, network: ScmprNetwork,
+    config: EvaluationConfig,
+) -> Predictions:  # fmt: skip
+    """Localise the images of a drive among its own scans, by the rules of a protocol.
+
+    Scans without labels are segmented by their geometry; dynamic classes are left out, as in maps.
+    As many candidates are kept as Recall@1 % asks for.
+    """
+    (drive,) = open_drives(folder, sequence)
+    frames = np.asarray(drive.scan_frames, np.int64)
+    if len(frames) == 0:
+        raise DatasetError(f"{folder}: drive {drive.name} has no scans, and so no database")
+    place_map = build_scan_map(_static_scans(drive), network, config.builder)
+    stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
+    kept = max(config.localizer.candidates, one_percent(len(frames)))
+    shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
+    config = replace(
+        config, localizer=replace(config.localizer, candidates=kept, shortlist=shortlist)
+    )
+    return _predict(
+        drive, Localizer(place_map, network, config.localizer), place_map, config,
+        {
+            "recording": folder.name, "drive": drive.name, "condition": "", "database": "scans",
+            "include_self": protocol.include_self, "min_gap_s": protocol.min_gap_s,
+        },
+        lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s),
+    )  # fmt: skip
+
+
+def evaluate_recording(
+    folder: Path, network: ScmprNetwork, config: EvaluationConfig
+) -> list[dict[str, Any]]:
+    """The numbers of `predict_in_map` by the config's tolerance, for each drive."""
+    rules = Protocol("map", "", (), config.tolerance)
+    return [predictions.score(rules) for predictions in predict_in_map(folder, network, config)]
+
+
+def localize_drive(
+    drive: Drive,
+    localizer: Localizer,
+    skip_bad: bool = False,
+    may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
+) -> LocalizedDrive:
     """Localise every image of a drive; latencies are those of `Localizer.localize` alone.
 
-    skip_bad: an image that cannot be read is no query; else its error is raised.
+    skip_bad: an image that cannot be read is no query; else its error is raised. may_answer: gives
+    the places (P,) that a frame may find; a frame that may find none stays unanswered.
     """
-    answers = {}
+    answers, asked = {}, []
     images = FrameReader(drive.image_frames, drive.image, skip_bad)
     for frame, image in tqdm(images, desc=f"localising {drive.name}", unit="image"):
+        asked.append(frame)
+        allowed = None if may_answer is None else may_answer(frame)
+        if allowed is not None and not allowed.any():
+            continue
         began_s = time.perf_counter()
-        match = localizer.localize(image, drive.camera)
+        match = localizer.localize(image, drive.camera, allowed)
         latency_s = time.perf_counter() - began_s
-        answers[frame] = Answer(np.stack([c.T_map_camera for c in match]), latency_s)
-    truth = {frame: drive.T_world_camera(frame) for frame in answers}
+        poses = np.stack([c.T_map_camera for c in match])
+        answers[frame] = Answer(poses, latency_s, match.best.score)
+    truth = {frame: drive.T_world_camera(frame) for frame in asked}
     return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
 
 
-def _query_drive(folder: Path, mapped: str) -> Drive:
+def _predict(
+    drive: Drive,
+    localizer: Localizer,
+    place_map: PlaceMap,
+    config: EvaluationConfig,
+    facts: dict[str, Any],
+    may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
+) -> Predictions:
+    localized = localize_drive(drive, localizer, config.skip_bad, may_answer)
+    allowed = np.ones((len(localized.frames), len(place_map)), bool)
+    if may_answer is not None:
+        allowed = np.stack([may_answer(frame) for frame in localized.frames])
+    facts = {
+        **facts, "pose_source": drive.pose_source, "fingerprint": place_map.fingerprint,
+        "localizer": asdict(config.localizer),
+    }  # fmt: skip
+    return Predictions(localized, place_map.positions, place_map.headings_rad, allowed, facts)
+
+
+def _static_scans(drive: Drive) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
+    for frame in tqdm(drive.scan_frames, "describing scans", unit="scan"):
+        scan = drive.scan(frame)
+        if scan.label is None:
+            scan = replace(scan, label=segment_points(scan))
+        yield PointCloudMap.of(scan).cloud, drive.T_world_lidar(frame)
+
+
+def _query_drives(folder: Path, mapped: str) -> list[Drive]:
     drives = open_drives(folder)
     seeing = [drive for drive in drives if drive.image_frames]
     if not seeing:
@@ -77,4 +172,16 @@ def _query_drive(folder: Path, mapped: str) -> Drive:
             f"{folder}: none of its {len(drives)} drives has images to localise "
             f"({', '.join(drive.name for drive in drives)})"
         )
-    return next((drive for drive in seeing if drive.name == mapped), seeing[0])
+    of_map = [drive for drive in seeing if drive.name == mapped]
+    if of_map or mapped:
+        return of_map or seeing[:1]
+    return seeing if (folder / PREBUILT_MAP).is_file() else seeing[:1]
+
+
+def _conditions(folder: Path) -> dict[str, str]:
+    """Light and season of each drive of a town, as `make_town` wrote them down."""
+    record = folder / "town.yaml"
+    if not record.is_file():
+        return {}
+    skies = yaml.safe_load(record.read_text())["conditions"]
+    return {f"{number:02d}": sky for number, sky in enumerate(skies)}

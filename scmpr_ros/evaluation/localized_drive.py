@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.evaluation.metrics import (
+    Axes,
     Tolerance,
+    bootstrap_interval,
     chance_level,
     heading_errors,
+    one_percent,
     position_errors,
+    precision_recall,
     recall_at,
     within,
 )
@@ -29,10 +33,12 @@ class Answer:
 
     candidates: (K, 4, 4) `T_map_camera`, best first, at least one.
     latency_s: from the receipt of the image to that of the pose; NaN where nobody measured it.
+    score: of the first candidate (eq. 10); NaN where it is not known.
     """
 
     candidates: NDArray[np.float64]
     latency_s: float
+    score: float = np.nan
 
 
 def read_answers(path: Path) -> dict[int, Answer]:
@@ -49,13 +55,14 @@ def read_answers(path: Path) -> dict[int, Answer]:
             poses = np.array(record["candidates"] or [record["T_map_camera"]], dtype=np.float64)
             latency_s = np.nan if record["latency_s"] is None else float(record["latency_s"])
             stamp_ns = int(record["stamp_ns"])
+            score = np.nan if record.get("score") is None else float(record["score"])
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}, line {number} is not an answer: {error!r}") from error
         if poses.ndim != 3 or poses.shape[1:] != (4, 4):
             raise DatasetError(
                 f"{path}, line {number}: poses of shape {poses.shape}, not (K, 4, 4)"
             )
-        answers[stamp_ns] = Answer(poses, latency_s)
+        answers[stamp_ns] = Answer(poses, latency_s, score)
     return answers
 
 
@@ -66,13 +73,14 @@ class LocalizedDrive:
     frames: (N,) frame numbers.
     T_map_camera: (N, 4, 4) true poses.
     candidates: (N, K, 4, 4) `T_map_camera`, best first; NaN where there is no such candidate.
-    latency_s: (N,) NaN where there is no answer.
+    latency_s, scores: (N,) NaN where there is no answer.
     """
 
     frames: tuple[int, ...]
     T_map_camera: NDArray[np.float64]
     candidates: NDArray[np.float64]
     latency_s: NDArray[np.float64]
+    scores: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         N = len(self.frames)
@@ -82,6 +90,9 @@ class LocalizedDrive:
             raise ShapeError.of("T_map_camera", f"({N}, 4, 4)", self.T_map_camera.shape)
         if self.candidates.ndim != 4 or len(self.candidates) != N:
             raise ShapeError.of("candidates", f"({N}, K, 4, 4)", self.candidates.shape)
+        for name in ("latency_s", "scores"):
+            if getattr(self, name).shape != (N,):
+                raise ShapeError.of(name, f"({N},)", getattr(self, name).shape)
 
     @classmethod
     def join(
@@ -98,13 +109,19 @@ class LocalizedDrive:
         frames = tuple(sorted(truth))
         most = max((len(a.candidates) for a in answers.values()), default=1)
         candidates = np.full((len(frames), most, 4, 4), np.nan)
-        latency_s = np.full(len(frames), np.nan)
+        latency_s, scores = np.full((2, len(frames)), np.nan)
         for row, frame in enumerate(frames):
             answer = answers.get(stamps_ns[frame])
             if answer is not None:
                 candidates[row, : len(answer.candidates)] = answer.candidates
-                latency_s[row] = answer.latency_s
-        return cls(frames, np.stack([truth[f] for f in frames]), candidates, latency_s)
+                latency_s[row], scores[row] = answer.latency_s, answer.score
+        return cls(frames, np.stack([truth[f] for f in frames]), candidates, latency_s, scores)
+
+    def select(self, keep: NDArray[np.bool_]) -> LocalizedDrive:
+        """The queries that a mask (N,) picks, at least one."""
+        frames = tuple(f for f, kept in zip(self.frames, keep, strict=True) if kept)
+        arrays = (self.T_map_camera, self.candidates, self.latency_s, self.scores)
+        return LocalizedDrive(frames, *(array[keep] for array in arrays))
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -114,7 +131,11 @@ class LocalizedDrive:
     @property
     def position_errors_m(self) -> NDArray[np.float64]:
         """Horizontal error of every candidate, (N, K)."""
-        return position_errors(self.candidates[..., :3, 3], self.T_map_camera[:, :3, 3])
+        return self.distances_m((0, 1))
+
+    def distances_m(self, axes: Axes) -> NDArray[np.float64]:
+        """Distance of every candidate from the truth in two axes of the map, (N, K)."""
+        return position_errors(self.candidates[..., :3, 3], self.T_map_camera[:, :3, 3], axes)
 
     @property
     def heading_errors_rad(self) -> NDArray[np.float64]:
@@ -123,25 +144,34 @@ class LocalizedDrive:
 
     def correct(self, tolerance: Tolerance) -> NDArray[np.bool_]:
         """Which candidates (N, K) are within the tolerance."""
-        return within(self.position_errors_m, self.heading_errors_rad, tolerance)
+        return within(self.distances_m(tolerance.axes), self.heading_errors_rad, tolerance)
 
     def summary(
         self,
         place_positions: NDArray[np.floating],
         place_headings_rad: NDArray[np.floating],
         tolerance: Tolerance,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> dict[str, Any]:
-        """The numbers of a run, ready for JSON; None where no query was answered.
+        """The numbers of a run, ready for JSON; None where there is nothing to tell.
 
-        Errors and latencies are of the published (first) answers, recall is of all queries.
+        Errors and latencies are of the published (first) answers, recall is of all queries, each
+        candidate being another place. allowed: (N, P) places that may answer each query.
         """
         correct, true_yaw = self.correct(tolerance), camera_yaw(self.T_map_camera)
         chance = chance_level(
-            self.T_map_camera[:, :3, 3], true_yaw, place_positions, place_headings_rad, tolerance
-        )
+            self.T_map_camera[:, :3, 3], true_yaw, place_positions, place_headings_rad, tolerance,
+            allowed,
+        )  # fmt: skip
+        scored = np.isfinite(self.scores).any()
         return {
             "recall_at_1": recall_at(1, correct),
+            "recall_at_1_interval": bootstrap_interval(correct[:, 0]),
             "recall_at_5": recall_at(5, correct),
+            "recall_at_10": _recall(10, correct),
+            "recall_at_1_percent": _recall(one_percent(len(place_positions)), correct),
+            "best_f1": precision_recall(self.scores, correct[:, 0]).best_f1 if scored else None,
+            "heading_within_15_deg": self._well_turned(tolerance),
             "chance": chance,
             "radius_m": tolerance.radius_m,
             "max_heading_error_deg": tolerance.angle_deg,
@@ -154,6 +184,18 @@ class LocalizedDrive:
             "latency_ms_p50": _percentile(1e3 * self.latency_s, 50),
             "latency_ms_p95": _percentile(1e3 * self.latency_s, 95),
         }
+
+    def _well_turned(self, tolerance: Tolerance) -> float | None:
+        """Of the first answers that are near enough, the share whose heading is right to 15 deg."""
+        near = self.distances_m(tolerance.axes)[:, 0] <= tolerance.radius_m
+        if not near.any():
+            return None
+        return float((self.heading_errors_rad[near, 0] <= np.deg2rad(15.0)).mean())
+
+
+def _recall(k: int, correct: NDArray[np.bool_]) -> float | None:
+    """Recall@K where so many candidates are known."""
+    return recall_at(k, correct) if correct.shape[1] >= k else None
 
 
 def _percentile(values: NDArray[np.floating], percent: float) -> float | None:

@@ -37,7 +37,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_image_is_counted(recordings: Path, checkpoint: Path) -> None:
     network = load_checkpoint(checkpoint)
-    summary = evaluate_recording(recordings / "0000", network, EvaluationConfig())
+    (summary,) = evaluate_recording(recordings / "0000", network, EvaluationConfig())
     assert summary["num_queries"] == summary["num_answered"] == 12
     assert summary["num_places"] == 12  # 22.5 m, one every 2 m
     # By hand: within 5 m lie five places in the middle and fewer at the ends, of 12; within
@@ -91,7 +91,7 @@ def test_a_damaged_image_can_be_left_out(checkpoint: Path, tmp_path: Path, caplo
     network = load_checkpoint(checkpoint)
     with pytest.raises(DatasetError, match=r"cannot read image .*000002\.png"):
         evaluate_recording(folder, network, EvaluationConfig())
-    summary = evaluate_recording(folder, network, EvaluationConfig(skip_bad=True))
+    (summary,) = evaluate_recording(folder, network, EvaluationConfig(skip_bad=True))
     assert summary["num_queries"] == summary["num_answered"] == 3
     assert "left out frame 2: " in caplog.text
 
@@ -103,14 +103,27 @@ def test_the_mapped_drive_is_asked_first(checkpoint: Path, tmp_path: Path) -> No
     two.symlink_to(folder / "sequences" / "01")
     (folder / "poses/02.txt").write_text((folder / "poses/01.txt").read_text().splitlines()[0])
     config = EvaluationConfig(source=MapSourceConfig(sequence="02"))
-    summary = evaluate_recording(folder, load_checkpoint(checkpoint), config)
+    (summary,) = evaluate_recording(folder, load_checkpoint(checkpoint), config)
     assert summary["num_queries"] == 1
+
+
+def test_all_drives_of_a_prebuilt_map_are_localised(checkpoint: Path, tmp_path: Path) -> None:
+    folder = write_recording(tmp_path / "0005", seed=0, images=4)
+    (folder / "sequences" / "02").symlink_to(folder / "sequences" / "01")
+    (folder / "poses/02.txt").write_bytes((folder / "poses/01.txt").read_bytes())
+    (folder / "town.yaml").write_text("conditions: [overcast/summer, clear/summer, night/winter]")
+    results = evaluate_recording(folder, load_checkpoint(checkpoint), EvaluationConfig())
+    assert [(r["drive"], r["condition"]) for r in results] == [
+        ("01", "clear/summer"), ("02", "night/winter")
+    ]  # fmt: skip
+    assert results[0]["pose_source"] == "poses/01.txt"
+    assert results[0]["recall_at_1"] == results[1]["recall_at_1"]
 
 
 def test_the_real_kitti360_sample(checkpoint: Path, shared_data: Path) -> None:
     """Twenty scans, far apart along 2 km: a map of places every 50 m, and the twenty images."""
     config = EvaluationConfig(builder=MapBuilderConfig(places=PlacesConfig(spacing_m=50.0)))
     network = load_checkpoint(checkpoint)
-    summary = evaluate_recording(shared_data / "kitti360_sample", network, config)
+    (summary,) = evaluate_recording(shared_data / "kitti360_sample", network, config)
     assert summary["num_queries"] == summary["num_answered"] == 20
     assert 30 < summary["num_places"] < 60

@@ -23,8 +23,8 @@ def drive() -> LocalizedDrive:
     """Four queries: found, found second, turned the wrong way, and without an answer."""
     truth = {f: pose(10.0 * f, 0, 0) for f in range(4)}
     answers = {
-        100: Answer(np.stack([pose(1, 0, 5), pose(50, 0, 0)]), 0.1),
-        101: Answer(np.stack([pose(50, 0, 0), pose(13, 0, 0)]), 0.2),
+        100: Answer(np.stack([pose(1, 0, 5), pose(50, 0, 0)]), 0.1, 0.9),
+        101: Answer(np.stack([pose(50, 0, 0), pose(13, 0, 0)]), 0.2, 0.4),
         102: Answer(np.stack([pose(20, 0, 180)]), 0.3),
     }
     return LocalizedDrive.join(truth, {f: 100 + f for f in range(4)}, answers)
@@ -43,6 +43,13 @@ def test_summary_by_hand(drive: LocalizedDrive) -> None:
     assert summary["recall_at_1"] == 0.25
     assert summary["recall_at_5"] == 0.5
     assert summary["chance"] == pytest.approx((1 / 2 * 1 / 4) / 4)
+    assert summary["recall_at_10"] is None, "two candidates were kept"
+    assert summary["recall_at_1_percent"] == 0.25, "one of two places"
+    # Accepting the score 0.9 alone: all of it right, a quarter of the queries found.
+    assert summary["best_f1"] == pytest.approx(2 * 1 * 0.25 / 1.25)
+    assert summary["heading_within_15_deg"] == 0.5, "of two that are near, one is turned round"
+    low, high = summary["recall_at_1_interval"]
+    assert low <= 0.25 <= high
     assert summary["num_queries"] == 4
     assert summary["num_answered"] == 3
     assert summary["num_places"] == 2
@@ -89,8 +96,8 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"not \(K, 4, 4\)"):
         read_answers(path)
     with pytest.raises(ShapeError, match="at least one query"):
-        LocalizedDrive((), np.zeros((0, 4, 4)), np.zeros((0, 1, 4, 4)), np.zeros(0))
+        LocalizedDrive((), np.zeros((0, 4, 4)), np.zeros((0, 1, 4, 4)), *np.zeros((2, 0)))
     with pytest.raises(ShapeError, match="T_map_camera"):
-        LocalizedDrive((1,), np.zeros((4, 4)), np.zeros((1, 1, 4, 4)), np.zeros(1))
+        LocalizedDrive((1,), np.zeros((4, 4)), np.zeros((1, 1, 4, 4)), *np.zeros((2, 1)))
     with pytest.raises(ShapeError, match="candidates"):
-        LocalizedDrive((1,), np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), np.zeros(1))
+        LocalizedDrive((1,), np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), *np.zeros((2, 1)))

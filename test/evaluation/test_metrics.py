@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.functional.classification import binary_precision_recall_curve
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.evaluation.metrics import (
     Tolerance,
+    bootstrap_interval,
     chance_level,
     heading_errors,
+    near_places,
+    one_percent,
     position_errors,
+    precision_recall,
     recall_at,
     within,
 )
@@ -107,3 +113,68 @@ def test_refusals() -> None:
         Tolerance(radius_m=0.0)
     with pytest.raises(ConfigError, match="angle_deg"):
         Tolerance(angle_deg=200.0)
+
+
+def test_distances_may_be_taken_in_other_axes() -> None:
+    true, best = np.zeros((1, 3)), np.array([[3.0, 100.0, 4.0]])
+    np.testing.assert_allclose(position_errors(best, true, (0, 2)), [5.0])
+    near = near_places(true, best, Tolerance(5.0, 180.0, axes=(0, 2)))
+    assert near.tolist() == [[True]]
+    assert near_places(true, best, Tolerance(5.0)).tolist() == [[False]]
+
+
+@pytest.mark.parametrize(("places", "k"), [(1, 1), (149, 1), (151, 2), (4071, 41)])
+def test_one_percent_of_the_places(places: int, k: int) -> None:
+    assert one_percent(places) == k
+
+
+def test_precision_and_recall_by_hand() -> None:
+    """Right at 0.9, wrong at 0.8, right and wrong at 0.5, and one query without an answer."""
+    curve = precision_recall(
+        np.array([0.5, 0.9, np.nan, 0.8, 0.5]), np.array([True, True, False, False, False])
+    )
+    assert curve.threshold.tolist() == [0.9, 0.8, 0.5]
+    np.testing.assert_allclose(curve.precision, [1, 1 / 2, 2 / 4])
+    np.testing.assert_allclose(curve.recall, [1 / 5, 1 / 5, 2 / 5])
+    assert curve.best_f1 == pytest.approx(2 * 0.5 * 0.4 / 0.9)
+    nobody = precision_recall(np.full(3, np.nan), np.zeros(3, bool))
+    assert len(nobody.recall) == 0 and nobody.best_f1 == 0
+
+
+@given(st.integers(0, 1000))
+def test_precision_is_that_of_torchmetrics(seed: int) -> None:
+    """Its recall is of the right answers, ours of all queries: theirs times Recall@1."""
+    rng = np.random.default_rng(seed)
+    scores = rng.choice([0.1, 0.2, 0.3, 0.4], 12).astype(np.float32)
+    correct = rng.random(12) < 0.5
+    correct[0] = True
+    ours = precision_recall(scores, correct)
+    precision, recall, thresholds = binary_precision_recall_curve(
+        torch.from_numpy(scores), torch.from_numpy(correct.astype(int))
+    )
+    assert thresholds.flip(0).tolist() == pytest.approx(ours.threshold.tolist())
+    np.testing.assert_allclose(precision[:-1].flip(0), ours.precision, rtol=1e-6)
+    np.testing.assert_allclose(recall[:-1].flip(0) * correct.mean(), ours.recall, rtol=1e-6)
+
+
+def test_the_interval_is_wider_where_neighbours_fail_together() -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.random(400) < 0.5
+    together = np.repeat(rng.random(40) < 0.5, 10)
+    low, high = bootstrap_interval(alone)
+    # Independent successes: the normal interval, +- 1.96 sqrt(p q / n).
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.25)
+    wide_low, wide_high = bootstrap_interval(together)
+    assert wide_high - wide_low > 2 * (high - low)
+    assert bootstrap_interval(alone) == (low, high), "the same seed"
+    assert bootstrap_interval(np.ones(7, bool)) == (1.0, 1.0)
+
+
+def test_chance_among_allowed_places() -> None:
+    """Of the places that may answer, one in two is near; of all, one in four."""
+    places = np.array([[0.0, 0], [100, 0], [200, 0], [300, 0]])
+    arguments = np.zeros((1, 2)), np.zeros(1), places, np.zeros(1), Tolerance(5.0)
+    assert chance_level(*arguments) == pytest.approx(0.25)
+    allowed = np.array([[True, False, True, False]])
+    assert chance_level(*arguments, allowed) == pytest.approx(0.5)
+    assert chance_level(*arguments, np.zeros((1, 4), bool)) == 0

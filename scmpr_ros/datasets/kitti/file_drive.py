@@ -39,6 +39,7 @@ class FileDrive:
 
     label_set = "semantickitti"
     mask_set = "cityscapes"
+    pose_source = ""
 
     def __init__(
         self,

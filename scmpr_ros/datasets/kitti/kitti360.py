@@ -86,6 +86,7 @@ class Kitti360Drive(FileDrive):
     """
 
     label_set = mask_set = "kitti360"
+    pose_source = "data_poses"
 
     def __init__(self, root: Path, name: str, config: Kitti360Config | None = None) -> None:
         self.root, self.config = Path(root), config or Kitti360Config()

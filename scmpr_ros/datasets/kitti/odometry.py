@@ -79,6 +79,7 @@ class KittiOdometryDrive(FileDrive):
             FrameFiles(self.folder / "labels", 6, ".label"),
             FrameFiles(self.folder / "mask_2", 6, ".png"),
         )
+        self.pose_source = str((pose_file(root, sequence) or self.folder).relative_to(root))
 
     def stamp_s(self, frame: int) -> float:
         """Seconds since the start of the recording."""

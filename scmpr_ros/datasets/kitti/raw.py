@@ -45,6 +45,8 @@ class KittiRawDrive(FileDrive):
     OXTS packets that are missing or damaged.
     """
 
+    pose_source = "oxts"
+
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         date = self.folder.parent

@@ -98,6 +98,7 @@ class Rosbag2Drive:
         """
         self.path, self.config = Path(path), config or BagReaderConfig()
         self.name, self._bag = self.path.name, KeptBag(self.path)
+        self.pose_source = self.config.topics.pose
         with self._bag.opened() as reader:
             custom = reader.storage.metadata.custom or {}
             log_ns = self._index(reader)
