@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -78,12 +79,18 @@ class ModuleConfig:
 class PlaceRecognitionModule(lightning.LightningModule):
     """Trains `network` on batches of `pairs.PairDataset`; validates by retrieval in whole towns."""
 
-    def __init__(self, config: ModuleConfig, validation_towns: list[Town]) -> None:
+    def __init__(self, config: ModuleConfig, validation_towns: list[Town], seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.seed = seed
         self.network = ScmprNetwork(config.network, stochastic_depth=True)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.validation_towns = validation_towns
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Let what is random in a step depend on its number alone: runs resume exactly."""
+        words = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
+        torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """L_total of one batch, eq. 12."""

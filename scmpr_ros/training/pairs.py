@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,12 +42,14 @@ _log = logging.getLogger(__name__)
 class PairsConfig:
     """Where places lie and which of them belong to a view.
 
+    reach_m: distance of the farthest place that a view is paired with; the other lane is 3 to 4 m
+    away. neighbourhood_m, neighbours: size of the groups in a batch.
     skip_bad: leave damaged images, masks and scans out, with a warning, instead of stopping.
     """
 
     place_spacing_m: float = 1.5
     place_jitter_m: float = 0.7
-    reach_m: float = 2.5
+    reach_m: float = 4.5
     neighbourhood_m: float = 35.0
     neighbours: int = 4
     seed: int = 0
@@ -192,8 +195,15 @@ def seen_cells(views: Tensor) -> Tensor:
     return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
 
 
+class Draw(NamedTuple):
+    """What a sampler draws: a view, and where in [0, 1) among the places in its reach."""
+
+    view: int
+    share: float
+
+
 class PairDataset(Dataset[dict[str, Tensor]]):
-    """All pairs of all towns; index i is a view, its place is drawn anew each time."""
+    """All pairs of all towns. The sampler draws, so that a pair depends on its draw alone."""
 
     def __init__(self, towns: list[Town], config: PairsConfig) -> None:
         self.towns = towns
@@ -218,11 +228,11 @@ class PairDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, item: int) -> dict[str, Tensor]:
-        number, view = self.index[item]
+    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+        number, view = self.index[draw.view]
         town = self.towns[number]
-        choices = self.reachable[item]
-        place = int(choices[torch.randint(len(choices), ())])
+        choices = self.reachable[draw.view]
+        place = int(choices[int(draw.share * len(choices))])
         origin = town.positions[0]
         return {
             "view": town.views[view].float() / 255,
@@ -239,10 +249,11 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         }
 
 
-class NeighbourhoodSampler(Sampler[list[int]]):
+class NeighbourhoodSampler(Sampler[list[Draw]]):
     """Batches of groups: each group is an anchor view and others within the neighbourhood.
 
-    Views down the same street are the hard negatives; a batch of strangers teaches little.
+    Views down the same street are the hard negatives; a batch of strangers teaches little. The
+    n-th batch is the same however often a run was stopped before it; `skip` leaves the first out.
     """
 
     def __init__(
@@ -262,18 +273,19 @@ class NeighbourhoodSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         generator = torch.Generator().manual_seed(self.seed)
         for number in range(self.batches):
             batch = self._batch(generator)
             if number >= self.skip:
                 yield batch
 
-    def _batch(self, generator: torch.Generator) -> list[int]:
+    def _batch(self, generator: torch.Generator) -> list[Draw]:
         batch: list[int] = []
         while len(batch) < self.batch_size:
             anchor = int(torch.randint(len(self.near), (), generator=generator))
             near = self.near[anchor]
             order = torch.randperm(len(near), generator=generator)
             batch.extend(near[order[: self.config.neighbours]].tolist())
-        return batch[: self.batch_size]
+        shares = torch.rand(self.batch_size, generator=generator, dtype=torch.float64).tolist()
+        return [Draw(*drawn) for drawn in zip(batch, shares, strict=False)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
+import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -28,6 +31,8 @@ from scmpr_ros.training.pairs import (
 from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
+_RECORD = "run.json"
+"""How a run was made, beside its weights."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class TrainConfig:
     initial: weights to start from, of a network of the same config; None starts from scratch.
     prepared: cache of views and rendered places, which any run may share.
     out: folder for the weights, TensorBoard logs and the state to resume from.
+    save_every_steps: how often that state is written; steps after it are done again, alike.
+    deterministic: refuse operations that may give other sums each time, as some on GPUs do.
     """
 
     towns: Path = Path("data/towns/train")
@@ -49,24 +56,29 @@ class TrainConfig:
     batch_size: int = 32
     seed: int = 0
     validate_every_steps: int = 500
+    save_every_steps: int = 100
+    deterministic: bool = False
     pairs: PairsConfig = field(default_factory=PairsConfig)
     module: ModuleConfig = field(default_factory=ModuleConfig)
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: a contrast needs another place")
+        if min(self.validate_every_steps, self.save_every_steps) < 1:
+            raise ConfigError("validate_every_steps and save_every_steps must be at least 1")
 
 
 def train(config: TrainConfig) -> Path:
     """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights."""
     lightning.seed_everything(config.seed)
-    write_json(config.out / "run.json", _provenance(config))
+    _tell_changes(config.out / _RECORD, config)
+    write_json(config.out / _RECORD, _provenance(config))
     dataset = PairDataset(_load_towns(config.towns, config), config.pairs)
     validation = _load_towns(config.validation, config)
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
-    module = PlaceRecognitionModule(config.module, validation)
+    module = PlaceRecognitionModule(config.module, validation, config.seed)
     if config.initial is not None:
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
@@ -90,7 +102,7 @@ def train(config: TrainConfig) -> Path:
 def _trainer(config: TrainConfig) -> lightning.Trainer:
     keep = ModelCheckpoint(
         config.out, filename="step-{step}", save_last=True, save_top_k=0,
-        every_n_train_steps=config.validate_every_steps,
+        every_n_train_steps=config.save_every_steps,
     )  # fmt: skip
     return lightning.Trainer(
         max_steps=config.module.optimiser.max_steps,
@@ -102,6 +114,7 @@ def _trainer(config: TrainConfig) -> lightning.Trainer:
         logger=TensorBoardLogger(config.out, name="logs", version=""),
         callbacks=[keep, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=20)],
         use_distributed_sampler=False,
+        deterministic=config.deterministic,
     )
 
 
@@ -124,10 +137,43 @@ def _step_of(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
 
 
+def _tell_changes(record: Path, config: TrainConfig) -> None:
+    """Warn of settings that differ from those with which the run in this folder began."""
+    if not record.is_file():
+        return
+    before = _flat(json.loads(record.read_text())["config"])
+    today = _flat(json.loads(json.dumps(asdict(config), default=str)))
+    for name in sorted(before.keys() | today.keys()):
+        if before.get(name) != today.get(name):
+            _log.warning("%s was %s when this run began, and is %s now", name, before.get(name),
+                         today.get(name))  # fmt: skip
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        leaves |= _flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
+    return leaves
+
+
 def _provenance(config: TrainConfig) -> dict[str, object]:
     return {
         "scmpr_ros": __version__,
+        "commit": _commit(),
         "torch": torch.__version__,
         "machine": platform.platform(),
         "config": asdict(config),
     }
+
+
+def _commit() -> str | None:
+    """The commit of the clone that this code is in, with a + where it was changed since."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    try:
+        told = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return told.stdout.strip() or None

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,13 @@ from scmpr_ros.geometry import AngularGrid, level_camera_pose
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.training.module import ModuleConfig, OptimiserConfig, retrieve_town
-from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig, load_town
+from scmpr_ros.training.pairs import (
+    Draw,
+    NeighbourhoodSampler,
+    PairDataset,
+    PairsConfig,
+    load_town,
+)
 from scmpr_ros.training.train import TrainConfig, train
 
 TINY = ScmprConfig(
@@ -33,7 +43,7 @@ def run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
     )
     return TrainConfig(
         towns=recordings, validation=recordings, prepared=recordings / ".prepared", out=out,
-        batch_size=6, validate_every_steps=2, pairs=PAIRS, module=module,
+        batch_size=6, validate_every_steps=2, save_every_steps=2, pairs=PAIRS, module=module,
     )  # fmt: skip
 
 
@@ -56,8 +66,8 @@ def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
 
 
 def test_pairs_are_close_but_never_the_same_pose(dataset: PairDataset) -> None:
-    for item in range(len(dataset)):
-        pair = dataset[item]
+    for item, share in product(range(len(dataset)), (0.0, 0.5, 0.999)):
+        pair = dataset[Draw(item, share)]
         apart = (pair["view_position"] - pair["place_position"])[:2].norm()
         assert 0 < apart < PAIRS.reach_m
 
@@ -68,7 +78,7 @@ def test_batches_are_neighbourhoods_and_repeatable(dataset: PairDataset) -> None
     assert len(batches) == len(sampler) == 5 and all(len(b) == 6 for b in batches)
     assert batches == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1))
     assert batches[3:] == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1, skip=3))
-    towns = [{dataset.index[i][0] for i in batch[:3]} for batch in batches]
+    towns = [{dataset.index[draw.view][0] for draw in batch[:3]} for batch in batches]
     assert all(len(group) == 1 for group in towns)
 
 
@@ -89,6 +99,43 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
 
     train(run(recordings, whole.out, max_steps=6))
     assert torch.load(whole.out / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_a_killed_run_resumes_onto_the_same_weights(recordings: Path, tmp_path: Path) -> None:
+    """kill -9 at any moment: steps since the last state are done again, and come out alike."""
+    config = run(recordings, tmp_path / "whole", max_steps=12)
+    script = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from test_train import run, train
+train(run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=12))
+"""
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", script, str(killed)])
+    try:
+        while not (killed / "last.ckpt").is_file():
+            assert process.poll() is None, "it should not end before its first state"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (killed / "model.safetensors").exists(), "it was killed too late to test anything"
+    whole, resumed = (
+        load_checkpoint(train(replace(config, out=out))).state_dict()
+        for out in (config.out, killed)
+    )
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_changed_settings_are_told_on_resuming(
+    recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(run(recordings, tmp_path, max_steps=2))
+    assert not caplog.records or "when this run began" not in caplog.text
+    train(run(recordings, tmp_path, max_steps=3))
+    assert "module.optimiser.max_steps was 2 when this run began, and is 3 now" in caplog.text
+    assert "batch_size" not in caplog.text
 
 
 def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
