@@ -30,7 +30,6 @@ _COLUMNS = {
     "recall_at_1_interval": ("95 %", "{0[0]:.0%}-{0[1]:.0%}"),
     "recall_at_5": ("R@5", "{:.1%}"),
     "chance": ("chance", "{:.2%}"),
-    "best_f1": ("F1", "{:.2f}"),
     "heading_within_15_deg": ("15 deg", "{:.0%}"),
 }
 """What the table shows of a result, and how; all of it goes to --out."""
@@ -114,7 +113,7 @@ def _table(results: Sequence[dict[str, Any]], protocol: Protocol) -> Table:
     title = f"{protocol.name}: right within {tolerance.radius_m:g} m{turned}"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     shown = [n for n in _COLUMNS if any(r.get(n) not in (None, "") for r in results)]
-    table.add_column("drive")
+    table.add_column("drive", overflow="fold", min_width=8)
     for name in shown:
         table.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
     for result in results:
