@@ -18,7 +18,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
-from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
+from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.whole_files import write_json
@@ -66,7 +66,7 @@ def _rules(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
     if name == "map":
         if code_faithful:
             raise ConfigError("--code_faithful is for protocols that have a published code")
-        return Protocol("map", "", (), tolerance)
+        return map_protocol(tolerance)
     protocol = find_protocol(name)
     return protocol.code_faithful() if code_faithful else protocol
 

@@ -23,7 +23,7 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
 from scmpr_ros.evaluation.predictions import Predictions
-from scmpr_ros.evaluation.protocols import Protocol
+from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.networks.scmpr import ScmprNetwork
@@ -65,11 +65,10 @@ def predict_in_map(
     place_map = build_map(point_map, network, config.builder)
     localizer = Localizer(place_map, network, config.localizer)
     skies = _conditions(folder)
+    rules = map_protocol(config.tolerance)
     for drive in drives:
-        yield _predict(drive, localizer, place_map, config, {
-            "recording": folder.name, "drive": drive.name, "condition": skies.get(drive.name, ""),
-            "database": "map", "include_self": True, "min_gap_s": None,
-        })  # fmt: skip
+        facts = _facts(folder, drive, "map", rules, skies.get(drive.name, ""))
+        yield _predict(drive, localizer, place_map, config, facts)
 
 
 def predict_in_scans(
@@ -94,10 +93,7 @@ def predict_in_scans(
     )
     return _predict(
         drive, Localizer(place_map, network, config.localizer), place_map, config,
-        {
-            "recording": folder.name, "drive": drive.name, "condition": "", "database": "scans",
-            "include_self": protocol.include_self, "min_gap_s": protocol.min_gap_s,
-        },
+        _facts(folder, drive, "scans", protocol),
         lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s),
     )  # fmt: skip
 
@@ -106,7 +102,7 @@ def evaluate_recording(
     folder: Path, network: ScmprNetwork, config: EvaluationConfig
 ) -> list[dict[str, Any]]:
     """The numbers of `predict_in_map` by the config's tolerance, for each drive."""
-    rules = Protocol("map", "", (), config.tolerance)
+    rules = map_protocol(config.tolerance)
     return [predictions.score(rules) for predictions in predict_in_map(folder, network, config)]
 
 
@@ -137,6 +133,17 @@ def localize_drive(
     return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
 
 
+def _facts(
+    folder: Path, drive: Drive, database: str, rules: Protocol, condition: str = ""
+) -> dict[str, Any]:
+    """What answers depend on besides the localizer; see `Predictions.facts`."""
+    return {
+        "recording": folder.name, "drive": drive.name, "condition": condition,
+        "database": database, "include_self": rules.include_self, "min_gap_s": rules.min_gap_s,
+        "pose_source": drive.pose_source,
+    }  # fmt: skip
+
+
 def _predict(
     drive: Drive,
     localizer: Localizer,
@@ -150,8 +157,7 @@ def _predict(
     if may_answer is not None:
         allowed = np.stack([may_answer(frame) for frame in localized.frames])
     facts = {
-        **facts, "pose_source": drive.pose_source, "fingerprint": place_map.fingerprint,
-        "localizer": asdict(config.localizer),
+        **facts, "fingerprint": place_map.fingerprint, "localizer": asdict(config.localizer),
     }  # fmt: skip
     return Predictions(localized, place_map.positions, place_map.headings_rad, allowed, facts)
 

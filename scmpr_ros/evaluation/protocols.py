@@ -102,6 +102,11 @@ _ALL = (
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 
+def map_protocol(tolerance: Tolerance) -> Protocol:
+    """The rules where the database is a prebuilt map: every place may answer, all queries count."""
+    return Protocol("map", "this project", (), tolerance)
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol of a name; ConfigError where there is none."""
     if name not in PROTOCOLS:
