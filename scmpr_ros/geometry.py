@@ -133,6 +133,11 @@ class AngularGrid:
         """Horizontal field of view."""
         return float(np.radians(self.fov_deg))
 
+    @property
+    def is_circle(self) -> bool:
+        """Whether the last column meets the first."""
+        return self.fov_deg == 360
+
     def resized(self, height: int, width: int) -> AngularGrid:
         """The same field of view in other cells."""
         return AngularGrid(height, width, self.fov_up_deg, self.fov_down_deg, self.fov_deg)

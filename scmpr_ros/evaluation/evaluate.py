@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.datasets.town.record import town_conditions
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
@@ -64,7 +64,7 @@ def predict_in_map(
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
     localizer = Localizer(place_map, network, config.localizer)
-    skies = _conditions(folder)
+    skies = town_conditions(folder)
     rules = map_protocol(config.tolerance)
     for drive in drives:
         facts = _facts(folder, drive, "map", rules, skies.get(drive.name, ""))
@@ -182,12 +182,3 @@ def _query_drives(folder: Path, mapped: str) -> list[Drive]:
     if of_map or mapped:
         return of_map or seeing[:1]
     return seeing if (folder / PREBUILT_MAP).is_file() else seeing[:1]
-
-
-def _conditions(folder: Path) -> dict[str, str]:
-    """Light and season of each drive of a town, as `make_town` wrote them down."""
-    record = folder / "town.yaml"
-    if not record.is_file():
-        return {}
-    skies = yaml.safe_load(record.read_text())["conditions"]
-    return {f"{number:02d}": sky for number, sky in enumerate(skies)}

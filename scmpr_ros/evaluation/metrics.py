@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import wrap_angle
+from scmpr_ros.semantics import IGNORE
 
 FloatArray = NDArray[np.floating]
 Axes = tuple[int, int]
@@ -196,3 +197,18 @@ def near_places(
                              *np.shape(place_positions)))  # fmt: skip
     errors = position_errors(places, np.asarray(true_positions), tolerance.axes)
     return errors <= tolerance.radius_m
+
+
+def class_iou(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Intersection over union of every class, (C,), NaN for classes that do not occur.
+
+    confusion: (C, C) counts by true (row) and predicted class. What is truly `ignore`, the first
+    row, is not scored.
+    """
+    counts = np.array(confusion, np.float64)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ShapeError.of("confusion", "(C, C)", counts.shape)
+    counts[IGNORE] = 0
+    found, true = np.diag(counts), counts.sum(axis=1)
+    union = true + counts.sum(axis=0) - found
+    return np.divide(found, union, where=true > 0, out=np.full(len(counts), np.nan))

@@ -10,6 +10,7 @@ Everything is torch and runs where its tensors are.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,12 @@ class Panoramas:
 
 
 def render(
-    points: Tensor, label: Tensor, positions: Tensor, grid: AngularGrid, config: RenderConfig
+    points: Tensor,
+    label: Tensor,
+    positions: Tensor,
+    grid: AngularGrid,
+    config: RenderConfig,
+    yaw_rad: Tensor | None = None,
 ) -> Panoramas:
     """Render the panoramas seen from `positions`, S_LiDAR of eq. 5 among them.
 
@@ -66,17 +72,21 @@ def render(
         points: (N, 3) float32, metres, map frame.
         label: (N,) uint8 joint class ids.
         positions: (B, 3) viewpoints in the same frame and on the same device.
-        grid: the panorama's cells; its field of view must be 360 degrees.
+        grid: the panorama's cells; of the full circle, or of a level camera's narrower view.
         config: ranges and splats.
+        yaw_rad: (B,) heading of the centre column at each position; along +x where it is None.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ShapeError.of("points", "(N, 3) with N > 0", tuple(points.shape))
     if label.shape != points.shape[:1]:
         raise ShapeError.of("label", f"({len(points)},)", tuple(label.shape))
-    if grid.fov_deg != 360:
-        raise ShapeError.of("a panorama's horizontal field of view", "360 deg", grid.fov_deg)
+    if yaw_rad is None:
+        yaw_rad = torch.zeros(len(positions), device=positions.device)
     nearest = torch.cat(
-        [_nearest_points(points, chunk, grid, config) for chunk in _chunks(points, positions)]
+        [
+            _nearest_points(points, some, yaw, grid, config)
+            for some, yaw in _chunks(points, positions, yaw_rad.to(positions))
+        ]
     )
     shape = (len(positions), grid.height, grid.width)
     hit = nearest != _NOTHING
@@ -95,7 +105,7 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
 
     Components are (away from the viewer, to its left, up) *at each column's own azimuth*: rolling
     a panorama by some columns then equals turning the world, and a convolution need not know where
-    north is. Cells with a missing neighbour hold zeros.
+    north is. Cells with a missing neighbour, and the edges of a view, hold zeros.
     """
     elevation = torch.as_tensor(grid.elevations(), dtype=range_m.dtype, device=range_m.device)
     elevation = elevation[:, None]
@@ -115,25 +125,32 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
     viewing = torch.stack([out, torch.zeros_like(out), up], dim=1)
     normal = normal * -torch.sign((normal * viewing).sum(1, keepdim=True))
     valid = (range_m > 0) & (left > 0) & (right > 0) & (above > 0) & (below > 0)
+    if not grid.is_circle:
+        valid[..., 0] = valid[..., -1] = False
     return torch.nn.functional.normalize(normal, dim=1) * valid[:, None]
 
 
 _NOTHING = torch.iinfo(torch.int64).max
 
 
-def _chunks(points: Tensor, positions: Tensor) -> list[Tensor]:
+def _chunks(points: Tensor, positions: Tensor, yaw_rad: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     size = max(1, _POINTS_PER_CHUNK // len(points))
-    return list(positions.split(size))
+    return zip(positions.split(size), yaw_rad.split(size), strict=True)
 
 
 def _nearest_points(
-    points: Tensor, positions: Tensor, grid: AngularGrid, config: RenderConfig
+    points: Tensor, positions: Tensor, yaw_rad: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
     """For each cell of each position, `range << 32 | point index` of the nearest splat."""
-    place, index = _points_in_reach(points, positions, config.max_range_m)
+    if grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad < math.radians(85):
+        place, index = _points_in_view(points, positions, yaw_rad, grid, config)
+    else:
+        place, index = _points_in_reach(points, positions, config.max_range_m)
     offset = points[index] - positions[place]
     range_m = offset.norm(dim=1)
-    column = (0.5 - torch.atan2(offset[:, 1], offset[:, 0]) / (2 * math.pi)) * grid.width
+    azimuth = torch.atan2(offset[:, 1], offset[:, 0]) - yaw_rad[place]
+    azimuth = torch.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
+    column = (0.5 - azimuth / grid.fov_rad) * grid.width
     elevation = torch.asin((offset[:, 2] / range_m.clamp_min(1e-6)).clamp(-1, 1))
     row = (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad
     margin = config.max_splat_cells
@@ -142,6 +159,8 @@ def _nearest_points(
         & (range_m <= config.max_range_m)
         & (row > -margin)
         & (row < grid.height + margin)
+        & (column > -margin)
+        & (column < grid.width + margin)
     )
     place, index, range_m = place[keep], index[keep], range_m[keep]
     row, column = row[keep].floor().long(), column[keep].floor().long()
@@ -150,8 +169,10 @@ def _nearest_points(
     cells = grid.height * grid.width
     nearest = torch.full((len(positions) * cells,), _NOTHING, device=points.device)
     for chosen, d_row, d_column in _splats(range_m, max(grid.row_rad, grid.column_rad), config):
-        r, c = row[chosen] + d_row, (column[chosen] + d_column) % grid.width
-        inside = (r >= 0) & (r < grid.height)
+        r, c = row[chosen] + d_row, column[chosen] + d_column
+        if grid.is_circle:
+            c = c % grid.width
+        inside = (r >= 0) & (r < grid.height) & (c >= 0) & (c < grid.width)
         cell = place[chosen] * cells + r * grid.width + c
         nearest.scatter_reduce_(0, cell[inside], key[chosen][inside], "amin")
     return nearest
@@ -160,6 +181,19 @@ def _nearest_points(
 def _points_in_reach(points: Tensor, positions: Tensor, reach_m: float) -> tuple[Tensor, Tensor]:
     """Indices (position, point) of the pairs that are horizontally within reach."""
     near = torch.cdist(positions[:, :2], points[:, :2]) <= reach_m
+    place, index = near.nonzero(as_tuple=True)
+    return place, index
+
+
+def _points_in_view(
+    points: Tensor, positions: Tensor, yaw_rad: Tensor, grid: AngularGrid, config: RenderConfig
+) -> tuple[Tensor, Tensor]:
+    """Indices (position, point) of the pairs in a view's wedge: few, so the rest costs little."""
+    x, y = (points[:, axis] - positions[:, axis, None] for axis in (0, 1))
+    c, s = torch.cos(yaw_rad)[:, None], torch.sin(yaw_rad)[:, None]
+    ahead, aside = x * c + y * s, y * c - x * s
+    half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
+    near = (ahead <= config.max_range_m) & (aside.abs() <= ahead * math.tan(half_rad))
     place, index = near.nonzero(as_tuple=True)
     return place, index
 
@@ -173,6 +207,8 @@ def _splats(
     splats = []
     for cells in range(config.max_splat_cells + 1):
         chosen = (radius == cells).nonzero().squeeze(1)
+        if len(chosen) == 0:
+            continue
         for d_row in range(-cells, cells + 1):
             for d_column in range(-cells, cells + 1):
                 if d_row**2 + d_column**2 <= (cells + 0.5) ** 2:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.layout import LayoutConfig
 from scmpr_ros.networks.netvlad import NetVladConfig
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
@@ -95,6 +96,8 @@ def config_from_dict(values: dict[str, Any]) -> ScmprConfig:
     encoder["widths"] = tuple(encoder["widths"])
     layout = dict(values.pop("layout"))
     layout["band_edges_deg"] = tuple(layout["band_edges_deg"])
+    depth = dict(values.pop("depth"))
+    depth["edges_m"] = tuple(depth["edges_m"])
     return ScmprConfig(
         view=AngularGrid(**values.pop("view")),
         panorama=AngularGrid(**values.pop("panorama")),
@@ -102,6 +105,7 @@ def config_from_dict(values: dict[str, Any]) -> ScmprConfig:
         encoder=PanoramaEncoderConfig(**encoder),
         netvlad=NetVladConfig(**values.pop("netvlad")),
         layout=LayoutConfig(**layout),
+        depth=DepthConfig(**depth),
         **values,
     )
 

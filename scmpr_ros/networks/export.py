@@ -95,8 +95,8 @@ class RgbBranch(nn.Module):
 
     def describe(self, view: Tensor, seen: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptor (1, D) and the mask's logits (NUM_CLASSES, h, w)."""
-        features, logits = self.network.read_image(view)
-        return self.network.describe_image(features, logits, seen, context), logits[0]
+        reading = self.network.read_image(view)
+        return self.network.describe_image(reading, seen, context), reading.mask_logits[0]
 
 
 def _require_packages() -> None:

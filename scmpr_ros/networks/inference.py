@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.processor import processor_capabilities
+from scmpr_ros.networks.saff import ImageReading
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.vmamba import SS2D
 
@@ -51,12 +52,13 @@ class QueryEncoder:
         """
         lower = self.dtype != torch.float32
         with torch.autocast(self._device.type, self.dtype, enabled=lower):
-            features, mask_logits = self._network.read_image(view)
-        mask_logits = mask_logits.float()
-        descriptor = self._network.describe_image(
-            features.float(), mask_logits, seen, self._context
-        )
-        return descriptor[0], mask_logits[0].argmax(0).to(torch.uint8)
+            reading = self._network.read_image(view)
+        features, mask_logits, range_logits = reading
+        if range_logits is not None:
+            range_logits = range_logits.float()
+        reading = ImageReading(features.float(), mask_logits.float(), range_logits)
+        descriptor = self._network.describe_image(reading, seen, self._context)
+        return descriptor[0], reading.mask_logits[0].argmax(0).to(torch.uint8)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

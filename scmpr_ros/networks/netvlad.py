@@ -1,8 +1,9 @@
 """NetVLAD (Arandjelovic et al. 2016), eq. 9, over one view or over many windows of a panorama.
 
 Plain NetVLAD forgets where in the view a feature was. Matching a heading needs the order of what
-is seen from left to right, so a view may be cut into `blocks` of equal angle, each pooled by
-itself. With one block this is the published NetVLAD.
+is seen from left to right, so a view may be cut into `blocks` of equal angle, each pooled and
+projected by itself, with the same weights: what a wall looks like does not depend on where it
+stands. With one block this is the published NetVLAD.
 
 Summing residuals is linear, so a panorama's residuals are summed once for each of its columns, and
 a window's VLAD is a weighted sum of columns: N_V heading windows come from a single pass (eq. 6).
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.centring import Centring
 
 _SHARPNESS = 10.0
 """NetVLAD's alpha at the start: how clearly a feature belongs to its nearest centroid."""
@@ -28,12 +31,19 @@ class NetVladConfig:
     """Vocabulary, blocks and size of the descriptor."""
 
     clusters: int = 16
-    blocks: int = 4
+    blocks: int = 8
     descriptor_dim: int = 256
+    projection: Literal["linear", "mlp"] = "linear"
+    """Of a block's VLAD to its part of the descriptor; `mlp` has one hidden layer."""
 
     def __post_init__(self) -> None:
         if min(self.clusters, self.blocks, self.descriptor_dim) < 1:
             raise ConfigError("NetVLAD needs at least one cluster, one block and one dimension")
+        if self.descriptor_dim % self.blocks:
+            raise ConfigError(
+                f"NetVLAD's descriptor_dim {self.descriptor_dim} must be a multiple of its "
+                f"{self.blocks} blocks: each gets an equal part"
+            )
 
 
 class NetVlad(nn.Module):
@@ -43,19 +53,19 @@ class NetVlad(nn.Module):
         super().__init__()
         self.config = config
         # Local features share a large mean, which would put them all into one cluster.
-        self.centring = nn.BatchNorm2d(channels, affine=False)
+        self.centring = Centring(channels)
         centroids = functional.normalize(torch.randn(config.clusters, channels), dim=1)
         self.centroids = nn.Parameter(centroids)
         self.assignment = nn.Conv2d(channels, config.clusters, 1)
         with torch.no_grad():  # NetVLAD's initialisation: w_k = 2 alpha c_k, b_k = -alpha |c_k|^2
             self.assignment.weight.copy_(2 * _SHARPNESS * centroids[:, :, None, None])
             self.assignment.bias.fill_(-_SHARPNESS)  # type: ignore[union-attr]
-        self.projection = nn.Linear(
-            config.blocks * config.clusters * channels, config.descriptor_dim, bias=False
+        self.projection = _projection(
+            config.projection, config.clusters * channels, config.descriptor_dim // config.blocks
         )
         # VLADs of one kind of image nearly all point the same way. Taking off their mean and
         # scale, as PCA whitening does, leaves what tells places apart.
-        self.whitening = nn.BatchNorm1d(config.descriptor_dim, affine=False)
+        self.whitening = Centring(config.descriptor_dim)
 
     def forward(self, features: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
@@ -71,8 +81,8 @@ class NetVlad(nn.Module):
         columns = self.column_residuals(features)
         vlad = torch.einsum("bkcw,vnw->bvnkc", columns, windows.to(columns))
         vlad = functional.normalize(vlad, dim=-1)  # intra-normalisation, per block and cluster
-        vlad = functional.normalize(vlad.flatten(2), dim=-1)
-        projected = self.projection(vlad)
+        vlad = functional.normalize(vlad.flatten(3), dim=-1)
+        projected = self.projection(vlad).flatten(2)
         whitened = self.whitening(projected.flatten(0, 1)).view_as(projected)
         return functional.normalize(whitened, dim=-1)
 
@@ -82,6 +92,12 @@ class NetVlad(nn.Module):
         share = self.assignment(x).softmax(dim=1)
         weighted = torch.einsum("bkhw,bchw->bkcw", share, x)
         return weighted - share.sum(2)[:, :, None] * self.centroids[None, :, :, None]
+
+
+def _projection(kind: str, size: int, part: int) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(size, part, bias=False)
+    return nn.Sequential(nn.Linear(size, 4 * part), nn.GELU(), nn.Linear(4 * part, part))
 
 
 def whole_view(width: int, blocks: int) -> Tensor:

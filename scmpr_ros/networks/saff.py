@@ -1,13 +1,15 @@
 """Semantic-Aware Feature Fusion, eq. 2-4: place features and a segmentation mask from one trunk.
 
-The four VMamba stages are fused from coarse to fine. A first head predicts the mask S_RGB. Its
-class probabilities are then fused back into the features from which the place is described, so
-that the descriptor is built on what things are as well as on how they look.
+The four VMamba stages are fused from coarse to fine. A first head predicts the mask S_RGB, and
+one beside it the depth (see `depth`), where it is wanted. Their probabilities are then fused back
+into the features from which the place is described, so that the descriptor is built on what things
+are and where they stand as well as on how they look.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,21 @@ from scmpr_ros.semantics import NUM_CLASSES
 
 MASK_STRIDE = 4
 """Image pixels to a mask cell."""
+
+_ELEVATIONS = 16  # at which the embedding of rows is learned; between them it is interpolated
+
+
+class ImageReading(NamedTuple):
+    """What is read from B images.
+
+    features: (B, place_channels, H/8, W/8) F_RGB, place features before the attention.
+    mask_logits: (B, NUM_CLASSES, H/4, W/4) of S_RGB.
+    range_logits: (B, num_ranges + 1, H/4, W/4) of the depth head; None without one.
+    """
+
+    features: Tensor
+    mask_logits: Tensor
+    range_logits: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -35,33 +52,44 @@ class SaffConfig:
 
 
 class Saff(nn.Module):
-    """From stage maps at strides 4, 8, 16, 32 to place features (8) and mask logits (4)."""
+    """From stage maps at strides 4, 8, 16, 32 to place features (8), mask and depth logits (4)."""
 
-    def __init__(self, stage_channels: tuple[int, ...], config: SaffConfig) -> None:
+    def __init__(
+        self, stage_channels: tuple[int, ...], config: SaffConfig, num_ranges: int = 0
+    ) -> None:
+        """num_ranges: that the depth head tells apart; 0 leaves it out."""
         super().__init__()
         self.config = config
         fused = config.fused_channels
         self.lateral = nn.ModuleList(nn.Conv2d(c, fused, 1) for c in stage_channels)
         self.smooth = nn.ModuleList(_smoothing(fused) for _ in stage_channels)
+        # Rows of a view are elevations: where something stands in it says much about what and
+        # how far it is.
+        self.elevation = nn.Parameter(torch.zeros(1, fused, _ELEVATIONS, 1))
         self.segment = nn.Conv2d(fused, NUM_CLASSES, 1)
+        self.measure = nn.Conv2d(fused, num_ranges + 1, 1) if num_ranges else None
         semantic = NUM_CLASSES if config.feed_semantics else 0
+        depth = num_ranges + 1 if num_ranges else 0
         self.describe = nn.Sequential(
-            nn.Conv2d(fused + semantic, fused, 3, padding=1),
+            nn.Conv2d(fused + semantic + depth, fused, 3, padding=1),
             nn.GroupNorm(1, fused),
             nn.GELU(),
             nn.Conv2d(fused, config.place_channels, 1),
         )
 
-    def forward(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Place features (B, place_channels, H/8, W/8) and logits (B, NUM_CLASSES, H/4, W/4)."""
+    def forward(self, stages: list[Tensor]) -> ImageReading:
+        """Read an image from its stage maps."""
         fine, middle = self._fuse(stages)
         logits = self.segment(fine)
-        if self.config.feed_semantics:
-            # Detached: the mask is judged by L_seg alone, or it would drift into a private code.
-            probabilities = logits.detach().softmax(1)
-            semantics = functional.interpolate(probabilities, middle.shape[-2:], mode="area")
-            middle = torch.cat([middle, semantics], dim=1)
-        return self.describe(middle), logits
+        ranges = self.measure(fine) if self.measure is not None else None
+        told = [logits] if self.config.feed_semantics else []
+        told += [ranges] if ranges is not None else []
+        for estimate in told:
+            # Detached: its own loss alone judges it, or it would drift into a private code.
+            share = estimate.detach().softmax(1)
+            share = functional.interpolate(share, stages[1].shape[-2:], mode="area")
+            middle = torch.cat([middle, share], dim=1)
+        return ImageReading(self.describe(middle), logits, ranges)
 
     def _fuse(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Coarse to fine; the fused maps of the two finest stages."""
@@ -71,6 +99,7 @@ class Saff(nn.Module):
             reversed(stages), reversed(self.lateral), reversed(self.smooth), strict=True
         ):
             x = lateral(stage)
+            x = x + functional.interpolate(self.elevation, (x.shape[-2], 1), mode="bilinear")
             if coarse is not None:
                 x = x + functional.interpolate(coarse, x.shape[-2:], mode="bilinear")
             coarse = smooth(x)

@@ -24,10 +24,11 @@ from scmpr_ros.networks.backbones import (
     build_backbone,
     check_backbone,
 )
-from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, SemanticLayout
+from scmpr_ros.networks.depth import DepthConfig, predicted_shares, range_shares
+from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayout, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
-from scmpr_ros.networks.saff import MASK_STRIDE, Saff, SaffConfig
+from scmpr_ros.networks.saff import MASK_STRIDE, ImageReading, Saff, SaffConfig
 from scmpr_ros.stages import stage
 
 
@@ -45,10 +46,13 @@ class ScmprConfig:
     encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
     netvlad: NetVladConfig = field(default_factory=NetVladConfig)
     layout: LayoutConfig = field(default_factory=LayoutConfig)
+    depth: DepthConfig = field(default_factory=DepthConfig)
     use_attention: bool = True
     """Cross-modal semantic attention; off in the ablation only."""
     use_layout: bool = True
     """The semantic layout beside NetVLAD; off in the ablation only."""
+    use_depth: bool = True
+    """The depth head, and the range layout where there are layouts; off in the ablation only."""
 
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
@@ -61,6 +65,12 @@ class ScmprConfig:
             raise ConfigError(f"num_headings is {self.num_headings}; at least one is needed")
 
     @property
+    def descriptor_dim(self) -> int:
+        """D of D_RGB and D_LiDAR."""
+        layouts = (1 + self.use_depth) * self.use_layout
+        return self.netvlad.descriptor_dim + layouts * self.layout.descriptor_dim
+
+    @property
     def mask_grid(self) -> AngularGrid:
         """The grid of S_RGB: the view's, at the stride of SAFF's segmentation head."""
         return self.view.resized(self.view.height // MASK_STRIDE, self.view.width // MASK_STRIDE)
@@ -70,13 +80,10 @@ class ScmprConfig:
 class ImageEncoding:
     """What the RGB branch makes of B images.
 
-    features: (B, C, h, w) F_RGB, place features before the attention.
-    mask_logits: (B, NUM_CLASSES, h', w') of S_RGB.
-    descriptor: (B, D) D_RGB, unit length.
+    reading: features, mask and depth. descriptor: (B, D) D_RGB, unit length.
     """
 
-    features: Tensor
-    mask_logits: Tensor
+    reading: ImageReading
     descriptor: Tensor
 
 
@@ -90,17 +97,26 @@ class ScmprNetwork(nn.Module):
         # Whichever backbone it is: checkpoints have this name in their keys, and maps in the
         # fingerprint of the network that made them.
         self.vmamba = build_backbone(config.backbone, stochastic_depth)
-        self.saff = Saff(self.backbone.widths, config.saff)
+        num_ranges = config.depth.num_ranges if config.use_depth else 0
+        self.saff = Saff(self.backbone.widths, config.saff, num_ranges)
         self.attention = CrossModalSemanticAttention(
             config.saff.place_channels, config.encoder.place_channels
         )
         self.image_netvlad = NetVlad(config.saff.place_channels, config.netvlad)
         self.panorama_encoder = PanoramaEncoder(config.encoder)
         self.panorama_netvlad = NetVlad(config.encoder.place_channels, config.netvlad)
-        self.image_layout = SemanticLayout(config.mask_grid, config.layout)
-        self.panorama_layout = SemanticLayout(config.panorama, config.layout)
-        self.layout_projection = LayoutProjection(config.layout)
-        self.layout_share = nn.Parameter(torch.tensor(0.0))  # of the similarity, as a logit
+        parts = 1
+        if config.use_layout:
+            self.image_layout = SemanticLayout(config.mask_grid, config.layout)
+            self.panorama_layout = SemanticLayout(config.panorama, config.layout)
+            self.layout_projection = _projection(self.image_layout, config.layout)
+            parts += 1
+        if config.use_layout and config.use_depth:
+            self.image_ranges = RangeLayout(config.mask_grid, config.layout, num_ranges)
+            self.panorama_ranges = RangeLayout(config.panorama, config.layout, num_ranges)
+            self.range_projection = _projection(self.image_ranges, config.layout)
+            parts += 1
+        self.shares = nn.Parameter(torch.zeros(parts))  # of the parts in the similarity, as logits
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
@@ -125,36 +141,36 @@ class ScmprNetwork(nn.Module):
             seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid` inside the camera's image.
             context: (S, C) SemanticContext(P_LiDAR), from `semantic_context`.
         """
-        features, mask_logits = self.read_image(view)
-        return ImageEncoding(
-            features, mask_logits, self.describe_image(features, mask_logits, seen, context)
-        )
+        reading = self.read_image(view)
+        return ImageEncoding(reading, self.describe_image(reading, seen, context))
 
-    def read_image(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """F_RGB and the logits of S_RGB; see `ImageEncoding`."""
+    def read_image(self, view: Tensor) -> ImageReading:
+        """F_RGB and the logits of mask and depth."""
         with stage("backbone"):
             stages = self.backbone.forward_features((view - self.mean) / self.std)  # eq. 1
         with stage("SAFF"):
-            features, mask_logits = self.saff(stages)  # eq. 2-4
-        return features, mask_logits
+            reading: ImageReading = self.saff(stages)  # eq. 2-4
+        return reading
 
-    def describe_image(
-        self, features: Tensor, mask_logits: Tensor, seen: Tensor, context: Tensor
-    ) -> Tensor:
+    def describe_image(self, reading: ImageReading, seen: Tensor, context: Tensor) -> Tensor:
         """D_RGB (B, D), unit length, of what `read_image` gave."""
         with stage("attention + NetVLAD"):
-            attended = features
+            attended = reading.features
             if self.config.use_attention:
-                attention = self.attention(features, context)  # eq. 7
-                attended = attention * features  # eq. 8
+                attention = self.attention(attended, context)  # eq. 7
+                attended = attention * attended  # eq. 8
             window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended)
-            descriptor: Tensor = self.image_netvlad(attended, window)  # eq. 9
+            parts = [self.image_netvlad(attended, window)]  # eq. 9
             if self.config.use_layout:
-                # Detached: L_seg alone judges the mask, or it would drift into a private code.
-                mask = mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
+                # Detached: the losses of mask and depth alone judge them.
+                mask = reading.mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
                 window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
-                descriptor = self._join(descriptor, self.image_layout(mask, window))
-        return descriptor[:, 0]
+                parts.append(self.layout_projection(self.image_layout(mask, window)))
+                if reading.range_logits is not None:
+                    ranges = predicted_shares(reading.range_logits.detach())
+                    layout = self.image_ranges(mask, ranges, window)
+                    parts.append(self.range_projection(layout))
+        return self._join(parts)[:, 0]
 
     def encode_panorama(
         self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
@@ -163,29 +179,32 @@ class ScmprNetwork(nn.Module):
         features: Tensor = self.panorama_encoder(range_m, height_m, normal, label)
         return features
 
-    def describe_headings(self, features: Tensor, label: Tensor) -> Tensor:
+    def describe_headings(self, features: Tensor, label: Tensor, range_m: Tensor) -> Tensor:
         """D_LiDAR of all N_V heading windows of each panorama, eq. 6: (B, V, D), unit length.
 
-        features: from `encode_panorama`; label: (B, H, W), the panoramas' classes.
+        features: from `encode_panorama`; label, range_m: (B, H, W) of the panoramas.
         """
         windows = self._windows(features, self.config.netvlad.blocks)
-        descriptors: Tensor = self.panorama_netvlad(features, windows)
+        parts = [self.panorama_netvlad(features, windows)]
         if self.config.use_layout:
             classes = one_hot_share(label, label.shape[-2:])
             windows = self._windows(classes, self.config.layout.blocks)
-            descriptors = self._join(descriptors, self.panorama_layout(classes, windows))
-        return descriptors
+            parts.append(self.layout_projection(self.panorama_layout(classes, windows)))
+            if self.config.use_depth:
+                ranges = range_shares(range_m, self.config.depth)
+                layout = self.panorama_ranges(classes, ranges, windows)
+                parts.append(self.range_projection(layout))
+        return self._join(parts)
 
     def _windows(self, panorama: Tensor, blocks: int) -> Tensor:
         """The heading windows over the columns of (B, C, H, W)."""
         headings = self.headings_rad.to(panorama.device)
         return heading_windows(headings, self.config.view.fov_rad, panorama.shape[-1], blocks)
 
-    def _join(self, netvlad: Tensor, layout: Tensor) -> Tensor:
-        """Unit descriptors whose cosine is the weighted mean of both parts' cosines."""
-        share = torch.sigmoid(self.layout_share)
-        parts = [(1 - share).sqrt() * netvlad, share.sqrt() * self.layout_projection(layout)]
-        return torch.cat(parts, dim=-1)
+    def _join(self, parts: list[Tensor]) -> Tensor:
+        """Unit descriptors whose cosine is the weighted mean of the cosines of their parts."""
+        roots = self.shares.softmax(0).sqrt()
+        return torch.cat([root * part for root, part in zip(roots, parts, strict=True)], dim=-1)
 
     def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""
@@ -194,3 +213,7 @@ class ScmprNetwork(nn.Module):
     def semantic_context(self, features: Tensor, label: Tensor) -> Tensor:
         """SemanticContext (S, C) of a batch of panoramas, as used in training."""
         return mean_tokens(*self.class_tokens(features, label))
+
+
+def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:
+    return LayoutProjection(layout.centring.num_features, config.descriptor_dim)

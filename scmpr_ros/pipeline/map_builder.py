@@ -116,7 +116,7 @@ def _describe(network: ScmprNetwork, batches: Iterable[_Seen]) -> PlaceMap:
     for where, panoramas in batches:
         positions.append(where)
         features = encode(network, panoramas)
-        windows = network.describe_headings(features, panoramas.label)  # eq. 6
+        windows = network.describe_headings(features, panoramas.label, panoramas.range_m)  # eq. 6
         descriptors.append(windows.cpu())
         panorama_labels.append(panoramas.label.cpu())
         sums, weights = network.class_tokens(features, panoramas.label)

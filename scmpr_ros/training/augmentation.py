@@ -1,12 +1,14 @@
 """What may differ between the day of the map and the day of the image, drawn at random.
 
-Images: exposure, contrast, colour, greyscale, blur, noise, a covered patch. Panoramas: a wrong
-viewpoint height, missing cells, classes that the segmenter missed or confused, and the low ceiling
-of maps whose LiDAR looked down.
+Images: exposure, darkness, contrast, colour, greyscale, fog, rain, blur, noise, a covered patch, a
+camera that pitches. Panoramas: a wrong viewpoint height, noise of the ranges, missing cells,
+classes that the segmenter missed or confused, the low ceiling of maps whose LiDAR looked down, and
+where north is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +16,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Strengths; zero switches a thing off."""
+    """Strengths; zero switches a thing off.
+
+    Shares of the images or panoramas: greyscale, darkness, fog, rain, blur, covered, low_ceiling,
+    missing_classes, all_classes_missing, turn. Cells lost or confused: up to missing_cells and
+    confused_cells. segmented: share of the panoramas whose classes come from the geometry of the
+    map alone, as those of maps without labels do.
+    """
 
     brightness: float = 0.5
+    darkness: float = 0.1
+    fog: float = 0.1
+    rain: float = 0.1
+    pitch_deg: float = 0.7
     contrast: float = 0.4
     colour: float = 0.25
     greyscale: float = 0.1
@@ -29,6 +42,9 @@ class AugmentationConfig:
     noise: float = 0.04
     covered: float = 0.3
     height_m: float = 0.15
+    range_noise: float = 0.02
+    turn: float = 1.0
+    segmented: float = 0.3
     missing_cells: float = 0.1
     missing_classes: float = 0.1
     all_classes_missing: float = 0.1
@@ -41,9 +57,9 @@ class AugmentationConfig:
                 raise ConfigError(f"augmentation.{name} is {value}; it cannot be negative")
 
 
-def augment_views(views: Tensor, config: AugmentationConfig) -> Tensor:
-    """Augment images (B, 3, H, W) in [0, 1], each on its own."""
-    batch = len(views)
+def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) -> Tensor:
+    """Augment images (B, 3, H, W) in [0, 1] on a view's grid, each on its own."""
+    batch, lit = len(views), views.amax(1, keepdim=True) > 0
 
     def draw(amount: float) -> Tensor:
         return (torch.rand(batch, 1, 1, 1) * 2 - 1) * amount
@@ -57,17 +73,23 @@ def augment_views(views: Tensor, config: AugmentationConfig) -> Tensor:
     views = grey + (views - grey) * saturation
     soft = functional.avg_pool2d(views, 3, 1, 1, count_include_pad=False)
     views = torch.where(torch.rand(batch, 1, 1, 1) < config.blur, soft, views)
+    views = _darken(_rain(_fog(views, config.fog), config.rain), config.darkness)
+    views = _pitch(views, config.pitch_deg / math.degrees(grid.row_rad))
     views = views + torch.randn_like(views) * torch.rand(batch, 1, 1, 1) * config.noise
-    return _cover(views, config.covered).clamp(0, 1)
+    return _cover(views, config.covered).clamp(0, 1) * lit  # black is where no camera looks
 
 
 def augment_panoramas(
     panoramas: dict[str, Tensor], config: AugmentationConfig
 ) -> dict[str, Tensor]:
-    """Augment `range_m`, `height_m`, `normal` and `label` of B panoramas, each on its own."""
+    """Augment `range_m`, `height_m`, `normal` and `label` of B panoramas, each on its own.
+
+    `segmented`, classes by geometry alone, takes the place of some labels.
+    """
     range_m, height_m = panoramas["range_m"], panoramas["height_m"]
     normal, label = panoramas["normal"], panoramas["label"]
     batch = len(range_m)
+    range_m = range_m * (1 + torch.randn_like(range_m) * config.range_noise)
 
     def some(share: float) -> Tensor:
         return torch.rand(batch, 1, 1) < share
@@ -76,6 +98,7 @@ def augment_panoramas(
     ceiling = torch.where(some(config.low_ceiling), 1.5 + 4 * torch.rand(batch, 1, 1), torch.inf)
     lost = torch.rand_like(range_m) < torch.rand(batch, 1, 1) * config.missing_cells
     keep = (range_m > 0) & (height_m < ceiling) & ~lost
+    label = torch.where(some(config.segmented), panoramas["segmented"], label)
     confused = torch.rand_like(range_m) < torch.rand(batch, 1, 1) * config.confused_cells
     label = torch.where(confused, torch.roll(label, 1, 0), label)
     missing = torch.rand(batch, NUM_CLASSES) < config.missing_classes
@@ -88,6 +111,60 @@ def augment_panoramas(
         "normal": normal * keep[:, None],
         "label": label * keep,
     }
+
+
+def turn_panoramas(panoramas: dict[str, Tensor], share: float) -> tuple[dict[str, Tensor], Tensor]:
+    """Turn the world of some panoramas by whole columns: a network must not learn where north is.
+
+    Returns the panoramas and by how much each was turned, (B,), counter-clockwise: what lay along
+    +x now lies there.
+    """
+    batch, width = len(panoramas["label"]), panoramas["label"].shape[-1]
+    columns = torch.randint(width, (batch,)) * (torch.rand(batch) < share)
+    source = (torch.arange(width) + columns[:, None]) % width  # (B, W)
+    turned = {}
+    for name, image in panoramas.items():
+        index = source.view(batch, *[1] * (image.ndim - 2), width).expand_as(image)
+        turned[name] = torch.gather(image, -1, index)
+    return turned, columns * (2 * math.pi / width)
+
+
+def _fog(views: Tensor, share: float) -> Tensor:
+    """Veil some images, most around the horizon, where one looks farthest."""
+    batch, _, height, _ = views.shape
+    row = torch.linspace(-1, 1, height)[:, None]
+    depth = torch.exp(-((row / 0.5) ** 2)) * 0.6 + 0.4
+    density = torch.rand(batch, 1, 1, 1) * 0.8 * (torch.rand(batch, 1, 1, 1) < share)
+    grey = 0.4 + 0.4 * torch.rand(batch, 1, 1, 1)
+    return views + (grey - views) * density * depth
+
+
+def _rain(views: Tensor, share: float) -> Tensor:
+    """Bright streaks, a few pixels long, over some images."""
+    batch, _, height, width = views.shape
+    drops = (torch.rand(batch, 1, height, width) < 0.01).float()
+    streaks = functional.max_pool2d(drops, (5, 1), 1, (2, 0)) * 0.25
+    wet = torch.rand(batch, 1, 1, 1) < share
+    return views + streaks * torch.rand(batch, 1, 1, 1) * wet
+
+
+def _darken(views: Tensor, share: float) -> Tensor:
+    """Dusk without headlights: some images lose light, and their dark parts most of it."""
+    batch = len(views)
+    dark = torch.rand(batch, 1, 1, 1) < share
+    gamma = torch.where(dark, 1 + 2 * torch.rand(batch, 1, 1, 1), 1.0)
+    light = torch.where(dark, 0.2 + 0.6 * torch.rand(batch, 1, 1, 1), 1.0)
+    return torch.where(dark, views.clamp_min(1e-4) ** gamma * light, views)
+
+
+def _pitch(views: Tensor, rows: float) -> Tensor:
+    """Shift each image by up to so many rows up or down; what comes in is black."""
+    batch, channels, height, width = views.shape
+    shift = ((torch.rand(batch) * 2 - 1) * rows).round().long()
+    source = torch.arange(height) + shift[:, None]
+    index = source.clamp(0, height - 1).view(batch, 1, height, 1)
+    inside = (source == source.clamp(0, height - 1)).view(batch, 1, height, 1)
+    return torch.gather(views, 2, index.expand(batch, channels, height, width)) * inside
 
 
 def _cover(views: Tensor, share: float) -> Tensor:

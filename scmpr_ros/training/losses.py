@@ -1,4 +1,4 @@
-"""The three losses of eq. 12: L_total = L_contrastive + lambda L_sem + L_seg."""
+"""The losses of eq. 12, L_total = L_contrastive + lambda L_sem + L_seg, and what may join them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,54 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scmpr_ros.networks.attention import class_tokens, one_hot_share
+from scmpr_ros.networks.depth import DepthConfig, range_ids
 from scmpr_ros.semantics import IGNORE
+from scmpr_ros.training.processes import total
 
 _IMPOSSIBLE = -1e4
 
 
 def contrastive_loss(
-    image_descriptors: Tensor,
-    place_descriptors: Tensor,
-    target: Tensor,
-    ambiguous: Tensor,
-    scale: Tensor,
+    similarity: Tensor, target: Tensor, ambiguous: Tensor, scale: Tensor, remembered: Tensor
 ) -> Tensor:
     """Symmetric InfoNCE between images and all heading windows of all places of the batch.
 
     Args:
-        image_descriptors: (B, D), unit length.
-        place_descriptors: (B, V, D), unit length; place i is where image i was taken.
+        similarity: (B, B, V), cosine of each image with each window of each place; place i is where
+            image i was taken.
         target: (B, V), share of each heading window of its own place in image i; rows sum to 1.
         ambiguous: (B, B, V) bool, pairs (image, place, window) too close to call them wrong.
         scale: scalar, inverse temperature.
+        remembered: (B, M) cosines with wrong windows of earlier batches; -1 for none.
     """
-    batch, headings, _ = place_descriptors.shape
-    logits = scale * torch.einsum("id,jvd->ijv", image_descriptors, place_descriptors)
-    own = torch.eye(batch, device=logits.device)[:, :, None] * target[:, None, :]
+    batch = len(similarity)
+    logits, own = scale * similarity, _own(target)
     # Not minus infinity: times a target share of zero that would be NaN.
     logits = logits.masked_fill(ambiguous & (own == 0), _IMPOSSIBLE)
 
-    to_map = functional.cross_entropy(logits.flatten(1), own.flatten(1))
-    facing = target.argmax(1)  # the window of each place that its own image looks through
-    columns = logits[:, torch.arange(batch, device=logits.device), facing]
+    offered = torch.cat([logits.flatten(1), scale * remembered], dim=1)
+    wanted = torch.cat([own.flatten(1), torch.zeros_like(remembered)], dim=1)
+    to_map = functional.cross_entropy(offered, wanted)
+    columns = logits[:, torch.arange(batch, device=logits.device), _facing(target)]
     to_image = functional.cross_entropy(columns.T, torch.arange(batch, device=logits.device))
     return (to_map + to_image) / 2
+
+
+def triplet_loss(
+    similarity: Tensor, target: Tensor, ambiguous: Tensor, margin: float, remembered: Tensor
+) -> Tensor:
+    """Triplets with the hardest negative of the batch, in both directions.
+
+    As `contrastive_loss`; by a margin of the cosine, an image has to be nearer to its window than
+    to the most similar wrong one, and its window nearer to it than to the most similar wrong image.
+    """
+    each = torch.arange(len(similarity), device=similarity.device)
+    right = similarity[each, each, _facing(target)]
+    excused = similarity.masked_fill(ambiguous | (_own(target) > 0), -1.0)
+    to_map = torch.cat([excused.flatten(1), remembered], dim=1).amax(1)
+    to_image = excused[:, each, _facing(target)].amax(0)
+    violation = (margin + to_map - right).relu() + (margin + to_image - right).relu()
+    return violation.mean() / 2
 
 
 def heading_targets(yaw_rad: Tensor, headings_rad: Tensor) -> Tensor:
@@ -52,23 +67,20 @@ def ambiguous_pairs(
     place_positions: Tensor,
     yaw_rad: Tensor,
     headings_rad: Tensor,
-    town: Tensor,
+    image_town: Tensor,
+    place_town: Tensor,
     radius_m: float,
     angle_rad: float,
 ) -> Tensor:
-    """Pairs (image, place, window) within radius and angle in the same town: (B, B, V) bool."""
+    """Pairs (image, place, window) within radius and angle in the same town: (B, P, V) bool."""
     near = torch.cdist(image_positions[:, :2], place_positions[:, :2]) < radius_m
-    near &= town[:, None] == town[None, :]
+    near &= image_town[:, None] == place_town[None, :]
     aligned = _angle_between(yaw_rad, headings_rad) < angle_rad
     return near[:, :, None] & aligned[:, None, :]
 
 
 def semantic_consistency_loss(
-    image_features: Tensor,
-    image_label: Tensor,
-    panorama_features: Tensor,
-    panorama_label: Tensor,
-    window: Tensor,
+    image_sums: Tensor, image_weight: Tensor, place_sums: Tensor, place_weight: Tensor
 ) -> Tensor:
     """L_sem, eq. 11: class-wise pooled features of an image and of its window of the map.
 
@@ -76,19 +88,12 @@ def semantic_consistency_loss(
     Each modality's mean is taken off first: without that the loss is least where all features
     are the same, and training went there within a hundred steps.
 
-    Args:
-        image_features: (B, C, h, w). image_label: (B, H, W) joint ids.
-        panorama_features: (B, C, h', w'). panorama_label: (B, H', W') joint ids.
-        window: (B, w'), share of each panorama column in the image's view.
+    image_sums, place_sums: (B, S, C); image_weight, place_weight: (B, S), from
+    `attention.class_tokens`.
     """
-    image_share = one_hot_share(image_label, image_features.shape[-2:])
-    place_share = one_hot_share(panorama_label, panorama_features.shape[-2:])
-    place_share = place_share * window[:, None, None, :].clamp_max(1)
-    image_sums, image_weight = class_tokens(image_features, image_share)
-    place_sums, place_weight = class_tokens(panorama_features, place_share)
     both = (image_weight > 1) & (place_weight > 1)
     if both.sum() < 2:
-        return image_features.sum() * 0
+        return image_sums.sum() * 0
     of_image = image_sums[both] / image_weight[both][:, None]
     of_place = place_sums[both] / place_weight[both][:, None]
     centred = of_image - of_image.mean(0), of_place - of_place.mean(0)
@@ -96,9 +101,48 @@ def semantic_consistency_loss(
 
 
 def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """L_seg: cross-entropy of (B, NUM_CLASSES, H, W) against ids (B, H, W), without `ignore`."""
+    """L_seg: cross-entropy of (B, NUM_CLASSES, H, W) against ids (B, H, W), without `ignore`.
+
+    Dense where masks are; where they are sparse, what lies between the labelled cells is `ignore`.
+    """
     loss = functional.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum")
-    return loss / (label != IGNORE).sum().clamp_min(1)
+    return total(loss) / total((label != IGNORE).sum().to(loss)).clamp_min(1)
+
+
+def depth_loss(logits: Tensor, depth: Tensor, seen: Tensor, config: DepthConfig) -> Tensor:
+    """Cross-entropy of the depth head against what the map shows in the cells that are seen.
+
+    logits: (B, num_ranges + 1, h, w). depth: (B, h, w) metres, 0 for nothing. seen: (B, h, w) bool.
+    """
+    loss = functional.cross_entropy(logits, range_ids(depth, config), reduction="none")
+    return total((loss * seen).sum()) / total(seen.sum().to(loss)).clamp_min(1)
+
+
+def alignment_loss(pixels: Tensor, points: Tensor, where: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE between image features and the map features of the very points that they show.
+
+    The local stage of VXP: what a pixel and a map point have in common is learned before whole
+    views are described. Points within two metres of each other are not called wrong.
+
+    pixels, points: (N, C), unit length, pair by pair; where: (N, 4) town and position in metres.
+    """
+    if len(pixels) < 2:
+        return pixels.sum() * 0 + points.sum() * 0
+    near = (torch.cdist(where[:, 1:], where[:, 1:]) < 2.0) & (where[:, None, 0] == where[:, 0])
+    near.fill_diagonal_(False)
+    logits = (scale * pixels @ points.T).masked_fill(near, _IMPOSSIBLE)
+    each = torch.arange(len(pixels), device=pixels.device)
+    return (functional.cross_entropy(logits, each) + functional.cross_entropy(logits.T, each)) / 2
+
+
+def _own(target: Tensor) -> Tensor:
+    """Shares (B, B, V) of the windows of each image's own place; zero for other places."""
+    return torch.eye(len(target), device=target.device)[:, :, None] * target[:, None, :]
+
+
+def _facing(target: Tensor) -> Tensor:
+    """The window (B,) of each place that its own image looks through."""
+    return target.argmax(1)
 
 
 def _angle_between(yaw_rad: Tensor, headings_rad: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -13,50 +13,81 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.evaluation.metrics import (
-    Tolerance,
-    heading_errors,
-    position_errors,
-    recall_at,
-    within,
-)
-from scmpr_ros.networks.attention import mean_tokens
+from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.networks.attention import class_tokens, mean_tokens, one_hot_share
 from scmpr_ros.networks.netvlad import heading_windows
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
-from scmpr_ros.training.augmentation import AugmentationConfig, augment_panoramas, augment_views
+from scmpr_ros.networks.scmpr import ImageEncoding, ScmprConfig, ScmprNetwork
+from scmpr_ros.training.alignment import Alignment
+from scmpr_ros.training.augmentation import (
+    AugmentationConfig,
+    augment_panoramas,
+    augment_views,
+    turn_panoramas,
+)
 from scmpr_ros.training.losses import (
+    alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
+    depth_loss,
     heading_targets,
     segmentation_loss,
     semantic_consistency_loss,
+    triplet_loss,
 )
-from scmpr_ros.training.pairs import Town, seen_cells
+from scmpr_ros.training.memory import DescriptorMemory
+from scmpr_ros.training.processes import gather
+from scmpr_ros.training.towns import Town
+from scmpr_ros.training.validation import (
+    PANORAMA,
+    TownRetrieval,
+    draw_examples,
+    named_iou,
+    retrieve_town,
+)
 
-_PANORAMA = ("range_m", "height_m", "normal", "label")
+Task = Literal["place", "segmentation", "local"]
+"""What is learned: `place` everything; `segmentation` to read images, masks and depth; `local` to
+align pixels with map points, as a first stage. The last two are made to be started from."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of eq. 12 and what counts as the same place in the contrastive loss."""
+    """Weights of eq. 12 and of what may join it, and what counts as the same place."""
 
+    contrast: Literal["infonce", "triplet"] = "infonce"
     semantic_weight: float = 0.1
     """lambda of eq. 12."""
     segmentation_weight: float = 1.0
+    depth_weight: float = 1.0
+    local_weight: float = 0.0
+    """Of the alignment of pixels and map points in the task `place`; `local` has no other loss."""
+    local_points: int = 512
+    triplet_margin: float = 0.3
+    memory: int = 0
+    """Places of earlier batches that stay as wrong answers."""
     ambiguous_radius_m: float = 6.0
     ambiguous_angle_deg: float = 26.0
     initial_scale: float = 14.0
     max_scale: float = 100.0
 
+    def __post_init__(self) -> None:
+        weights = (self.semantic_weight, self.segmentation_weight, self.depth_weight)
+        if min(*weights, self.local_weight, self.memory) < 0 or self.local_points < 2:
+            raise ConfigError("weights and memory cannot be negative; local_points is 2 at least")
+
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW with linear warm-up and a cosine down to zero at `max_steps`."""
+    """AdamW with linear warm-up and a cosine down to zero at `max_steps`.
+
+    cycles: cosines, each from the full rate down to zero, in equal parts of the steps.
+    """
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup_steps: int = 200
     max_steps: int = 4000
+    cycles: int = 1
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -64,80 +95,185 @@ class OptimiserConfig:
             raise ConfigError(
                 f"warmup_steps {self.warmup_steps} must be less than max_steps {self.max_steps}"
             )
+        if self.cycles < 1:
+            raise ConfigError(f"cycles is {self.cycles}; there is at least one")
+
+    def rate_factor(self, step: int) -> float:
+        """Share of the learning rate at a step."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        done = min((step - self.warmup_steps) / (self.max_steps - self.warmup_steps), 1.0)
+        in_cycle = 1.0 if done == 1.0 else done * self.cycles % 1.0
+        return 0.5 * (1 + math.cos(math.pi * in_cycle))
 
 
 @dataclass(frozen=True)
 class ModuleConfig:
-    """Everything the module needs."""
+    """Everything the module needs. stochastic_depth: drop blocks of the backbone at random."""
 
     network: ScmprConfig = field(default_factory=ScmprConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    stochastic_depth: bool = True
 
 
 class PlaceRecognitionModule(lightning.LightningModule):
     """Trains `network` on batches of `pairs.PairDataset`; validates by retrieval in whole towns."""
 
-    def __init__(self, config: ModuleConfig, validation_towns: list[Town], seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: ModuleConfig,
+        validation_towns: list[Town],
+        seed: int = 0,
+        task: Task = "place",
+        accumulate: int = 1,
+    ) -> None:
         super().__init__()
-        self.config = config
-        self.seed = seed
-        self.network = ScmprNetwork(config.network, stochastic_depth=True)
+        self.config, self.task = config, task
+        self.seed, self.accumulate = seed, accumulate
+        self.network = ScmprNetwork(config.network, config.stochastic_depth)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
+        self.memory = DescriptorMemory(
+            config.loss.memory, config.network.num_headings, config.network.descriptor_dim
+        )
+        view = config.network.view
+        self._align = Alignment(view, config.network.panorama)
         self.validation_towns = validation_towns
+        self._found: list[TownRetrieval] = []
+
+    @property
+    def scale(self) -> Tensor:
+        """Inverse temperature, learned."""
+        return self.log_scale.exp().clamp_max(self.config.loss.max_scale)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Let what is random in a step depend on its number alone: runs resume exactly."""
-        words = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
+        part = batch_idx % self.accumulate
+        words = np.random.SeedSequence([self.seed, self.global_step, part, self.global_rank])
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """L_total of one batch, eq. 12."""
-        network, loss = self.network, self.config.loss
-        view = augment_views(batch["view"], self.config.augmentation)
-        panorama = augment_panoramas({k: batch[k] for k in _PANORAMA}, self.config.augmentation)
-
-        place_features = network.encode_panorama(**panorama)
-        place_descriptors = network.describe_headings(place_features, panorama["label"])
-        context = network.semantic_context(place_features, panorama["label"])
-        image = network.encode_image(view, batch["seen"], context)
-
-        headings = network.headings_rad.to(view)
-        target = heading_targets(batch["yaw_rad"], headings)
-        ambiguous = ambiguous_pairs(
-            batch["view_position"], batch["place_position"], batch["yaw_rad"], headings,
-            batch["town"], loss.ambiguous_radius_m, math.radians(loss.ambiguous_angle_deg),
-        )  # fmt: skip
-        scale = self.log_scale.exp().clamp_max(loss.max_scale)
-        contrastive = contrastive_loss(
-            image.descriptor, place_descriptors, target, ambiguous, scale
+        """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
+        view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
+        losses = (
+            self._learn_to_read(view, batch)
+            if self.task == "segmentation"
+            else self._learn_places(view, batch)
         )
-        window = heading_windows(
-            batch["yaw_rad"], network.config.view.fov_rad, place_features.shape[-1], blocks=1
-        )[:, 0]
-        semantic = semantic_consistency_loss(
-            image.features, batch["mask"], place_features, panorama["label"], window
-        )
-        segmentation = segmentation_loss(image.mask_logits, batch["mask"])
-        total = (
-            contrastive + loss.semantic_weight * semantic + loss.segmentation_weight * segmentation
-        )
-        self.log_dict(
-            {
-                "loss/total": total, "loss/contrastive": contrastive, "loss/semantic": semantic,
-                "loss/segmentation": segmentation, "scale": scale,
-            },
-            prog_bar=True,
-        )  # fmt: skip
+        config = self.config.loss
+        weights = {
+            "contrastive": 1.0, "semantic": config.semantic_weight,
+            "segmentation": config.segmentation_weight, "depth": config.depth_weight,
+            "local": config.local_weight if self.task == "place" else 1.0,
+        }  # fmt: skip
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        told = {f"loss/{name}": loss for name, loss in {"total": total, **losses}.items()}
+        self.log_dict({**told, "scale": self.scale}, prog_bar=True)
         return total
 
+    def _learn_to_read(self, view: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """L_seg and the depth head's loss; no map is looked at."""
+        reading = self.network.read_image(view)
+        losses = {"segmentation": segmentation_loss(reading.mask_logits, batch["mask"])}
+        if reading.range_logits is not None:
+            losses["depth"] = depth_loss(
+                reading.range_logits, batch["depth"], batch["seen"], self.network.config.depth
+            )
+        return losses
+
+    def _learn_places(self, view: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All losses of the tasks `place` and `local`."""
+        network, config = self.network, self.config.loss
+        shown = {name: batch[name] for name in (*PANORAMA, "segmented")}
+        panorama = augment_panoramas(shown, self.config.augmentation)
+        panorama, turned_rad = turn_panoramas(panorama, self.config.augmentation.turn)
+        yaw_rad = batch["yaw_rad"] + turned_rad
+        label, range_m = panorama["label"], panorama["range_m"]
+
+        place_features = network.encode_panorama(**panorama)
+        tokens = network.class_tokens(place_features, label)
+        context = mean_tokens(*(gather(x) for x in tokens))
+        image = network.encode_image(view, batch["seen"], context)
+        losses = {}
+        if self.task == "local" or config.local_weight > 0:
+            pairs = self._align(
+                image.reading.features, place_features, batch["depth"], range_m, batch,
+                turned_rad, config.local_points,
+            )  # fmt: skip
+            losses["local"] = alignment_loss(*pairs, self.scale)
+        if self.task == "local":
+            return losses
+
+        places = gather(network.describe_headings(place_features, label, range_m))
+        losses["contrastive"] = self._contrast(gather(image.descriptor), places, batch, yaw_rad)
+        losses["semantic"] = self._consistency(image, batch["mask"], place_features, label, yaw_rad)
+        losses["segmentation"] = segmentation_loss(image.reading.mask_logits, batch["mask"])
+        if image.reading.range_logits is not None:
+            losses["depth"] = depth_loss(
+                image.reading.range_logits, batch["depth"], batch["seen"], network.config.depth
+            )
+        return losses
+
+    def _contrast(
+        self, images: Tensor, places: Tensor, batch: dict[str, Tensor], yaw_rad: Tensor
+    ) -> Tensor:
+        """L_contrastive of descriptors (B, D) and (B, V, D) of the whole batch."""
+        config, headings_rad = self.config.loss, self.network.headings_rad.to(images)
+        radius_m, angle_rad = config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg)
+        view_at, place_at, town, yaw_rad = (
+            gather(x) for x in (batch["view_position"], batch["place_position"], batch["town"],
+                                yaw_rad)
+        )  # fmt: skip
+        target = heading_targets(yaw_rad, headings_rad)
+        ambiguous = ambiguous_pairs(
+            view_at, place_at, yaw_rad, headings_rad, town, town, radius_m, angle_rad
+        )
+        similarity = torch.einsum("id,jvd->ijv", images, places)
+        remembered = self.memory.similarity(
+            images, view_at, town, yaw_rad, headings_rad, radius_m, angle_rad
+        )
+        self.memory.remember(places, place_at, town)
+        if config.contrast == "triplet":
+            return triplet_loss(similarity, target, ambiguous, config.triplet_margin, remembered)
+        return contrastive_loss(similarity, target, ambiguous, self.scale, remembered)
+
+    def _consistency(
+        self, image: ImageEncoding, mask: Tensor, place_features: Tensor, label: Tensor,
+        yaw_rad: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """L_sem of the batch: classes in the image, and in its window of the panorama."""
+        features = image.reading.features
+        of_image = class_tokens(features, one_hot_share(mask, features.shape[-2:]))
+        fov_rad, columns = self.network.config.view.fov_rad, place_features.shape[-1]
+        window = heading_windows(yaw_rad, fov_rad, columns, blocks=1)[:, 0]
+        share = one_hot_share(label, place_features.shape[-2:])
+        share = share * window[:, None, None, :].clamp_max(1)
+        of_place = class_tokens(place_features, share)
+        return semantic_consistency_loss(*(gather(x) for x in (*of_image, *of_place)))
+
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Recall@1 by descriptors alone, in the validation town whose number comes as a batch."""
-        town = self.validation_towns[int(batch[0])]
-        recall, near = retrieve_town(self.network, town)
-        values = {"val/recall_5m_30deg": recall, "val/recall_5m": near}
-        self.log_dict(values, prog_bar=True, batch_size=len(town.views))
+        """Retrieval in the validation town whose number comes as a batch."""
+        self._found.append(retrieve_town(self.network, self.validation_towns[int(batch[0])]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log Recall@1 by descriptors alone, IoU by class, and, in TensorBoard, some answers."""
+        iou = named_iou(torch.stack([town.confusion for town in self._found]).sum(0))
+        anywhere = Tolerance(angle_deg=180)
+        recall, near = (
+            float(np.mean([town.recall(tolerance) for town in self._found]))
+            for tolerance in (Tolerance(), anywhere)
+        )
+        self.log_dict(
+            {"val/recall_5m_30deg": recall, "val/recall_5m": near, "val/iou": iou["mean"]},
+            prog_bar=True,
+        )
+        self.log_dict({f"iou/{name}": value for name, value in iou.items()})
+        if self.logger is not None and self.global_rank == 0:
+            fov_rad = self.network.config.view.fov_rad
+            figure = draw_examples(self.validation_towns[0], self._found[0], fov_rad)
+            self.logger.experiment.add_figure("val/answers", figure, self.global_step)  # type: ignore[attr-defined]
+        self._found.clear()
 
     def configure_optimizers(self) -> Any:
         """AdamW; no decay on biases, norms, scan parameters and the scale."""
@@ -149,45 +285,10 @@ class PlaceRecognitionModule(lightning.LightningModule):
         optimiser = torch.optim.AdamW(
             groups, lr=config.learning_rate, weight_decay=config.weight_decay
         )
-
-        def factor(step: int) -> float:
-            if step < config.warmup_steps:
-                return (step + 1) / config.warmup_steps
-            progress = (step - config.warmup_steps) / (config.max_steps - config.warmup_steps)
-            return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-        schedule = {"scheduler": LambdaLR(optimiser, factor), "interval": "step"}
+        schedule = {"scheduler": LambdaLR(optimiser, config.rate_factor), "interval": "step"}
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
 def _decays(parameter: Tensor) -> bool:
     """Matrices and kernels; VMamba's A_logs (4 Di, 1) is a vector in all but shape."""
     return parameter.ndim >= 2 and parameter[0].numel() > 1
-
-
-@torch.no_grad()
-def retrieve_town(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[float, float]:
-    """Recall@1 of all views of a town: within `Tolerance`'s 5 m and 30 degrees, and 5 m alone."""
-    panoramas = zip(*(getattr(town, name).split(batch) for name in _PANORAMA), strict=True)
-    features, tokens = [], []
-    for range_m, height_m, normal, label in panoramas:
-        encoded = network.encode_panorama(range_m.float(), height_m.float(), normal.float(), label)
-        features.append(network.describe_headings(encoded, label))
-        tokens.append(network.class_tokens(encoded, label))
-    sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
-    context = mean_tokens(sums, weights)
-    descriptors = torch.cat(features)
-    queries = []
-    for views in town.views.split(batch):
-        encoding = network.encode_image(views.float() / 255, seen_cells(views), context)
-        queries.append(encoding.descriptor)
-    best = (torch.cat(queries) @ descriptors.flatten(0, 1).T).argmax(1)
-    place = torch.div(best, descriptors.shape[1], rounding_mode="floor")
-    yaw = network.headings_rad[best % descriptors.shape[1]]
-    off_m = position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy())
-    turned_rad = heading_errors(yaw.numpy(), town.yaw_rad.numpy())
-    tolerances = Tolerance(), Tolerance(angle_deg=180)
-    recall, near = (
-        recall_at(1, within(off_m, turned_rad, tolerance)[:, None]) for tolerance in tolerances
-    )
-    return recall, near

@@ -4,130 +4,221 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from scmpr_ros import __version__
+from scmpr_ros.datasets.recordings import is_recording
+from scmpr_ros.datasets.town.record import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
-from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule
-from scmpr_ros.training.pairs import (
-    NeighbourhoodSampler,
-    PairDataset,
-    PairsConfig,
-    Town,
-    load_town,
-)
+from scmpr_ros.networks.official import load_official_into
+from scmpr_ros.networks.vmamba import VMamba
+from scmpr_ros.training.mining import HardNegatives
+from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
+from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
+from scmpr_ros.training.towns import Town, TownConfig, load_town
 from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
 """How a run was made, beside its weights."""
+_BEST = "best"
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run.
 
-    towns, validation: folders whose sub-folders are recordings in KITTI layout with a `map.ply`,
-        as `make_town` writes them. No town may lie in both.
+    task: `place` learns everything; `segmentation` only to read images (masks and depth), `local`
+        only to align pixels with map points: stages to start a `place` run from, by `initial`.
+    towns, validation: folders of recordings with a map or scans, whatever their layout, as
+        `make_town` writes them; or one recording. None may lie in both. Without validation nothing
+        is measured on the way.
     initial: weights to start from, of a network of the same config; None starts from scratch.
+    vmamba: a file of the official VMamba releases, for the backbone alone.
     prepared: cache of views and rendered places, which any run may share.
     out: folder for the weights, TensorBoard logs and the state to resume from.
-    save_every_steps: how often that state is written; steps after it are done again, alike.
+    batch_size: of all processes together; accumulate: batches for one step of the optimiser.
+    precision: `bf16-mixed` or `16-mixed` are for GPUs that multiply them faster.
+    patience: validations without a better Recall@1 (IoU, in the task segmentation) after which
+        training ends early, with the best weights; 0 goes on to the last step and takes the last.
+    save_every_steps: how often the state to resume from is written; steps after it are done again,
+        alike.
     deterministic: refuse operations that may give other sums each time, as some on GPUs do.
     """
 
+    task: Task = "place"
     towns: Path = Path("data/towns/train")
-    validation: Path = Path("data/towns/validation")
+    validation: Path | None = Path("data/towns/validation")
     initial: Path | None = None
+    vmamba: Path | None = None
     prepared: Path = Path("data/prepared")
     out: Path = Path("out/train")
     batch_size: int = 32
+    accumulate: int = 1
     seed: int = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     validate_every_steps: int = 500
+    patience: int = 0
     save_every_steps: int = 100
     deterministic: bool = False
+    town: TownConfig = field(default_factory=TownConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     module: ModuleConfig = field(default_factory=ModuleConfig)
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: a contrast needs another place")
-        if min(self.validate_every_steps, self.save_every_steps) < 1:
-            raise ConfigError("validate_every_steps and save_every_steps must be at least 1")
+        if min(self.validate_every_steps, self.save_every_steps, self.accumulate) < 1:
+            raise ConfigError(
+                "validate_every_steps, save_every_steps and accumulate must be at least 1"
+            )
+        if self.patience < 0 or (self.patience and self.validation is None):
+            raise ConfigError("patience counts validations: it needs towns in `validation`")
 
 
 def train(config: TrainConfig) -> Path:
-    """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights."""
+    """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights.
+
+    Under torchrun every process takes part (see `processes`); the first one writes.
+    """
+    processes, rank = _launched()
+    if config.batch_size % processes:
+        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
+                          "number of processes")  # fmt: skip
     lightning.seed_everything(config.seed)
-    _tell_changes(config.out / _RECORD, config)
-    write_json(config.out / _RECORD, _provenance(config))
-    dataset = PairDataset(_load_towns(config.towns, config), config.pairs)
-    validation = _load_towns(config.validation, config)
+    if rank == 0:
+        _tell_changes(config.out / _RECORD, config)
+        write_json(config.out / _RECORD, _provenance(config))
+    network = config.module.network
+    towns = _load_towns(config.towns, config)
+    dataset = PairDataset(towns, config.pairs, network.mask_grid, network.panorama)
+    validation = _load_towns(config.validation, config) if config.validation else []
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
-    module = PlaceRecognitionModule(config.module, validation, config.seed)
-    if config.initial is not None:
-        weights = load_checkpoint(config.initial).state_dict()
-        load_strictly(module.network, weights, str(config.initial))
-    trainer = _trainer(config)
-    sampler = NeighbourhoodSampler(
-        dataset, config.batch_size, trainer.max_steps, config.seed, skip=resumed_steps
+    module = _module(config, validation)
+    mistakes = HardNegatives(
+        config.pairs.mine_every_steps, config.accumulate, config.module.loss.ambiguous_radius_m
     )
+    mistakes.dataset = dataset
+    trainer = _trainer(config, processes, mistakes)
+    sampler = NeighbourhoodSampler(
+        dataset, config.batch_size, trainer.max_steps * config.accumulate, config.seed,
+        resumed_steps * config.accumulate, mistakes, (rank, processes),
+    )  # fmt: skip
     trainer.fit(
         module,
         DataLoader(dataset, batch_sampler=sampler),
-        DataLoader(TensorDataset(torch.arange(len(validation)))),
+        DataLoader(TensorDataset(torch.arange(len(validation)))) if validation else None,
         ckpt_path=str(last) if resumed_steps else None,
         weights_only=True,
     )
+    if config.patience:
+        _take_best(module, config.out)
     weights_path = config.out / "model.safetensors"
-    save_checkpoint(module.network, weights_path, torch.float16)
-    _log.info("weights written to %s", weights_path)
+    if rank == 0:
+        save_checkpoint(module.network, weights_path, torch.float16)
+        _log.info("weights written to %s", weights_path)
     return weights_path
 
 
-def _trainer(config: TrainConfig) -> lightning.Trainer:
-    keep = ModelCheckpoint(
-        config.out, filename="step-{step}", save_last=True, save_top_k=0,
-        every_n_train_steps=config.save_every_steps,
-    )  # fmt: skip
+def _launched() -> tuple[int, int]:
+    """Number of processes that torchrun started, and which of them this one is."""
+    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+
+
+def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModule:
+    module = PlaceRecognitionModule(
+        config.module, validation, config.seed, config.task, config.accumulate
+    )
+    if config.initial is not None:
+        weights = load_checkpoint(config.initial).state_dict()
+        load_strictly(module.network, weights, str(config.initial))
+    if config.vmamba is not None:
+        backbone = module.network.vmamba
+        if not isinstance(backbone, VMamba):
+            raise ConfigError(
+                f"{config.vmamba} is for a VMamba backbone, not {config.module.network.backbone}"
+            )
+        load_official_into(backbone, config.vmamba)
+    return module
+
+
+def _trainer(config: TrainConfig, processes: int, mistakes: HardNegatives) -> lightning.Trainer:
+    measure = "val/iou" if config.task == "segmentation" else "val/recall_5m_30deg"
+    callbacks: list[Callback] = [
+        mistakes,
+        ModelCheckpoint(
+            config.out, filename="step-{step}", save_last=True, save_top_k=0,
+            every_n_train_steps=config.save_every_steps,
+        ),
+        LearningRateMonitor("step"),
+        TQDMProgressBar(refresh_rate=20),
+    ]  # fmt: skip
+    if config.patience:
+        callbacks += [
+            EarlyStopping(measure, patience=config.patience, mode="max"),
+            ModelCheckpoint(config.out, filename=_BEST, monitor=measure, mode="max",
+                            enable_version_counter=False),
+        ]  # fmt: skip
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         max_steps=config.module.optimiser.max_steps,
+        accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.module.optimiser.clip_norm,
-        val_check_interval=config.validate_every_steps,
+        precision=config.precision,
+        val_check_interval=config.validate_every_steps * config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         logger=TensorBoardLogger(config.out, name="logs", version=""),
-        callbacks=[keep, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=20)],
+        callbacks=callbacks,
         use_distributed_sampler=False,
         deterministic=config.deterministic,
+        devices=local if processes > 1 else "auto",
+        num_nodes=processes // local,
+        # Some parameters are without gradient: the heads, in the tasks that do not use them.
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
     )
 
 
+def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
+    """Load the weights of the best validation."""
+    state = torch.load(out / f"{_BEST}.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    _log.info("the best validation was at step %d", state["global_step"])
+
+
 def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:
-    folders = sorted(path.parent for path in folder.glob("*/map.ply"))
+    found = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
+    folders = [path for path in found if is_recording(path) and not is_unfinished(path)]
     if not folders:
         raise DatasetError(
-            f"{folder}: no recordings with a map.ply below it; "
-            f"make some with `make_town --out {folder}`"
+            f"{folder}: neither a recording nor a folder of some; "
+            f"make towns with `make_town --out {folder}`"
         )
     progress = tqdm(folders, desc=f"preparing {folder.name}", unit="town")
-    network, pairs = config.module.network, config.pairs
-    return [load_town(town, network, pairs, config.prepared) for town in progress]
+    network = config.module.network
+    return [load_town(town, network, config.town, config.prepared) for town in progress]
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -118,7 +118,5 @@ def test_wrong_input_is_named() -> None:
         render(torch.zeros(0, 3), label[:0], torch.zeros(1, 3), GRID, CONFIG)
     with pytest.raises(ShapeError, match="label"):
         render(points, label[:-1], torch.zeros(1, 3), GRID, CONFIG)
-    with pytest.raises(ShapeError, match="360"):
-        render(points, label, torch.zeros(1, 3), AngularGrid(8, 8, 10, -10, 90), CONFIG)
     with pytest.raises(ConfigError, match="min_range_m"):
         RenderConfig(min_range_m=5, max_range_m=1)

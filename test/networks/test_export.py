@@ -82,7 +82,7 @@ def test_onnx_runtime_computes_what_torch_computes(small: ScmprNetwork, exported
         descriptor, mask = (torch.from_numpy(x) for x in session.run(OUTPUTS, fed))
         torch.testing.assert_close(descriptor, expected.descriptor, rtol=0, atol=2e-6)
         assert mask.dtype == torch.uint8
-        assert (mask == expected.mask_logits[0].argmax(0)).float().mean() > 0.99
+        assert (mask == expected.reading.mask_logits[0].argmax(0)).float().mean() > 0.99
         for name, x in zip(INPUTS, random_inputs(seed + 100), strict=True):
             (other,) = session.run(["descriptor"], {**fed, name: x.numpy()})
             assert abs(other - descriptor.numpy()).max() > 1e-3, f"{name} has no effect"

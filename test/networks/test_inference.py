@@ -40,7 +40,9 @@ def test_float32_is_the_network_itself(network: ScmprNetwork, query: tuple[Tenso
     expected = network.encode_image(view, seen, context)
     descriptor, mask = QueryEncoder(network, context, CPU, "float32")(view, seen)
     torch.testing.assert_close(descriptor, expected.descriptor[0])
-    assert mask.dtype == torch.uint8 and torch.equal(mask, expected.mask_logits[0].argmax(0).byte())
+    assert mask.dtype == torch.uint8 and torch.equal(
+        mask, expected.reading.mask_logits[0].argmax(0).byte()
+    )
 
 
 @torch.inference_mode()

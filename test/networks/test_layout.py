@@ -30,8 +30,8 @@ def test_shares_by_hand() -> None:
     layout = SemanticLayout(VIEW, CONFIG).eval()(share(label), whole_view(15, 3))
     table = layout.view(len(STATIC_IDS), 2, 3)
     of_wall, of_road = table[STATIC_IDS.index(wall)], table[STATIC_IDS.index(road)]
-    torch.testing.assert_close(of_wall, torch.tensor([[1.0, 0, 0], [0, 0, 0]]), atol=1e-4, rtol=0)
-    torch.testing.assert_close(of_road, torch.tensor([[0.0, 1, 1], [1, 1, 1]]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(of_wall, torch.tensor([[1.0, 0, 0], [0, 0, 0]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(of_road, torch.tensor([[0.0, 1, 1], [1, 1, 1]]), atol=1e-3, rtol=0)
 
 
 def test_an_image_and_its_window_of_the_map_have_one_layout() -> None:
@@ -51,7 +51,7 @@ def test_an_image_and_its_window_of_the_map_have_one_layout() -> None:
 
 def test_projection_starts_orthogonal_and_gives_unit_length() -> None:
     torch.manual_seed(0)
-    projection = LayoutProjection(CONFIG)
+    projection = LayoutProjection(CONFIG.size, CONFIG.descriptor_dim)
     weight = projection.projection.weight
     torch.testing.assert_close(weight @ weight.T, torch.eye(8), atol=1e-5, rtol=0)
     norms = projection(torch.randn(2, 5, CONFIG.size)).norm(dim=-1)

@@ -43,13 +43,16 @@ def random_panorama(batch: int) -> tuple[torch.Tensor, ...]:
 def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
     panorama = random_panorama(3)
     features = network.encode_panorama(*panorama)
-    descriptors = network.describe_headings(features, panorama[3])
+    descriptors = network.describe_headings(features, panorama[3], panorama[0])
     context = network.semantic_context(features, panorama[3])
     image = network.encode_image(torch.rand(2, 3, 32, 64), SEEN, context)
-    assert descriptors.shape == (3, 30, 512) and image.descriptor.shape == (2, 512)
+    assert descriptors.shape == (3, 30, CONFIG.descriptor_dim) and image.descriptor.shape == (
+        2,
+        CONFIG.descriptor_dim,
+    )
     assert context.shape == (len(STATIC_IDS), 64)
     grid = CONFIG.mask_grid
-    assert image.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
+    assert image.reading.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
     norms = torch.cat([descriptors.flatten(0, 1), image.descriptor]).norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
@@ -58,9 +61,9 @@ def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
 def test_turning_the_panorama_turns_the_headings(network: ScmprNetwork) -> None:
     """24 degrees are 8 columns of 120 and one feature column: two headings of 12 degrees."""
     panorama = random_panorama(1)
-    plain = network.describe_headings(network.encode_panorama(*panorama), panorama[3])
+    plain = network.describe_headings(network.encode_panorama(*panorama), panorama[3], panorama[0])
     rolled = [torch.roll(x, -8, -1) for x in panorama]
-    turned = network.describe_headings(network.encode_panorama(*rolled), rolled[3])
+    turned = network.describe_headings(network.encode_panorama(*rolled), rolled[3], rolled[0])
     torch.testing.assert_close(torch.roll(plain, 2, 1), turned, rtol=0, atol=1e-3)
 
 
@@ -118,7 +121,7 @@ def test_saff_feeds_the_mask_to_the_descriptor_but_not_its_gradient() -> None:
     torch.manual_seed(0)
     stages = [torch.randn(1, c, 16 >> s, 32 >> s) for s, c in enumerate((8, 16, 32, 64))]
     saff = Saff((8, 16, 32, 64), SaffConfig(16, 12))
-    features, logits = saff(stages)
+    features, logits, _ = saff(stages)
     assert features.shape == (1, 12, 8, 16) and logits.shape == (1, NUM_CLASSES, 16, 32)
     before = features.detach().clone()
     features.sum().backward()

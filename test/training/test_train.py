@@ -18,23 +18,21 @@ from recording import write_recording
 
 from scmpr_ros.cli import train as train_script
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.geometry import AngularGrid, level_camera_pose
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.networks.scmpr import ScmprConfig
-from scmpr_ros.training.module import ModuleConfig, OptimiserConfig, retrieve_town
-from scmpr_ros.training.pairs import (
-    Draw,
-    NeighbourhoodSampler,
-    PairDataset,
-    PairsConfig,
-    load_town,
-)
+from scmpr_ros.training.module import ModuleConfig, OptimiserConfig
+from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset, PairsConfig
+from scmpr_ros.training.towns import TownConfig, load_town
 from scmpr_ros.training.train import TrainConfig, train
+from scmpr_ros.training.validation import retrieve_town
 
 TINY = ScmprConfig(
     view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
 )
 PAIRS = PairsConfig(neighbours=3)
+TOWN = TownConfig()
 
 
 def run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
@@ -51,8 +49,9 @@ def run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
 def dataset(recordings: Path) -> PairDataset:
     folders = [recordings / "0000", recordings / "0001"]
     return PairDataset(
-        [load_town(f, TINY, PAIRS, recordings / ".prepared") for f in folders], PAIRS
-    )
+        [load_town(f, TINY, TOWN, recordings / ".prepared") for f in folders],
+        PAIRS, TINY.mask_grid, TINY.panorama,
+    )  # fmt: skip
 
 
 def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
@@ -88,10 +87,8 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     whole = run(recordings, tmp_path / "whole", max_steps=4)
     network = load_checkpoint(train(whole))
     assert network.config == TINY
-    recall, near = retrieve_town(
-        network, load_town(recordings / "0000", TINY, PAIRS, whole.prepared)
-    )
-    assert 0 <= recall <= near <= 1
+    found = retrieve_town(network, load_town(recordings / "0000", TINY, TOWN, whole.prepared))
+    assert 0 <= found.recall(Tolerance()) <= found.recall(Tolerance(angle_deg=180)) <= 1
     record = json.loads((whole.out / "run.json").read_text())
     assert record["config"]["batch_size"] == 6
     state = torch.load(whole.out / "last.ckpt", weights_only=True)
@@ -141,21 +138,21 @@ def test_changed_settings_are_told_on_resuming(
 def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
     folder = write_recording(tmp_path / "0000", seed=0, images=4)
     (folder / "sequences/01/mask_2/000001.png").unlink()
-    with pytest.raises(DatasetError, match="01: frame 1 has neither a mask nor labelled points"):
-        load_town(folder, TINY, PAIRS, tmp_path)
-    town = load_town(folder, TINY, replace(PAIRS, skip_bad=True), tmp_path)
+    with pytest.raises(DatasetError, match="01: frame 1 has no mask, as others have"):
+        load_town(folder, TINY, TOWN, tmp_path)
+    town = load_town(folder, TINY, replace(TOWN, skip_bad=True), tmp_path)
     assert len(town.views) == 3
     assert "left out frame 1: " in caplog.text
 
 
 def test_a_town_is_prepared_anew_when_its_recording_has_changed(tmp_path: Path) -> None:
     folder, cache = write_recording(tmp_path / "0000", seed=0, images=4), tmp_path / "prepared"
-    before = load_town(folder, TINY, PAIRS, cache)
-    load_town(folder, TINY, PAIRS, cache)
+    before = load_town(folder, TINY, TOWN, cache)
+    load_town(folder, TINY, TOWN, cache)
     assert len(list(cache.iterdir())) == 1
     image = folder / "sequences/01/image_2/000002.png"
     Image.new("RGB", Image.open(image).size, (255, 0, 0)).save(image)
-    after = load_town(folder, TINY, PAIRS, cache)
+    after = load_town(folder, TINY, TOWN, cache)
     same = (before.views == after.views).flatten(1).all(1)
     assert same.tolist() == [True, True, False, True]
 

@@ -25,6 +25,7 @@ from scmpr_ros.datasets.kitti.writer import (
 )
 from scmpr_ros.datasets.town.compiled import SOURCES
 from scmpr_ros.datasets.town.drives import DriveConfig
+from scmpr_ros.datasets.town.record import RECORD, STARTED
 from scmpr_ros.datasets.town.recording import Frame, Recording, TraversalConfig, pick_condition
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.datasets.town.sensors.rig import Rig
@@ -33,7 +34,6 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.stages import stage
 from scmpr_ros.whole_files import write_file
 
-RECORD, STARTED = "town.yaml", "town.started.yaml"
 """How a town was made: written when all is done; and when it is begun."""
 
 

@@ -220,7 +220,8 @@ def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
         with torch.inference_mode():
             config = RenderConfig(max_range_m=network.config.max_range_m)
             panoramas = render(points, labels, position, network.config.panorama, config)
-            network.describe_headings(encode(network, panoramas), panoramas.label)
+            features = encode(network, panoramas)
+            network.describe_headings(features, panoramas.label, panoramas.range_m)
         wait()
         seconds.append(time.perf_counter() - began_s)
     return Timing.of(seconds[5:])
@@ -229,8 +230,7 @@ def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
 def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
     """Random descriptors of unit length, and random blocks of classes around every place."""
     config, generator = network.config, np.random.default_rng(0)
-    dim = config.netvlad.descriptor_dim + config.layout.descriptor_dim * config.use_layout
-    descriptors = np.empty((places, config.num_headings, dim), np.float16)
+    descriptors = np.empty((places, config.num_headings, config.descriptor_dim), np.float16)
     for block in np.array_split(descriptors, max(1, places // 500)):
         values = generator.standard_normal(block.shape, np.float32)
         block[:] = values / np.linalg.norm(values, axis=-1, keepdims=True)

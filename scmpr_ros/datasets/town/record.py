@@ -1,0 +1,23 @@
+"""The file that tells how a town was made, written last: without it a town is not finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+RECORD, STARTED = "town.yaml", "town.started.yaml"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds a town that `make_town` began and did not end."""
+    return (folder / STARTED).is_file() and not (folder / RECORD).is_file()
+
+
+def town_conditions(folder: Path) -> dict[str, str]:
+    """Light and season of each drive of a town by name, such as `night/winter`; {} elsewhere."""
+    record = folder / RECORD
+    if not record.is_file():
+        return {}
+    skies = yaml.safe_load(record.read_text())["conditions"]
+    return {f"{number:02d}": sky for number, sky in enumerate(skies)}

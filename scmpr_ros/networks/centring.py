@@ -1,0 +1,51 @@
+"""Takes off the mean and divides by the deviation of the training data, in every process alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn import functional as across_processes
+from torch.nn import functional
+
+
+class Centring(nn.Module):
+    """Batch normalisation without a learned scale, over the second axis of (N, C, ...).
+
+    torch's own can share its batch between processes on GPUs only. In training the statistics are
+    those of the whole batch, in however many processes it is; afterwards their running means.
+
+    eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = channels, eps, momentum
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> (N, C, ...)."""
+        if not (self.training and _shared()):
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, None, None, self.training, self.momentum,
+                self.eps,
+            )  # fmt: skip
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        count = x.new_tensor(x.numel() / x.shape[1])
+        torch.distributed.all_reduce(count)
+        mean = across_processes.all_reduce(x.sum(axes)) / count
+        centred = x - mean.view(shape)
+        variance = across_processes.all_reduce(centred.square().sum(axes)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return centred / (variance + self.eps).sqrt().view(shape)
+
+
+def _shared() -> bool:
+    """Whether other processes train the same network."""
+    group = torch.distributed
+    return group.is_available() and group.is_initialized() and group.get_world_size() > 1

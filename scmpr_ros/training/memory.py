@@ -1,0 +1,59 @@
+"""Descriptors of earlier batches, as further wrong answers: a large contrast for little memory.
+
+Cross-batch memory (Wang et al. 2020): weights move slowly, so descriptors of some batches ago are
+nearly what they would be now. They carry no gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scmpr_ros.training.losses import ambiguous_pairs
+
+_NO_TOWN = -1
+
+
+class DescriptorMemory(nn.Module):
+    """The last `size` places with all their windows; part of a run's state, so that it resumes."""
+
+    def __init__(self, size: int, headings: int, dim: int) -> None:
+        super().__init__()
+        self.descriptors: Tensor
+        self.positions: Tensor
+        self.towns: Tensor
+        self.register_buffer("descriptors", torch.zeros(size, headings, dim))
+        self.register_buffer("positions", torch.zeros(size, 3))
+        self.register_buffer("towns", torch.full((size,), _NO_TOWN))
+
+    def similarity(
+        self,
+        images: Tensor,
+        positions: Tensor,
+        towns: Tensor,
+        yaw_rad: Tensor,
+        headings_rad: Tensor,
+        radius_m: float,
+        angle_rad: float,
+    ) -> Tensor:
+        """Cosines (B, size * V) of images (B, D) with what is remembered.
+
+        -1 where nothing is yet, and where it is too close to call it wrong, as in `losses`.
+        """
+        if len(self.towns) == 0:
+            return images.new_zeros(len(images), 0)
+        cosines = torch.einsum("id,mvd->imv", images, self.descriptors)
+        excused = ambiguous_pairs(
+            positions, self.positions, yaw_rad, headings_rad, towns, self.towns, radius_m, angle_rad
+        )
+        excused = excused | (self.towns == _NO_TOWN)[None, :, None]
+        return cosines.masked_fill(excused, -1.0).flatten(1)
+
+    @torch.no_grad()
+    def remember(self, descriptors: Tensor, positions: Tensor, towns: Tensor) -> None:
+        """Put places (B, V, D) in, and forget the oldest."""
+        size = len(self.towns)
+        for kept, new in (
+            (self.descriptors, descriptors), (self.positions, positions), (self.towns, towns)
+        ):  # fmt: skip
+            kept.copy_(torch.cat([new.detach().to(kept), kept])[:size])

@@ -1,0 +1,39 @@
+"""One batch in several processes: each has its part, all compute the loss of the whole.
+
+Every process gathers what the losses need and computes the same loss. The gradient of a sum over
+processes reaches all of them, and DDP takes the mean over processes, so parameters get the gradient
+of the whole batch's loss, as if one process had computed it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributed.nn import functional as across_processes
+
+
+def num_processes() -> int:
+    """Processes that train together; 1 for a single one."""
+    group = torch.distributed
+    if not (group.is_available() and group.is_initialized()):
+        return 1
+    return group.get_world_size()
+
+
+def gather(part: Tensor) -> Tensor:
+    """Rows (B / processes, ...) of this process to those of all, (B, ...), with gradients."""
+    if num_processes() == 1:
+        return part
+    if part.is_floating_point():
+        return torch.cat(across_processes.all_gather(part.contiguous()))
+    rows = [torch.empty_like(part) for _ in range(num_processes())]
+    torch.distributed.all_gather(rows, part.contiguous())
+    return torch.cat(rows)
+
+
+def total(part: Tensor) -> Tensor:
+    """Sum over all processes, with gradients."""
+    if num_processes() == 1:
+        return part
+    summed: Tensor = across_processes.all_reduce(part.clone())
+    return summed

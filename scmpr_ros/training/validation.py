@@ -1,0 +1,135 @@
+"""How well a network finds the views of whole towns, and reads them, while it is being trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scmpr_ros.evaluation.figures import new_figure
+from scmpr_ros.evaluation.metrics import (
+    FloatArray,
+    Tolerance,
+    class_iou,
+    heading_errors,
+    position_errors,
+    recall_at,
+    within,
+)
+from scmpr_ros.networks.attention import mean_tokens
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.semantics import CLASSES, NUM_CLASSES, colourise
+from scmpr_ros.training.towns import Town, seen_cells
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANORAMA = ("range_m", "height_m", "normal", "label")
+"""What a place looks like, by name in `Town` and as arguments of `encode_panorama`."""
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class TownRetrieval:
+    """First answers to the Q views of a town, by descriptors alone, and their masks.
+
+    place: (Q,) numbers. yaw_rad, off_m, turned_rad: (Q,). masks: (Q, h, w) uint8 predicted ids.
+    confusion: (NUM_CLASSES, NUM_CLASSES) cells by true and predicted class.
+    """
+
+    place: Tensor
+    yaw_rad: Tensor
+    off_m: FloatArray
+    turned_rad: FloatArray
+    masks: Tensor
+    confusion: Tensor
+
+    def recall(self, tolerance: Tolerance) -> float:
+        """Recall@1."""
+        return recall_at(1, within(self.off_m, self.turned_rad, tolerance)[:, None])
+
+
+@torch.no_grad()
+def retrieve_town(network: ScmprNetwork, town: Town) -> TownRetrieval:
+    """Look for all views of a town among all its places in all headings."""
+    queries, masks, descriptors = _describe(network, town)
+    best = (queries @ descriptors.flatten(0, 1).T).argmax(1)
+    place = torch.div(best, descriptors.shape[1], rounding_mode="floor")
+    yaw_rad = network.headings_rad.cpu()[best % descriptors.shape[1]]
+    return TownRetrieval(
+        place, yaw_rad,
+        position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy()),
+        heading_errors(yaw_rad.numpy(), town.yaw_rad.numpy()),
+        masks, count_classes(town.masks, masks),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def describe_town(network: ScmprNetwork, town: Town) -> tuple[Tensor, Tensor]:
+    """Descriptors (Q, D) of all views of a town, and (P, V, D) of all its places."""
+    queries, _, places = _describe(network, town)
+    return queries, places
+
+
+def count_classes(true: Tensor, predicted: Tensor) -> Tensor:
+    """Cells by true and predicted class, (NUM_CLASSES, NUM_CLASSES), of ids of equal shape."""
+    pairs = true.long().flatten() * NUM_CLASSES + predicted.long().flatten()
+    return torch.bincount(pairs, minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES)
+
+
+def named_iou(confusion: Tensor) -> dict[str, float]:
+    """IoU of every class that occurs, by name, and their `mean`; see `metrics.class_iou`."""
+    each = class_iou(confusion.numpy())
+    known = {c.name: float(v) for c, v in zip(CLASSES, each, strict=True) if np.isfinite(v)}
+    return {**known, "mean": float(np.mean(list(known.values()))) if known else 0.0}
+
+
+def draw_examples(town: Town, found: TownRetrieval, fov_rad: float) -> Figure:
+    """Some views, their masks, and the classes of the window that was taken for them."""
+    count = min(_SHOWN, len(town.views))
+    figure = new_figure(9, 1.1 * count)
+    axes = figure.subplots(count, 3, squeeze=False)
+    tolerance = Tolerance()
+    right = within(found.off_m, found.turned_rad, tolerance)
+    width = town.label.shape[-1]
+    half = round(fov_rad / (2 * np.pi) * width / 2)
+    for row, view in zip(axes, np.linspace(0, len(town.views) - 1, count).astype(int), strict=True):
+        centre = round((0.5 - float(found.yaw_rad[view]) / (2 * np.pi)) * width)
+        window = torch.roll(town.label[found.place[view]], width // 2 - centre, -1)
+        window = window[:, width // 2 - half : width // 2 + half]
+        row[0].imshow(town.views[view].permute(1, 2, 0).numpy())
+        row[1].imshow(colourise(found.masks[view].numpy()), aspect="auto")
+        row[2].imshow(colourise(window.numpy()), aspect="auto")
+        verdict = "right" if right[view] else f"{found.off_m[view]:.0f} m off"
+        row[2].set_title(verdict, fontsize=8)
+        for axis in row:
+            axis.set_axis_off()
+    figure.tight_layout()
+    return figure
+
+
+def _describe(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[Tensor, Tensor, Tensor]:
+    """Descriptors and masks of the views, descriptors of the places, on the CPU."""
+    device = next(network.parameters()).device
+    parts = zip(*(getattr(town, name).split(batch) for name in PANORAMA), strict=True)
+    places, tokens = [], []
+    for range_m, height_m, normal, label in parts:
+        metres = (range_m, height_m, normal)
+        range_m, height_m, normal = (x.to(device).float() for x in metres)
+        label = label.to(device)
+        encoded = network.encode_panorama(range_m, height_m, normal, label)
+        places.append(network.describe_headings(encoded, label, range_m).cpu())
+        tokens.append(network.class_tokens(encoded, label))
+    sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
+    context = mean_tokens(sums, weights)  # of the whole town, as of a map
+    queries, masks = [], []
+    for views in town.views.split(batch):
+        seen = seen_cells(views).to(device)
+        encoding = network.encode_image(views.to(device).float() / 255, seen, context)
+        queries.append(encoding.descriptor.cpu())
+        masks.append(encoding.reading.mask_logits.argmax(1).to(torch.uint8).cpu())
+    return torch.cat(queries), torch.cat(masks), torch.cat(places)
