@@ -15,6 +15,7 @@ CONSOLE_SCRIPTS = {
     "localizer": "ros.localizer_node",
     "play_bag": "ros.bag_player_node",
     "record_answers": "ros.answer_recorder_node",
+    "ablate": "cli.ablate",
     "benchmark": "cli.benchmark",
     "build_map": "cli.build_map",
     "compare_drives": "cli.compare_drives",

@@ -7,7 +7,7 @@ places of a prebuilt map, or, as protocols of the literature want it, the single
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
+from scmpr_ros.evaluation.segmentation import MaskCounter, count_map_classes
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import segment_points
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
-from scmpr_ros.records import PointCloud
+from scmpr_ros.records import PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 _VIEWPOINTS_A_PLACE = 8
@@ -42,6 +43,7 @@ class EvaluationConfig:
     """What is built, how it is searched, and what counts as found.
 
     skip_bad: leave damaged images out, with a warning, instead of stopping at the first.
+    segmenters: also measure how well images and the map are read, where masks and labels are.
     """
 
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
@@ -49,10 +51,11 @@ class EvaluationConfig:
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_bad: bool = False
+    segmenters: bool = False
 
 
 def predict_in_map(
-    folder: Path, network: ScmprNetwork, config: EvaluationConfig
+    folder: Path, network: PlaceNetwork, config: EvaluationConfig
 ) -> Iterator[Predictions]:
     """Build the map of a recording and localise the images of its drives in it.
 
@@ -66,13 +69,15 @@ def predict_in_map(
     localizer = Localizer(place_map, network, config.localizer)
     skies = town_conditions(folder)
     rules = map_protocol(config.tolerance)
+    of_map = count_map_classes(point_map) if config.segmenters else None
     for drive in drives:
         facts = _facts(folder, drive, "map", rules, skies.get(drive.name, ""))
-        yield _predict(drive, localizer, place_map, config, facts)
+        predictions = _predict(drive, localizer, place_map, config, facts)
+        yield replace(predictions, map_classes=of_map)
 
 
 def predict_in_scans(
-    folder: Path, sequence: str, protocol: Protocol, network: ScmprNetwork,
+    folder: Path, sequence: str, protocol: Protocol, network: PlaceNetwork,
     config: EvaluationConfig,
 ) -> Predictions:  # fmt: skip
     """Localise the images of a drive among its own scans, by the rules of a protocol.
@@ -84,7 +89,9 @@ def predict_in_scans(
     frames = np.asarray(drive.scan_frames, np.int64)
     if len(frames) == 0:
         raise DatasetError(f"{folder}: drive {drive.name} has no scans, and so no database")
-    place_map = build_scan_map(_static_scans(drive), network, config.builder)
+    frames = frames[protocol.keyframes(_positions(drive, frames))]
+    asked = _asked(drive, protocol)
+    place_map = build_scan_map(_static_scans(drive, frames), network, config.builder)
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
     kept = max(config.localizer.candidates, one_percent(len(frames)))
     shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
@@ -94,12 +101,12 @@ def predict_in_scans(
     return _predict(
         drive, Localizer(place_map, network, config.localizer), place_map, config,
         _facts(folder, drive, "scans", protocol),
-        lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s),
+        lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s), asked,
     )  # fmt: skip
 
 
 def evaluate_recording(
-    folder: Path, network: ScmprNetwork, config: EvaluationConfig
+    folder: Path, network: PlaceNetwork, config: EvaluationConfig
 ) -> list[dict[str, Any]]:
     """The numbers of `predict_in_map` by the config's tolerance, for each drive."""
     rules = map_protocol(config.tolerance)
@@ -111,14 +118,17 @@ def localize_drive(
     localizer: Localizer,
     skip_bad: bool = False,
     may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
+    frames: Sequence[int] | None = None,
+    count: Callable[[int, PlaceMatch], None] | None = None,
 ) -> LocalizedDrive:
-    """Localise every image of a drive; latencies are those of `Localizer.localize` alone.
+    """Localise images of a drive; latencies are those of `Localizer.localize` alone.
 
     skip_bad: an image that cannot be read is no query; else its error is raised. may_answer: gives
-    the places (P,) that a frame may find; a frame that may find none stays unanswered.
+    the places (P,) that a frame may find; a frame that may find none stays unanswered. frames: of
+    the images that are asked for; all where it is None. count: is told every answer.
     """
     answers, asked = {}, []
-    images = FrameReader(drive.image_frames, drive.image, skip_bad)
+    images = FrameReader(drive.image_frames if frames is None else frames, drive.image, skip_bad)
     for frame, image in tqdm(images, desc=f"localising {drive.name}", unit="image"):
         asked.append(frame)
         allowed = None if may_answer is None else may_answer(frame)
@@ -127,6 +137,8 @@ def localize_drive(
         began_s = time.perf_counter()
         match = localizer.localize(image, drive.camera, allowed)
         latency_s = time.perf_counter() - began_s
+        if count is not None:
+            count(frame, match)
         poses = np.stack([c.T_map_camera for c in match])
         answers[frame] = Answer(poses, latency_s, match.best.score)
     truth = {frame: drive.T_world_camera(frame) for frame in asked}
@@ -151,19 +163,45 @@ def _predict(
     config: EvaluationConfig,
     facts: dict[str, Any],
     may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
+    frames: Sequence[int] | None = None,
 ) -> Predictions:
-    localized = localize_drive(drive, localizer, config.skip_bad, may_answer)
+    counter = MaskCounter(drive, localizer.mask_grid) if config.segmenters else None
+    localized = localize_drive(drive, localizer, config.skip_bad, may_answer, frames, counter)
     allowed = np.ones((len(localized.frames), len(place_map)), bool)
     if may_answer is not None:
         allowed = np.stack([may_answer(frame) for frame in localized.frames])
     facts = {
         **facts, "fingerprint": place_map.fingerprint, "localizer": asdict(config.localizer),
     }  # fmt: skip
-    return Predictions(localized, place_map.positions, place_map.headings_rad, allowed, facts)
+    return Predictions(
+        localized, place_map.positions, place_map.headings_rad, allowed, facts,
+        counter.confusion if counter is not None else None,
+    )  # fmt: skip
 
 
-def _static_scans(drive: Drive) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
-    for frame in tqdm(drive.scan_frames, "describing scans", unit="scan"):
+def _asked(drive: Drive, protocol: Protocol) -> list[int]:
+    """Frames of the images that a protocol asks for; DatasetError where there is none."""
+    frames = np.asarray(drive.image_frames, np.int64)
+    if len(frames):
+        frames = frames[protocol.keyframes(_positions(drive, frames))]
+        origin = getattr(drive, "origin", None)
+        frames = frames[protocol.may_ask(drive.name, _positions(drive, frames), origin)]
+    if len(frames) == 0:
+        raise DatasetError(
+            f"drive {drive.name} has no image that protocol {protocol.name} asks for"
+        )
+    return [int(frame) for frame in frames]
+
+
+def _positions(drive: Drive, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where the LiDAR was at each frame, (F, 3)."""
+    return np.array([drive.T_world_lidar(int(frame))[:3, 3] for frame in frames]).reshape(-1, 3)
+
+
+def _static_scans(
+    drive: Drive, frames: NDArray[np.int64]
+) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
+    for frame in map(int, tqdm(frames, "describing scans", unit="scan")):
         scan = drive.scan(frame)
         if scan.label is None:
             scan = replace(scan, label=segment_points(scan))

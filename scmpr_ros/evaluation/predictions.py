@@ -21,9 +21,11 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import near_places
 from scmpr_ros.evaluation.protocols import Protocol
+from scmpr_ros.evaluation.segmentation import told
 from scmpr_ros.whole_files import whole_file
 
 FORMAT = "scmpr_ros predictions/1"
+_CLASSES = ("image_classes", "map_classes")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Predictions:
 
     positions: (P, 3); headings_rad: (V,) of all places. allowed: (N, P) which places each query was
     let choose from. facts: what the answers depended on, ready for JSON; `include_self` and
-    `min_gap_s` of the protocol among them.
+    `min_gap_s` of the protocol among them. image_classes, map_classes: (C, C) cells and points by
+    true and predicted class, where that was measured.
     """
 
     drive: LocalizedDrive
@@ -40,6 +43,8 @@ class Predictions:
     headings_rad: NDArray[np.float64]
     allowed: NDArray[np.bool_]
     facts: dict[str, Any]
+    image_classes: NDArray[np.int64] | None = None
+    map_classes: NDArray[np.int64] | None = None
 
     def score(self, protocol: Protocol) -> dict[str, Any]:
         """The numbers by a protocol, with its rules and the facts beside them.
@@ -63,7 +68,8 @@ class Predictions:
         numbers = drive.summary(
             self.positions, self.headings_rad, protocol.tolerance, self.allowed[asked]
         )
-        return {**self.facts, **protocol.rules(), **numbers}
+        read = {**told("image", self.image_classes), **told("map", self.map_classes)}
+        return {**self.facts, **protocol.rules(), **numbers, **read}
 
     def _asked(self, protocol: Protocol) -> NDArray[np.bool_]:
         """Queries (N,) that count."""
@@ -82,6 +88,10 @@ class Predictions:
             "positions": self.positions, "headings_rad": self.headings_rad,
             "allowed": np.packbits(self.allowed, axis=1),
         }  # fmt: skip
+        for name in _CLASSES:
+            counted = getattr(self, name)
+            if counted is not None:
+                arrays[name] = counted
         header = {"format": FORMAT, "facts": json.dumps(self.facts)}
         with whole_file(path) as temporary:
             arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -107,4 +117,4 @@ class Predictions:
         )  # fmt: skip
         allowed = np.unpackbits(arrays["allowed"], axis=1, count=places).astype(bool)
         return cls(drive, arrays["positions"], arrays["headings_rad"], allowed,
-                   json.loads(header["facts"]))  # fmt: skip
+                   json.loads(header["facts"]), *map(arrays.get, _CLASSES))  # fmt: skip

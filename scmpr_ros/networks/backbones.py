@@ -164,18 +164,34 @@ class TimmBackbone(nn.Module):
         return [rescale(x) for rescale, x in zip(self.rescale, maps, strict=True)]
 
 
+def build_tower(model: str) -> Any:
+    """A model of timm that makes one vector (B, num_features) of an image of any size.
+
+    Raises ConfigError where timm does not know it.
+    """
+    timm = _timm_with(model)
+    with torch.device("meta"):
+        options = _known_options(timm.create_model(model, pretrained=False), stochastic_depth=False)
+    return timm.create_model(model, pretrained=False, num_classes=0, **options)
+
+
 def _build_timm(model: str, stochastic_depth: bool) -> TimmBackbone:
     """Build `timm/<model>`, after a try on the meta device, which costs no memory or arithmetic."""
     timm = _timm_with(model)
+    with torch.device("meta"):
+        options = _known_options(timm.create_model(model, pretrained=False), stochastic_depth)
+        _try(TimmBackbone(timm.create_model(model, pretrained=False, **options)), model)
+    return TimmBackbone(timm.create_model(model, pretrained=False, **options))
+
+
+def _known_options(trunk: nn.Module, stochastic_depth: bool) -> dict[str, Any]:
+    """What a model is built with, of the options that its class knows."""
     wanted = {
         "dynamic_img_size": True,  # ViT, EVA, Swin: images of any size
         "drop_path_rate": _TIMM_DROP_PATH if stochastic_depth else 0.0,
     }
-    with torch.device("meta"):
-        known = inspect.signature(type(timm.create_model(model, pretrained=False))).parameters
-        options = {key: value for key, value in wanted.items() if key in known}
-        _try(TimmBackbone(timm.create_model(model, pretrained=False, **options)), model)
-    return TimmBackbone(timm.create_model(model, pretrained=False, **options))
+    known = inspect.signature(type(trunk)).parameters
+    return {key: value for key, value in wanted.items() if key in known}
 
 
 def _timm_with(model: str) -> Any:

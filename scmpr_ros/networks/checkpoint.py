@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,8 +22,10 @@ from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.layout import LayoutConfig
+from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import NetVladConfig
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.saff import SaffConfig
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.whole_files import whole_file
@@ -30,18 +33,19 @@ from scmpr_ros.whole_files import whole_file
 FORMAT = "scmpr_ros/1"
 
 
-def save_checkpoint(network: ScmprNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(network: PlaceNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a network; `dtype=torch.float16` halves the file, at no cost that was measured."""
     tensors = {
         name: (value.to(dtype) if dtype and value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config))}
+    kind = next(name for name, made in _KINDS.items() if type(network) is made.network)
+    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(asdict(network.config))}
     with whole_file(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 
-def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> ScmprNetwork:
+def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> PlaceNetwork:
     """Rebuild a network in eval mode and float32; raises CheckpointError if anything is off."""
     tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT:
@@ -50,10 +54,11 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> ScmprNetw
             "was it written by `train` of another version, or not by scmpr_ros at all?"
         )
     try:
-        config = config_from_dict(json.loads(metadata["config"]))
+        kind = _KINDS[metadata.get("kind", "scmpr")]
+        config = kind.config(json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config cannot be read: {error}") from error
-    network = ScmprNetwork(config)
+    network = kind.network(config)
     load_strictly(network, tensors, str(path))
     return network.eval().to(device)
 
@@ -80,7 +85,7 @@ def load_strictly(network: nn.Module, tensors: dict[str, Tensor], source: str) -
     network.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
 
 
-def fingerprint(network: ScmprNetwork) -> str:
+def fingerprint(network: PlaceNetwork) -> str:
     """Hash of config and weights: descriptors can be compared only if this is the same."""
     digest = hashlib.sha256(json.dumps(asdict(network.config), sort_keys=True).encode())
     for name, value in sorted(network.state_dict().items()):
@@ -108,6 +113,24 @@ def config_from_dict(values: dict[str, Any]) -> ScmprConfig:
         depth=DepthConfig(**depth),
         **values,
     )
+
+
+def _lip_loc_config(values: dict[str, Any]) -> LipLocConfig:
+    view, panorama = (AngularGrid(**values.pop(name)) for name in ("view", "panorama"))
+    return LipLocConfig(view=view, panorama=panorama, **values)
+
+
+class _Kind(NamedTuple):
+    """A network that a file may hold, and how its config is read."""
+
+    network: Callable[[Any], PlaceNetwork]
+    config: Callable[[dict[str, Any]], Any]
+
+
+_KINDS = {
+    "scmpr": _Kind(ScmprNetwork, config_from_dict),
+    "lip_loc": _Kind(LipLocNetwork, _lip_loc_config),
+}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

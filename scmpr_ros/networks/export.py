@@ -30,6 +30,7 @@ from torch.nn import functional
 from scmpr_ros import __version__
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import forced_backend
 from scmpr_ros.semantics import CLASSES, STATIC_IDS
@@ -60,7 +61,7 @@ class OnnxExport:
     mask_agreement: float
 
 
-def export_onnx(network: ScmprNetwork, path: Path, tolerance: float = 1e-5) -> OnnxExport:
+def export_onnx(network: PlaceNetwork, path: Path, tolerance: float = 1e-5) -> OnnxExport:
     """Write the RGB branch for views of `network.config.view`, one at a time, in float32.
 
     The file's metadata hold `format`, the network's `fingerprint` (which a place map's
@@ -70,10 +71,13 @@ def export_onnx(network: ScmprNetwork, path: Path, tolerance: float = 1e-5) -> O
         the class may lie that a mask names, as a share of the view's largest logit. Right files
         stay below 1e-6; with trained weights, a scan gone wrong is off by 1e-2.
 
-    Raises ConfigError if a package is missing or the network has operations that ONNX has not, and
+    Raises ConfigError if a package is missing, the network is not SCM-PR's or has operations that
+    ONNX has not, and
     CheckpointError, leaving no file, if ONNX Runtime computes something else than torch.
     """
     _require_packages()
+    if not isinstance(network, ScmprNetwork):
+        raise ConfigError(f"only SCM-PR is exported, and this is a {type(network).__name__}")
     branch = RgbBranch(copy.deepcopy(network).cpu().float()).eval()
     with whole_file(path) as temporary:
         _write(branch, _metadata(network), temporary)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.processor import processor_capabilities
 from scmpr_ros.networks.saff import ImageReading
-from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.vmamba import SS2D
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -25,7 +25,7 @@ class QueryEncoder:
 
     def __init__(
         self,
-        network: ScmprNetwork,
+        network: PlaceNetwork,
         context: Tensor,
         device: torch.device,
         precision: str = "auto",
@@ -36,8 +36,8 @@ class QueryEncoder:
         self._network = copy.deepcopy(network).eval().to(device)
         self._context = context.to(device)
         if self.dtype != torch.float32:
-            lower_weights(self._network.vmamba, self.dtype)
-            lower_weights(self._network.saff, self.dtype)
+            for part in self._network.readers:
+                lower_weights(part, self.dtype)
 
     @torch.inference_mode()
     def __call__(self, view: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

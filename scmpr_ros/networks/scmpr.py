@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.attention import (
     CrossModalSemanticAttention,
     class_tokens,
-    mean_tokens,
     one_hot_share,
 )
 from scmpr_ros.networks.backbones import (
@@ -28,20 +25,17 @@ from scmpr_ros.networks.depth import DepthConfig, predicted_shares, range_shares
 from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayout, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
-from scmpr_ros.networks.saff import MASK_STRIDE, ImageReading, Saff, SaffConfig
+from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
+from scmpr_ros.networks.saff import ImageReading, Saff, SaffConfig
 from scmpr_ros.stages import stage
 
 
 @dataclass(frozen=True)
-class ScmprConfig:
+class ScmprConfig(PlaceNetworkConfig):
     """What a checkpoint must know to rebuild its network."""
 
     backbone: str = "nano"
     """A variant of VMamba, `timm/<model>`, or a registered name; see `networks.backbones`."""
-    view: AngularGrid = field(default_factory=lambda: AngularGrid(96, 256, 12.0, -15.0, 80.0))
-    panorama: AngularGrid = field(default_factory=lambda: AngularGrid(24, 360, 16.0, -16.0))
-    max_range_m: float = 50.0
-    num_headings: int = 30
     saff: SaffConfig = field(default_factory=SaffConfig)
     encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
     netvlad: NetVladConfig = field(default_factory=NetVladConfig)
@@ -55,14 +49,8 @@ class ScmprConfig:
     """The depth head, and the range layout where there are layouts; off in the ablation only."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_backbone(self.backbone)
-        if self.view.height % 32 or self.view.width % 32:
-            raise ConfigError(
-                f"the view of {self.view.height}x{self.view.width} must be a multiple of 32: "
-                "the backbone's last stage has stride 32"
-            )
-        if self.num_headings < 1:
-            raise ConfigError(f"num_headings is {self.num_headings}; at least one is needed")
 
     @property
     def descriptor_dim(self) -> int:
@@ -70,25 +58,11 @@ class ScmprConfig:
         layouts = (1 + self.use_depth) * self.use_layout
         return self.netvlad.descriptor_dim + layouts * self.layout.descriptor_dim
 
-    @property
-    def mask_grid(self) -> AngularGrid:
-        """The grid of S_RGB: the view's, at the stride of SAFF's segmentation head."""
-        return self.view.resized(self.view.height // MASK_STRIDE, self.view.width // MASK_STRIDE)
 
-
-@dataclass(frozen=True)
-class ImageEncoding:
-    """What the RGB branch makes of B images.
-
-    reading: features, mask and depth. descriptor: (B, D) D_RGB, unit length.
-    """
-
-    reading: ImageReading
-    descriptor: Tensor
-
-
-class ScmprNetwork(nn.Module):
+class ScmprNetwork(PlaceNetwork):
     """Both branches. Built from its config alone; weights come by `checkpoint.load_checkpoint`."""
+
+    config: ScmprConfig
 
     def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
         """stochastic_depth: drop blocks of the backbone at random while training."""
@@ -128,21 +102,9 @@ class ScmprNetwork(nn.Module):
         return cast(Backbone, self.vmamba)
 
     @property
-    def headings_rad(self) -> Tensor:
-        """Yaw of the N_V heading windows, (V,), counter-clockwise from the map's x axis."""
-        step = 2 * math.pi / self.config.num_headings
-        return torch.arange(self.config.num_headings) * step
-
-    def encode_image(self, view: Tensor, seen: Tensor, context: Tensor) -> ImageEncoding:
-        """The RGB branch.
-
-        Args:
-            view: (B, 3, H, W) in [0, 1], images on `config.view`'s grid.
-            seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid` inside the camera's image.
-            context: (S, C) SemanticContext(P_LiDAR), from `semantic_context`.
-        """
-        reading = self.read_image(view)
-        return ImageEncoding(reading, self.describe_image(reading, seen, context))
+    def readers(self) -> Sequence[nn.Module]:
+        """Backbone and SAFF."""
+        return (self.vmamba, self.saff)
 
     def read_image(self, view: Tensor) -> ImageReading:
         """F_RGB and the logits of mask and depth."""
@@ -209,10 +171,6 @@ class ScmprNetwork(nn.Module):
     def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""
         return class_tokens(features, one_hot_share(label, features.shape[-2:]))
-
-    def semantic_context(self, features: Tensor, label: Tensor) -> Tensor:
-        """SemanticContext (S, C) of a batch of panoramas, as used in training."""
-        return mean_tokens(*self.class_tokens(features, label))
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:

@@ -15,6 +15,7 @@ from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.openvino import OpenVinoEncoder
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_builder import choose_device
@@ -55,7 +56,7 @@ class Localizer:
     """Finds images in one place map. Not thread-safe."""
 
     def __init__(
-        self, place_map: PlaceMap, network: ScmprNetwork, config: LocalizerConfig | None = None
+        self, place_map: PlaceMap, network: PlaceNetwork, config: LocalizerConfig | None = None
     ) -> None:
         """Get ready, so that the first image is answered as fast as any.
 
@@ -65,7 +66,7 @@ class Localizer:
         self.config = config or LocalizerConfig()
         self.place_map = place_map
         self._device = choose_device(self.config.device)
-        self._view_grid, self._mask_grid = network.config.view, network.config.mask_grid
+        self._view_grid, self.mask_grid = network.config.view, network.config.mask_grid
         context, headings, panoramas = (
             torch.from_numpy(np.array(x)).to(self._device)
             for x in (place_map.context, place_map.headings_rad, place_map.panorama_labels)
@@ -74,7 +75,7 @@ class Localizer:
         self.encoder = _encoder(network, context, self._device, self.config)
         self._index = DescriptorIndex(place_map.descriptors, self._device)
         self._matcher = SemanticMatcher(
-            self._mask_grid, place_map.grid, self.config.matching, self._device
+            self.mask_grid, place_map.grid, self.config.matching, self._device
         )
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         _log.info(
@@ -134,25 +135,27 @@ class Localizer:
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
         view = torch.zeros(1, 3, self._view_grid.height, self._view_grid.width)
-        seen = torch.ones(self._mask_grid.height, self._mask_grid.width, dtype=torch.bool)
+        seen = torch.ones(self.mask_grid.height, self.mask_grid.width, dtype=torch.bool)
         self.encoder(view.to(self._device), seen.to(self._device))
 
     def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
         if camera not in self._samplers:
             view = ViewSampler.of(camera, self._view_grid).to(self._device)
-            seen = ViewSampler.of(camera, self._mask_grid).seen.to(self._device)
+            seen = ViewSampler.of(camera, self.mask_grid).seen.to(self._device)
             self._samplers[camera] = (view, seen)
         return self._samplers[camera]
 
 
 def _encoder(
-    network: ScmprNetwork, context: Tensor, device: torch.device, config: LocalizerConfig
+    network: PlaceNetwork, context: Tensor, device: torch.device, config: LocalizerConfig
 ) -> QueryEncoder | OpenVinoEncoder:
     if config.engine == "torch":
         return QueryEncoder(network, context, device, config.precision)
     if device.type != "cpu":
         raise ConfigError(f"the engine openvino runs on CPUs, not on {device}: set device to cpu")
+    if not isinstance(network, ScmprNetwork):
+        raise ConfigError("the engine openvino runs SCM-PR only: set engine to torch")
     return OpenVinoEncoder(network, context, config.precision)
 
 

@@ -17,7 +17,7 @@ from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
@@ -44,7 +44,7 @@ _Seen = tuple[NDArray[np.float64], Panoramas]
 @torch.inference_mode()
 def build_map(
     point_map: PointCloudMap,
-    network: ScmprNetwork,
+    network: PlaceNetwork,
     config: MapBuilderConfig,
     progress: bool = True,
 ) -> PlaceMap:
@@ -77,7 +77,7 @@ def build_map(
 @torch.inference_mode()
 def build_scan_map(
     scans: Iterable[tuple[PointCloud, NDArray[np.float64]]],
-    network: ScmprNetwork,
+    network: PlaceNetwork,
     config: MapBuilderConfig,
 ) -> PlaceMap:
     """Describe every scan of a drive by itself, as if it were the map of its own place.
@@ -104,13 +104,13 @@ def build_scan_map(
     return _describe(network, seen())
 
 
-def _views(network: ScmprNetwork, config: MapBuilderConfig) -> RenderConfig:
+def _views(network: PlaceNetwork, config: MapBuilderConfig) -> RenderConfig:
     return RenderConfig(
         max_range_m=network.config.max_range_m, splat_radius_m=config.splat_radius_m
     )
 
 
-def _describe(network: ScmprNetwork, batches: Iterable[_Seen]) -> PlaceMap:
+def _describe(network: PlaceNetwork, batches: Iterable[_Seen]) -> PlaceMap:
     """The place map of batches of places and what is seen from them."""
     positions, descriptors, panorama_labels, token_sums, token_weights = [], [], [], [], []
     for where, panoramas in batches:
@@ -135,7 +135,7 @@ def _describe(network: ScmprNetwork, batches: Iterable[_Seen]) -> PlaceMap:
     )
 
 
-def encode(network: ScmprNetwork, panoramas: Panoramas) -> Tensor:
+def encode(network: PlaceNetwork, panoramas: Panoramas) -> Tensor:
     """Place features (B, C, h, w) of rendered panoramas."""
     return network.encode_panorama(
         panoramas.range_m, panoramas.height_m, panoramas.normal, panoramas.label

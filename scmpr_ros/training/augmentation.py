@@ -69,7 +69,9 @@ def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) 
     views = views * torch.exp(draw(config.brightness))
     views = views * torch.exp((torch.rand(batch, 3, 1, 1) * 2 - 1) * config.colour)
     grey = views.mean(1, keepdim=True).expand_as(views)
-    saturation = torch.where(torch.rand(batch, 1, 1, 1) < config.greyscale, 0.0, 1 + draw(0.4))
+    saturation = torch.where(
+        torch.rand(batch, 1, 1, 1) < config.greyscale, 0.0, 1 + draw(1.6 * config.colour)
+    )
     views = grey + (views - grey) * saturation
     soft = functional.avg_pool2d(views, 3, 1, 1, count_include_pad=False)
     views = torch.where(torch.rand(batch, 1, 1, 1) < config.blur, soft, views)

@@ -42,7 +42,8 @@ class DescriptorMemory(nn.Module):
         """
         if len(self.towns) == 0:
             return images.new_zeros(len(images), 0)
-        cosines = torch.einsum("id,mvd->imv", images, self.descriptors)
+        # A copy: what the gradient needs must not change when this batch is remembered.
+        cosines = torch.einsum("id,mvd->imv", images, self.descriptors.clone())
         excused = ambiguous_pairs(
             positions, self.positions, yaw_rad, headings_rad, towns, self.towns, radius_m, angle_rad
         )

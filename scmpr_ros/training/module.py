@@ -14,9 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.evaluation.segmentation import named_iou
 from scmpr_ros.networks.attention import class_tokens, mean_tokens, one_hot_share
+from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
-from scmpr_ros.networks.scmpr import ImageEncoding, ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
@@ -41,7 +44,6 @@ from scmpr_ros.training.validation import (
     PANORAMA,
     TownRetrieval,
     draw_examples,
-    named_iou,
     retrieve_town,
 )
 
@@ -109,13 +111,25 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class ModuleConfig:
-    """Everything the module needs. stochastic_depth: drop blocks of the backbone at random."""
+    """Everything the module needs.
 
+    architecture: what is trained: SCM-PR as `network` has it, or its rival LIP-Loc as `lip_loc`
+    has it, on the same views and panoramas.
+    stochastic_depth: drop blocks of the backbone at random.
+    """
+
+    architecture: Literal["scmpr", "lip_loc"] = "scmpr"
     network: ScmprConfig = field(default_factory=ScmprConfig)
+    lip_loc: LipLocConfig = field(default_factory=LipLocConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     stochastic_depth: bool = True
+
+    @property
+    def trained(self) -> PlaceNetworkConfig:
+        """The config of the network that is trained."""
+        return self.lip_loc if self.architecture == "lip_loc" else self.network
 
 
 class PlaceRecognitionModule(lightning.LightningModule):
@@ -132,13 +146,16 @@ class PlaceRecognitionModule(lightning.LightningModule):
         super().__init__()
         self.config, self.task = config, task
         self.seed, self.accumulate = seed, accumulate
-        self.network = ScmprNetwork(config.network, config.stochastic_depth)
+        self.network: ScmprNetwork | LipLocNetwork = (
+            LipLocNetwork(config.lip_loc)
+            if config.architecture == "lip_loc"
+            else ScmprNetwork(config.network, config.stochastic_depth)
+        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.memory = DescriptorMemory(
             config.loss.memory, config.network.num_headings, config.network.descriptor_dim
         )
-        view = config.network.view
-        self._align = Alignment(view, config.network.panorama)
+        self._align = Alignment(config.network.view, config.network.panorama)
         self.validation_towns = validation_towns
         self._found: list[TownRetrieval] = []
 
@@ -156,11 +173,12 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
         view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
-        losses = (
-            self._learn_to_read(view, batch)
-            if self.task == "segmentation"
-            else self._learn_places(view, batch)
-        )
+        if isinstance(self.network, LipLocNetwork):
+            losses = self._learn_pairs(self.network, view, batch)
+        elif self.task == "segmentation":
+            losses = self._learn_to_read(self.network, view, batch)
+        else:
+            losses = self._learn_places(self.network, view, batch)
         config = self.config.loss
         weights = {
             "contrastive": 1.0, "semantic": config.semantic_weight,
@@ -172,23 +190,59 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.log_dict({**told, "scale": self.scale}, prog_bar=True)
         return total
 
-    def _learn_to_read(self, view: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _learn_pairs(
+        self, network: LipLocNetwork, view: Tensor, batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """LIP-Loc's one loss: of each place it sees the window that the image looks through."""
+        config = self.config.loss
+        panorama, yaw_rad, _ = self._augmented_places(batch)
+        images = gather(network.describe_image(network.read_image(view), *_UNUSED))
+        windows = gather(network.describe_windows(network.encode_panorama(**panorama), yaw_rad))
+        # Of each place only the window at its own image's heading is there to be mistaken.
+        yaw_rad, view_at, place_at, town = (
+            gather(x)
+            for x in (batch["yaw_rad"], batch["view_position"], batch["place_position"],
+                      batch["town"])
+        )  # fmt: skip
+        ambiguous = ambiguous_pairs(
+            view_at, place_at, yaw_rad, yaw_rad, town, town,
+            config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg),
+        ).diagonal(dim1=1, dim2=2)  # fmt: skip
+        similarity = images @ windows.T
+        return {
+            "contrastive": contrastive_loss(
+                similarity[..., None], torch.ones_like(yaw_rad)[:, None], ambiguous[..., None],
+                self.scale, similarity.new_zeros(len(similarity), 0),
+            )
+        }  # fmt: skip
+
+    def _learn_to_read(
+        self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """L_seg and the depth head's loss; no map is looked at."""
-        reading = self.network.read_image(view)
+        reading = network.read_image(view)
         losses = {"segmentation": segmentation_loss(reading.mask_logits, batch["mask"])}
         if reading.range_logits is not None:
             losses["depth"] = depth_loss(
-                reading.range_logits, batch["depth"], batch["seen"], self.network.config.depth
+                reading.range_logits, batch["depth"], batch["seen"], network.config.depth
             )
         return losses
 
-    def _learn_places(self, view: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """All losses of the tasks `place` and `local`."""
-        network, config = self.network, self.config.loss
+    def _augmented_places(
+        self, batch: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Panoramas, the views' headings in them, and by how much both were turned."""
         shown = {name: batch[name] for name in (*PANORAMA, "segmented")}
         panorama = augment_panoramas(shown, self.config.augmentation)
         panorama, turned_rad = turn_panoramas(panorama, self.config.augmentation.turn)
-        yaw_rad = batch["yaw_rad"] + turned_rad
+        return panorama, batch["yaw_rad"] + turned_rad, turned_rad
+
+    def _learn_places(
+        self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """All losses of the tasks `place` and `local`."""
+        config = self.config.loss
+        panorama, yaw_rad, turned_rad = self._augmented_places(batch)
         label, range_m = panorama["label"], panorama["range_m"]
 
         place_features = network.encode_panorama(**panorama)
@@ -258,7 +312,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log Recall@1 by descriptors alone, IoU by class, and, in TensorBoard, some answers."""
-        iou = named_iou(torch.stack([town.confusion for town in self._found]).sum(0))
+        iou = named_iou(np.sum([town.confusion for town in self._found], axis=0))
         anywhere = Tolerance(angle_deg=180)
         recall, near = (
             float(np.mean([town.recall(tolerance) for town in self._found]))
@@ -287,6 +341,10 @@ class PlaceRecognitionModule(lightning.LightningModule):
         )
         schedule = {"scheduler": LambdaLR(optimiser, config.rate_factor), "interval": "step"}
         return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+_UNUSED = (torch.zeros(0), torch.zeros(0))
+"""LIP-Loc looks neither at what the camera sees nor at a context."""
 
 
 def _decays(parameter: Tensor) -> bool:

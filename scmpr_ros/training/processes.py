@@ -7,6 +7,8 @@ of the whole batch's loss, as if one process had computed it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributed.nn import functional as across_processes
@@ -24,11 +26,8 @@ def gather(part: Tensor) -> Tensor:
     """Rows (B / processes, ...) of this process to those of all, (B, ...), with gradients."""
     if num_processes() == 1:
         return part
-    if part.is_floating_point():
-        return torch.cat(across_processes.all_gather(part.contiguous()))
-    rows = [torch.empty_like(part) for _ in range(num_processes())]
-    torch.distributed.all_gather(rows, part.contiguous())
-    return torch.cat(rows)
+    whole: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]
+    return whole
 
 
 def total(part: Tensor) -> Tensor:
@@ -37,3 +36,22 @@ def total(part: Tensor) -> Tensor:
         return part
     summed: Tensor = across_processes.all_reduce(part.clone())
     return summed
+
+
+class _Gather(torch.autograd.Function):
+    """torch's own, on CPUs, mixes gradients up that do not lie in memory in their own order."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        ctx.rows = len(part)
+        part = part.contiguous()
+        rows = [torch.empty_like(part) for _ in range(num_processes())]
+        torch.distributed.all_gather(rows, part)
+        return torch.cat(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(summed)
+        first = torch.distributed.get_rank() * ctx.rows
+        return summed[first : first + ctx.rows]

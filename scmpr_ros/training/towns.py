@@ -30,8 +30,8 @@ from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import segment_points
+from scmpr_ros.networks.place_network import PlaceNetworkConfig
 from scmpr_ros.networks.saff import MASK_STRIDE
-from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
 from scmpr_ros.semantics import IGNORE
@@ -90,7 +90,7 @@ class Town:
         return torch.from_numpy(camera_yaw(self.poses.numpy()))
 
 
-def load_town(folder: Path, network: ScmprConfig, config: TownConfig, cache: Path) -> Town:
+def load_town(folder: Path, network: PlaceNetworkConfig, config: TownConfig, cache: Path) -> Town:
     """Prepare a town, or take it from `cache` if this very recording was, with these settings."""
     path = cache / f"{folder.name}-{_settings_digest(folder, network, config)}.safetensors"
     if not path.is_file():
@@ -109,7 +109,7 @@ def seen_cells(views: Tensor) -> Tensor:
     return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
 
 
-def _settings_digest(folder: Path, network: ScmprConfig, config: TownConfig) -> str:
+def _settings_digest(folder: Path, network: PlaceNetworkConfig, config: TownConfig) -> str:
     """Hash of all that a prepared town depends on."""
     settings = {
         "preparation": PREPARATION,
@@ -132,7 +132,9 @@ def _files_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _prepare_town(folder: Path, network: ScmprConfig, config: TownConfig) -> dict[str, Tensor]:
+def _prepare_town(
+    folder: Path, network: PlaceNetworkConfig, config: TownConfig
+) -> dict[str, Tensor]:
     drives = open_drives(folder)
     mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
@@ -157,7 +159,7 @@ def _prepare_town(folder: Path, network: ScmprConfig, config: TownConfig) -> dic
 
 
 def _render_places(
-    point_map: PointCloudMap, network: ScmprConfig, config: TownConfig
+    point_map: PointCloudMap, network: PlaceNetworkConfig, config: TownConfig
 ) -> dict[str, Tensor]:
     """Places along the mapping drive, moved a little so that they are nobody's exact pose."""
     positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
@@ -184,7 +186,7 @@ _View = tuple[Tensor, Tensor, Tensor, NDArray[np.float64]]
 
 
 def _views(
-    drive: Drive, point_map: PointCloudMap, network: ScmprConfig, skip_bad: bool
+    drive: Drive, point_map: PointCloudMap, network: PlaceNetworkConfig, skip_bad: bool
 ) -> Iterator[_View]:
     """Everything of a drive's images.
 

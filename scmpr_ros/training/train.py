@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -91,13 +92,16 @@ class TrainConfig:
             raise ConfigError(
                 "validate_every_steps, save_every_steps and accumulate must be at least 1"
             )
+        if self.module.architecture == "lip_loc" and self.task != "place":
+            raise ConfigError(f"LIP-Loc has no task {self.task}")
         if self.patience < 0 or (self.patience and self.validation is None):
             raise ConfigError("patience counts validations: it needs towns in `validation`")
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
     """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights.
 
+    callbacks: lightning's, of your own, called before those that a run has anyway.
     Under torchrun every process takes part (see `processes`); the first one writes.
     """
     processes, rank = _launched()
@@ -108,7 +112,7 @@ def train(config: TrainConfig) -> Path:
     if rank == 0:
         _tell_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
-    network = config.module.network
+    network = config.module.trained
     towns = _load_towns(config.towns, config)
     dataset = PairDataset(towns, config.pairs, network.mask_grid, network.panorama)
     validation = _load_towns(config.validation, config) if config.validation else []
@@ -120,7 +124,7 @@ def train(config: TrainConfig) -> Path:
         config.pairs.mine_every_steps, config.accumulate, config.module.loss.ambiguous_radius_m
     )
     mistakes.dataset = dataset
-    trainer = _trainer(config, processes, mistakes)
+    trainer = _trainer(config, processes, [*callbacks, mistakes])
     sampler = NeighbourhoodSampler(
         dataset, config.batch_size, trainer.max_steps * config.accumulate, config.seed,
         resumed_steps * config.accumulate, mistakes, (rank, processes),
@@ -154,19 +158,19 @@ def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModu
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
     if config.vmamba is not None:
-        backbone = module.network.vmamba
+        backbone = getattr(module.network, "vmamba", None)
         if not isinstance(backbone, VMamba):
             raise ConfigError(
-                f"{config.vmamba} is for a VMamba backbone, not {config.module.network.backbone}"
+                f"{config.vmamba} holds a VMamba, and the backbone of this run is none"
             )
         load_official_into(backbone, config.vmamba)
     return module
 
 
-def _trainer(config: TrainConfig, processes: int, mistakes: HardNegatives) -> lightning.Trainer:
+def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> lightning.Trainer:
     measure = "val/iou" if config.task == "segmentation" else "val/recall_5m_30deg"
     callbacks: list[Callback] = [
-        mistakes,
+        *first,
         ModelCheckpoint(
             config.out, filename="step-{step}", save_last=True, save_top_k=0,
             every_n_train_steps=config.save_every_steps,
@@ -217,7 +221,7 @@ def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:
             f"make towns with `make_town --out {folder}`"
         )
     progress = tqdm(folders, desc=f"preparing {folder.name}", unit="town")
-    network = config.module.network
+    network = config.module.trained
     return [load_town(town, network, config.town, config.prepared) for town in progress]
 
 

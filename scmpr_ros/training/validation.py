@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scmpr_ros.evaluation.figures import new_figure
 from scmpr_ros.evaluation.metrics import (
     FloatArray,
     Tolerance,
-    class_iou,
     heading_errors,
     position_errors,
     recall_at,
     within,
 )
+from scmpr_ros.evaluation.segmentation import count_classes
 from scmpr_ros.networks.attention import mean_tokens
-from scmpr_ros.networks.scmpr import ScmprNetwork
-from scmpr_ros.semantics import CLASSES, NUM_CLASSES, colourise
+from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.semantics import colourise
 from scmpr_ros.training.towns import Town, seen_cells
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TownRetrieval:
     off_m: FloatArray
     turned_rad: FloatArray
     masks: Tensor
-    confusion: Tensor
+    confusion: NDArray[np.int64]
 
     def recall(self, tolerance: Tolerance) -> float:
         """Recall@1."""
@@ -54,7 +55,7 @@ class TownRetrieval:
 
 
 @torch.no_grad()
-def retrieve_town(network: ScmprNetwork, town: Town) -> TownRetrieval:
+def retrieve_town(network: PlaceNetwork, town: Town) -> TownRetrieval:
     """Look for all views of a town among all its places in all headings."""
     queries, masks, descriptors = _describe(network, town)
     best = (queries @ descriptors.flatten(0, 1).T).argmax(1)
@@ -64,28 +65,15 @@ def retrieve_town(network: ScmprNetwork, town: Town) -> TownRetrieval:
         place, yaw_rad,
         position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy()),
         heading_errors(yaw_rad.numpy(), town.yaw_rad.numpy()),
-        masks, count_classes(town.masks, masks),
+        masks, count_classes(town.masks.numpy(), masks.numpy()),
     )  # fmt: skip
 
 
 @torch.no_grad()
-def describe_town(network: ScmprNetwork, town: Town) -> tuple[Tensor, Tensor]:
+def describe_town(network: PlaceNetwork, town: Town) -> tuple[Tensor, Tensor]:
     """Descriptors (Q, D) of all views of a town, and (P, V, D) of all its places."""
     queries, _, places = _describe(network, town)
     return queries, places
-
-
-def count_classes(true: Tensor, predicted: Tensor) -> Tensor:
-    """Cells by true and predicted class, (NUM_CLASSES, NUM_CLASSES), of ids of equal shape."""
-    pairs = true.long().flatten() * NUM_CLASSES + predicted.long().flatten()
-    return torch.bincount(pairs, minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES)
-
-
-def named_iou(confusion: Tensor) -> dict[str, float]:
-    """IoU of every class that occurs, by name, and their `mean`; see `metrics.class_iou`."""
-    each = class_iou(confusion.numpy())
-    known = {c.name: float(v) for c, v in zip(CLASSES, each, strict=True) if np.isfinite(v)}
-    return {**known, "mean": float(np.mean(list(known.values()))) if known else 0.0}
 
 
 def draw_examples(town: Town, found: TownRetrieval, fov_rad: float) -> Figure:
@@ -112,7 +100,7 @@ def draw_examples(town: Town, found: TownRetrieval, fov_rad: float) -> Figure:
     return figure
 
 
-def _describe(network: ScmprNetwork, town: Town, batch: int = 32) -> tuple[Tensor, Tensor, Tensor]:
+def _describe(network: PlaceNetwork, town: Town, batch: int = 32) -> tuple[Tensor, Tensor, Tensor]:
     """Descriptors and masks of the views, descriptors of the places, on the CPU."""
     device = next(network.parameters()).device
     parts = zip(*(getattr(town, name).split(batch) for name in PANORAMA), strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,
     augment_views,
+    turn_panoramas,
 )
 
 GRID = AngularGrid(32, 64, 12.0, -15.0, 80.0)
@@ -61,3 +62,38 @@ def test_images_stay_images_and_differ_from_each_other() -> None:
 def test_negative_strength_is_refused() -> None:
     with pytest.raises(ConfigError, match="noise"):
         AugmentationConfig(noise=-0.1)
+
+
+def test_strength_zero_changes_images_not_at_all() -> None:
+    views = torch.rand(3, 3, 32, 64)
+    torch.testing.assert_close(augment_views(views, OFF, GRID), views)
+
+
+def test_turning_the_world_turns_headings_with_it() -> None:
+    """What was seen at an azimuth before is seen at that azimuth plus the turn afterwards."""
+    torch.manual_seed(0)
+    width = 30
+    azimuth = torch.pi - (torch.arange(width) + 0.5) * (2 * torch.pi / width)
+    panorama = {"range_m": azimuth.expand(4, 6, width), "label": torch.ones(4, 6, width)}
+    turned, angle = turn_panoramas(panorama, share=1.0)
+    expected = torch.remainder(turned["range_m"][:, 0] + angle[:, None] - azimuth, 2 * torch.pi)
+    assert torch.minimum(expected, 2 * torch.pi - expected).max() < 1e-4
+    assert len(set(angle.tolist())) > 1
+    still, angle = turn_panoramas(panorama, share=0.0)
+    assert torch.equal(still["range_m"], panorama["range_m"]) and not angle.any()
+
+
+def test_a_pitched_camera_moves_rows_and_brings_in_black() -> None:
+    torch.manual_seed(0)
+    rows = torch.linspace(0.2, 0.9, 32)[:, None].expand(8, 3, 32, 64)
+    pitched = augment_views(rows, replace(OFF, pitch_deg=2.0), GRID)
+    black = {int((image[0] == 0).any(-1).sum()) for image in pitched}
+    assert len(black) > 1 and max(black) <= 3  # two degrees are 2.4 rows
+    assert (pitched.amax((1, 2, 3)) <= rows.max()).all()
+
+
+def test_segmented_classes_take_the_place_of_the_true_ones() -> None:
+    before = panoramas()
+    before["segmented"] = torch.full_like(before["label"], 7) * (before["range_m"] > 0)
+    after = augment_panoramas(before, replace(OFF, segmented=1.0))
+    assert set(after["label"].unique().tolist()) == {0, 7}

@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
+from circle_drive import CircleDrive
 from PIL import Image
 from recording import write_recording
+from safetensors.torch import load_file, save_file
+from tiny_runs import PAIRS, TINY, TOWN, tiny_run
 
 from scmpr_ros.cli import train as train_script
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
+from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
+from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.metrics import Tolerance
-from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.geometry import level_camera_pose, make_transform
 from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig
-from scmpr_ros.training.module import ModuleConfig, OptimiserConfig
-from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset, PairsConfig
-from scmpr_ros.training.towns import TownConfig, load_town
+from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
+from scmpr_ros.networks.vmamba import build_vmamba
+from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.semantics import to_joint
+from scmpr_ros.training.augmentation import AugmentationConfig
+from scmpr_ros.training.module import LossConfig, OptimiserConfig
+from scmpr_ros.training.pairs import PairDataset
+from scmpr_ros.training.towns import load_town
 from scmpr_ros.training.train import TrainConfig, train
 from scmpr_ros.training.validation import retrieve_town
-
-TINY = ScmprConfig(
-    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
-)
-PAIRS = PairsConfig(neighbours=3)
-TOWN = TownConfig()
-
-
-def run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
-    module = ModuleConfig(
-        network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
-    )
-    return TrainConfig(
-        towns=recordings, validation=recordings, prepared=recordings / ".prepared", out=out,
-        batch_size=6, validate_every_steps=2, save_every_steps=2, pairs=PAIRS, module=module,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def dataset(recordings: Path) -> PairDataset:
-    folders = [recordings / "0000", recordings / "0001"]
-    return PairDataset(
-        [load_town(f, TINY, TOWN, recordings / ".prepared") for f in folders],
-        PAIRS, TINY.mask_grid, TINY.panorama,
-    )  # fmt: skip
 
 
 def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
@@ -64,27 +49,10 @@ def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
     assert town.label.shape[1:] == (8, 120) and (town.range_m > 0).any()
 
 
-def test_pairs_are_close_but_never_the_same_pose(dataset: PairDataset) -> None:
-    for item, share in product(range(len(dataset)), (0.0, 0.5, 0.999)):
-        pair = dataset[Draw(item, share)]
-        apart = (pair["view_position"] - pair["place_position"])[:2].norm()
-        assert 0 < apart < PAIRS.reach_m
-
-
-def test_batches_are_neighbourhoods_and_repeatable(dataset: PairDataset) -> None:
-    sampler = NeighbourhoodSampler(dataset, 6, batches=5, seed=1)
-    batches = list(sampler)
-    assert len(batches) == len(sampler) == 5 and all(len(b) == 6 for b in batches)
-    assert batches == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1))
-    assert batches[3:] == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1, skip=3))
-    towns = [{dataset.index[draw.view][0] for draw in batch[:3]} for batch in batches]
-    assert all(len(group) == 1 for group in towns)
-
-
 def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     recordings: Path, tmp_path: Path
 ) -> None:
-    whole = run(recordings, tmp_path / "whole", max_steps=4)
+    whole = tiny_run(recordings, tmp_path / "whole", max_steps=4)
     network = load_checkpoint(train(whole))
     assert network.config == TINY
     found = retrieve_town(network, load_town(recordings / "0000", TINY, TOWN, whole.prepared))
@@ -94,19 +62,20 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     state = torch.load(whole.out / "last.ckpt", weights_only=True)
     assert state["global_step"] == 4
 
-    train(run(recordings, whole.out, max_steps=6))
+    train(tiny_run(recordings, whole.out, max_steps=6))
     assert torch.load(whole.out / "last.ckpt", weights_only=True)["global_step"] == 6
 
 
 def test_a_killed_run_resumes_onto_the_same_weights(recordings: Path, tmp_path: Path) -> None:
     """kill -9 at any moment: steps since the last state are done again, and come out alike."""
-    config = run(recordings, tmp_path / "whole", max_steps=12)
+    config = tiny_run(recordings, tmp_path / "whole", max_steps=12)
     script = f"""
 import sys
 from pathlib import Path
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
-from test_train import run, train
-train(run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=12))
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+from tiny_runs import tiny_run
+from scmpr_ros.training.train import train
+train(tiny_run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=12))
 """
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, str(killed)])
@@ -125,12 +94,193 @@ train(run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=12))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_path: Path) -> None:
+    """Mined mistakes, remembered places and the half-way state of an accumulation go on, too."""
+    config = tiny_run(recordings, tmp_path / "whole", max_steps=8)
+    loss = LossConfig(contrast="triplet", memory=10, local_weight=0.5)
+    optimiser = replace(config.module.optimiser, max_steps=8, cycles=2)
+    config = replace(
+        config, accumulate=2, pairs=replace(PAIRS, mine_every_steps=2),
+        module=replace(config.module, loss=loss, optimiser=optimiser),
+    )  # fmt: skip
+    whole = load_checkpoint(train(config)).state_dict()
+    state = torch.load(config.out / "last.ckpt", weights_only=True)
+    assert (state["state_dict"]["memory.towns"] >= 0).all()
+    (mined,) = [s for name, s in state["callbacks"].items() if "HardNegatives" in name]
+    assert set(mined) == {"6", "8"}
+
+    class Stop(lightning.Callback):
+        def on_train_batch_end(self, trainer, *_: object) -> None:
+            if trainer.global_step == 5:
+                raise ScmprError("stopped")
+
+    stopped = replace(config, out=tmp_path / "stopped")
+    with pytest.raises(ScmprError, match="stopped"):
+        train(stopped, callbacks=[Stop()])
+    assert torch.load(stopped.out / "last.ckpt", weights_only=True)["global_step"] == 4
+    resumed = load_checkpoint(train(stopped)).state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "local"])
+def test_stages_leave_weights_to_start_from(recordings: Path, tmp_path: Path, task: str) -> None:
+    config = tiny_run(recordings, tmp_path / task, max_steps=3)
+    first = train(replace(config, task=task))
+    before, started = (load_checkpoint(p).state_dict() for p in (first, first))
+    reads = {"saff.segment.weight", "saff.measure.weight"}
+    torch.manual_seed(config.seed)
+    second = train(replace(config, initial=first, out=tmp_path / "place"))
+    after = load_checkpoint(second).state_dict()
+    assert all(torch.equal(before[name], started[name]) for name in before)
+    assert all(not torch.equal(before[name], after[name]) for name in reads)
+
+
+def test_official_vmamba_weights_are_taken_for_the_backbone(
+    recordings: Path, tmp_path: Path
+) -> None:
+    release = tmp_path / "vssm_nano.safetensors"
+    tensors = build_vmamba("nano", 10).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, release)
+    config = tiny_run(recordings, tmp_path / "out", max_steps=2)
+    still = replace(config.module.optimiser, learning_rate=0.0)
+    config = replace(config, vmamba=release, module=replace(config.module, optimiser=still))
+    trained, given = load_checkpoint(train(config)).state_dict(), load_file(release)
+    name = "layers.0.blocks.0.op.in_proj.weight"
+    torch.testing.assert_close(trained[f"vmamba.{name}"], given[name].half().float())
+    with pytest.raises(ConfigError, match="the backbone of this run is none"):
+        network = replace(TINY, backbone="timm/resnet18")
+        train(replace(config, module=replace(config.module, network=network)))
+
+
+def test_it_ends_early_with_the_best_weights(recordings: Path, tmp_path: Path) -> None:
+    config = tiny_run(recordings, tmp_path, max_steps=40)
+    still = replace(config.module.optimiser, learning_rate=0.0)  # nothing will get better
+    augmentation = AugmentationConfig()
+    config = replace(
+        config, patience=2, module=replace(config.module, optimiser=still,
+                                           augmentation=augmentation),
+    )  # fmt: skip
+    train(config)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] < 20
+    assert (tmp_path / "best.ckpt").is_file()
+    with pytest.raises(ConfigError, match="patience counts validations"):
+        replace(config, validation=None)
+
+
+def test_two_processes_give_the_loss_of_one(recordings: Path, tmp_path: Path) -> None:
+    """The same batch, cut in two: what is random in a process alone is switched off.
+
+    Losses are compared after a step of plain descent, and so are gradients: Adam's first step is
+    the sign of a gradient, and that of one that is all rounding differs from run to run.
+    """
+    script = tmp_path / "run.py"
+    script.write_text(f"""
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+import lightning, torch
+from safetensors.torch import save_file
+from tiny_runs import tiny_run
+from scmpr_ros.training.augmentation import AugmentationConfig
+from scmpr_ros.training.module import LossConfig, PlaceRecognitionModule
+from scmpr_ros.training.train import train
+found = {{}}
+class Listen(lightning.Callback):
+    def on_before_optimizer_step(self, trainer, module, optimiser):
+        step = trainer.global_step
+        found[f"loss {{step}}"] = trainer.callback_metrics["loss/total"].clone()
+        for name, parameter in module.named_parameters():
+            if step == 0 and parameter.grad is not None:
+                found[name] = parameter.grad.clone().contiguous()
+    def on_train_end(self, trainer, module):
+        save_file(found, sys.argv[1] + f"-{{trainer.global_rank}}.safetensors")
+PlaceRecognitionModule.configure_optimizers = lambda self: torch.optim.SGD(
+    self.parameters(), lr=0.01)
+config = tiny_run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=3)
+off = AugmentationConfig(**{{f.name: 0.0 for f in fields(AugmentationConfig)}})
+module = replace(config.module, augmentation=off, stochastic_depth=False,
+                 loss=LossConfig(memory=8, local_weight=0.0))
+train(replace(config, module=module, validation=None), [Listen()])
+""")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, how in (("one", []), ("two", launch)):
+        command = [sys.executable, *how, str(script), str(tmp_path / name)]
+        subprocess.run(command, check=True, env=environment, timeout=240)
+    alone, first, second = (
+        load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1")
+    )
+    for step in range(3):
+        loss = float(alone[f"loss {step}"])
+        assert float(first[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
+        assert float(second[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
+    norm = torch.stack([gradient.norm() for gradient in alone.values()]).max()
+    for name, gradient in alone.items():
+        assert (gradient - first[name]).norm() < 1e-3 * norm, name
+
+
+@pytest.mark.parametrize("tower", ["test_resnet", "test_vit"])
+def test_the_rival_is_trained_and_finds_in_the_same_harness(
+    recordings: Path, tmp_path: Path, tower: str
+) -> None:
+    grids = {"view": TINY.view, "panorama": TINY.panorama}
+    rival = LipLocConfig(**grids, tower=tower, size=64, num_headings=6)
+    config = tiny_run(recordings, tmp_path, max_steps=2)
+    module = replace(config.module, architecture="lip_loc", lip_loc=rival)
+    network = load_checkpoint(train(replace(config, module=module)))
+    assert isinstance(network, LipLocNetwork) and network.config == rival
+    (result,) = evaluate_recording(recordings / "0000", network, EvaluationConfig())
+    assert result["num_answered"] == result["num_queries"] == 12 and result["num_headings"] == 6
+    with pytest.raises(ConfigError, match="LIP-Loc has no task local"):
+        replace(config, module=module, task="local")
+
+
+class StreetDrive(CircleDrive):
+    """A straight street between two walls, with images and labelled scans, but no masks."""
+
+    name = "street"
+    camera = CameraModel(64, 24, 40.0, 40.0, 31.5, 11.5)
+    image_frames = scan_frames = frames = tuple(range(12))
+
+    def T_world_lidar(self, frame: int) -> np.ndarray:
+        return make_transform(np.eye(3), np.array([1.5 * frame, 0.0, 0.0]))
+
+    def mask(self, frame: int, sparse: bool = True) -> None:
+        return None
+
+    def scan(self, frame: int) -> PointCloud:
+        x, across = np.meshgrid(np.arange(-15, 15, 0.5), np.arange(-5, 5, 0.5))
+        road = np.stack([x, across, np.full_like(x, -1.7)], -1).reshape(-1, 3)
+        wall = np.stack([x, np.full_like(x, 5.0), across * 0.4], -1).reshape(-1, 3)
+        return PointCloud(
+            np.concatenate([road, wall]).astype(np.float32),
+            to_joint(self.point_labels(frame), "semantickitti"),
+        )
+
+    def point_labels(self, frame: int) -> np.ndarray:
+        return np.repeat(np.array([40, 50], np.uint32), 60 * 20)
+
+
+def test_a_bag_and_unlabelled_images_train_as_well(recordings: Path, tmp_path: Path) -> None:
+    """One drive with scans and images; the map's classes are the mask where there is none."""
+    write_drive_bag(StreetDrive(), tmp_path / "bags" / "street")
+    config = replace(
+        tiny_run(recordings, tmp_path / "out", max_steps=2), towns=tmp_path / "bags",
+        validation=None, prepared=tmp_path / "prepared",
+    )  # fmt: skip
+    assert train(config).is_file()
+    town = load_town(tmp_path / "bags" / "street", TINY, TOWN, tmp_path / "prepared")
+    assert (town.depth > 0).any()
+    assert set(town.masks.unique().tolist()) <= set(town.label.unique().tolist()) | {0}
+
+
 def test_changed_settings_are_told_on_resuming(
     recordings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(run(recordings, tmp_path, max_steps=2))
+    train(tiny_run(recordings, tmp_path, max_steps=2))
     assert not caplog.records or "when this run began" not in caplog.text
-    train(run(recordings, tmp_path, max_steps=3))
+    train(tiny_run(recordings, tmp_path, max_steps=3))
     assert "module.optimiser.max_steps was 2 when this run began, and is 3 now" in caplog.text
     assert "batch_size" not in caplog.text
 
@@ -161,7 +311,7 @@ def test_missing_recordings_and_bad_settings_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DatasetError, match="make_town"):
-        train(run(tmp_path, tmp_path / "out", 4))
+        train(tiny_run(tmp_path, tmp_path / "out", 4))
     with pytest.raises(ConfigError, match="batch_size"):
         TrainConfig(batch_size=1)
     with pytest.raises(ConfigError, match="warmup_steps"):

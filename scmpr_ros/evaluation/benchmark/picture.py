@@ -15,9 +15,7 @@ from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
 from scmpr_ros.evaluation.benchmark.scans import ScanTiming
 from scmpr_ros.evaluation.benchmark.towns import TownTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
-
-PUBLISHED_MS = {"RGB branch": 19.0, "LiDAR branch": 26.3, "matching": 1.2, "total": 46.5}
-"""Figure 3 of SCM-PR (arXiv 2509.13474): means of 1,000 KITTI queries on an A100."""
+from scmpr_ros.evaluation.published import LATENCY_MS
 
 _COLOURS = (
     "#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#1d3557", "#e9a03b", "#0a8f5b"
@@ -50,8 +48,8 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
         labels.append(f"{name.removeprefix('timm/')}, {result.peer_precision}")
     left = 0.0
     for part, colour in (("RGB branch", _COLOURS[2]), ("matching", _COLOURS[-1])):
-        axes.barh(len(labels), PUBLISHED_MS[part], left=left, color=colour, alpha=0.45)
-        left += PUBLISHED_MS[part]
+        axes.barh(len(labels), LATENCY_MS[part], left=left, color=colour, alpha=0.45)
+        left += LATENCY_MS[part]
     _write(axes, len(labels), left, "on an A100, without its LiDAR branch (26.3 ms)")
     labels.append("SCM-PR as published")
     _finish(figure, axes, labels, path)

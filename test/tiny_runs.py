@@ -1,0 +1,29 @@
+"""Runs on two tiny recordings: networks and settings small enough for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.scmpr import ScmprConfig
+from scmpr_ros.training.module import ModuleConfig, OptimiserConfig
+from scmpr_ros.training.pairs import PairsConfig
+from scmpr_ros.training.towns import TownConfig
+from scmpr_ros.training.train import TrainConfig
+
+TINY = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+PAIRS = PairsConfig(neighbours=3)
+TOWN = TownConfig()
+
+
+def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
+    """A run of some steps that validates and writes its state every second one."""
+    module = ModuleConfig(
+        network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
+    )
+    return TrainConfig(
+        towns=recordings, validation=recordings, prepared=recordings / ".prepared", out=out,
+        batch_size=6, validate_every_steps=2, save_every_steps=2, pairs=PAIRS, module=module,
+    )  # fmt: skip

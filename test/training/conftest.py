@@ -1,0 +1,19 @@
+"""The pairs of two tiny recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import PAIRS, TINY, TOWN
+
+from scmpr_ros.training.pairs import PairDataset
+from scmpr_ros.training.towns import load_town
+
+
+@pytest.fixture(scope="session")
+def dataset(recordings: Path) -> PairDataset:
+    """Both recordings, prepared."""
+    folders = [recordings / "0000", recordings / "0001"]
+    towns = [load_town(folder, TINY, TOWN, recordings / ".prepared") for folder in folders]
+    return PairDataset(towns, PAIRS, TINY.mask_grid, TINY.panorama)
