@@ -21,7 +21,7 @@ import scmpr_ros
 
 NODES = {"map_loader", "localizer", "play_bag", "record_answers"}
 TOOLS = {
-    "benchmark", "build_map", "compare_drives", "convert", "demo", "evaluate", "export_onnx",
+    "ablate", "benchmark", "build_map", "compare_drives", "convert", "demo", "evaluate", "export_onnx",
     "make_town", "train",
 }  # fmt: skip
 

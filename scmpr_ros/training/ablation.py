@@ -73,7 +73,7 @@ def ablate(config: AblationConfig) -> Path:
     if not towns:
         raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
     results: dict[str, list[dict[str, Any]]] = {}
-    path = config.out / "ablation.json"
+    path = config.out / "results.json"
     for name, changes in config.rows.items():
         training, evaluation = config.settings_of(name, changes)
         results[name] = []

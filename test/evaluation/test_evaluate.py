@@ -120,6 +120,17 @@ def test_all_drives_of_a_prebuilt_map_are_localised(checkpoint: Path, tmp_path: 
     assert results[0]["recall_at_1"] == results[1]["recall_at_1"]
 
 
+def test_both_segmenters_are_measured_if_asked(checkpoint: Path, tmp_path: Path) -> None:
+    folder = write_recording(tmp_path / "0006", seed=0, images=4)
+    network = load_checkpoint(checkpoint)
+    (silent,) = evaluate_recording(folder, network, EvaluationConfig())
+    assert silent["image_miou"] is None and silent["map_miou"] is None
+    (told,) = evaluate_recording(folder, network, EvaluationConfig(segmenters=True))
+    assert set(told["image_iou"]) == {"building", "road"}  # all that its masks show
+    assert 0 <= told["image_miou"] < 1
+    assert told["map_iou"]["road"] > 0.9 > told["map_miou"] > 0
+
+
 def test_the_real_kitti360_sample(checkpoint: Path, shared_data: Path) -> None:
     """Twenty scans, far apart along 2 km: a map of places every 50 m, and the twenty images."""
     config = EvaluationConfig(builder=MapBuilderConfig(places=PlacesConfig(spacing_m=50.0)))

@@ -7,13 +7,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import binary_precision_recall_curve
+from torchmetrics.functional.classification import (
+    binary_precision_recall_curve,
+    multiclass_jaccard_index,
+)
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.evaluation.metrics import (
     Tolerance,
     bootstrap_interval,
     chance_level,
+    class_iou,
     heading_errors,
     near_places,
     one_percent,
@@ -178,3 +182,18 @@ def test_chance_among_allowed_places() -> None:
     allowed = np.array([[True, False, True, False]])
     assert chance_level(*arguments, allowed) == pytest.approx(0.5)
     assert chance_level(*arguments, np.zeros((1, 4), bool)) == 0
+
+
+def test_iou_by_hand_and_as_torchmetrics_has_it() -> None:
+    confusion = np.array([[9, 9, 9], [2, 5, 1], [0, 1, 3]])  # what is truly `ignore` counts nowhere
+    assert class_iou(confusion)[1:] == pytest.approx([5 / 9, 3 / 5])
+    assert np.isnan(class_iou(np.diag([4, 4, 0]))[[0, 2]]).all()
+    generator = np.random.default_rng(0)
+    true, predicted = generator.integers(0, 5, (2, 400))
+    counts = np.bincount(true * 5 + predicted, minlength=25).reshape(5, 5)
+    theirs = multiclass_jaccard_index(
+        torch.from_numpy(predicted), torch.from_numpy(true), 5, average="none", ignore_index=0
+    )
+    assert class_iou(counts)[1:] == pytest.approx(theirs[1:].tolist())
+    with pytest.raises(ShapeError, match="confusion"):
+        class_iou(np.zeros((2, 3), int))

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 from circle_drive import CircleDrive
+from tiny_runs import TINY
 
 from scmpr_ros.cli import evaluate as evaluate_script
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation import evaluate
+from scmpr_ros.evaluation.evaluate import EvaluationConfig
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, find_protocol
-from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.geometry import level_camera_pose, make_transform
 from scmpr_ros.networks.checkpoint import save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.scmpr import ScmprNetwork
 
 REVISIT, RANGEBEV, SCMPR = (PROTOCOLS[name] for name in ("revisit", "rangebev", "scmpr"))
 
@@ -103,8 +106,7 @@ def test_a_drive_is_evaluated_among_its_own_scans(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    grids = AngularGrid(32, 64, 12.0, -15.0, 80.0), AngularGrid(8, 120, 16.0, -16.0)
-    save_checkpoint(ScmprNetwork(ScmprConfig(view=grids[0], panorama=grids[1])), tmp_path / "w")
+    save_checkpoint(ScmprNetwork(TINY), tmp_path / "w")
     drive = CircleDrive()
     write_drive_kitti(drive, tmp_path / "kitti", "00")
     arguments = [
@@ -127,3 +129,50 @@ def test_a_drive_is_evaluated_among_its_own_scans(
     assert rescored["distance_axes"] == "xz"
     assert evaluate_script.main([str(kept), "--score", "--protocol", "revisit"]) == 1
     assert "predict them again" in capsys.readouterr().err
+
+
+VXP = PROTOCOLS["vxp"]
+NAME_OF_00 = "2011_10_03_drive_0027_sync"
+
+
+def test_keyframes_are_so_far_apart() -> None:
+    along = np.stack([np.arange(0, 100, 7.0), np.zeros(15), np.zeros(15)], axis=1)
+    assert along[VXP.keyframes(along), 0].tolist() == [0, 21, 42, 63, 84]
+    assert len(REVISIT.keyframes(along)) == 15
+    assert len(VXP.keyframes(np.zeros((0, 3)))) == 0
+
+
+def test_vxp_asks_inside_its_squares_alone() -> None:
+    origin = np.array([613180.0, 4116330.0, 110.0])
+    at = np.array([[0.0, 0, 0], [50, -50, 0], [51, 0, 0], [0, 400, 0]])
+    assert VXP.may_ask(NAME_OF_00, at, origin).tolist() == [True, True, False, False]
+    assert VXP.may_ask("another drive", at, None).all()
+    with pytest.raises(DatasetError, match="needs KITTI raw's own layout"):
+        VXP.may_ask(NAME_OF_00, at, None)
+    assert VXP.tolerance.angle_rad == pytest.approx(0.5) and VXP.rules()["keyframe_m"] == 20.0
+
+
+class RoundTrip(CircleDrive):
+    """KITTI's 00 by name: east for 100 m and, after a pause, the same again."""
+
+    name = NAME_OF_00
+    origin = np.array([613130.0, 4116330.0, 0.0])
+    frames = image_frames = scan_frames = tuple(range(20))
+
+    def stamp_s(self, frame: int) -> float:
+        return float(frame + 30 * (frame >= 10))
+
+    def T_world_lidar(self, frame: int) -> np.ndarray:
+        return make_transform(np.eye(3), np.array([10.0 * (frame % 10), 0.0, 0.0]))
+
+
+def test_a_drive_by_the_rules_of_vxp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "open_drives", lambda *_: [RoundTrip()])
+    network = ScmprNetwork(TINY).eval()
+    answers = evaluate.predict_in_scans(tmp_path, NAME_OF_00, VXP, network, EvaluationConfig())
+    # Travelled: 90 m, 90 m back in one leap, 90 m; a keyframe for every 20 m of them.
+    assert answers.drive.frames == tuple(range(0, 20, 2))
+    assert len(answers.positions) == 10
+    scores = answers.score(VXP)
+    assert scores["num_queries"] == 5, "the second time, each with its place seen before"
+    assert not answers.allowed[:5].any() and answers.allowed[5:, :5].all()

@@ -158,7 +158,7 @@ def test_a_network_with_a_backbone_of_timm_survives_the_disk(tmp_path: Path) -> 
     network = ScmprNetwork(CONFIG).eval()
     view = torch.rand(2, 3, 32, 64)
     descriptor = encode(network, view)
-    assert descriptor.shape == (2, 512)
+    assert descriptor.shape == (2, 768)
     descriptor[:, 0].sum().backward()
     assert network.backbone.trunk.patch_embed.proj.weight.grad.abs().max() > 0
     save_checkpoint(network, tmp_path / "net.safetensors")
@@ -236,7 +236,7 @@ def test_a_registered_backbone_works_in_the_network(own_registry: None) -> None:
     register_backbone("mine", factory)  # as an import from two places does
     network = ScmprNetwork(replace(CONFIG, backbone="mine"), stochastic_depth=True).eval()
     assert asked == [True] and isinstance(network.backbone, Strided)
-    assert encode(network, torch.rand(1, 3, 32, 64)).shape == (1, 512)
+    assert encode(network, torch.rand(1, 3, 32, 64)).shape == (1, 768)
 
 
 @pytest.mark.parametrize("name", ["nano", "timm/resnet18", "mine"])

@@ -102,7 +102,7 @@ def test_the_file_says_what_it_is(small: ScmprNetwork, exported: Path) -> None:
     sizes = {x.name: [d.dim_value for d in x.type.tensor_type.shape.dim] for x in ends}
     assert sizes == {
         "view": [1, 3, 32, 64], "seen": [8, 16], "context": [len(STATIC_IDS), 64],
-        "descriptor": [1, 512], "mask": [8, 16],
+        "descriptor": [1, 768], "mask": [8, 16],
     }  # fmt: skip
     assert all(name in model.doc_string for name in (*INPUTS, *OUTPUTS))
 

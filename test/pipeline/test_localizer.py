@@ -46,7 +46,7 @@ def test_places_lie_on_the_trajectory_in_map_coordinates(
     np.testing.assert_allclose(place_map.positions[:, 1:], [[2000.0, 100.0]] * 10)
     assert place_map.positions[0, 0] == pytest.approx(1000) and place_map.fingerprint
     assert place_map.fingerprint == fingerprint(network)
-    assert place_map.descriptors.shape == (10, 30, 512)
+    assert place_map.descriptors.shape == (10, 30, 768)
     ahead, below = 60, 7
     assert place_map.panorama_labels[0, below, ahead] == class_id("road")
     left = 30

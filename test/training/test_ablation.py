@@ -1,0 +1,73 @@
+"""Rows of an ablation: what they change, what they share, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonargparse import ArgumentParser
+from tiny_runs import tiny_run
+
+from scmpr_ros.cli import ablate as ablate_script
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.training import ablation
+from scmpr_ros.training.ablation import AblationConfig, ablate
+from scmpr_ros.training.train import train
+
+CONFIG = Path(__file__).parents[2] / "config" / "ablation.yaml"
+
+
+def test_rows_are_trained_once_and_judged_apart(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    monkeypatch.setattr(ablation, "train", lambda config: trained.append(config) or train(config))
+    config = AblationConfig(
+        rows={
+            "+ consistency loss": {}, "no depth": {"module.network.use_depth": False},
+            "descriptors only": {"evaluation.localizer.matching.beta": 0},
+        },
+        seeds=[0, 1], test=recordings, out=tmp_path, train=tiny_run(recordings, tmp_path, 2),
+    )  # fmt: skip
+    table = ablate(config)
+    assert len(trained) == 4, "the last row changes no training"
+    assert [c.seed for c in trained] == [0, 1, 0, 1]
+    assert [c.module.network.use_depth for c in trained] == [True, True, False, False]
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    full, searched = rows["+ consistency loss"], rows["descriptors only"]
+    assert [run["weights"] for run in full] == [run["weights"] for run in searched]
+    assert all(run["num_queries"] == 24 for runs in rows.values() for run in runs)
+    assert "+ consistency loss, KITTI" in table.read_text()
+    ablate(config)
+    assert len(trained) == 4
+
+
+def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"row 'mine': module\.colour cannot be 3"):
+        AblationConfig(rows={"mine": {"module.colour": 3}})
+    with pytest.raises(ConfigError, match="it is a bool, not a str"):
+        AblationConfig(rows={"mine": {"module.network.use_depth": "no"}})
+    with pytest.raises(ConfigError, match="at least one row"):
+        AblationConfig(rows={})
+    with pytest.raises(DatasetError, match="no recordings"):
+        ablate(AblationConfig(rows={"full": {}}, test=tmp_path, out=tmp_path))
+
+
+def test_the_shipped_rows_can_be_set() -> None:
+    parser = ArgumentParser()
+    parser.add_class_arguments(AblationConfig)
+    shipped = parser.instantiate(parser.parse_object(yaml.safe_load(CONFIG.read_text())))
+    config = AblationConfig(**vars(shipped))
+    names = list(config.rows)
+    assert names[:4] == ["no semantics", "+ SAFF", "+ attention", "+ consistency loss"]
+    plain, _ = config.settings_of(names[0], config.rows[names[0]])
+    assert not plain.module.network.use_layout and plain.module.loss.segmentation_weight == 0
+    assert config.settings_of(names[3], config.rows[names[3]])[0] == config.train
+
+
+def test_the_command_ends_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["--config", str(CONFIG), "--test", str(tmp_path)]
+    assert ablate_script.main(arguments) == 1
+    assert "no recordings with a map.ply" in capsys.readouterr().err
