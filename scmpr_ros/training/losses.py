@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,24 +61,39 @@ def triplet_loss(
 def heading_targets(yaw_rad: Tensor, headings_rad: Tensor) -> Tensor:
     """Share (B, V) of the two nearest windows in each view, linear in the angle."""
     step = 2 * torch.pi / len(headings_rad)
-    return (1 - _angle_between(yaw_rad, headings_rad) / step).clamp_min(0)
+    return (1 - _angle_between(yaw_rad[:, None], headings_rad) / step).clamp_min(0)
+
+
+@dataclass(frozen=True)
+class Viewpoints:
+    """Where N images, or places, are.
+
+    position: (N, 3) metres in their town; town: (N,) its number. yaw_rad: (N,) headings of images;
+    of places, the angle by which their world was turned when they were augmented.
+    """
+
+    position: Tensor
+    town: Tensor
+    yaw_rad: Tensor
 
 
 def ambiguous_pairs(
-    image_positions: Tensor,
-    place_positions: Tensor,
-    yaw_rad: Tensor,
+    images: Viewpoints,
+    places: Viewpoints,
     headings_rad: Tensor,
-    image_town: Tensor,
-    place_town: Tensor,
     radius_m: float,
     angle_rad: float,
 ) -> Tensor:
-    """Pairs (image, place, window) within radius and angle in the same town: (B, P, V) bool."""
-    near = torch.cdist(image_positions[:, :2], place_positions[:, :2]) < radius_m
-    near &= image_town[:, None] == place_town[None, :]
-    aligned = _angle_between(yaw_rad, headings_rad) < angle_rad
-    return near[:, :, None] & aligned[:, None, :]
+    """Pairs (image, place, window) within radius and angle in the same town: (B, P, V) bool.
+
+    headings_rad: (V,) of the windows of every place, or (P, V) where each has its own.
+    """
+    near = torch.cdist(images.position[:, :2], places.position[:, :2]) < radius_m
+    near &= images.town[:, None] == places.town[None, :]
+    # An image's heading in the world of each place, for they need not be turned alike.
+    yaw_rad = images.yaw_rad[:, None] + places.yaw_rad
+    aligned = _angle_between(yaw_rad[..., None], headings_rad) < angle_rad
+    return near[:, :, None] & aligned
 
 
 def semantic_consistency_loss(
@@ -145,6 +162,5 @@ def _facing(target: Tensor) -> Tensor:
     return target.argmax(1)
 
 
-def _angle_between(yaw_rad: Tensor, headings_rad: Tensor) -> Tensor:
-    difference = yaw_rad[:, None] - headings_rad[None, :]
-    return torch.remainder(difference + torch.pi, 2 * torch.pi).sub(torch.pi).abs()
+def _angle_between(a_rad: Tensor, b_rad: Tensor) -> Tensor:
+    return torch.remainder(a_rad - b_rad + torch.pi, 2 * torch.pi).sub(torch.pi).abs()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scmpr_ros.training.losses import ambiguous_pairs
+from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs
 
 _NO_TOWN = -1
 
@@ -22,39 +22,35 @@ class DescriptorMemory(nn.Module):
         self.descriptors: Tensor
         self.positions: Tensor
         self.towns: Tensor
+        self.turned_rad: Tensor
         self.register_buffer("descriptors", torch.zeros(size, headings, dim))
         self.register_buffer("positions", torch.zeros(size, 3))
         self.register_buffer("towns", torch.full((size,), _NO_TOWN))
+        self.register_buffer("turned_rad", torch.zeros(size))
 
     def similarity(
-        self,
-        images: Tensor,
-        positions: Tensor,
-        towns: Tensor,
-        yaw_rad: Tensor,
-        headings_rad: Tensor,
-        radius_m: float,
+        self, descriptors: Tensor, images: Viewpoints, headings_rad: Tensor, radius_m: float,
         angle_rad: float,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """Cosines (B, size * V) of images (B, D) with what is remembered.
 
         -1 where nothing is yet, and where it is too close to call it wrong, as in `losses`.
         """
         if len(self.towns) == 0:
-            return images.new_zeros(len(images), 0)
+            return descriptors.new_zeros(len(descriptors), 0)
         # A copy: what the gradient needs must not change when this batch is remembered.
-        cosines = torch.einsum("id,mvd->imv", images, self.descriptors.clone())
-        excused = ambiguous_pairs(
-            positions, self.positions, yaw_rad, headings_rad, towns, self.towns, radius_m, angle_rad
-        )
+        cosines = torch.einsum("id,mvd->imv", descriptors, self.descriptors.clone())
+        places = Viewpoints(self.positions, self.towns, self.turned_rad)
+        excused = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
         excused = excused | (self.towns == _NO_TOWN)[None, :, None]
         return cosines.masked_fill(excused, -1.0).flatten(1)
 
     @torch.no_grad()
-    def remember(self, descriptors: Tensor, positions: Tensor, towns: Tensor) -> None:
+    def remember(self, descriptors: Tensor, places: Viewpoints) -> None:
         """Put places (B, V, D) in, and forget the oldest."""
         size = len(self.towns)
         for kept, new in (
-            (self.descriptors, descriptors), (self.positions, positions), (self.towns, towns)
+            (self.descriptors, descriptors), (self.positions, places.position),
+            (self.towns, places.town), (self.turned_rad, places.yaw_rad),
         ):  # fmt: skip
             kept.copy_(torch.cat([new.detach().to(kept), kept])[:size])

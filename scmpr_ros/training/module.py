@@ -19,6 +19,7 @@ from scmpr_ros.networks.attention import class_tokens, mean_tokens, one_hot_shar
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
 from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
+from scmpr_ros.networks.saff import ImageReading
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
@@ -28,6 +29,7 @@ from scmpr_ros.training.augmentation import (
     turn_panoramas,
 )
 from scmpr_ros.training.losses import (
+    Viewpoints,
     alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
@@ -176,7 +178,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         if isinstance(self.network, LipLocNetwork):
             losses = self._learn_pairs(self.network, view, batch)
         elif self.task == "segmentation":
-            losses = self._learn_to_read(self.network, view, batch)
+            losses = self._reading_losses(self.network.read_image(view), batch)
         else:
             losses = self._learn_places(self.network, view, batch)
         config = self.config.loss
@@ -194,55 +196,39 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self, network: LipLocNetwork, view: Tensor, batch: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """LIP-Loc's one loss: of each place it sees the window that the image looks through."""
-        config = self.config.loss
-        panorama, yaw_rad, _ = self._augmented_places(batch)
-        images = gather(network.describe_image(network.read_image(view), *_UNUSED))
-        windows = gather(network.describe_windows(network.encode_panorama(**panorama), yaw_rad))
+        panorama, turned_rad = self._augmented_places(batch)
+        images, places = _viewpoints(batch, turned_rad)
+        described = gather(network.describe_image(network.read_image(view), *_UNUSED))
+        features = network.encode_panorama(**panorama)
+        windows = gather(network.describe_windows(features, batch["yaw_rad"] + turned_rad))
         # Of each place only the window at its own image's heading is there to be mistaken.
-        yaw_rad, view_at, place_at, town = (
-            gather(x)
-            for x in (batch["yaw_rad"], batch["view_position"], batch["place_position"],
-                      batch["town"])
-        )  # fmt: skip
-        ambiguous = ambiguous_pairs(
-            view_at, place_at, yaw_rad, yaw_rad, town, town,
-            config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg),
-        ).diagonal(dim1=1, dim2=2)  # fmt: skip
-        similarity = images @ windows.T
-        return {
-            "contrastive": contrastive_loss(
-                similarity[..., None], torch.ones_like(yaw_rad)[:, None], ambiguous[..., None],
-                self.scale, similarity.new_zeros(len(similarity), 0),
-            )
-        }  # fmt: skip
+        headings_rad = (images.yaw_rad + places.yaw_rad)[:, None]
+        similarity = (described @ windows.T)[..., None]
+        target, nothing = torch.ones_like(headings_rad), similarity.new_zeros(len(similarity), 0)
+        ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
+        return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
 
-    def _learn_to_read(
-        self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """L_seg and the depth head's loss; no map is looked at."""
-        reading = network.read_image(view)
+    def _reading_losses(self, reading: ImageReading, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """L_seg and the depth head's loss, which need no place."""
         losses = {"segmentation": segmentation_loss(reading.mask_logits, batch["mask"])}
         if reading.range_logits is not None:
             losses["depth"] = depth_loss(
-                reading.range_logits, batch["depth"], batch["seen"], network.config.depth
+                reading.range_logits, batch["depth"], batch["seen"], self.config.network.depth
             )
         return losses
 
-    def _augmented_places(
-        self, batch: dict[str, Tensor]
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Panoramas, the views' headings in them, and by how much both were turned."""
+    def _augmented_places(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Panoramas, and by how much the world of each was turned."""
         shown = {name: batch[name] for name in (*PANORAMA, "segmented")}
         panorama = augment_panoramas(shown, self.config.augmentation)
-        panorama, turned_rad = turn_panoramas(panorama, self.config.augmentation.turn)
-        return panorama, batch["yaw_rad"] + turned_rad, turned_rad
+        return turn_panoramas(panorama, self.config.augmentation.turn)
 
     def _learn_places(
         self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """All losses of the tasks `place` and `local`."""
         config = self.config.loss
-        panorama, yaw_rad, turned_rad = self._augmented_places(batch)
+        panorama, turned_rad = self._augmented_places(batch)
         label, range_m = panorama["label"], panorama["range_m"]
 
         place_features = network.encode_panorama(**panorama)
@@ -260,34 +246,28 @@ class PlaceRecognitionModule(lightning.LightningModule):
             return losses
 
         places = gather(network.describe_headings(place_features, label, range_m))
-        losses["contrastive"] = self._contrast(gather(image.descriptor), places, batch, yaw_rad)
+        viewpoints = _viewpoints(batch, turned_rad)
+        losses["contrastive"] = self._contrast(gather(image.descriptor), places, *viewpoints)
+        yaw_rad = batch["yaw_rad"] + turned_rad
         losses["semantic"] = self._consistency(image, batch["mask"], place_features, label, yaw_rad)
-        losses["segmentation"] = segmentation_loss(image.reading.mask_logits, batch["mask"])
-        if image.reading.range_logits is not None:
-            losses["depth"] = depth_loss(
-                image.reading.range_logits, batch["depth"], batch["seen"], network.config.depth
-            )
-        return losses
+        return losses | self._reading_losses(image.reading, batch)
+
+    @property
+    def _ambiguity(self) -> tuple[float, float]:
+        """Radius and angle within which a pair is not called wrong."""
+        config = self.config.loss
+        return config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg)
 
     def _contrast(
-        self, images: Tensor, places: Tensor, batch: dict[str, Tensor], yaw_rad: Tensor
+        self, descriptors: Tensor, windows: Tensor, images: Viewpoints, places: Viewpoints
     ) -> Tensor:
         """L_contrastive of descriptors (B, D) and (B, V, D) of the whole batch."""
-        config, headings_rad = self.config.loss, self.network.headings_rad.to(images)
-        radius_m, angle_rad = config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg)
-        view_at, place_at, town, yaw_rad = (
-            gather(x) for x in (batch["view_position"], batch["place_position"], batch["town"],
-                                yaw_rad)
-        )  # fmt: skip
-        target = heading_targets(yaw_rad, headings_rad)
-        ambiguous = ambiguous_pairs(
-            view_at, place_at, yaw_rad, headings_rad, town, town, radius_m, angle_rad
-        )
-        similarity = torch.einsum("id,jvd->ijv", images, places)
-        remembered = self.memory.similarity(
-            images, view_at, town, yaw_rad, headings_rad, radius_m, angle_rad
-        )
-        self.memory.remember(places, place_at, town)
+        config, headings_rad = self.config.loss, self.network.headings_rad.to(descriptors)
+        target = heading_targets(images.yaw_rad + places.yaw_rad, headings_rad)
+        ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
+        similarity = torch.einsum("id,jvd->ijv", descriptors, windows)
+        remembered = self.memory.similarity(descriptors, images, headings_rad, *self._ambiguity)
+        self.memory.remember(windows, places)
         if config.contrast == "triplet":
             return triplet_loss(similarity, target, ambiguous, config.triplet_margin, remembered)
         return contrastive_loss(similarity, target, ambiguous, self.scale, remembered)
@@ -345,6 +325,13 @@ class PlaceRecognitionModule(lightning.LightningModule):
 
 _UNUSED = (torch.zeros(0), torch.zeros(0))
 """LIP-Loc looks neither at what the camera sees nor at a context."""
+
+
+def _viewpoints(batch: dict[str, Tensor], turned_rad: Tensor) -> tuple[Viewpoints, Viewpoints]:
+    """Images and places of the whole batch, of all processes."""
+    town = gather(batch["town"])
+    images = Viewpoints(gather(batch["view_position"]), town, gather(batch["yaw_rad"]))
+    return images, Viewpoints(gather(batch["place_position"]), town, gather(turned_rad))
 
 
 def _decays(parameter: Tensor) -> bool:

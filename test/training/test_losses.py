@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from scmpr_ros.networks.depth import DepthConfig, range_ids, range_shares
 from scmpr_ros.training.losses import (
+    Viewpoints,
     alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
@@ -86,14 +87,23 @@ def test_triplets_take_the_hardest_negative_of_batch_and_memory() -> None:
 
 def test_ambiguity_needs_the_same_town_nearness_and_heading() -> None:
     at = torch.tensor([[0.0, 0, 0], [4.0, 0, 0], [0.0, 0, 0]])
-    town = torch.tensor([0, 0, 1])
-    yaw, angle = torch.zeros(3), math.radians(20)
-    found = ambiguous_pairs(at, at, yaw, HEADINGS, town, town, 5.0, angle)
+    town, ahead, angle = torch.tensor([0, 0, 1]), torch.zeros(3), math.radians(20)
+    images = places = Viewpoints(at, town, ahead)
+    found = ambiguous_pairs(images, places, HEADINGS, 5.0, angle)
     assert found[0, 1, 0] and found[1, 0, 0] and found[0, 0, 0]
     assert not found[0, 2].any()  # another town
     assert not found[0, 1, 1]  # 30 degrees away
-    far = ambiguous_pairs(at, at * 2, yaw, HEADINGS, town, town, 5.0, angle)
+    far = ambiguous_pairs(images, Viewpoints(at * 2, town, ahead), HEADINGS, 5.0, angle)
     assert not far[0, 1].any()
+
+
+def test_a_place_whose_world_was_turned_is_ambiguous_where_it_was_turned_to() -> None:
+    at, town = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
+    turned = Viewpoints(at, town, torch.tensor([0.0, math.radians(90)]))
+    images = Viewpoints(at, town, torch.tensor([0.0, math.radians(-30)]))
+    found = ambiguous_pairs(images, turned, HEADINGS, 5.0, math.radians(10))
+    windows = [[row.nonzero().flatten().tolist() for row in image] for image in found]
+    assert windows == [[[0], [3]], [[11], [2]]]
 
 
 def test_consistent_classes_cost_nothing_and_opposite_ones_two() -> None:

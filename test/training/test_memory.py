@@ -6,16 +6,15 @@ import math
 
 import torch
 
+from scmpr_ros.training.losses import Viewpoints
 from scmpr_ros.training.memory import DescriptorMemory
 
 HEADINGS = torch.arange(4) * (math.pi / 2)
 
 
 def ask(memory: DescriptorMemory, image: torch.Tensor, town: int = 0) -> torch.Tensor:
-    found = memory.similarity(
-        image[None], torch.zeros(1, 3), torch.tensor([town]), torch.zeros(1), HEADINGS,
-        radius_m=6.0, angle_rad=math.radians(26),
-    )  # fmt: skip
+    asked = Viewpoints(torch.zeros(1, 3), torch.tensor([town]), torch.zeros(1))
+    found = memory.similarity(image[None], asked, HEADINGS, 6.0, math.radians(26))
     return found.view(1, -1, 4)
 
 
@@ -29,19 +28,20 @@ def test_near_windows_of_the_same_town_are_excused_and_the_oldest_forgotten() ->
     memory, image = DescriptorMemory(3, 4, 2), torch.tensor([1.0, 0])
     places = torch.tensor([1.0, 0]).expand(2, 4, 2)
     at = torch.tensor([[2.0, 0, 0], [50.0, 0, 0]])
-    memory.remember(places, at, torch.tensor([0, 0]))
+    memory.remember(places, Viewpoints(at, torch.tensor([0, 0]), torch.zeros(2)))
     near, far, empty = ask(memory, image)[0]
     assert near.tolist() == [-1, 1, 1, 1]  # the window that looks the same way is no mistake
     assert far.tolist() == [1, 1, 1, 1] and empty.tolist() == [-1] * 4
     assert ask(memory, image, town=1)[0, 0].tolist() == [1, 1, 1, 1]
-    memory.remember(-places, at, torch.tensor([1, 1]))
+    memory.remember(-places, Viewpoints(at, torch.tensor([1, 1]), torch.zeros(2)))
     assert memory.towns.tolist() == [1, 1, 0]
     assert ask(memory, image)[0, 2].tolist() == [-1, 1, 1, 1]
 
 
 def test_it_is_part_of_a_state() -> None:
     memory = DescriptorMemory(2, 4, 2)
-    memory.remember(torch.ones(1, 4, 2), torch.ones(1, 3), torch.tensor([5]))
+    where = Viewpoints(torch.ones(1, 3), torch.tensor([5]), torch.tensor([0.5]))
+    memory.remember(torch.ones(1, 4, 2), where)
     again = DescriptorMemory(2, 4, 2)
     again.load_state_dict(memory.state_dict())
     assert again.towns.tolist() == [5, -1]
