@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.town.record import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import camera_yaw
 from scmpr_ros.lidar.panorama import RenderConfig, render
@@ -33,7 +35,12 @@ from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.networks.place_network import PlaceNetworkConfig
 from scmpr_ros.networks.saff import MASK_STRIDE
 from scmpr_ros.networks.view import ViewSampler
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
+from scmpr_ros.pipeline.map_source import (
+    PREBUILT_MAP,
+    MapSourceConfig,
+    load_point_cloud_map,
+    makes_map,
+)
 from scmpr_ros.semantics import IGNORE
 from scmpr_ros.whole_files import whole_file
 
@@ -90,11 +97,46 @@ class Town:
         return torch.from_numpy(camera_yaw(self.poses.numpy()))
 
 
-def load_town(folder: Path, network: PlaceNetworkConfig, config: TownConfig, cache: Path) -> Town:
+class TownSource(NamedTuple):
+    """What a town is made of: a recording whose drives share the frame of its map.ply, or, where
+    there is none, one drive with scans and images."""
+
+    folder: Path
+    drive: str = ""
+
+    @property
+    def name(self) -> str:
+        """For a file."""
+        return f"{self.folder.name}-{self.drive}" if self.drive else self.folder.name
+
+
+def find_towns(folder: Path) -> list[TownSource]:
+    """All towns of a recording, or of the recordings in a folder; none where there is no image.
+
+    Towns that `make_town` has not finished are left out.
+    """
+    below = sorted(path for path in folder.glob("*") if path.is_dir())
+    recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
+    found = []
+    for recording in recordings:
+        if is_unfinished(recording):
+            continue
+        if (recording / PREBUILT_MAP).is_file():
+            found.append(TownSource(recording))
+            continue
+        for drive in open_drives(recording):  # each in a frame of its own
+            if makes_map(drive) and len(drive.image_frames):
+                found.append(TownSource(recording, drive.name))
+    return found
+
+
+def load_town(
+    source: TownSource, network: PlaceNetworkConfig, config: TownConfig, cache: Path
+) -> Town:
     """Prepare a town, or take it from `cache` if this very recording was, with these settings."""
-    path = cache / f"{folder.name}-{_settings_digest(folder, network, config)}.safetensors"
+    path = cache / f"{source.name}-{_settings_digest(source, network, config)}.safetensors"
     if not path.is_file():
-        tensors = _prepare_town(folder, network, config)
+        tensors = _prepare_town(source, network, config)
         with whole_file(path) as temporary:
             save_file(tensors, temporary)
     return Town(**load_file(path))
@@ -109,12 +151,13 @@ def seen_cells(views: Tensor) -> Tensor:
     return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
 
 
-def _settings_digest(folder: Path, network: PlaceNetworkConfig, config: TownConfig) -> str:
+def _settings_digest(source: TownSource, network: PlaceNetworkConfig, config: TownConfig) -> str:
     """Hash of all that a prepared town depends on."""
     settings = {
         "preparation": PREPARATION,
-        "folder": str(folder.resolve()),
-        "files": _files_digest(folder),
+        "folder": str(source.folder.resolve()),
+        "drive": source.drive,
+        "files": _files_digest(source.folder),
         "view": asdict(network.view),
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
@@ -133,20 +176,20 @@ def _files_digest(folder: Path) -> str:
 
 
 def _prepare_town(
-    folder: Path, network: PlaceNetworkConfig, config: TownConfig
+    source: TownSource, network: PlaceNetworkConfig, config: TownConfig
 ) -> dict[str, Tensor]:
-    drives = open_drives(folder)
+    drives = open_drives(source.folder, source.drive)
     mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
     if not mapping or not queries:
         raise DatasetError(
-            f"{folder}: training needs one drive with scans (the mapping drive) and one with "
-            f"images; found {len(mapping)} and {len(queries)}"
+            f"{source.folder}: training needs one drive with scans (the mapping drive) and one "
+            f"with images; found {len(mapping)} and {len(queries)}"
         )
-    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
-    point_map = load_point_cloud_map(folder, source)
+    of_map = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
+    point_map = load_point_cloud_map(source.folder, of_map)
     if point_map.cloud.label is None:
-        raise DatasetError(f"the map of {folder} has no labels; training needs them")
+        raise DatasetError(f"the map of {source.folder} has no labels; training needs them")
     seen = (v for drive in queries for v in _views(drive, point_map, network, config.skip_bad))
     views, masks, depth, poses = zip(*seen, strict=True)
     return {

@@ -26,8 +26,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from scmpr_ros import __version__
-from scmpr_ros.datasets.recordings import is_recording
-from scmpr_ros.datasets.town.record import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
 from scmpr_ros.networks.official import load_official_into
@@ -35,7 +33,7 @@ from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
-from scmpr_ros.training.towns import Town, TownConfig, load_town
+from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_town
 from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
@@ -213,16 +211,15 @@ def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
 
 
 def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:
-    found = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
-    folders = [path for path in found if is_recording(path) and not is_unfinished(path)]
-    if not folders:
+    sources = find_towns(folder)
+    if not sources:
         raise DatasetError(
-            f"{folder}: neither a recording nor a folder of some; "
+            f"{folder}: no recording with images and a map or scans, nor a folder of some; "
             f"make towns with `make_town --out {folder}`"
         )
-    progress = tqdm(folders, desc=f"preparing {folder.name}", unit="town")
+    progress = tqdm(sources, desc=f"preparing {folder.name}", unit="town")
     network = config.module.trained
-    return [load_town(town, network, config.town, config.prepared) for town in progress]
+    return [load_town(source, network, config.town, config.prepared) for source in progress]
 
 
 def _step_of(checkpoint: Path) -> int:

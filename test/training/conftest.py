@@ -8,12 +8,14 @@ import pytest
 from tiny_runs import PAIRS, TINY, TOWN
 
 from scmpr_ros.training.pairs import PairDataset
-from scmpr_ros.training.towns import load_town
+from scmpr_ros.training.towns import find_towns, load_town
 
 
 @pytest.fixture(scope="session")
 def dataset(recordings: Path) -> PairDataset:
     """Both recordings, prepared."""
     folders = [recordings / "0000", recordings / "0001"]
-    towns = [load_town(folder, TINY, TOWN, recordings / ".prepared") for folder in folders]
+    towns = [
+        load_town(TownSource(folder), TINY, TOWN, recordings / ".prepared") for folder in folders
+    ]
     return PairDataset(towns, PAIRS, TINY.mask_grid, TINY.panorama)

@@ -34,7 +34,7 @@ from scmpr_ros.semantics import to_joint
 from scmpr_ros.training.augmentation import AugmentationConfig
 from scmpr_ros.training.module import LossConfig, OptimiserConfig
 from scmpr_ros.training.pairs import PairDataset
-from scmpr_ros.training.towns import load_town
+from scmpr_ros.training.towns import TownSource, find_towns, load_town
 from scmpr_ros.training.train import TrainConfig, train
 from scmpr_ros.training.validation import retrieve_town
 
@@ -55,7 +55,9 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     whole = tiny_run(recordings, tmp_path / "whole", max_steps=4)
     network = load_checkpoint(train(whole))
     assert network.config == TINY
-    found = retrieve_town(network, load_town(recordings / "0000", TINY, TOWN, whole.prepared))
+    found = retrieve_town(
+        network, load_town(TownSource(recordings / "0000"), TINY, TOWN, whole.prepared)
+    )
     assert 0 <= found.recall(Tolerance()) <= found.recall(Tolerance(angle_deg=180)) <= 1
     record = json.loads((whole.out / "run.json").read_text())
     assert record["config"]["batch_size"] == 6
@@ -270,7 +272,9 @@ def test_a_bag_and_unlabelled_images_train_as_well(recordings: Path, tmp_path: P
         validation=None, prepared=tmp_path / "prepared",
     )  # fmt: skip
     assert train(config).is_file()
-    town = load_town(tmp_path / "bags" / "street", TINY, TOWN, tmp_path / "prepared")
+    (source,) = find_towns(tmp_path / "bags")
+    assert source == (tmp_path / "bags" / "street", "street")
+    town = load_town(source, TINY, TOWN, tmp_path / "prepared")
     assert (town.depth > 0).any()
     assert set(town.masks.unique().tolist()) <= set(town.label.unique().tolist()) | {0}
 
@@ -289,22 +293,35 @@ def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
     folder = write_recording(tmp_path / "0000", seed=0, images=4)
     (folder / "sequences/01/mask_2/000001.png").unlink()
     with pytest.raises(DatasetError, match="01: frame 1 has no mask, as others have"):
-        load_town(folder, TINY, TOWN, tmp_path)
-    town = load_town(folder, TINY, replace(TOWN, skip_bad=True), tmp_path)
+        load_town(TownSource(folder), TINY, TOWN, tmp_path)
+    town = load_town(TownSource(folder), TINY, replace(TOWN, skip_bad=True), tmp_path)
     assert len(town.views) == 3
     assert "left out frame 1: " in caplog.text
 
 
 def test_a_town_is_prepared_anew_when_its_recording_has_changed(tmp_path: Path) -> None:
     folder, cache = write_recording(tmp_path / "0000", seed=0, images=4), tmp_path / "prepared"
-    before = load_town(folder, TINY, TOWN, cache)
-    load_town(folder, TINY, TOWN, cache)
+    before = load_town(TownSource(folder), TINY, TOWN, cache)
+    load_town(TownSource(folder), TINY, TOWN, cache)
     assert len(list(cache.iterdir())) == 1
     image = folder / "sequences/01/image_2/000002.png"
     Image.new("RGB", Image.open(image).size, (255, 0, 0)).save(image)
-    after = load_town(folder, TINY, TOWN, cache)
+    after = load_town(TownSource(folder), TINY, TOWN, cache)
     same = (before.views == after.views).flatten(1).all(1)
     assert same.tolist() == [True, True, False, True]
+
+
+def test_what_is_a_town(recordings: Path, tmp_path: Path) -> None:
+    assert [source.name for source in find_towns(recordings)] == ["0000", "0001"]
+    assert find_towns(recordings / "0001") == [TownSource(recordings / "0001")]
+    assert find_towns(tmp_path / "nowhere") == []
+    begun = write_recording(tmp_path / "0007", seed=0, images=4)
+    (begun / "town.started.yaml").write_text("")
+    assert find_towns(tmp_path) == []
+    (begun / "town.yaml").write_text("")
+    assert find_towns(tmp_path) == [TownSource(begun)]
+    (begun / "map.ply").unlink()  # then each drive is in a frame of its own, and none has both
+    assert find_towns(tmp_path) == []
 
 
 def test_missing_recordings_and_bad_settings_are_one_line(
