@@ -14,8 +14,6 @@ from scmpr_ros.training.towns import find_towns, load_town
 @pytest.fixture(scope="session")
 def dataset(recordings: Path) -> PairDataset:
     """Both recordings, prepared."""
-    folders = [recordings / "0000", recordings / "0001"]
-    towns = [
-        load_town(TownSource(folder), TINY, TOWN, recordings / ".prepared") for folder in folders
-    ]
+    sources = find_towns(recordings)
+    towns = [load_town(source, TINY, TOWN, recordings / ".prepared") for source in sources]
     return PairDataset(towns, PAIRS, TINY.mask_grid, TINY.panorama)
