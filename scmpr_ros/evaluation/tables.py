@@ -75,13 +75,19 @@ class Table:
 
     def markdown(self) -> str:
         """The table with its title, as Markdown."""
-        head = ["", self.unit, self.spread, "chance", "queries", ""]
+        head = ["", self.unit, self.spread, "chance", "queries", "note"]
         lines = [f"# {self.title}", "", _line(head), _line(["---"] * len(head))]
+        notes: list[str] = []
         for row in self.rows:
             name = row.name if row.published else f"**{row.name}**"
             cells = [_number(row.value), _number(row.spread, "± "), _number(row.chance)]
             queries = "" if row.queries is None else f"{row.queries:,}"
-            lines.append(_line([name, *cells, queries, row.notes]))
+            if row.notes and row.notes not in notes:
+                notes.append(row.notes)
+            note = f"[{notes.index(row.notes) + 1}]" if row.notes else ""
+            lines.append(_line([name, *cells, queries, note]))
+        lines += ["", "Names in bold were measured here; the others are as published.", ""]
+        lines += [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
         return "\n".join(lines) + "\n"
 
     def _draw(self, path: Path) -> None:
@@ -218,12 +224,12 @@ def _row(name: str, results: _Results, notes: str) -> Row:
 
 def _rules(results: _Results) -> str:
     """By which rules results came out; DatasetError where they are of several."""
-    shown = ("protocol", "radius_m", "angle_deg", "include_self", "min_gap_s", "distance_axes",
-             "pose_source")  # fmt: skip
+    shown = ("protocol", "radius_m", "angle_deg", "include_self", "min_gap_s", "distance_axes")
     rules = {", ".join(f"{name} {result[name]}" for name in shown) for result in results}
     if len(rules) > 1:
         raise DatasetError(f"results by several rules cannot be one row: {'; '.join(rules)}")
-    return rules.pop()
+    poses = sorted({result["pose_source"] for result in results})
+    return f"{rules.pop()}; poses of {', '.join(poses)}"
 
 
 def _read(path: Path) -> Any:

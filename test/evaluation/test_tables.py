@@ -42,7 +42,9 @@ def test_published_values_stand_beside_ours(tmp_path: Path) -> None:
     (row,) = [row for row in table.rows if not row.published]
     assert (row.name, row.queries) == ("nano", 400) and "include_self True" in row.notes
     path = table.write(tmp_path / "out")
-    assert "| **nano** | 60.0 | ± 7.9 | 1.0 | 400 | protocol scmpr" in path.read_text()
+    text = path.read_text()
+    assert "| **nano** | 60.0 | ± 7.9 | 1.0 | 400 | [1] |" in text
+    assert "\n1. protocol scmpr, radius_m 5.0" in text and "poses of poses" in text
     assert json.loads((tmp_path / "out" / "kitti.json").read_text())["rows"][-1]["value"] == 60
     assert Image.open(tmp_path / "out" / "kitti.png").size[0] > 500
 
