@@ -27,16 +27,16 @@ from scmpr_ros.whole_files import write_json
 
 _COLUMNS = {
     "condition": ("condition", "{}"),
-    "num_queries": ("queries", "{}"),
+    "num_queries": ("N", "{}"),
     "recall_at_1": ("R@1", "{:.1%}"),
     "recall_at_1_interval": ("95 %", "{0[0]:.0%}-{0[1]:.0%}"),
     "recall_at_5": ("R@5", "{:.1%}"),
     "chance": ("chance", "{:.2%}"),
     "heading_within_15_deg": ("15 deg", "{:.0%}"),
     "image_miou": ("mIoU", "{:.0%}"),
-    "map_miou": ("of map", "{:.0%}"),
+    "map_miou": ("map", "{:.0%}"),
 }
-"""What the table shows of a result, and how; all of it goes to --out."""
+"""What the table shows of a result, and how, in 80 columns; all of it goes to --out."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,7 +155,7 @@ def _table(results: Sequence[dict[str, Any]], protocol: Protocol) -> Table:
     title = f"{protocol.name}: right within {tolerance.radius_m:g} m{turned}"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     shown = [n for n in _COLUMNS if any(r.get(n) not in (None, "") for r in results)]
-    table.add_column("drive", overflow="fold", min_width=8)
+    table.add_column("drive", overflow="fold", min_width=7)
     for name in shown:
         table.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
     for result in results:
