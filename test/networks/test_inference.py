@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def test_bfloat16_is_near_and_leaves_the_network_alone(
     backbone: str, query: tuple[Tensor, ...]
 ) -> None:
     torch.manual_seed(0)
-    config = ScmprConfig(backbone, CONFIG.view, CONFIG.panorama)
+    config = replace(CONFIG, backbone=backbone)
     network = ScmprNetwork(config).eval()
     view, seen, context = query
     before = fingerprint(network)

@@ -29,19 +29,19 @@ def test_rows_are_trained_once_and_judged_apart(
             "+ consistency loss": {}, "no depth": {"module.network.use_depth": False},
             "descriptors only": {"evaluation.localizer.matching.beta": 0},
         },
-        seeds=[0, 1], test=recordings, out=tmp_path, train=tiny_run(recordings, tmp_path, 2),
+        seeds=[1], test=recordings, out=tmp_path, train=tiny_run(recordings, tmp_path, 2),
     )  # fmt: skip
     table = ablate(config)
-    assert len(trained) == 4, "the last row changes no training"
-    assert [c.seed for c in trained] == [0, 1, 0, 1]
-    assert [c.module.network.use_depth for c in trained] == [True, True, False, False]
+    assert len(trained) == 2, "the last row changes no training"
+    assert [c.seed for c in trained] == [1, 1]
+    assert [c.module.network.use_depth for c in trained] == [True, False]
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     full, searched = rows["+ consistency loss"], rows["descriptors only"]
     assert [run["weights"] for run in full] == [run["weights"] for run in searched]
     assert all(run["num_queries"] == 24 for runs in rows.values() for run in runs)
     assert "+ consistency loss, KITTI" in table.read_text()
     ablate(config)
-    assert len(trained) == 4
+    assert len(trained) == 2
 
 
 def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
