@@ -27,7 +27,7 @@ class Centring(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> (N, C, ...)."""
-        if not (self.training and _shared()):
+        if not (self.training and num_processes() > 1):
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, None, None, self.training, self.momentum,
                 self.eps,
@@ -45,7 +45,9 @@ class Centring(nn.Module):
         return centred / (variance + self.eps).sqrt().view(shape)
 
 
-def _shared() -> bool:
-    """Whether other processes train the same network."""
+def num_processes() -> int:
+    """Processes that train the same network together; 1 for a single one."""
     group = torch.distributed
-    return group.is_available() and group.is_initialized() and group.get_world_size() > 1
+    if not (group.is_available() and group.is_initialized()):
+        return 1
+    return group.get_world_size()

@@ -71,15 +71,13 @@ class HardNegatives(lightning.Callback):
         assert dataset is not None  # the trainer's caller gives it
         module.eval()
         result = torch.full((len(dataset), _KEPT), -1)
-        numbers = torch.tensor([number for number, _ in dataset.index])
         for number, town in enumerate(dataset.towns):
-            items = (numbers == number).nonzero().squeeze(1)
+            items, views = dataset.of_town(number)
             if len(items) == 0:
                 continue
             of_view = torch.full((len(town.positions),), -1)
             for item in items.tolist():
                 of_view[dataset.reachable[item]] = item  # a view of each place
-            views = torch.tensor([dataset.index[item][1] for item in items.tolist()])
             queries, places = describe_town(module.network, town)
             similarity = _best(queries[views], places)
             away = torch.cdist(town.poses[views, :2, 3], town.positions[:, :2]) > self.radius_m

@@ -95,6 +95,12 @@ class PairDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.index)
 
+    def of_town(self, number: int) -> tuple[Tensor, Tensor]:
+        """Numbers (N,) of a town's pairs, and of their views in it."""
+        pairs = [(item, view) for item, (town, view) in enumerate(self.index) if town == number]
+        items, views = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
+        return items, views
+
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         number, view = self.index[draw.view]
         town = self.towns[number]
@@ -172,10 +178,8 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
         self.config = dataset.config
         self.mistakes, self.process = mistakes, process
         self.near: list[Tensor] = []
-        numbers = torch.tensor([number for number, _ in dataset.index])
         for number, town in enumerate(dataset.towns):
-            items = (numbers == number).nonzero().squeeze(1)
-            views = torch.tensor([dataset.index[int(i)][1] for i in items])
+            items, views = dataset.of_town(number)
             position = town.poses[views, :2, 3]
             close = torch.cdist(position, position) < self.config.neighbourhood_m
             self.near.extend(items[row] for row in close)

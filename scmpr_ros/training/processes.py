@@ -13,13 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributed.nn import functional as across_processes
 
-
-def num_processes() -> int:
-    """Processes that train together; 1 for a single one."""
-    group = torch.distributed
-    if not (group.is_available() and group.is_initialized()):
-        return 1
-    return group.get_world_size()
+from scmpr_ros.networks.centring import num_processes
 
 
 def gather(part: Tensor) -> Tensor:

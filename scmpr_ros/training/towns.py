@@ -41,7 +41,7 @@ from scmpr_ros.pipeline.map_source import (
     load_point_cloud_map,
     makes_map,
 )
-from scmpr_ros.semantics import IGNORE
+from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.whole_files import whole_file
 
 _log = logging.getLogger(__name__)
@@ -211,16 +211,16 @@ def _render_places(
     points, label = _tensors(point_map)
     where = torch.from_numpy(positions).float()
     views = RenderConfig(max_range_m=network.max_range_m)
-    panoramas = render(points, label, where, network.panorama, views)
     by_geometry = torch.from_numpy(segment_points(point_map.cloud))
-    segmented = render(points, by_geometry, where, network.panorama, views).label
+    # Both classes of a point in one byte: the map is rendered once.
+    panoramas = render(points, label + NUM_CLASSES * by_geometry, where, network.panorama, views)
     return {
         "positions": torch.from_numpy(positions + point_map.cloud.origin),
         "range_m": panoramas.range_m.half(),
         "height_m": panoramas.height_m.half(),
         "normal": panoramas.normal.half(),
-        "label": panoramas.label,
-        "segmented": segmented,
+        "label": panoramas.label % NUM_CLASSES,
+        "segmented": panoramas.label // NUM_CLASSES,
     }
 
 

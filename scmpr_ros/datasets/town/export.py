@@ -34,8 +34,6 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.stages import stage
 from scmpr_ros.whole_files import write_file
 
-"""How a town was made: written when all is done; and when it is begun."""
-
 
 @dataclass(frozen=True)
 class TownExportConfig:

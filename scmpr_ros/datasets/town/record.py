@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 RECORD, STARTED = "town.yaml", "town.started.yaml"
+"""How a town was made: written when all is done; and when it is begun."""
 
 
 def is_unfinished(folder: Path) -> bool:
