@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
+from scmpr_ros.semantics import STATIC_IDS
 
 
 def class_tokens(features: Tensor, class_share: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,9 +61,3 @@ class CrossModalSemanticAttention(nn.Module):
         scores = scores - 1e4 * (~present)[None, :, None, None].to(scores)
         read = torch.einsum("bshw,sc->bchw", scores.softmax(1), self.value(context))
         return 2 * torch.sigmoid(self.gate(torch.cat([features, read], dim=1)))
-
-
-def one_hot_share(label: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Share (B, NUM_CLASSES, *size) of each class of ids (B, H, W), in a grid of fewer cells."""
-    one_hot = functional.one_hot(label.long(), NUM_CLASSES).permute(0, 3, 1, 2).float()
-    return functional.adaptive_avg_pool2d(one_hot, (size[0], size[1]))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.shares import one_hot
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def range_ids(range_m: Tensor, config: DepthConfig) -> Tensor:
 
 def range_shares(range_m: Tensor, config: DepthConfig) -> Tensor:
     """One-hot shares (B, num_ranges, H, W) of the ranges of (B, H, W); zeros without a return."""
-    one_hot = functional.one_hot(range_ids(range_m, config), config.num_ranges + 1)
-    return one_hot[..., :-1].movedim(-1, 1).float()
+    return one_hot(range_ids(range_m, config), config.num_ranges)
 
 
 def predicted_shares(logits: Tensor) -> Tensor:

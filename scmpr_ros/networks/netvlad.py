@@ -24,6 +24,7 @@ from scmpr_ros.networks.centring import Centring
 
 _SHARPNESS = 10.0
 """NetVLAD's alpha at the start: how clearly a feature belongs to its nearest centroid."""
+_SMALLEST_NORM = 1e-12
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,13 @@ class NetVlad(nn.Module):
             (B, V, descriptor_dim), unit length.
         """
         columns = self.column_residuals(features)
-        vlad = torch.einsum("bkcw,vnw->bvnkc", columns, windows.to(columns))
-        vlad = functional.normalize(vlad, dim=-1)  # intra-normalisation, per block and cluster
-        vlad = functional.normalize(vlad.flatten(3), dim=-1)
+        clusters, channels = columns.shape[1:3]
+        summed = windows.to(columns).flatten(0, 1) @ columns.flatten(1, 2).transpose(1, 2)
+        vlad = summed.view(len(columns), -1, self.config.blocks, clusters, channels)
+        # Intra-normalisation, per block and cluster. It leaves the norm of all at the root of their
+        # number, so that scaling by it is the last normalisation, too.
+        norm = vlad.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
+        vlad = (vlad * (clusters**-0.5 / norm)).flatten(3)
         projected = self.projection(vlad).flatten(2)
         whitened = self.whitening(projected.flatten(0, 1)).view_as(projected)
         return functional.normalize(whitened, dim=-1)

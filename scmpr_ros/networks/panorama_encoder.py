@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import NUM_CLASSES
 
 COLUMN_STRIDE = 8
@@ -64,8 +65,7 @@ class PanoramaEncoder(nn.Module):
         geometry = torch.stack([log_range, valid, height_m.clamp(-5, 15) * 0.2], dim=1)
         channels = [geometry, normal]
         if self.config.use_semantics:
-            one_hot = functional.one_hot(label.long(), NUM_CLASSES).permute(0, 3, 1, 2)
-            channels.append(one_hot.to(geometry))
+            channels.append(one_hot(label, NUM_CLASSES).to(geometry))
         return torch.cat(channels, dim=1)
 
 

@@ -9,11 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from scmpr_ros.networks.attention import (
-    CrossModalSemanticAttention,
-    class_tokens,
-    one_hot_share,
-)
+from scmpr_ros.networks.attention import CrossModalSemanticAttention, class_tokens
 from scmpr_ros.networks.backbones import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -27,6 +23,8 @@ from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, 
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
 from scmpr_ros.networks.saff import ImageReading, Saff, SaffConfig
+from scmpr_ros.networks.shares import one_hot, one_hot_share
+from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.stages import stage
 
 
@@ -149,7 +147,7 @@ class ScmprNetwork(PlaceNetwork):
         windows = self._windows(features, self.config.netvlad.blocks)
         parts = [self.panorama_netvlad(features, windows)]
         if self.config.use_layout:
-            classes = one_hot_share(label, label.shape[-2:])
+            classes = one_hot(label, NUM_CLASSES)
             windows = self._windows(classes, self.config.layout.blocks)
             parts.append(self.layout_projection(self.panorama_layout(classes, windows)))
             if self.config.use_depth:

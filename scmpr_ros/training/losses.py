@@ -15,6 +15,15 @@ from scmpr_ros.training.processes import total
 _IMPOSSIBLE = -1e4
 
 
+def cosines(descriptors: Tensor, windows: Tensor) -> Tensor:
+    """Cosines (B, P, V) of unit descriptors (B, D) with (P, V, D), in single precision always.
+
+    Under autocast they would come with two digits, and neighbouring places differ in the third.
+    """
+    with torch.autocast(descriptors.device.type, enabled=False):
+        return torch.einsum("id,jvd->ijv", descriptors.float(), windows.float())
+
+
 def contrastive_loss(
     similarity: Tensor, target: Tensor, ambiguous: Tensor, scale: Tensor, remembered: Tensor
 ) -> Tensor:
@@ -147,7 +156,7 @@ def alignment_loss(pixels: Tensor, points: Tensor, where: Tensor, scale: Tensor)
         return pixels.sum() * 0 + points.sum() * 0
     near = (torch.cdist(where[:, 1:], where[:, 1:]) < 2.0) & (where[:, None, 0] == where[:, 0])
     near.fill_diagonal_(False)
-    logits = (scale * pixels @ points.T).masked_fill(near, _IMPOSSIBLE)
+    logits = (scale * cosines(pixels, points[:, None])[..., 0]).masked_fill(near, _IMPOSSIBLE)
     each = torch.arange(len(pixels), device=pixels.device)
     return (functional.cross_entropy(logits, each) + functional.cross_entropy(logits.T, each)) / 2
 

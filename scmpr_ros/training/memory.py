@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs
+from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs, cosines
 
 _NO_TOWN = -1
 
@@ -39,11 +39,11 @@ class DescriptorMemory(nn.Module):
         if len(self.towns) == 0:
             return descriptors.new_zeros(len(descriptors), 0)
         # A copy: what the gradient needs must not change when this batch is remembered.
-        cosines = torch.einsum("id,mvd->imv", descriptors, self.descriptors.clone())
+        similarity = cosines(descriptors, self.descriptors.clone())
         places = Viewpoints(self.positions, self.towns, self.turned_rad)
         excused = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
         excused = excused | (self.towns == _NO_TOWN)[None, :, None]
-        return cosines.masked_fill(excused, -1.0).flatten(1)
+        return similarity.masked_fill(excused, -1.0).flatten(1)
 
     @torch.no_grad()
     def remember(self, descriptors: Tensor, places: Viewpoints) -> None:

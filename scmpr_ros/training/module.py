@@ -15,12 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.segmentation import named_iou
-from scmpr_ros.networks.attention import class_tokens, mean_tokens, one_hot_share
+from scmpr_ros.networks.attention import class_tokens, mean_tokens
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
 from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
 from scmpr_ros.networks.saff import ImageReading
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
@@ -33,6 +34,7 @@ from scmpr_ros.training.losses import (
     alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
+    cosines,
     depth_loss,
     heading_targets,
     segmentation_loss,
@@ -174,7 +176,8 @@ class PlaceRecognitionModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
-        view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
+        with self.device:  # where the batch is, for all that is drawn
+            view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
         if isinstance(self.network, LipLocNetwork):
             losses = self._learn_pairs(self.network, view, batch)
         elif self.task == "segmentation":
@@ -203,7 +206,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         windows = gather(network.describe_windows(features, batch["yaw_rad"] + turned_rad))
         # Of each place only the window at its own image's heading is there to be mistaken.
         headings_rad = (images.yaw_rad + places.yaw_rad)[:, None]
-        similarity = (described @ windows.T)[..., None]
+        similarity = cosines(described, windows[:, None])
         target, nothing = torch.ones_like(headings_rad), similarity.new_zeros(len(similarity), 0)
         ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
         return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
@@ -220,8 +223,9 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def _augmented_places(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Panoramas, and by how much the world of each was turned."""
         shown = {name: batch[name] for name in (*PANORAMA, "segmented")}
-        panorama = augment_panoramas(shown, self.config.augmentation)
-        return turn_panoramas(panorama, self.config.augmentation.turn)
+        with self.device:
+            panorama = augment_panoramas(shown, self.config.augmentation)
+            return turn_panoramas(panorama, self.config.augmentation.turn)
 
     def _learn_places(
         self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
@@ -265,7 +269,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         config, headings_rad = self.config.loss, self.network.headings_rad.to(descriptors)
         target = heading_targets(images.yaw_rad + places.yaw_rad, headings_rad)
         ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
-        similarity = torch.einsum("id,jvd->ijv", descriptors, windows)
+        similarity = cosines(descriptors, windows)
         remembered = self.memory.similarity(descriptors, images, headings_rad, *self._ambiguity)
         self.memory.remember(windows, places)
         if config.contrast == "triplet":

@@ -14,10 +14,10 @@ from scmpr_ros.networks.attention import (
     CrossModalSemanticAttention,
     class_tokens,
     mean_tokens,
-    one_hot_share,
 )
 from scmpr_ros.networks.saff import Saff, SaffConfig
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, class_id
 
 CONFIG = ScmprConfig(

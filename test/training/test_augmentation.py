@@ -97,3 +97,14 @@ def test_segmented_classes_take_the_place_of_the_true_ones() -> None:
     before["segmented"] = torch.full_like(before["label"], 7) * (before["range_m"] > 0)
     after = augment_panoramas(before, replace(OFF, segmented=1.0))
     assert set(after["label"].unique().tolist()) == {0, 7}
+
+
+def test_draws_where_the_batch_is() -> None:
+    """On another device than the CPU; `meta` is one that every machine has."""
+    device = torch.device("meta")
+    config = AugmentationConfig()
+    with device:
+        views = augment_views(torch.rand(4, 3, 32, 64, device=device), config, GRID)
+        there = {name: image.to(device) for name, image in panoramas().items()}
+        turned, angle_rad = turn_panoramas(augment_panoramas(there, config), config.turn)
+    assert views.device == turned["label"].device == angle_rad.device == device

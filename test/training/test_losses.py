@@ -14,6 +14,7 @@ from scmpr_ros.training.losses import (
     alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
+    cosines,
     depth_loss,
     heading_targets,
     segmentation_loss,
@@ -39,10 +40,6 @@ def orthogonal_places() -> torch.Tensor:
     return torch.eye(24).view(2, 12, 24)
 
 
-def cosines(images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("id,jvd->ijv", images, places)
-
-
 def test_perfect_descriptors_cost_nothing_and_random_ones_the_logarithm() -> None:
     places = orthogonal_places()
     target = heading_targets(torch.tensor([0.0, math.pi / 2]), HEADINGS)
@@ -54,6 +51,16 @@ def test_perfect_descriptors_cost_nothing_and_random_ones_the_logarithm() -> Non
     memory = torch.zeros(2, 76)  # further wrong answers, in one direction
     blind = contrastive_loss(nothing, target, NONE, torch.tensor(1.0), memory)
     assert blind == pytest.approx((math.log(100) + math.log(2)) / 2)
+
+
+def test_cosines_keep_their_digits_in_mixed_precision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    descriptors = functional.normalize(torch.randn(4, 64, generator=generator), dim=-1)
+    windows = functional.normalize(torch.randn(3, 5, 64, generator=generator), dim=-1)
+    exact = (descriptors[:, None, None] * windows).sum(-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        told = cosines(descriptors, windows)
+    torch.testing.assert_close(told, exact, atol=1e-6, rtol=0)
 
 
 def test_ambiguous_pairs_are_neither_right_nor_wrong() -> None:

@@ -102,7 +102,7 @@ def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_
     loss = LossConfig(contrast="triplet", memory=10, local_weight=0.5)
     optimiser = replace(config.module.optimiser, max_steps=8, cycles=2)
     config = replace(
-        config, accumulate=2, pairs=replace(PAIRS, mine_every_steps=2),
+        config, accumulate=2, precision="bf16-mixed", pairs=replace(PAIRS, mine_every_steps=2),
         module=replace(config.module, loss=loss, optimiser=optimiser),
     )  # fmt: skip
     whole = load_checkpoint(train(config)).state_dict()
