@@ -21,6 +21,7 @@ CONSOLE_SCRIPTS = {
     "compare_drives": "cli.compare_drives",
     "convert": "cli.convert",
     "demo": "cli.demo",
+    "diagnose": "cli.diagnose",
     "evaluate": "cli.evaluate",
     "export_onnx": "cli.export_onnx",
     "make_town": "cli.make_town",

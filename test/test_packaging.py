@@ -21,8 +21,8 @@ import scmpr_ros
 
 NODES = {"map_loader", "localizer", "play_bag", "record_answers"}
 TOOLS = {
-    "ablate", "benchmark", "build_map", "compare_drives", "convert", "demo", "evaluate",
-    "export_onnx", "make_town", "train",
+    "ablate", "benchmark", "build_map", "compare_drives", "convert", "demo", "diagnose",
+    "evaluate", "export_onnx", "make_town", "train",
 }  # fmt: skip
 
 

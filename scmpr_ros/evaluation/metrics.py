@@ -98,6 +98,11 @@ def recall_at(k: int, correct: NDArray[np.bool_]) -> float:
     return float(correct[:, :k].any(axis=1).mean())
 
 
+def first_right(correct: NDArray[np.bool_]) -> list[int | None]:
+    """Rank of each query's first correct candidate, from 1; None where none of (N, K) is."""
+    return [int(np.argmax(row)) + 1 if row.any() else None for row in np.asarray(correct)]
+
+
 def one_percent(num_places: int) -> int:
     """K of Recall@1 %: one hundredth of the map's places, at least one."""
     return max(1, round(num_places / 100))

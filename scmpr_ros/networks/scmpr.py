@@ -77,18 +77,20 @@ class ScmprNetwork(PlaceNetwork):
         self.image_netvlad = NetVlad(config.saff.place_channels, config.netvlad)
         self.panorama_encoder = PanoramaEncoder(config.encoder)
         self.panorama_netvlad = NetVlad(config.encoder.place_channels, config.netvlad)
-        parts = 1
+        sizes = {"NetVLAD": config.netvlad.descriptor_dim}
         if config.use_layout:
             self.image_layout = SemanticLayout(config.mask_grid, config.layout)
             self.panorama_layout = SemanticLayout(config.panorama, config.layout)
             self.layout_projection = _projection(self.image_layout, config.layout)
-            parts += 1
+            sizes["semantic layout"] = config.layout.descriptor_dim
         if config.use_layout and config.use_depth:
             self.image_ranges = RangeLayout(config.mask_grid, config.layout, num_ranges)
             self.panorama_ranges = RangeLayout(config.panorama, config.layout, num_ranges)
             self.range_projection = _projection(self.image_ranges, config.layout)
-            parts += 1
-        self.shares = nn.Parameter(torch.zeros(parts))  # of the parts in the similarity, as logits
+            sizes["range layout"] = config.layout.descriptor_dim
+        self.part_sizes = sizes
+        """Dimensions of each part of a descriptor, in order."""
+        self.shares = nn.Parameter(torch.zeros(len(sizes)))  # in the similarity, as logits
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 PANORAMA = ("range_m", "height_m", "normal", "label")
 """What a place looks like, by name in `Town` and as arguments of `encode_panorama`."""
 
+BATCH = 32
+"""Views, or places, that are described at a time."""
+
 _SHOWN = 6
 
 
@@ -57,23 +60,48 @@ class TownRetrieval:
 @torch.no_grad()
 def retrieve_town(network: PlaceNetwork, town: Town) -> TownRetrieval:
     """Look for all views of a town among all its places in all headings."""
-    queries, masks, descriptors = _describe(network, town)
-    best = (queries @ descriptors.flatten(0, 1).T).argmax(1)
-    place = torch.div(best, descriptors.shape[1], rounding_mode="floor")
-    yaw_rad = network.headings_rad.cpu()[best % descriptors.shape[1]]
-    return TownRetrieval(
-        place, yaw_rad,
-        position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy()),
-        heading_errors(yaw_rad.numpy(), town.yaw_rad.numpy()),
-        masks, count_classes(town.masks.numpy(), masks.numpy()),
-    )  # fmt: skip
+    places, context = describe_places(network, town)
+    queries, masks = _describe_views(network, town, context)
+    viewpoints = (queries @ places.flatten(0, 1).T).argmax(1)
+    answers = locate(viewpoints, network.headings_rad.cpu(), town)
+    return TownRetrieval(*answers, masks, count_classes(town.masks.numpy(), masks.numpy()))
+
+
+def locate(
+    viewpoints: Tensor, headings_rad: Tensor, town: Town
+) -> tuple[Tensor, Tensor, FloatArray, FloatArray]:
+    """Place, heading and both errors, as in `TownRetrieval`, of what was taken for each view.
+
+    viewpoints: (Q,) numbers among all headings of all places.
+    """
+    place = torch.div(viewpoints, len(headings_rad), rounding_mode="floor")
+    yaw_rad = headings_rad[viewpoints % len(headings_rad)]
+    off_m = position_errors(town.positions[place].numpy(), town.poses[:, :3, 3].numpy())
+    return place, yaw_rad, off_m, heading_errors(yaw_rad.numpy(), town.yaw_rad.numpy())
 
 
 @torch.no_grad()
 def describe_town(network: PlaceNetwork, town: Town) -> tuple[Tensor, Tensor]:
     """Descriptors (Q, D) of all views of a town, and (P, V, D) of all its places."""
-    queries, _, places = _describe(network, town)
-    return queries, places
+    places, context = describe_places(network, town)
+    return _describe_views(network, town, context)[0], places
+
+
+@torch.no_grad()
+def describe_places(network: PlaceNetwork, town: Town) -> tuple[Tensor, Tensor]:
+    """Descriptors (P, V, D) of all places of a town, and its semantic context, as of a map."""
+    device = next(network.parameters()).device
+    parts = zip(*(getattr(town, name).split(BATCH) for name in PANORAMA), strict=True)
+    places, tokens = [], []
+    for range_m, height_m, normal, label in parts:
+        metres = (range_m, height_m, normal)
+        range_m, height_m, normal = (x.to(device).float() for x in metres)
+        label = label.to(device)
+        encoded = network.encode_panorama(range_m, height_m, normal, label)
+        places.append(network.describe_headings(encoded, label, range_m).cpu())
+        tokens.append(network.class_tokens(encoded, label))
+    sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
+    return torch.cat(places), mean_tokens(sums, weights)
 
 
 def draw_examples(town: Town, found: TownRetrieval, fov_rad: float) -> Figure:
@@ -100,24 +128,13 @@ def draw_examples(town: Town, found: TownRetrieval, fov_rad: float) -> Figure:
     return figure
 
 
-def _describe(network: PlaceNetwork, town: Town, batch: int = 32) -> tuple[Tensor, Tensor, Tensor]:
-    """Descriptors and masks of the views, descriptors of the places, on the CPU."""
-    device = next(network.parameters()).device
-    parts = zip(*(getattr(town, name).split(batch) for name in PANORAMA), strict=True)
-    places, tokens = [], []
-    for range_m, height_m, normal, label in parts:
-        metres = (range_m, height_m, normal)
-        range_m, height_m, normal = (x.to(device).float() for x in metres)
-        label = label.to(device)
-        encoded = network.encode_panorama(range_m, height_m, normal, label)
-        places.append(network.describe_headings(encoded, label, range_m).cpu())
-        tokens.append(network.class_tokens(encoded, label))
-    sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
-    context = mean_tokens(sums, weights)  # of the whole town, as of a map
+def _describe_views(network: PlaceNetwork, town: Town, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Descriptors (Q, D) and masks of all views, on the CPU."""
+    device = context.device
     queries, masks = [], []
-    for views in town.views.split(batch):
+    for views in town.views.split(BATCH):
         seen = seen_cells(views).to(device)
         encoding = network.encode_image(views.to(device).float() / 255, seen, context)
         queries.append(encoding.descriptor.cpu())
         masks.append(encoding.reading.mask_logits.argmax(1).to(torch.uint8).cpu())
-    return torch.cat(queries), torch.cat(masks), torch.cat(places)
+    return torch.cat(queries), torch.cat(masks)

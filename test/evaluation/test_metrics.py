@@ -18,6 +18,7 @@ from scmpr_ros.evaluation.metrics import (
     bootstrap_interval,
     chance_level,
     class_iou,
+    first_right,
     heading_errors,
     near_places,
     one_percent,
@@ -60,6 +61,11 @@ def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:
     assert recall_at(1, correct) == 0.25
     assert recall_at(2, correct) == 0.5
     assert recall_at(3, correct) == recall_at(9, correct) == 0.75
+
+
+def test_the_first_right_candidate_is_ranked_from_one() -> None:
+    correct = np.array([[False, True, True], [True, False, False], [False, False, False]])
+    assert first_right(correct) == [2, 1, None]
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=20))

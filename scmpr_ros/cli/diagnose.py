@@ -1,0 +1,61 @@
+"""`diagnose`: what a checkpoint loses where."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
+from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.training.diagnosis import DiagnosisConfig, diagnose
+from scmpr_ros.whole_files import write_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = ArgumentParser(
+        prog="diagnose",
+        description="Tell what a checkpoint loses where: Recall@1 by the whole descriptor and by "
+        "each of its parts alone, without psi, as it is, of images made grey or soft, and with "
+        "true masks and depth in the place of those read. Where a recording has no masks, the "
+        "map's classes are the truth.",
+    )
+    parser.add_argument("recordings", nargs="+", type=Path,
+                        help="folders of recordings with a map or scans, or of some")  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
+    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    parser.add_class_arguments(DiagnosisConfig, skip={"recordings"})
+    options = parser.parse_args(arguments)
+
+    def body() -> None:
+        settings = vars(parser.instantiate(options))
+        checkpoint, out = settings.pop("checkpoint"), settings.pop("out")
+        network = load_checkpoint(checkpoint or resource(DEFAULT_CHECKPOINT))
+        rows = diagnose(network, DiagnosisConfig(**settings))
+        Console().print(_table(rows))
+        if out:
+            write_json(out, rows)
+
+    return run_command("diagnose", body)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=f"Recall@1 of {rows[0]['num_queries']} images", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for part in rows[0]["recall_at_1"]:
+        table.add_column(part, justify="right")
+    for row in rows:
+        table.add_row(row["change"], *(f"{value:.1%}" for value in row["recall_at_1"].values()))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

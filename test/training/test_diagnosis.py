@@ -1,0 +1,53 @@
+"""What is told of a checkpoint: every part, every change, and truth that helps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import TINY, TOWN
+
+from scmpr_ros.cli import diagnose as diagnose_script
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.networks.checkpoint import save_checkpoint
+from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
+from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.training.diagnosis import CHANGES, DiagnosisConfig, diagnose
+
+
+@pytest.fixture(scope="module")
+def network() -> ScmprNetwork:
+    torch.manual_seed(0)
+    return ScmprNetwork(TINY).eval()
+
+
+def test_the_truth_finds_what_an_untrained_network_cannot_read(
+    network: ScmprNetwork, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the layouts, which compare shares of classes without having learned anything."""
+    weights, out = tmp_path / "untrained.safetensors", tmp_path / "told.json"
+    save_checkpoint(network, weights)
+    cache = ["--prepared", str(recordings / ".prepared")]
+    command = [str(recordings), *cache, "--checkpoint", str(weights), "--out", str(out)]
+    assert diagnose_script.main(command) == 0
+    rows = {row["change"]: row for row in json.loads(out.read_text())}
+    assert list(rows) == [change.name for change in CHANGES]
+    recall = {name: row["recall_at_1"] for name, row in rows.items()}
+    assert set(recall["as it is"]) == {"all", "NetVLAD", "semantic layout", "range layout"}
+    true = recall["true masks and depth"]
+    assert true["range layout"] > recall["as it is"]["range layout"]
+    assert recall["true masks"]["semantic layout"] == true["semantic layout"]
+    assert true["NetVLAD"] == recall["as it is"]["NetVLAD"]  # it describes what was read
+    assert "range layout" in capsys.readouterr().out
+
+
+def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no recording"):
+        diagnose(network, DiagnosisConfig([tmp_path]))
+    with pytest.raises(ConfigError, match="at least one"):
+        DiagnosisConfig([])
+    rival = LipLocNetwork(LipLocConfig(tower="resnet18", size=32))
+    with pytest.raises(ConfigError, match="parts"):
+        diagnose(rival, DiagnosisConfig([recordings], town=TOWN))
