@@ -28,8 +28,10 @@ from tqdm import tqdm
 from scmpr_ros import __version__
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
+from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.official import load_official_into
 from scmpr_ros.networks.vmamba import VMamba
+from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
@@ -40,6 +42,9 @@ _log = logging.getLogger(__name__)
 _RECORD = "run.json"
 """How a run was made, beside its weights."""
 _BEST = "best"
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+"""Lightning's names, and `auto`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class TrainConfig:
     prepared: cache of views and rendered places, which any run may share.
     out: folder for the weights, TensorBoard logs and the state to resume from.
     batch_size: of all processes together; accumulate: batches for one step of the optimiser.
-    precision: `bf16-mixed` or `16-mixed` are for GPUs that multiply them faster.
+    precision: `auto` takes `bf16-mixed` where the hardware multiplies it faster, else `32-true`;
+        `16-mixed` is for older GPUs.
     patience: validations without a better Recall@1 (IoU, in the task segmentation) after which
         training ends early, with the best weights; 0 goes on to the last step and takes the last.
     save_every_steps: how often the state to resume from is written; steps after it are done again,
@@ -74,7 +80,7 @@ class TrainConfig:
     batch_size: int = 32
     accumulate: int = 1
     seed: int = 0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     validate_every_steps: int = 500
     patience: int = 0
     save_every_steps: int = 100
@@ -187,7 +193,7 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
         max_steps=config.module.optimiser.max_steps,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.module.optimiser.clip_norm,
-        precision=config.precision,
+        precision=_precision(config.precision),
         val_check_interval=config.validate_every_steps * config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
@@ -201,6 +207,14 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
         # Some parameters are without gradient: the heads, in the tasks that do not use them.
         strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
     )
+
+
+def _precision(wanted: Precision) -> Precision:
+    """What `auto` is on this machine."""
+    if wanted != "auto":
+        return wanted
+    lower = choose_precision("auto", choose_device("auto")) == torch.bfloat16
+    return "bf16-mixed" if lower else "32-true"
 
 
 def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
@@ -255,6 +269,7 @@ def _provenance(config: TrainConfig) -> dict[str, object]:
         "commit": _commit(),
         "torch": torch.__version__,
         "machine": platform.platform(),
+        "precision": _precision(config.precision),
         "config": asdict(config),
     }
 

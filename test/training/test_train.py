@@ -27,6 +27,7 @@ from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.geometry import level_camera_pose, make_transform
 from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.vmamba import build_vmamba
 from scmpr_ros.records import CameraModel, PointCloud
@@ -127,7 +128,10 @@ def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_
 @pytest.mark.parametrize("task", ["segmentation", "local"])
 def test_stages_leave_weights_to_start_from(recordings: Path, tmp_path: Path, task: str) -> None:
     config = tiny_run(recordings, tmp_path / task, max_steps=3)
-    first = train(replace(config, task=task))
+    first = train(replace(config, task=task, precision="auto"))
+    lower = choose_precision("auto", torch.device("cpu")) == torch.bfloat16
+    told = json.loads((config.out / "run.json").read_text())["precision"]
+    assert told == ("bf16-mixed" if lower else "32-true") or torch.cuda.is_available()
     before, started = (load_checkpoint(p).state_dict() for p in (first, first))
     reads = {"saff.segment.weight", "saff.measure.weight"}
     torch.manual_seed(config.seed)
