@@ -5,7 +5,7 @@
     evaluation
     pipeline
     networks | lidar | retrieval | datasets
-    geometry, semantics, records, ply, whole_files, errors, stages
+    geometry, semantics, records, ply, whole_files, process_pool, errors, stages
 
 Imports go down only; names between bars never import each other. `config` stands beside `cli` and
 `ros`, which alone use it. Everything here is read from the sources, nothing is imported.
@@ -24,7 +24,16 @@ PACKAGE = "scmpr_ros"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 SOURCES = sorted(ROOT.rglob("*.py"))
 
-GROUND = {"geometry", "semantics", "records", "ply", "whole_files", "errors", "stages"}
+GROUND = {
+    "geometry",
+    "semantics",
+    "records",
+    "ply",
+    "whole_files",
+    "process_pool",
+    "errors",
+    "stages",
+}
 FLOOR = dict.fromkeys(GROUND, 0)
 FLOOR |= {"networks": 1, "lidar": 1, "retrieval": 1, "datasets": 1}
 FLOOR |= {"pipeline": 2, "evaluation": 3, "training": 4, "config": 5, "ros": 6, "cli": 6}

@@ -24,6 +24,6 @@ def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
         network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
     )
     return TrainConfig(
-        towns=recordings, validation=recordings, prepared=recordings / ".prepared", out=out,
+        towns=recordings, validation=recordings, prepared=recordings / ".prepared", jobs=1, out=out,
         batch_size=6, validate_every_steps=2, save_every_steps=2, pairs=PAIRS, module=module,
     )  # fmt: skip

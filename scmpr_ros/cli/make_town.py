@@ -25,7 +25,6 @@ from scmpr_ros.datasets.town.export import (
     is_finished,
     open_recording,
     plan_export,
-    process_pool,
 )
 from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
 from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
@@ -38,6 +37,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.process_pool import process_pool
 
 MAPPING_SEQUENCE = "00"
 MAP, PERFECT_MAP, SHEET = "map.ply", "mesh_map.ply", "town.png"

@@ -88,7 +88,7 @@ def ablate(config: AblationConfig) -> Path:
 def _train(out: Path, config: TrainConfig, seed: int) -> Path:
     """Weights of a run, which is done if it was not."""
     config = replace(config, seed=seed)
-    settings = dataclasses.asdict(replace(config, out=Path()))
+    settings = dataclasses.asdict(replace(config, out=Path(), jobs=1))
     digest = hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode())
     folder = out / "runs" / digest.hexdigest()[:12]
     weights = folder / "model.safetensors"

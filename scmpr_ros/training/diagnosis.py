@@ -30,7 +30,7 @@ from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import NUM_CLASSES
-from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_town, seen_cells
+from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns, seen_cells
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
 _SURE = 20.0  # logit of what is known
@@ -41,11 +41,13 @@ class DiagnosisConfig:
     """What is looked at.
 
     recordings: folders of recordings with a map or scans, or of some, as for `train`.
-    prepared: cache of views and rendered places, which training may share.
+    prepared: cache of views and rendered places, which training may share; jobs: processes that
+        fill it.
     """
 
     recordings: list[Path]
     prepared: Path = Path("data/prepared")
+    jobs: int = 2
     tolerance: Tolerance = field(default_factory=Tolerance)
     town: TownConfig = field(default_factory=TownConfig)
 
@@ -87,8 +89,10 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
         raise DatasetError(f"no recording with images and a map or scans in {config.recordings}")
     network.eval()
     found: dict[str, list[Tensor]] = {}
-    for source in tqdm(sources, desc="diagnosing", unit="recording"):
-        town = load_town(source, network.config, config.town, config.prepared)
+    towns = load_towns(
+        sources, network.config, config.town, config.prepared, config.jobs, "recordings"
+    )
+    for town in tqdm(towns, desc="diagnosing", unit="recording"):
         for change, hits in zip(CHANGES, _town_hits(network, town, config.tolerance), strict=True):
             found.setdefault(change.name, []).append(hits)
     return [_row(name, network, torch.cat(hits)) for name, hits in found.items()]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
@@ -41,6 +43,7 @@ from scmpr_ros.pipeline.map_source import (
     load_point_cloud_map,
     makes_map,
 )
+from scmpr_ros.process_pool import process_pool
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.whole_files import whole_file
 
@@ -134,12 +137,29 @@ def load_town(
     source: TownSource, network: PlaceNetworkConfig, config: TownConfig, cache: Path
 ) -> Town:
     """Prepare a town, or take it from `cache` if this very recording was, with these settings."""
-    path = cache / f"{source.name}-{_settings_digest(source, network, config)}.safetensors"
+    path = _prepared_file(source, network, config, cache)
     if not path.is_file():
-        tensors = _prepare_town(source, network, config)
-        with whole_file(path) as temporary:
-            save_file(tensors, temporary)
+        _prepare(source, network, config, cache)
     return Town(**load_file(path))
+
+
+def load_towns(
+    sources: Sequence[TownSource], network: PlaceNetworkConfig, config: TownConfig, cache: Path,
+    jobs: int, name: str,
+) -> list[Town]:  # fmt: skip
+    """As `load_town`; those that are not prepared yet are shared out among `jobs` processes.
+
+    name: of them all, for the progress bar.
+    """
+    missing = [s for s in sources if not _prepared_file(s, network, config, cache).is_file()]
+    if jobs > 1 and len(missing) > 1:
+        with process_pool(min(jobs, len(missing))) as pool:
+            asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
+            for done in tqdm(as_completed(asked), f"preparing {name}", len(asked), unit="town"):
+                done.result()
+        missing = []
+    progress = tqdm(sources, f"preparing {name}", unit="town", disable=not missing)
+    return [load_town(source, network, config, cache) for source in progress]
 
 
 def seen_cells(views: Tensor) -> Tensor:
@@ -149,6 +169,20 @@ def seen_cells(views: Tensor) -> Tensor:
     """
     lit = (views.amax(-3, keepdim=True) > 0).float()
     return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
+
+
+def _prepared_file(
+    source: TownSource, network: PlaceNetworkConfig, config: TownConfig, cache: Path
+) -> Path:
+    return cache / f"{source.name}-{_settings_digest(source, network, config)}.safetensors"
+
+
+def _prepare(
+    source: TownSource, network: PlaceNetworkConfig, config: TownConfig, cache: Path
+) -> None:
+    tensors = _prepare_town(source, network, config)
+    with whole_file(_prepared_file(source, network, config, cache)) as temporary:
+        save_file(tensors, temporary)
 
 
 def _settings_digest(source: TownSource, network: PlaceNetworkConfig, config: TownConfig) -> str:

@@ -23,7 +23,6 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
-from tqdm import tqdm
 
 from scmpr_ros import __version__
 from scmpr_ros.errors import ConfigError, DatasetError
@@ -35,7 +34,7 @@ from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
-from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_town
+from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns
 from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
@@ -58,7 +57,8 @@ class TrainConfig:
         is measured on the way.
     initial: weights to start from, of a network of the same config; None starts from scratch.
     vmamba: a file of the official VMamba releases, for the backbone alone.
-    prepared: cache of views and rendered places, which any run may share.
+    prepared: cache of views and rendered places, which any run may share; jobs: processes that
+        fill it.
     out: folder for the weights, TensorBoard logs and the state to resume from.
     batch_size: of all processes together; accumulate: batches for one step of the optimiser.
     precision: `auto` takes `bf16-mixed` where the hardware multiplies it faster, else `32-true`;
@@ -76,6 +76,7 @@ class TrainConfig:
     initial: Path | None = None
     vmamba: Path | None = None
     prepared: Path = Path("data/prepared")
+    jobs: int = 2
     out: Path = Path("out/train")
     batch_size: int = 32
     accumulate: int = 1
@@ -92,10 +93,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: a contrast needs another place")
-        if min(self.validate_every_steps, self.save_every_steps, self.accumulate) < 1:
-            raise ConfigError(
-                "validate_every_steps, save_every_steps and accumulate must be at least 1"
-            )
+        counts = ("validate_every_steps", "save_every_steps", "accumulate", "jobs")
+        if min(getattr(self, name) for name in counts) < 1:
+            raise ConfigError(f"{', '.join(counts)} must be at least 1")
         if self.module.architecture == "lip_loc" and self.task != "place":
             raise ConfigError(f"LIP-Loc has no task {self.task}")
         if self.patience < 0 or (self.patience and self.validation is None):
@@ -231,9 +231,9 @@ def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:
             f"{folder}: no recording with images and a map or scans, nor a folder of some; "
             f"make towns with `make_town --out {folder}`"
         )
-    progress = tqdm(sources, desc=f"preparing {folder.name}", unit="town")
-    network = config.module.trained
-    return [load_town(source, network, config.town, config.prepared) for source in progress]
+    return load_towns(
+        sources, config.module.trained, config.town, config.prepared, config.jobs, folder.name
+    )
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -17,7 +17,7 @@ from scmpr_ros.cli import make_town
         (["--rings", "0"], "a LiDAR of 0 rings x 1024 columns sees nothing"),
         (["--length_m", "1"], "a drive of 1.0 m with a pose every 1.5 m: poses are at least"),
         (["--seeds", "-1"], "-1"),
-        (["--jobs", "0"], "0 processes write nothing: at least 1"),
+        (["--jobs", "0"], "0 processes do nothing: at least 1"),
         (["--image_width", "8"], "show nothing: at least 16x16"),
         (["--rig", "nuscenes"], "no sensor rig 'nuscenes'; there are kitti, kitti360"),
         (["--layout", "nowhere/07.txt"], "nowhere/07.txt"),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import lightning
@@ -35,7 +35,7 @@ from scmpr_ros.semantics import to_joint
 from scmpr_ros.training.augmentation import AugmentationConfig
 from scmpr_ros.training.module import LossConfig, OptimiserConfig
 from scmpr_ros.training.pairs import PairDataset
-from scmpr_ros.training.towns import TownSource, find_towns, load_town
+from scmpr_ros.training.towns import TownSource, find_towns, load_town, load_towns
 from scmpr_ros.training.train import TrainConfig, train
 from scmpr_ros.training.validation import retrieve_town
 
@@ -48,6 +48,15 @@ def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
     )
     assert set(town.masks.unique().tolist()) <= {0, 1, 3}  # ignore, road, building
     assert town.label.shape[1:] == (8, 120) and (town.range_m > 0).any()
+
+
+def test_processes_prepare_what_one_does(recordings: Path, tmp_path: Path) -> None:
+    one, shared = (
+        load_towns(find_towns(recordings), TINY, TOWN, cache, jobs, "towns")
+        for cache, jobs in ((recordings / ".prepared", 1), (tmp_path, 2))
+    )
+    for a, b in zip(one, shared, strict=True):
+        assert all(torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
 
 
 def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -186,26 +182,6 @@ def _record(seed: int, config: TownExportConfig) -> bytes:
         "conditions": describe_conditions(seed, config), "config": _plain(asdict(config)),
     }  # fmt: skip
     return yaml.safe_dump(record, sort_keys=False).encode()
-
-
-@contextmanager
-def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that each keep to one core: threads of matrix products would only wait there.
-
-    After an error what has not begun yet is not begun.
-    """
-    if jobs < 1:
-        raise ConfigError(f"{jobs} processes write nothing: at least 1")
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by each process when it loads its libraries
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 def export_town(

@@ -9,10 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scmpr_ros.datasets.town.export import Task, TownExportConfig, process_pool
+from scmpr_ros.datasets.town.export import Task, TownExportConfig
 from scmpr_ros.datasets.town.recording import TraversalConfig
 from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.process_pool import process_pool
 from scmpr_ros.stages import StageTimes, recording_stages
 
 
