@@ -35,7 +35,7 @@ class MatchingConfig:
     """Weights of eq. 10 and of the classes in psi."""
 
     alpha: float = 1.0
-    beta: float = 0.7
+    beta: float = 0.4
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
     ground_weight: float = 0.5
