@@ -3,7 +3,7 @@
 Images: exposure, darkness, contrast, colour, greyscale, fog, rain, blur, noise, a covered patch, a
 camera that pitches. Panoramas: a wrong viewpoint height, noise of the ranges, missing cells,
 classes that the segmenter missed or confused, the low ceiling of maps whose LiDAR looked down, and
-where north is.
+where north is. Both together: the mirrored world, which is another town for nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class AugmentationConfig:
     """Strengths; zero switches a thing off.
 
     Shares of the images or panoramas: greyscale, darkness, fog, rain, blur, covered, low_ceiling,
-    missing_classes, all_classes_missing, turn. Cells lost or confused: up to missing_cells and
-    confused_cells. segmented: share of the panoramas whose classes come from the geometry of the
-    map alone, as those of maps without labels do.
+    missing_classes, all_classes_missing, turn; mirror is that of the pairs. Cells lost or confused:
+    up to missing_cells and confused_cells. segmented: share of the panoramas whose classes come
+    from the geometry of the map alone, as those of maps without labels do.
     """
 
     brightness: float = 0.5
@@ -44,6 +44,7 @@ class AugmentationConfig:
     height_m: float = 0.15
     range_noise: float = 0.02
     turn: float = 1.0
+    mirror: float = 0.5
     segmented: float = 0.3
     missing_cells: float = 0.1
     missing_classes: float = 0.1
@@ -55,6 +56,32 @@ class AugmentationConfig:
         for name, value in vars(self).items():
             if value < 0:
                 raise ConfigError(f"augmentation.{name} is {value}; it cannot be negative")
+
+
+def mirror_worlds(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Mirror some pairs of `pairs.PairDataset` at the plane y = 0, image and place alike.
+
+    Left becomes right, so that people drive on the other side and signs read backwards; a mirrored
+    town is a town of its own, with the number -1 - n.
+    """
+    mirrored = torch.rand(len(batch["view"])) < share
+
+    def choose(name: str, other: Tensor) -> Tensor:
+        chosen = mirrored.view(-1, *[1] * (other.ndim - 1))
+        return torch.where(chosen, other, batch[name])
+
+    result = {name: choose(name, batch[name].flip(-1)) for name in _IMAGES}
+    sideways = torch.tensor([1.0, -1.0, 1.0])  # normals are (away, left, up), positions (x, y, z)
+    result["normal"] = choose("normal", batch["normal"].flip(-1) * sideways[:, None, None])
+    for name in ("view_position", "place_position"):
+        result[name] = choose(name, batch[name] * sideways)
+    result["yaw_rad"] = choose("yaw_rad", -batch["yaw_rad"])
+    result["town"] = choose("town", -1 - batch["town"])
+    return result
+
+
+_IMAGES = ("view", "mask", "depth", "seen", "range_m", "height_m", "label", "segmented")
+"""What a pair shows, column by column from left to right."""
 
 
 def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) -> Tensor:

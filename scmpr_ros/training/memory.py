@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs, cosines
 
-_NO_TOWN = -1
+NO_TOWN = torch.iinfo(torch.int64).min
 
 
 class DescriptorMemory(nn.Module):
@@ -25,7 +25,7 @@ class DescriptorMemory(nn.Module):
         self.turned_rad: Tensor
         self.register_buffer("descriptors", torch.zeros(size, headings, dim))
         self.register_buffer("positions", torch.zeros(size, 3))
-        self.register_buffer("towns", torch.full((size,), _NO_TOWN))
+        self.register_buffer("towns", torch.full((size,), NO_TOWN))
         self.register_buffer("turned_rad", torch.zeros(size))
 
     def similarity(
@@ -42,7 +42,7 @@ class DescriptorMemory(nn.Module):
         similarity = cosines(descriptors, self.descriptors.clone())
         places = Viewpoints(self.positions, self.towns, self.turned_rad)
         excused = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
-        excused = excused | (self.towns == _NO_TOWN)[None, :, None]
+        excused = excused | (self.towns == NO_TOWN)[None, :, None]
         return similarity.masked_fill(excused, -1.0).flatten(1)
 
     @torch.no_grad()

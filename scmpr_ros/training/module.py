@@ -27,6 +27,7 @@ from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,
     augment_views,
+    mirror_worlds,
     turn_panoramas,
 )
 from scmpr_ros.training.losses import (
@@ -177,6 +178,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
         with self.device:  # where the batch is, for all that is drawn
+            batch = mirror_worlds(batch, self.config.augmentation.mirror)
             view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
         if isinstance(self.network, LipLocNetwork):
             losses = self._learn_pairs(self.network, view, batch)

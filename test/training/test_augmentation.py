@@ -9,10 +9,12 @@ import torch
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,
     augment_views,
+    mirror_worlds,
     turn_panoramas,
 )
 
@@ -81,6 +83,54 @@ def test_turning_the_world_turns_headings_with_it() -> None:
     assert len(set(angle.tolist())) > 1
     still, angle = turn_panoramas(panorama, share=0.0)
     assert torch.equal(still["range_m"], panorama["range_m"]) and not angle.any()
+
+
+def pairs() -> dict[str, torch.Tensor]:
+    """Four pairs as `PairDataset` gives them."""
+    shown = {name: torch.rand(4, 8, 16) for name in ("mask", "depth", "seen")}
+    return {
+        "view": torch.rand(4, 3, 32, 64), **shown, **panoramas(),
+        "yaw_rad": torch.rand(4), "town": torch.arange(4),
+        "view_position": torch.randn(4, 3), "place_position": torch.randn(4, 3),
+    }  # fmt: skip
+
+
+def test_a_mirrored_map_is_the_map_of_the_mirrored_points() -> None:
+    """Rendering and mirroring change places; normals, classes and heights go along."""
+    torch.manual_seed(0)
+    grid = AngularGrid(24, 90, 16.0, -16.0)
+    points = torch.randn(6000, 3) * torch.tensor([9.0, 9.0, 1.5])
+    labels = torch.randint(1, 9, (6000,), dtype=torch.uint8)
+    here, sideways = torch.zeros(1, 3), torch.tensor([1.0, -1.0, 1.0])
+    seen, other = (
+        render(x, labels, here, grid, RenderConfig()) for x in (points, points * sideways)
+    )
+    batch = {name: x[:1] for name, x in pairs().items()}
+    batch |= {name: getattr(seen, name) for name in ("range_m", "height_m", "normal", "label")}
+    mirrored = mirror_worlds(batch, share=1.0)
+    same = torch.isclose(mirrored["range_m"], other.range_m, atol=1e-4)
+    assert same.float().mean() > 0.98  # points on the edge of a cell fall to either side
+    inner = -torch.nn.functional.max_pool2d(-same.float(), 3, 1, 1) > 0
+    for name in ("height_m", "label"):
+        torch.testing.assert_close(
+            mirrored[name][same], getattr(other, name)[same], atol=1e-3, rtol=0
+        )
+    torch.testing.assert_close(
+        mirrored["normal"].movedim(1, -1)[inner], other.normal.movedim(1, -1)[inner],
+        atol=1e-2, rtol=0,
+    )  # fmt: skip
+
+
+def test_mirroring_twice_gives_the_pairs_back_and_once_another_town() -> None:
+    before = pairs()
+    once = mirror_worlds(before, share=1.0)
+    for name, value in mirror_worlds(once, share=1.0).items():
+        torch.testing.assert_close(value, before[name])
+    assert not set(once["town"].tolist()) & set(before["town"].tolist())
+    torch.testing.assert_close(once["yaw_rad"], -before["yaw_rad"])
+    torch.testing.assert_close(once["view"][..., 0], before["view"][..., -1])
+    some = mirror_worlds(before, share=0.0)
+    assert all(torch.equal(some[name], before[name]) for name in before)
 
 
 def test_a_pitched_camera_moves_rows_and_brings_in_black() -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 
 from scmpr_ros.training.losses import Viewpoints
-from scmpr_ros.training.memory import DescriptorMemory
+from scmpr_ros.training.memory import NO_TOWN, DescriptorMemory
 
 HEADINGS = torch.arange(4) * (math.pi / 2)
 
@@ -44,4 +44,4 @@ def test_it_is_part_of_a_state() -> None:
     memory.remember(torch.ones(1, 4, 2), where)
     again = DescriptorMemory(2, 4, 2)
     again.load_state_dict(memory.state_dict())
-    assert again.towns.tolist() == [5, -1]
+    assert again.towns.tolist() == [5, NO_TOWN]
