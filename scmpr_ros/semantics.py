@@ -7,8 +7,10 @@ classes never enter a map and never score in psi; sky is seen by cameras only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +72,20 @@ def class_id(name: str) -> int:
         if joint.name == name:
             return index
     raise KeyError(f"no joint class {name!r}; there are {', '.join(c.name for c in CLASSES)}")
+
+
+def label_confusion(
+    shares: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> NDArray[np.float32]:
+    """Shares of the labels (columns) that things of each static class (rows) get, (S, S).
+
+    shares: by name of the true class and of the label; classes that are not named get their own.
+    Rows sum to one.
+    """
+    names = [CLASSES[index].name for index in STATIC_IDS]
+    rows = [[shares.get(true, {true: 1.0}).get(label, 0.0) for label in names] for true in names]
+    table = np.array(rows, np.float32)
+    return table / table.sum(1, keepdims=True)
 
 
 def _lookup_table(label_set: str) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.evaluation.segmentation import MaskCounter, count_map_classes
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import segment_points
+from scmpr_ros.lidar.segmentation import CONFUSION, segment_points
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
@@ -91,7 +91,9 @@ def predict_in_scans(
         raise DatasetError(f"{folder}: drive {drive.name} has no scans, and so no database")
     frames = frames[protocol.keyframes(_positions(drive, frames))]
     asked = _asked(drive, protocol)
-    place_map = build_scan_map(_static_scans(drive, frames), network, config.builder)
+    confusion = None if _labelled(drive, frames) else CONFUSION
+    scans = _static_scans(drive, frames)
+    place_map = build_scan_map(scans, network, config.builder, confusion)
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
     kept = max(config.localizer.candidates, one_percent(len(frames)))
     shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
@@ -196,6 +198,10 @@ def _asked(drive: Drive, protocol: Protocol) -> list[int]:
 def _positions(drive: Drive, frames: NDArray[np.int64]) -> NDArray[np.float64]:
     """Where the LiDAR was at each frame, (F, 3)."""
     return np.array([drive.T_world_lidar(int(frame))[:3, 3] for frame in frames]).reshape(-1, 3)
+
+
+def _labelled(drive: Drive, frames: NDArray[np.int64]) -> bool:
+    return drive.scan(int(frames[0])).label is not None
 
 
 def _static_scans(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.records import PointCloud
-from scmpr_ros.semantics import IS_DYNAMIC
+from scmpr_ros.semantics import IS_DYNAMIC, label_confusion
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,21 @@ class PointCloudMap:
         coordinates of the map frame.
     trajectory: (S, 3) float64 sensor positions in driving order, relative to `cloud.origin` like
         `cloud.xyz`, or None.
+    confusion: how the labels differ from the truth, see `semantics.label_confusion`; they are the
+        truth unless somebody says otherwise.
     """
 
     cloud: PointCloud
     trajectory: NDArray[np.float64] | None
+    confusion: NDArray[np.float32] = field(default_factory=label_confusion)
 
     @classmethod
-    def of(cls, cloud: PointCloud, trajectory: NDArray[np.float64] | None = None) -> PointCloudMap:
+    def of(
+        cls,
+        cloud: PointCloud,
+        trajectory: NDArray[np.float64] | None = None,
+        confusion: NDArray[np.float32] | None = None,
+    ) -> PointCloudMap:
         """Take the dynamic classes, parked ones too, out of a labelled cloud.
 
         Raises DatasetError where the cloud has no labels or nothing static is left, ShapeError
@@ -45,4 +53,4 @@ class PointCloudMap:
                 f"no static point among the map's {len(cloud)}: is it the right file, and are its "
                 "labels of the stated label set?"
             )
-        return cls(static, trajectory)
+        return cls(static, trajectory, label_confusion() if confusion is None else confusion)

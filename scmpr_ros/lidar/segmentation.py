@@ -21,11 +21,25 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import voxel_keys
 from scmpr_ros.lidar.ground import GroundGrid
 from scmpr_ros.records import PointCloud
-from scmpr_ros.semantics import IGNORE, class_id
+from scmpr_ros.semantics import IGNORE, class_id, label_confusion
 
 ROAD, TERRAIN, BUILDING = class_id("road"), class_id("terrain"), class_id("building")
 BARRIER, VEGETATION = class_id("barrier"), class_id("vegetation")
 POLE, CAR = class_id("pole"), class_id("car")
+CONFUSION = label_confusion(
+    {
+        "road": {"road": 0.90, "terrain": 0.10},
+        "sidewalk": {"road": 0.58, "terrain": 0.42},
+        "building": {"building": 0.92, "vegetation": 0.05, "terrain": 0.01, "pole": 0.02},
+        "barrier": {"building": 0.04, "barrier": 0.29, "vegetation": 0.65, "terrain": 0.02},
+        "vegetation": {"building": 0.01, "barrier": 0.03, "vegetation": 0.87, "pole": 0.09},
+        "terrain": {"road": 0.57, "terrain": 0.43},
+        "pole": {"building": 0.01, "vegetation": 0.20, "pole": 0.79},
+        "traffic_sign": {"vegetation": 0.11, "pole": 0.89},
+    }
+)  # fmt: skip
+"""What `segment_points` takes each class for: shares of panorama cells that have both labels, over
+the 6,600 places of 26 training towns. Where it says `ignore` nothing is claimed."""
 
 _VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
 _COLUMN_M = 0.25

@@ -17,7 +17,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class QueryEncoder:
-    """Turns the view of one image into its descriptor and its mask, as fast as the device can.
+    """Turns the view of one image into its descriptor and its classes, as fast as the device can.
 
     Backbone and SAFF run in the chosen precision, the scan's states and everything from the
     attention on in float32. The network itself is left as it is.
@@ -48,7 +48,8 @@ class QueryEncoder:
             seen: (h, w) bool, cells of the mask's grid inside the camera's image.
 
         Returns:
-            D_RGB (D,) float32, unit length, and S_RGB (h, w) uint8 joint ids, on the device.
+            D_RGB (D,) float32, unit length, and S_RGB (NUM_CLASSES, h, w) float32, the probability
+            of each class in each cell, on the device.
         """
         lower = self.dtype != torch.float32
         with torch.autocast(self._device.type, self.dtype, enabled=lower):
@@ -58,7 +59,7 @@ class QueryEncoder:
             range_logits = range_logits.float()
         reading = ImageReading(features.float(), mask_logits.float(), range_logits)
         descriptor = self._network.describe_image(reading, seen, self._context)
-        return descriptor[0], reading.mask_logits[0].argmax(0).to(torch.uint8)
+        return descriptor[0], reading.mask_logits[0].softmax(0)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

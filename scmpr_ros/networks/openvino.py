@@ -52,15 +52,15 @@ class OpenVinoEncoder:
         self._check(network)
 
     def __call__(self, view: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a view (1, 3, H, W) with seen (h, w): D_RGB (D,) and S_RGB (h, w) uint8."""
+        """Encode a view (1, 3, H, W) with seen (h, w): D_RGB (D,) and S_RGB (NUM_CLASSES, h, w)."""
         with stage("RGB branch"):
             return self._infer(view, seen, self._context)
 
     def _infer(self, view: Tensor, seen: Tensor, context: Any) -> tuple[Tensor, Tensor]:
         inputs = dict(zip(INPUTS, (view.numpy(), seen.numpy(), context), strict=True))
         found = self._request.infer(inputs)
-        descriptor, mask = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
-        return descriptor[0], mask
+        descriptor, class_share = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
+        return descriptor[0], class_share
 
     @torch.inference_mode()
     def _check(self, network: ScmprNetwork) -> None:

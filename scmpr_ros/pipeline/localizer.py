@@ -67,15 +67,15 @@ class Localizer:
         self.place_map = place_map
         self._device = choose_device(self.config.device)
         self._view_grid, self.mask_grid = network.config.view, network.config.mask_grid
-        context, headings, panoramas = (
+        context, self._headings, panoramas, confusion = (
             torch.from_numpy(np.array(x)).to(self._device)
-            for x in (place_map.context, place_map.headings_rad, place_map.panorama_labels)
-        )
-        self._headings, self._panoramas = headings, panoramas
+            for x in (place_map.context, place_map.headings_rad, place_map.panorama_labels,
+                      place_map.confusion)
+        )  # fmt: skip
         self.encoder = _encoder(network, context, self._device, self.config)
         self._index = DescriptorIndex(place_map.descriptors, self._device)
         self._matcher = SemanticMatcher(
-            self.mask_grid, place_map.grid, self.config.matching, self._device
+            self.mask_grid, place_map.grid, self.config.matching, panoramas, confusion
         )
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         _log.info(
@@ -104,18 +104,18 @@ class Localizer:
             sampler, seen = self._sampler(camera)
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             view = sampler.image(pixels.permute(2, 0, 1)[None])
-        descriptor, mask = self.encoder(view, seen)  # eq. 1-9
+        descriptor, class_share = self.encoder(view, seen)  # eq. 1-9
         with stage("search"):
             near = self._index.search(descriptor, self.config.shortlist, allowed)
         with stage("psi"):
-            candidates = self._match(mask, seen, near)
-        return PlaceMatch(candidates, mask.cpu().numpy())
+            candidates = self._match(class_share, seen, near)
+        return PlaceMatch(candidates, class_share.argmax(0).to(torch.uint8).cpu().numpy())
 
-    def _match(self, mask: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
+    def _match(self, class_share: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
         """Score the shortlist by eq. 10; the best heading of each place, best place first."""
         weights = self.config.matching
         psi, yaw = self._matcher.overlap(
-            mask, seen, self._panoramas[near.place], self._headings[near.heading]
+            class_share, seen, near.place, self._headings[near.heading]
         )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])

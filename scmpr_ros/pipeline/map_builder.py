@@ -20,6 +20,7 @@ from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.semantics import label_confusion
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def build_map(
             panoramas = render(points, labels, batch.float(), grid, views)
             yield batch.cpu().numpy() + cloud.origin, panoramas
 
-    return _describe(network, seen())
+    return _describe(network, seen(), point_map.confusion)
 
 
 @torch.inference_mode()
@@ -79,6 +80,7 @@ def build_scan_map(
     scans: Iterable[tuple[PointCloud, NDArray[np.float64]]],
     network: PlaceNetwork,
     config: MapBuilderConfig,
+    confusion: NDArray[np.float32] | None = None,
 ) -> PlaceMap:
     """Describe every scan of a drive by itself, as if it were the map of its own place.
 
@@ -87,6 +89,8 @@ def build_scan_map(
     Args:
         scans: labelled clouds in the LiDAR frame with `T_world_lidar` (4, 4). Places stand where
             the LiDAR was, headings are those of the world.
+        confusion: how their labels differ from the truth, see `semantics.label_confusion`; None
+            where they do not.
     """
     device = choose_device(config.device)
     network = network.eval().to(device)
@@ -101,7 +105,7 @@ def build_scan_map(
             points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
             yield T_world_lidar[None, :3, 3], render(points, label, here, grid, views)
 
-    return _describe(network, seen())
+    return _describe(network, seen(), label_confusion() if confusion is None else confusion)
 
 
 def _views(network: PlaceNetwork, config: MapBuilderConfig) -> RenderConfig:
@@ -110,7 +114,9 @@ def _views(network: PlaceNetwork, config: MapBuilderConfig) -> RenderConfig:
     )
 
 
-def _describe(network: PlaceNetwork, batches: Iterable[_Seen]) -> PlaceMap:
+def _describe(
+    network: PlaceNetwork, batches: Iterable[_Seen], confusion: NDArray[np.float32]
+) -> PlaceMap:
     """The place map of batches of places and what is seen from them."""
     positions, descriptors, panorama_labels, token_sums, token_weights = [], [], [], [], []
     for where, panoramas in batches:
@@ -129,6 +135,7 @@ def _describe(network: PlaceNetwork, batches: Iterable[_Seen]) -> PlaceMap:
         headings_rad=network.headings_rad.double().numpy(),
         descriptors=torch.cat(descriptors).numpy().astype(np.float16),
         panorama_labels=torch.cat(panorama_labels).numpy(),
+        confusion=confusion,
         context=context.numpy(),
         grid=network.config.panorama,
         fingerprint=fingerprint(network),

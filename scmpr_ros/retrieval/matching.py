@@ -1,10 +1,21 @@
 """Multi-view semantic-geometric matching: Sim = alpha phi + beta psi (eq. 10).
 
-psi is the "visible semantic point overlap": the weighted IoU of static classes between the
-predicted mask and the part of a place's semantic panorama that the camera would look at. A cell
-counts where the map has a static return and where the camera looks and sees neither a dynamic
-thing (which may hide the map) nor a thing without a class. Sky over a wall counts against the
-match; a wall where the map has no return does not, for the map may simply not reach that high.
+psi is the "visible semantic point overlap": how well the classes that are read in an image agree
+with the part of a place's semantic panorama that the camera would look at. There are two measures.
+
+`likelihood`, the default: how much better this place explains the image than the map's average
+does. In each cell the reading says how probable the map's class is there, and the map how common it
+is in that row; psi is the mean over the cells of the logarithm of their ratio, in nats. So rare
+agreements count more than those of road with road, and doubtful readings less than sure ones. What
+is hidden by a dynamic thing, or has no class, says nothing; sky over a wall speaks against the
+place. Maps whose labels come from geometry confuse classes, and say which: see `PlaceMap`.
+
+`iou`, as the paper has it: the weighted IoU of static classes between the most probable classes and
+the map's. A cell counts where the map has a static return and where the camera looks and sees
+neither a dynamic thing nor a thing without a class. Sky over a wall counts against the match.
+
+In both, a wall where the map has no return does not count, for the map may simply not reach that
+high.
 
 For a fixed position a pixel is a direction, so psi needs no depth, and another heading is another
 column: sliding the mask by whole columns around a candidate refines its heading. All candidates
@@ -15,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,23 +40,36 @@ from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, NUM_CLASSES, STATI
 
 _GROUND = ("road", "sidewalk", "terrain")
 _THIN = ("pole", "traffic_sign")
+_HIDING = (IGNORE, *DYNAMIC_IDS)
+_RAREST = 1e-3  # share of a row's cells; a class that a map lacks is not impossible
 
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Weights of eq. 10 and of the classes in psi."""
+    """Weights of eq. 10, and what psi is.
+
+    doubt: of `likelihood`, the share of cells in which image and map are taken to have nothing to
+        do with each other: what one cell can say against a place ends at its logarithm.
+    ground_weight, thin_weight: of `iou`. The ground is nearly everywhere and says little about
+        where one is.
+    """
 
     alpha: float = 1.0
-    beta: float = 0.4
+    beta: float = 0.6
+    measure: Literal["likelihood", "iou"] = "likelihood"
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
+    doubt: float = 0.05
     ground_weight: float = 0.5
-    """The ground is nearly everywhere: it says little about where one is."""
     thin_weight: float = 2.0
 
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:
             raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
+        if self.measure not in ("likelihood", "iou"):
+            raise ConfigError(f"measure is {self.measure!r}; there are likelihood and iou")
+        if not 0 < self.doubt < 1:
+            raise ConfigError(f"doubt is {self.doubt}; it must lie between 0 and 1")
         if self.slide_columns < 0:
             raise ConfigError(f"slide_columns is {self.slide_columns}; it cannot be negative")
 
@@ -59,20 +84,30 @@ class MatchingConfig:
 
 
 class SemanticMatcher:
-    """Computes psi between a mask on the view's grid and panoramas on the map's grid."""
+    """Computes psi between readings on the view's grid and places of one map."""
 
     def __init__(
         self,
         mask_grid: AngularGrid,
         grid: AngularGrid,
         config: MatchingConfig,
-        device: torch.device | str = "cpu",
+        panoramas: Tensor,
+        confusion: Tensor | None = None,
     ) -> None:
+        """panoramas: (P, H, W) uint8 joint ids on `grid`; they say on which device all is computed.
+        confusion: (S, S) shares of the map's labels by true static class; None for true labels.
+        """
+        device = panoramas.device
+        self._panoramas, self._grid, self._config = panoramas, grid, config
         self._weights = torch.from_numpy(config.class_weights()).to(device)
-        self._dynamic = torch.tensor((IGNORE, *DYNAMIC_IDS), dtype=torch.uint8, device=device)
+        self._static, self._hiding = (
+            torch.tensor(ids, device=device) for ids in (STATIC_IDS, _HIDING)
+        )
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
         self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
         self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
+        self._rates = _class_rates(panoramas)[:, self._rows, None]
+        self._confusion = None if confusion is None else confusion.to(self._rates)
         columns = grid.columns(mask_grid.azimuths())
         self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
@@ -80,64 +115,92 @@ class SemanticMatcher:
         # Of slides that are equally good, the smallest: argmax takes the first.
         slides = sorted(range(-reach, reach + 1), key=abs)
         self._slides = torch.tensor(slides, device=device)
-        self._grid = grid
         self._shape = (mask_grid.height, mask_grid.width)
 
     def overlap(
-        self, mask: Tensor, seen: Tensor, panoramas: Tensor, yaw_rad: Tensor
+        self, class_share: Tensor, seen: Tensor, place: Tensor, yaw_rad: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Best psi over the slide, and the yaw it is reached at, for K candidates.
 
         Args:
-            mask: (h, w) uint8, predicted joint ids.
+            class_share: (NUM_CLASSES, h, w) float32, predicted probabilities.
             seen: (h, w) bool, cells inside the camera's image.
-            panoramas: (K, H, W) uint8, joint ids.
+            place: (K,) int64, numbers of places.
             yaw_rad: (K,) float64, headings before the slide.
 
         Returns:
-            psi (K,) float32 in [0, 1], zero where nothing is visible to both; yaw (K,) in radians.
+            psi (K,) float32, zero where nothing is visible to both; yaw (K,) in radians.
         """
-        if mask.shape != self._shape or seen.shape != self._shape:
-            raise ShapeError.of("mask", self._shape, tuple(mask.shape))
-        table = self._column_table(mask, seen)
+        if class_share.shape != (NUM_CLASSES, *self._shape) or seen.shape != self._shape:
+            expected = (NUM_CLASSES, *self._shape)
+            raise ShapeError.of("class_share", expected, tuple(class_share.shape))
+        looks = seen & self._row_seen[:, None]
+        likely = self._config.measure == "likelihood"
+        table = self._evidence(class_share, looks) if likely else self._iou(class_share, looks)
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
         first = columns[:, :1] - self._slides.amax()
         window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
-        terms = self._column_terms(table, panoramas, window)
+        terms = self._column_terms(table, place, window)
 
         slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
-        slid = slid[:, :, None].expand(-1, -1, 2, -1)
-        intersection, union = terms.gather(1, slid).sum(-1).unbind(-1)
-        psi = torch.where(union > 0, intersection / union.clamp_min(1e-6), 0)
+        slid = slid[:, :, None].expand(-1, -1, terms.shape[2], -1)
+        sums = terms.gather(1, slid).sum(-1).unbind(-1)
+        if likely:
+            psi = sums[0] / looks.numel()
+        else:
+            psi = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1e-6), 0)
         best = psi.argmax(1)
         return psi.amax(1), yaw_rad - self._slides[best] * self._grid.column_rad
 
-    def _column_table(self, mask: Tensor, seen: Tensor) -> Tensor:
+    def _evidence(self, class_share: Tensor, looks: Tensor) -> Tensor:
+        """What each class of the map says for the place in each cell, (NUM_CLASSES, h, 1, w).
+
+        log[(1 - doubt) p(class | image) / p(class) + doubt]; behind what hides the street the map's
+        class is as probable as ever.
+        """
+        static = class_share[self._static]
+        if self._confusion is not None:
+            static = torch.einsum("khw,km->mhw", static, self._confusion)
+        ratio = static / self._rates + class_share[self._hiding].sum(0)
+        doubt = self._config.doubt
+        table = torch.zeros_like(class_share)
+        table[self._static] = torch.log((1 - doubt) * ratio + doubt) * looks
+        return table[:, :, None]
+
+    def _iou(self, class_share: Tensor, looks: Tensor) -> Tensor:
         """What each class of the map adds to intersection and union in each cell of the mask.
 
         Returns (NUM_CLASSES, h, 2, w). Over the visible cells, the weighted IoU is the sum of the
         first over the sum of the second: where the two agree, the weight of their class; where
         they differ, nothing, over the weights of both.
         """
-        looks = seen & self._row_seen[:, None] & ~torch.isin(mask, self._dynamic)
+        mask = class_share.argmax(0)
         classes = torch.arange(NUM_CLASSES, device=mask.device)[:, None, None]
         of_map = self._weights[:, None, None]
-        visible = looks & (of_map > 0)
+        visible = looks & ~torch.isin(mask, self._hiding) & (of_map > 0)
         intersection = of_map * (visible & (classes == mask))
-        union = (of_map + self._weights[mask.long()]) * visible - intersection
+        union = (of_map + self._weights[mask]) * visible - intersection
         return torch.stack([intersection, union], dim=2)
 
-    def _column_terms(self, table: Tensor, panoramas: Tensor, window: Tensor) -> Tensor:
+    def _column_terms(self, table: Tensor, place: Tensor, window: Tensor) -> Tensor:
         """What each column of a panorama would add in each column of the mask.
 
-        window: (K, n) columns of each candidate. Returns (K, n, 2, w): sums over the mask's rows.
-        Only these are slid, so that sliding costs next to nothing.
+        table: (NUM_CLASSES, h, n, w). window: (K, c) columns of each candidate. Returns
+        (K, c, n, w): sums over the mask's rows. Only these are slid, so that sliding costs next to
+        nothing.
         """
-        height, width = self._shape
-        candidates = torch.arange(len(panoramas), device=window.device)[:, None, None]
-        labels = panoramas[candidates, self._rows, window[..., None]]  # (K, n, h)
+        height = self._shape[0]
+        labels = self._panoramas[place[:, None, None], self._rows, window[..., None]]  # (K, c, h)
         entries = labels.int() * height + torch.arange(height, device=window.device).int()
         sums = functional.embedding_bag(
             entries.flatten(0, 1), table.flatten(0, 1).flatten(1), mode="sum"
         )
-        return sums.view(*window.shape, 2, width)
+        return sums.view(*window.shape, *table.shape[2:])
+
+
+def _class_rates(panoramas: Tensor) -> Tensor:
+    """How common each static class is among those of each row, (S, H); each row sums to one."""
+    cells = panoramas.shape[0] * panoramas.shape[2]
+    counts = torch.stack([(panoramas == index).sum((0, 2)) for index in STATIC_IDS])
+    rates = counts / cells + _RAREST
+    return rates / rates.sum(0)

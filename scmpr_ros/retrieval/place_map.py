@@ -5,6 +5,7 @@
     headings.npy       (V,) float64    yaw of the heading windows
     descriptors.npy    (P, V, D) float16, unit length
     panorama_labels.npy (P, H, W) uint8 semantic panoramas, joint ids
+    confusion.npy      (S, S) float32  how labels differ from the truth, see `PlaceMap`
     context.npy        (S, C) float32  semantic context, eq. 7
 
 Written to a temporary name, then renamed; memory-mapped when loaded.
@@ -25,13 +26,15 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.semantics import STATIC_IDS
 
-FORMAT = "scmpr_ros place map/1"
+FORMAT = "scmpr_ros place map/2"
 _ARRAYS = {
     "positions": (2, np.float64),
     "headings": (1, np.float64),
     "descriptors": (3, np.float16),
     "panorama_labels": (3, np.uint8),
+    "confusion": (2, np.float32),
     "context": (2, np.float32),
 }
 
@@ -41,6 +44,8 @@ class PlaceMap:
     """Descriptors and semantic panoramas of P places with V headings each.
 
     fingerprint: of the checkpoint that made the descriptors; no other can read them.
+    confusion: shares of the labels (columns) that things of each static class (rows) have in the
+        panoramas; one on the diagonal where somebody labelled the map.
     grid: the panoramas' cells.
     """
 
@@ -48,6 +53,7 @@ class PlaceMap:
     headings_rad: NDArray[np.float64]
     descriptors: NDArray[np.float16]
     panorama_labels: NDArray[np.uint8]
+    confusion: NDArray[np.float32]
     context: NDArray[np.float32]
     grid: AngularGrid
     fingerprint: str
@@ -58,6 +64,7 @@ class PlaceMap:
             "positions": (places, 3),
             "descriptors": (places, headings, self.descriptors.shape[-1]),
             "panorama_labels": (places, self.grid.height, self.grid.width),
+            "confusion": (len(STATIC_IDS), len(STATIC_IDS)),
         }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
@@ -107,6 +114,7 @@ class PlaceMap:
             headings_rad=arrays["headings"],
             descriptors=arrays["descriptors"],
             panorama_labels=arrays["panorama_labels"],
+            confusion=arrays["confusion"],
             context=arrays["context"],
             grid=AngularGrid(**metadata["grid"]),
             fingerprint=metadata["fingerprint"],

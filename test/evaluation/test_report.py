@@ -16,7 +16,7 @@ from scmpr_ros.evaluation.report import ReportScene, choose_queries, draw_report
 from scmpr_ros.geometry import AngularGrid, level_camera_pose
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.semantics import class_id
+from scmpr_ros.semantics import class_id, label_confusion
 
 
 def drive_with(right: str) -> LocalizedDrive:
@@ -41,6 +41,7 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
         headings_rad=np.arange(8) * np.pi / 4,
         descriptors=np.zeros((places, 8, 4), np.float16),
         panorama_labels=rng.integers(0, 9, (places, 16, 96)).astype(np.uint8),
+        confusion=label_confusion(),
         context=np.zeros((9, 4), np.float32),
         grid=grid,
         fingerprint="0" * 64,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,14 +12,15 @@ from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
-from scmpr_ros.semantics import class_id
+from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
 
 PANORAMA = AngularGrid(8, 120, 16.0, -16.0)
 VIEW = AngularGrid(8, 30, 16.0, -16.0, 90.0)  # the same cells, a quarter of the circle
 SEEN = np.ones((8, 30), bool)
 ROAD, WALL, POLE = class_id("road"), class_id("building"), class_id("pole")
-CAR, SKY = class_id("car"), class_id("sky")
+CAR, SKY, SIDEWALK = class_id("car"), class_id("sky"), class_id("sidewalk")
 
 
 def street(seed: int = 0) -> np.ndarray:
@@ -32,15 +35,29 @@ def look(panorama: np.ndarray, columns_left: int) -> np.ndarray:
     return np.roll(panorama, columns_left, axis=1)[:, 45:75]
 
 
+def certain(mask: np.ndarray) -> torch.Tensor:
+    """Probabilities of a mask that is sure of itself."""
+    return one_hot(torch.from_numpy(np.ascontiguousarray(mask))[None], NUM_CLASSES)[0]
+
+
 def overlap(
-    mask: np.ndarray, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0, **weights: float
-) -> tuple[float, float]:
-    matcher = SemanticMatcher(VIEW, PANORAMA, MatchingConfig(slide_columns=slide, **weights))
-    psi, best = matcher.overlap(
-        torch.from_numpy(np.ascontiguousarray(mask)), torch.from_numpy(SEEN),
-        torch.from_numpy(panorama[None]), torch.tensor([yaw], dtype=torch.float64),
+    mask: np.ndarray | torch.Tensor, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0,
+    confusion: np.ndarray | None = None, **settings: Any,
+) -> tuple[float, float]:  # fmt: skip
+    """psi and yaw of one candidate, by IoU unless settings say otherwise."""
+    config = MatchingConfig(slide_columns=slide, **{"measure": "iou", **settings})
+    matcher = SemanticMatcher(
+        VIEW, PANORAMA, config, torch.from_numpy(panorama[None]),
+        None if confusion is None else torch.from_numpy(confusion),
     )  # fmt: skip
+    classes = certain(mask) if isinstance(mask, np.ndarray) else mask
+    place, yaws = torch.tensor([0]), torch.tensor([yaw], dtype=torch.float64)
+    psi, best = matcher.overlap(classes, torch.from_numpy(SEEN), place, yaws)
     return float(psi[0]), float(best[0])
+
+
+def likelihood(*args: Any, **settings: Any) -> tuple[float, float]:
+    return overlap(*args, **settings, measure="likelihood")
 
 
 def test_identical_views_overlap_fully() -> None:
@@ -62,6 +79,8 @@ def test_sliding_finds_the_heading(turn: int, off: int, seed: int) -> None:
     mask = look(street(seed), turn)
     psi, yaw = overlap(mask, street(seed), yaw=(turn + off) * step, slide=6)
     assert psi == pytest.approx(1)
+    assert np.cos(yaw - turn * step) == pytest.approx(1, abs=1e-6)
+    _, yaw = likelihood(mask, street(seed), yaw=(turn + off) * step, slide=6)
     assert np.cos(yaw - turn * step) == pytest.approx(1, abs=1e-6)
 
 
@@ -92,8 +111,56 @@ def test_nothing_in_common_is_zero() -> None:
     assert overlap(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
 
 
+def test_a_likelihood_by_hand() -> None:
+    """A map of two thirds walls, one third poles in every row; the camera sees walls for sure."""
+    panorama = np.full((8, 120), WALL, np.uint8)
+    panorama[:, ::3] = POLE
+    walls, doubt = np.full((8, 30), WALL, np.uint8), 0.05
+    expected = 2 / 3 * np.log((1 - doubt) / (2 / 3) + doubt) + 1 / 3 * np.log(doubt)
+    assert likelihood(walls, panorama)[0] == pytest.approx(expected, abs=0.02)
+    half = 0.5 * certain(walls) + 0.5 * certain(np.full((8, 30), POLE, np.uint8))
+    expected = 2 / 3 * np.log(0.95 * 0.75 + doubt) + 1 / 3 * np.log(0.95 * 1.5 + doubt)
+    assert likelihood(half, panorama)[0] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_rare_agreement_says_more_than_a_common_one() -> None:
+    panorama = np.full((8, 120), WALL, np.uint8)
+    panorama[:, 50:55] = POLE  # seen; walls are everywhere
+    right, wall = look(panorama, 0), np.full((8, 30), WALL, np.uint8)
+    elsewhere = np.full((8, 120), WALL, np.uint8)
+    elsewhere[:, :5] = POLE  # as common, and not in sight
+    assert likelihood(right, panorama)[0] > likelihood(wall, elsewhere)[0] + 0.2
+    assert abs(likelihood(wall, elsewhere)[0]) < 0.1
+
+
+def test_what_is_hidden_or_unknown_says_nothing() -> None:
+    assert likelihood(np.full((8, 30), CAR, np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
+    assert likelihood(np.zeros((8, 30), np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
+    assert likelihood(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
+    sky = look(street(), 0).copy()
+    sky[:4] = SKY
+    assert likelihood(sky, street())[0] < likelihood(look(street(), 0), street())[0] - 0.5
+
+
+def test_a_map_that_confuses_classes_is_read_as_one() -> None:
+    """Its pavements pass for roads, its poles for walls: who knows that is not led astray."""
+    geometric = np.where(street() == POLE, WALL, street())
+    confusion = label_confusion({"sidewalk": {"road": 1.0}, "pole": {"building": 1.0}})
+    pavement = np.full((8, 30), SIDEWALK, np.uint8)
+    road = np.full((8, 120), ROAD, np.uint8)
+    assert likelihood(pavement, road)[0] < -1
+    assert likelihood(pavement, road, confusion=confusion)[0] == pytest.approx(0, abs=0.05)
+    mask = look(street(), 0)
+    naive, _ = likelihood(mask, geometric)
+    assert likelihood(mask, geometric, confusion=confusion)[0] > naive
+
+
 def test_wrong_input_is_named() -> None:
-    with pytest.raises(ShapeError, match="mask"):
+    with pytest.raises(ConfigError, match="doubt"):
+        MatchingConfig(doubt=0)
+    with pytest.raises(ConfigError, match="measure"):
+        MatchingConfig(measure="cosine")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="class_share"):
         overlap(np.zeros((4, 30), np.uint8), street())
     with pytest.raises(ConfigError):
         MatchingConfig(beta=-1)

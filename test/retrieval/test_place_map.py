@@ -12,6 +12,7 @@ import pytest
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.semantics import label_confusion
 
 
 def example(places: int = 4, fingerprint: str = "abc") -> PlaceMap:
@@ -21,6 +22,7 @@ def example(places: int = 4, fingerprint: str = "abc") -> PlaceMap:
         headings_rad=np.arange(6) * np.pi / 3,
         descriptors=rng.normal(size=(places, 6, 8)).astype(np.float16),
         panorama_labels=rng.integers(0, 9, (places, 4, 12), dtype=np.uint8),
+        confusion=label_confusion(),
         context=rng.normal(size=(8, 5)).astype(np.float32),
         grid=AngularGrid(4, 12, 16.0, -16.0),
         fingerprint=fingerprint,

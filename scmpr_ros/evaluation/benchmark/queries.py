@@ -29,7 +29,7 @@ from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import choose_device, encode
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
+from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, label_confusion
 from scmpr_ros.stages import StageTimes, recording_stages
 
 STAGES = (
@@ -242,6 +242,7 @@ def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
         headings_rad=network.headings_rad.double().cpu().numpy(),
         descriptors=descriptors,
         panorama_labels=labels,
+        confusion=label_confusion(),
         context=generator.standard_normal(
             (len(STATIC_IDS), config.encoder.place_channels), np.float32
         ),
