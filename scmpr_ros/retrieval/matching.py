@@ -46,22 +46,21 @@ _RAREST = 1e-3  # share of a row's cells; a class that a map lacks is not imposs
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Weights of eq. 10, and what psi is.
-
-    doubt: of `likelihood`, the share of cells in which image and map are taken to have nothing to
-        do with each other: what one cell can say against a place ends at its logarithm.
-    ground_weight, thin_weight: of `iou`. The ground is nearly everywhere and says little about
-        where one is.
-    """
+    """Weights of eq. 10, and what psi is."""
 
     alpha: float = 1.0
     beta: float = 0.6
     measure: Literal["likelihood", "iou"] = "likelihood"
+    """What psi is: the evidence for a place in nats a cell, or the paper's weighted IoU."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
     doubt: float = 0.05
+    """Share of cells in which image and map are taken to have nothing to do with each other:
+    what a single cell can say against a place ends at its logarithm."""
     ground_weight: float = 0.5
+    """For the IoU. The ground is nearly everywhere: it says little about where one is."""
     thin_weight: float = 2.0
+    """For the IoU."""
 
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:

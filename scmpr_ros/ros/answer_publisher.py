@@ -21,6 +21,7 @@ from scmpr_ros.ros.match_messages import (
     LOST,
     StateGate,
     candidate_poses,
+    confidence,
     covariance,
     markers,
     pose_with_covariance,
@@ -45,6 +46,7 @@ class AnswerPublisher:
         self._made: list[Any] = []
         self._pose = self._create(PoseWithCovarianceStamped, "~/pose", 10)
         self._score = self._create(Float32, "~/score", 10)
+        self._confidence = self._create(Float32, "~/confidence", 10)
         self._candidates = self._create(PoseArray, "~/candidates", 10)
         self._markers = self._create(MarkerArray, "~/markers", 10)
         self._mask = self._create(Image, "~/semantic_mask", 1)
@@ -61,12 +63,14 @@ class AnswerPublisher:
         """Publish all there is to say about the image with this header."""
         config = self._config
         header = Header(stamp=image_header.stamp, frame_id=config.map_frame)
-        before, state = self._gate.state, self._gate.update(match.best.score)
+        sure = confidence(match, config.covariance)
+        before, state = self._gate.state, self._gate.update(sure)
         T_map_base = body_from_optical(match.best.T_map_camera) @ invert(
             config.mount.T_base_camera_body
         )
         pose = pose_with_covariance(T_map_base, covariance(match, config.covariance), header)
         self._score.publish(Float32(data=match.best.score))
+        self._confidence.publish(Float32(data=sure))
         self._candidates.publish(candidate_poses(match, header))
         self._markers.publish(markers(match, header))
         if state == LOCALIZED or config.publish_lost_poses:

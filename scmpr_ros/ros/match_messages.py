@@ -23,54 +23,56 @@ LOST, LOCALIZED = "LOST", "LOCALIZED"
 
 @dataclass(frozen=True)
 class StateConfig:
-    """When a score counts as an answer; between the two the state stays as it was."""
+    """When a match counts as an answer; between the two the state stays as it was."""
 
-    localized_score: float = 0.5
-    """From this score of the best candidate upwards the state is LOCALIZED."""
-    lost_score: float = 0.4
-    """Below this score the state is LOST."""
+    localized_confidence: float = 0.7
+    """From this confidence upwards the state is LOCALIZED."""
+    lost_confidence: float = 0.5
+    """Below this confidence the state is LOST."""
 
     def __post_init__(self) -> None:
-        if self.lost_score > self.localized_score:
+        if self.lost_confidence > self.localized_confidence:
             raise ConfigError(
-                f"state.lost_score {self.lost_score} must not exceed "
-                f"state.localized_score {self.localized_score}"
+                f"state.lost_confidence {self.lost_confidence} must not exceed "
+                f"state.localized_confidence {self.localized_confidence}"
             )
 
 
 class StateGate:
-    """LOST or LOCALIZED by the score alone, with hysteresis."""
+    """LOST or LOCALIZED by the confidence alone, with hysteresis."""
 
     def __init__(self, config: StateConfig) -> None:
         self._config = config
         self.state = LOST
 
-    def update(self, score: float) -> str:
-        """Take the next score and return the state."""
-        if score >= self._config.localized_score:
+    def update(self, confidence: float) -> str:
+        """Take the next confidence and return the state."""
+        if confidence >= self._config.localized_confidence:
             self.state = LOCALIZED
-        elif score < self._config.lost_score:
+        elif confidence < self._config.lost_confidence:
             self.state = LOST
         return self.state
 
     def reset(self) -> None:
-        """Forget: LOST until a score says otherwise."""
+        """Forget: LOST until a match says otherwise."""
         self.state = LOST
 
 
 @dataclass(frozen=True)
 class CovarianceConfig:
-    """How the spread of the candidates becomes the covariance of the pose."""
+    """How the spread of the candidates becomes covariance and confidence."""
 
-    temperature: float = 0.05
+    temperature: float = 0.03
     """Score difference at which a runner-up counts 1/e of the best candidate."""
     position_floor_m: float = 1.0
     """Standard deviation of each position axis where all candidates agree: the map's raster."""
     angle_floor_rad: float = 0.1
     """Standard deviation of each angle where all candidates agree: the heading raster."""
+    agreement_m: float = 5.0
+    """Candidates as near as this to the best speak for it, all others against it."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "position_floor_m", "angle_floor_rad"):
+        for name in ("temperature", "position_floor_m", "angle_floor_rad", "agreement_m"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"covariance.{name} must be positive, got {getattr(self, name)}")
 
@@ -82,9 +84,7 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
     a floor. Unlike a spread about the mean, this grows when the best candidate stands alone. Roll
     and pitch are not estimated, so they get the floor.
     """
-    score = np.array([c.score for c in match])
-    weight = np.exp((score - score.max()) / config.temperature)
-    weight /= weight.sum()
+    weight = _weights(match, config)
     poses = np.stack([c.T_map_camera for c in match])
     yaw = camera_yaw(poses)
     offset = np.zeros((len(poses), 6))
@@ -92,6 +92,24 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
     offset[:, 5] = wrap_angle(yaw - yaw[0])
     floor = np.repeat([config.position_floor_m**2, config.angle_floor_rad**2], 3)
     return np.einsum("n,ni,nj->ij", weight, offset, offset) + np.diag(floor)
+
+
+def confidence(match: PlaceMatch, config: CovarianceConfig) -> float:
+    """Share of the candidates' weight that stands near the best one, in (0, 1].
+
+    How high a score is says little about whether it is right, for streets look alike; what says
+    more is that nothing else in the map looks as much like the image.
+    """
+    position = np.stack([c.T_map_camera[:3, 3] for c in match])
+    near = np.linalg.norm(position - position[0], axis=1) <= config.agreement_m
+    return float(_weights(match, config)[near].sum())
+
+
+def _weights(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float64]:
+    """exp(score / temperature) of each candidate, as shares of their sum."""
+    score = np.array([c.score for c in match])
+    weight = np.exp((score - score.max()) / config.temperature)
+    return weight / weight.sum()
 
 
 def pose_with_covariance(
@@ -125,12 +143,13 @@ def markers(match: PlaceMatch, header: Header) -> MarkerArray:
     return MarkerArray(markers=arrows)
 
 
-def match_summary(match: PlaceMatch, state: str, stamp: Time) -> str:
-    """JSON with outcome, score, the image's stamp and every candidate, for `~/relocalize`."""
+def match_summary(match: PlaceMatch, state: str, stamp: Time, config: CovarianceConfig) -> str:
+    """JSON with outcome, score, confidence, the image's stamp, and candidates: `~/relocalize`."""
     return json.dumps(
         {
             "outcome": state,
             "score": match.best.score,
+            "confidence": confidence(match, config),
             "stamp": {"sec": stamp.sec, "nanosec": stamp.nanosec},
             "candidates": [_summary(c) for c in match],
         }

@@ -30,8 +30,8 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     directory, answers = tmp_path / "map", tmp_path / "answers.jsonl"
     localizer = start_node(
         "localizer_node", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
-        "-p", "queue_size:=50", "-p", "reliable_images:=true", "-p", "state.localized_score:=-9.0",
-        "-p", "state.lost_score:=-10.0",
+        "-p", "queue_size:=50", "-p", "reliable_images:=true",
+        "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
     )  # fmt: skip
     map_loader = start_node(
         "map_loader_node", "-p", f"source:={street.cloud}", "-p",
@@ -74,6 +74,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     summary = json.loads(answer.message)
     assert answer.success and summary["outcome"] == "LOCALIZED"
     assert summary["score"] == pytest.approx(lines[-1]["score"], abs=1e-5)
+    assert 0 < summary["confidence"] <= 1
     graph.call(Empty, "/reinitialize_global_localization")
     graph.until(lambda: state[-1].data == "LOST", "state after reinitialisation")
     assert map_loader.stop() == 0 and localizer.stop() == 0, map_loader.output + localizer.output

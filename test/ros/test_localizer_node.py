@@ -160,7 +160,7 @@ def test_maps_by_topic(make_node, graph, street, street_map: Path, capfd) -> Non
     [
         ({"chekpoint": "x"}, "unknown parameter 'chekpoint'"),
         ({"queue_size": 0}, "queue_size must be at least 1"),
-        ({"state.lost_score": 0.9}, "must not exceed"),
+        ({"state.lost_confidence": 0.9}, "must not exceed"),
         ({"localizer.matching.alpha": -1.0}, "cannot be negative"),
     ],
 )
