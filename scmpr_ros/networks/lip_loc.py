@@ -72,11 +72,12 @@ class LipLocNetwork(PlaceNetwork):
         return (self.image_tower, self.image_head)
 
     def read_image(self, view: Tensor) -> ImageReading:
-        """Its features are the whole image's, (B, D, 1, 1); its mask is `ignore` everywhere."""
+        """Its features are the whole image's, (B, D, 1, 1); its mask is `ignore` for certain."""
         embedding = self.image_head(self.image_tower(self._square(view)))
         grid = self.config.mask_grid
-        mask_logits = view.new_zeros(len(view), NUM_CLASSES, grid.height, grid.width)
-        mask_logits[:, IGNORE] = 1
+        shape = (len(view), NUM_CLASSES, grid.height, grid.width)
+        mask_logits = view.new_full(shape, -torch.inf)
+        mask_logits[:, IGNORE] = 0
         return ImageReading(embedding[:, :, None, None], mask_logits, None)
 
     def describe_image(self, reading: ImageReading, seen: Tensor, context: Tensor) -> Tensor:

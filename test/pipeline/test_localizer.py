@@ -13,6 +13,7 @@ from scmpr_ros.geometry import invert, make_transform, rotation_z, transform_poi
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.checkpoint import fingerprint
+from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import (
@@ -84,6 +85,14 @@ def test_answers_are_sorted_consistent_and_repeatable(
     assert [c.score for c in again] == scores
     grid = network.config.mask_grid
     assert match.mask.shape == (grid.height, grid.width)
+
+
+def test_a_network_without_masks_is_matched_by_descriptors_alone(point_map: PointCloudMap) -> None:
+    rival = LipLocNetwork(LipLocConfig(tower="test_resnet", size=64, num_headings=6)).eval()
+    config = MapBuilderConfig(device="cpu")
+    place_map = build_map(point_map, rival, config, progress=False)
+    match = Localizer(place_map, rival, LocalizerConfig(device="cpu")).localize(image(), CAMERA)
+    assert all(c.psi == 0 and c.score == c.phi for c in match)
 
 
 def test_only_allowed_places_are_answers(place_map: PlaceMap, network: ScmprNetwork) -> None:
