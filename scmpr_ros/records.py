@@ -119,7 +119,8 @@ class Candidate:
     """One (place, heading) of the map, scored against a query by eq. 10.
 
     T_map_camera: (4, 4) pose of a level camera that would see the query there.
-    score = alpha * phi + beta * psi; phi is the descriptors' cosine, psi the semantic overlap.
+    score = alpha * phi + beta * psi; phi is the descriptors' cosine, psi the semantic overlap as
+    `retrieval.matching` measures it.
     """
 
     place_index: int
@@ -137,6 +138,10 @@ class PlaceMatch:
     candidates: tuple[Candidate, ...]
     mask: NDArray[np.uint8]
     """Predicted classes of the network's view of the image, (H, W) joint ids."""
+    confidence: float = 1.0
+    """In (0, 1]: share of the shortlisted places' weight, exp(score / temperature), that stands
+    near the best one. How high a score is says little, for streets look alike; what says more is
+    whether another place looks as much like the image. Where no other is shortlisted it is 1."""
 
     def __post_init__(self) -> None:
         if not self.candidates:

@@ -39,7 +39,7 @@ def _export(options: Namespace) -> None:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="export_onnx",
-        description="Write the RGB branch, from the view of an image to its descriptor and mask, "
+        description="Write the RGB branch, from an image's view to its descriptor and classes, "
         "as an ONNX file for runtimes without torch, and check it against torch. The file's "
         "doc_string tells its inputs and outputs.",
     )
@@ -49,7 +49,7 @@ def _parser() -> ArgumentParser:
         "--tolerance",
         type=float,
         default=1e-5,
-        help="largest difference from torch that is let pass",
+        help="largest difference from torch in a descriptor; ten times that in a probability",
     )
     return parser
 

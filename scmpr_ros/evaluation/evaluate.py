@@ -91,8 +91,9 @@ def predict_in_scans(
         raise DatasetError(f"{folder}: drive {drive.name} has no scans, and so no database")
     frames = frames[protocol.keyframes(_positions(drive, frames))]
     asked = _asked(drive, protocol)
-    confusion = None if _labelled(drive, frames) else CONFUSION
-    scans = _static_scans(drive, frames)
+    labelled = drive.scan(int(frames[0])).label is not None
+    confusion = None if labelled else CONFUSION
+    scans = _static_scans(drive, frames, labelled)
     place_map = build_scan_map(scans, network, config.builder, confusion)
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
     kept = max(config.localizer.candidates, one_percent(len(frames)))
@@ -200,15 +201,16 @@ def _positions(drive: Drive, frames: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.array([drive.T_world_lidar(int(frame))[:3, 3] for frame in frames]).reshape(-1, 3)
 
 
-def _labelled(drive: Drive, frames: NDArray[np.int64]) -> bool:
-    return drive.scan(int(frames[0])).label is not None
-
-
 def _static_scans(
-    drive: Drive, frames: NDArray[np.int64]
+    drive: Drive, frames: NDArray[np.int64], labelled: bool
 ) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
     for frame in map(int, tqdm(frames, "describing scans", unit="scan")):
         scan = drive.scan(frame)
+        if (scan.label is not None) != labelled:
+            raise DatasetError(
+                f"drive {drive.name}: scan {frame} has {'no ' * labelled}labels, unlike the first: "
+                "label all scans or none"
+            )
         if scan.label is None:
             scan = replace(scan, label=segment_points(scan))
         yield PointCloudMap.of(scan).cloud, drive.T_world_lidar(frame)

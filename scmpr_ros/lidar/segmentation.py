@@ -39,7 +39,8 @@ CONFUSION = label_confusion(
     }
 )  # fmt: skip
 """What `segment_points` takes each class for: shares of panorama cells that have both labels, over
-the 6,600 places of 26 training towns. Where it says `ignore` nothing is claimed."""
+the 6,600 places of 26 training towns, whose maps are accumulated. Where it says `ignore` nothing is
+claimed."""
 
 _VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
 _COLUMN_M = 0.25

@@ -35,7 +35,8 @@ from scmpr_ros.networks.selective_scan import forced_backend
 from scmpr_ros.semantics import CLASSES, STATIC_IDS
 from scmpr_ros.whole_files import whole_file
 
-FORMAT = "scmpr_ros RGB branch/2"
+VERSION = 2
+FORMAT = f"scmpr_ros RGB branch/{VERSION}"
 INPUTS = ("view", "seen", "context")
 OUTPUTS = ("descriptor", "class_share")
 

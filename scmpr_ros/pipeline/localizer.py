@@ -108,11 +108,15 @@ class Localizer:
         with stage("search"):
             near = self._index.search(descriptor, self.config.shortlist, allowed)
         with stage("psi"):
-            candidates = self._match(class_share, seen, near)
-        return PlaceMatch(candidates, class_share.argmax(0).to(torch.uint8).cpu().numpy())
+            candidates, confidence = self._match(class_share, seen, near)
+        mask = class_share.argmax(0).to(torch.uint8).cpu().numpy()
+        return PlaceMatch(candidates, mask, confidence)
 
-    def _match(self, class_share: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
-        """Score the shortlist by eq. 10; the best heading of each place, best place first."""
+    def _match(
+        self, class_share: Tensor, seen: Tensor, near: Neighbours
+    ) -> tuple[tuple[Candidate, ...], float]:
+        """Score the shortlist by eq. 10; the best heading of each place, best place first, and how
+        far the best one is to be trusted, see `PlaceMatch.confidence`."""
         weights = self.config.matching
         psi, yaw = self._matcher.overlap(
             class_share, seen, near.place, self._headings[near.heading]
@@ -122,8 +126,10 @@ class Localizer:
         place, heading, yaw_rad, *scores = columns.cpu().numpy()  # all in one transfer
         order = np.argsort(-scores[0], kind="stable")
         _, first = np.unique(place[order], return_index=True)
-        best = order[np.sort(first)][: self.config.candidates]
-        return tuple(
+        places = order[np.sort(first)]
+        confidence = self._confidence(place[places].astype(int), scores[0][places])
+        best = places[: self.config.candidates]
+        candidates = tuple(
             Candidate(
                 int(place[i]), int(heading[i]),
                 self.place_map.T_map_camera(int(place[i]), float(yaw_rad[i])),
@@ -131,6 +137,15 @@ class Localizer:
             )
             for i in best
         )  # fmt: skip
+        return candidates, confidence
+
+    def _confidence(self, place: NDArray[np.int64], score: NDArray[np.float64]) -> float:
+        """Of places and their scores (N,), best first."""
+        weights = self.config.matching
+        weight = np.exp((score - score[0]) / weights.temperature)
+        position = self.place_map.positions[place]
+        near = np.linalg.norm(position - position[0], axis=1) <= weights.agreement_m
+        return float(weight[near].sum() / weight.sum())
 
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""

@@ -3,12 +3,13 @@
 psi is the "visible semantic point overlap": how well the classes that are read in an image agree
 with the part of a place's semantic panorama that the camera would look at. There are two measures.
 
-`likelihood`, the default: how much better this place explains the image than the map's average
-does. In each cell the reading says how probable the map's class is there, and the map how common it
-is in that row; psi is the mean over the cells of the logarithm of their ratio, in nats. So rare
-agreements count more than those of road with road, and doubtful readings less than sure ones. What
-is hidden by a dynamic thing, or has no class, says nothing; sky over a wall speaks against the
-place. Maps whose labels come from geometry confuse classes, and say which: see `PlaceMap`.
+`likelihood`, the default: the evidence for a place. In each cell the reading says how probable the
+map's class is there, and the map how common it is in that row; psi is the logarithm of their ratio,
+in nats, summed over the cells that are seen and divided by the number of all: a camera that sees
+less says less. So rare agreements count more than those of road with road, and doubtful readings
+less than sure ones. What is hidden by a dynamic thing, has no class, or lies where the map has no
+return says nothing; sky over a wall speaks against the place. Maps whose labels come from geometry
+confuse classes, and say which: see `PlaceMap`.
 
 `iou`, as the paper has it: the weighted IoU of static classes between the most probable classes and
 the map's. A cell counts where the map has a static return and where the camera looks and sees
@@ -46,12 +47,13 @@ _RAREST = 1e-3  # share of a row's cells; a class that a map lacks is not imposs
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Weights of eq. 10, and what psi is."""
+    """Weights of eq. 10, what psi is, and when an answer is to be trusted."""
 
     alpha: float = 1.0
     beta: float = 0.6
     measure: Literal["likelihood", "iou"] = "likelihood"
-    """What psi is: the evidence for a place in nats a cell, or the paper's weighted IoU."""
+    """What psi is: the evidence for a place in nats a cell, or the paper's weighted IoU, for which
+    beta was 0.4."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
     doubt: float = 0.05
@@ -61,12 +63,18 @@ class MatchingConfig:
     """For the IoU. The ground is nearly everywhere: it says little about where one is."""
     thin_weight: float = 2.0
     """For the IoU."""
+    temperature: float = 0.03
+    """Score difference at which another place counts 1/e of the best one in the confidence."""
+    agreement_m: float = 5.0
+    """Places as near as this to the best speak for it, all others against it."""
 
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:
             raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
         if self.measure not in ("likelihood", "iou"):
             raise ConfigError(f"measure is {self.measure!r}; there are likelihood and iou")
+        if min(self.temperature, self.agreement_m) <= 0:
+            raise ConfigError("temperature and agreement_m must be positive")
         if not 0 < self.doubt < 1:
             raise ConfigError(f"doubt is {self.doubt}; it must lie between 0 and 1")
         if self.slide_columns < 0:

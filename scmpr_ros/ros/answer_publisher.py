@@ -21,7 +21,6 @@ from scmpr_ros.ros.match_messages import (
     LOST,
     StateGate,
     candidate_poses,
-    confidence,
     covariance,
     markers,
     pose_with_covariance,
@@ -63,14 +62,13 @@ class AnswerPublisher:
         """Publish all there is to say about the image with this header."""
         config = self._config
         header = Header(stamp=image_header.stamp, frame_id=config.map_frame)
-        sure = confidence(match, config.covariance)
-        before, state = self._gate.state, self._gate.update(sure)
+        before, state = self._gate.state, self._gate.update(match.confidence)
         T_map_base = body_from_optical(match.best.T_map_camera) @ invert(
             config.mount.T_base_camera_body
         )
         pose = pose_with_covariance(T_map_base, covariance(match, config.covariance), header)
         self._score.publish(Float32(data=match.best.score))
-        self._confidence.publish(Float32(data=sure))
+        self._confidence.publish(Float32(data=match.confidence))
         self._candidates.publish(candidate_poses(match, header))
         self._markers.publish(markers(match, header))
         if state == LOCALIZED or config.publish_lost_poses:

@@ -270,7 +270,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
             return response
         state = self._answers.state
         response.success = state == LOCALIZED
-        response.message = match_summary(match, state, query.header.stamp, self.config.covariance)
+        response.message = match_summary(match, state, query.header.stamp)
         return response
 
     def _on_reinitialize(self, request: Empty.Request, response: Empty.Response) -> Empty.Response:

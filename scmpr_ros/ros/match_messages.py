@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.conversions import body_from_optical, pose_message
 
 LOST, LOCALIZED = "LOST", "LOCALIZED"
+_REDDER = 0.1  # score by which a candidate falls short for 1/e of the green
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class StateConfig:
     """Below this confidence the state is LOST."""
 
     def __post_init__(self) -> None:
-        if self.lost_confidence > self.localized_confidence:
+        if not self.lost_confidence <= self.localized_confidence <= 1:
             raise ConfigError(
                 f"state.lost_confidence {self.lost_confidence} must not exceed "
-                f"state.localized_confidence {self.localized_confidence}"
+                f"state.localized_confidence {self.localized_confidence}, and that not 1"
             )
 
 
@@ -60,19 +62,17 @@ class StateGate:
 
 @dataclass(frozen=True)
 class CovarianceConfig:
-    """How the spread of the candidates becomes covariance and confidence."""
+    """How the spread of the candidates becomes the covariance of the pose."""
 
-    temperature: float = 0.03
+    temperature: float = 0.05
     """Score difference at which a runner-up counts 1/e of the best candidate."""
     position_floor_m: float = 1.0
     """Standard deviation of each position axis where all candidates agree: the map's raster."""
     angle_floor_rad: float = 0.1
     """Standard deviation of each angle where all candidates agree: the heading raster."""
-    agreement_m: float = 5.0
-    """Candidates as near as this to the best speak for it, all others against it."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "position_floor_m", "angle_floor_rad", "agreement_m"):
+        for name in ("temperature", "position_floor_m", "angle_floor_rad"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"covariance.{name} must be positive, got {getattr(self, name)}")
 
@@ -84,7 +84,9 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
     a floor. Unlike a spread about the mean, this grows when the best candidate stands alone. Roll
     and pitch are not estimated, so they get the floor.
     """
-    weight = _weights(match, config)
+    score = np.array([c.score for c in match])
+    weight = np.exp((score - score.max()) / config.temperature)
+    weight /= weight.sum()
     poses = np.stack([c.T_map_camera for c in match])
     yaw = camera_yaw(poses)
     offset = np.zeros((len(poses), 6))
@@ -92,24 +94,6 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
     offset[:, 5] = wrap_angle(yaw - yaw[0])
     floor = np.repeat([config.position_floor_m**2, config.angle_floor_rad**2], 3)
     return np.einsum("n,ni,nj->ij", weight, offset, offset) + np.diag(floor)
-
-
-def confidence(match: PlaceMatch, config: CovarianceConfig) -> float:
-    """Share of the candidates' weight that stands near the best one, in (0, 1].
-
-    How high a score is says little about whether it is right, for streets look alike; what says
-    more is that nothing else in the map looks as much like the image.
-    """
-    position = np.stack([c.T_map_camera[:3, 3] for c in match])
-    near = np.linalg.norm(position - position[0], axis=1) <= config.agreement_m
-    return float(_weights(match, config)[near].sum())
-
-
-def _weights(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float64]:
-    """exp(score / temperature) of each candidate, as shares of their sum."""
-    score = np.array([c.score for c in match])
-    weight = np.exp((score - score.max()) / config.temperature)
-    return weight / weight.sum()
 
 
 def pose_with_covariance(
@@ -128,10 +112,11 @@ def candidate_poses(match: PlaceMatch, header: Header) -> PoseArray:
 
 
 def markers(match: PlaceMatch, header: Header) -> MarkerArray:
-    """An arrow for each candidate, from red (score 0) to green (1), the best one longer."""
+    """An arrow for each candidate: the best one green and longer, the others the redder the lower
+    their score."""
     arrows = [Marker(header=header, action=Marker.DELETEALL)]
     for rank, candidate in enumerate(match):
-        green = float(np.clip(candidate.score, 0.0, 1.0))
+        green = math.exp((candidate.score - match.best.score) / _REDDER)
         length = 4.0 if rank == 0 else 2.0
         arrows.append(
             Marker(
@@ -143,13 +128,13 @@ def markers(match: PlaceMatch, header: Header) -> MarkerArray:
     return MarkerArray(markers=arrows)
 
 
-def match_summary(match: PlaceMatch, state: str, stamp: Time, config: CovarianceConfig) -> str:
+def match_summary(match: PlaceMatch, state: str, stamp: Time) -> str:
     """JSON with outcome, score, confidence, the image's stamp, and candidates: `~/relocalize`."""
     return json.dumps(
         {
             "outcome": state,
             "score": match.best.score,
-            "confidence": confidence(match, config),
+            "confidence": match.confidence,
             "stamp": {"sec": stamp.sec, "nanosec": stamp.nanosec},
             "candidates": [_summary(c) for c in match],
         }

@@ -18,7 +18,7 @@ from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks import backbones
 from scmpr_ros.networks.backbones import STRIDES, register_backbone
 from scmpr_ros.networks.checkpoint import config_from_dict, fingerprint
-from scmpr_ros.networks.export import INPUTS, OUTPUTS, export_onnx
+from scmpr_ros.networks.export import INPUTS, OUTPUTS, RgbBranch, export_onnx
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import BACKENDS
 from scmpr_ros.networks.vmamba import SS2D, VMamba, VMambaVariant
@@ -120,6 +120,21 @@ def test_a_file_that_computes_something_else_gets_no_name(
     with pytest.raises(CheckpointError, match=r"descriptors differ by up to .*e-0[123],"):
         export_onnx(small, old)
     assert list(tmp_path.iterdir()) == [old] and old.read_text() == "the old one"
+
+
+def test_classes_are_held_against_torch_too(
+    small: ScmprNetwork, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = RgbBranch.forward
+
+    def once(self: RgbBranch, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        descriptor, classes = right(self, *inputs)
+        return descriptor, classes if torch.compiler.is_exporting() else classes.roll(1, 0)
+
+    monkeypatch.setattr(RgbBranch, "forward", once)
+    with pytest.raises(CheckpointError, match=r"probabilities of classes by .*e-0[123]"):
+        export_onnx(small, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_operation_that_onnx_has_not_is_named(exported: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,13 +74,16 @@ def test_a_wrong_answer_is_noticed_before_the_first_query(
     _, _, context = next(example_inputs(CONFIG))
     right = OpenVinoEncoder._infer
 
-    def half_right(self: OpenVinoEncoder, *inputs: object) -> tuple[torch.Tensor, torch.Tensor]:
-        descriptor, classes = right(self, *inputs)
-        return descriptor.roll(1), classes
+    for turned in (0, 1):
 
-    monkeypatch.setattr(OpenVinoEncoder, "_infer", half_right)
-    with pytest.raises(CheckpointError, match="use the engine torch"):
-        OpenVinoEncoder(network, context)
+        def half_right(self: OpenVinoEncoder, *inputs: object, turned: int = turned) -> list[Any]:
+            found = list(right(self, *inputs))
+            found[turned] = found[turned].roll(1, -1)
+            return found
+
+        monkeypatch.setattr(OpenVinoEncoder, "_infer", half_right)
+        with pytest.raises(CheckpointError, match="use the engine torch"):
+            OpenVinoEncoder(network, context)
 
 
 def test_without_openvino_it_says_what_to_install(

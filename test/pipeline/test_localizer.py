@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ from scmpr_ros.pipeline.map_builder import (
     choose_device,
 )
 from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.retrieval.matching import MatchingConfig
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.semantics import class_id
+from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
 from scmpr_ros.stages import StageTimes, recording_stages
 
 CAMERA = CameraModel(128, 48, 75.0, 75.0, 63.5, 23.5)
@@ -118,6 +120,57 @@ def test_a_scan_describes_its_place_as_a_map_of_it_does(
     assert agree.mean() > 0.99, "but for points on the edges of cells"
     with pytest.raises(DatasetError, match="a scan has no labels"):
         build_scan_map([(PointCloud(xyz), T)], network, MapBuilderConfig(device="cpu"))
+
+
+def test_a_place_map_knows_what_its_labels_confuse(
+    point_map: PointCloudMap, network: ScmprNetwork, tmp_path: Path
+) -> None:
+    """From the points over the disk to psi: who reads terrain finds no road, but for those who
+    know that the map calls it so."""
+    config = MapBuilderConfig(device="cpu")
+    confusion = label_confusion({"terrain": {"road": 1.0}})
+    geometric = replace(point_map, confusion=confusion)
+    build_map(geometric, network, config, progress=False).save(tmp_path / "map")
+    place_map = PlaceMap.load(tmp_path / "map")
+    np.testing.assert_array_equal(place_map.confusion, confusion)
+    scan = (point_map.cloud, np.eye(4))
+    scans = build_scan_map([scan], network, config, confusion)
+    np.testing.assert_array_equal(scans.confusion, confusion)
+    np.testing.assert_array_equal(
+        build_scan_map([scan], network, config).confusion, label_confusion()
+    )
+
+    grid = network.config.mask_grid
+    terrain = torch.zeros(NUM_CLASSES, grid.height, grid.width)
+    terrain[class_id("terrain")] = 1
+    psi = []
+    for known in (place_map, replace(place_map, confusion=label_confusion())):
+        localizer = Localizer(known, network, LocalizerConfig(device="cpu"))
+        seen = torch.ones(terrain.shape[1:], dtype=torch.bool)
+        here = torch.tensor([0]), torch.zeros(1, dtype=torch.float64)
+        psi.append(float(localizer._matcher.overlap(terrain, seen, *here)[0]))
+    assert psi[0] > psi[1] + 0.5
+
+
+def test_confidence_falls_with_rivals_that_are_far(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    """All places alike: what stands within five metres, on a street with places every two or so,
+    is the share of the whole; a map of one place has no rival."""
+    alike = np.broadcast_to(place_map.descriptors[:1, :1], place_map.descriptors.shape)
+    config = LocalizerConfig(
+        shortlist=len(place_map) * len(place_map.headings_rad), device="cpu",
+        matching=MatchingConfig(beta=0.0),
+    )  # fmt: skip
+    match = Localizer(replace(place_map, descriptors=np.array(alike)), network, config).localize(
+        image(), CAMERA
+    )
+    position = place_map.positions
+    near = np.linalg.norm(position - match.best.T_map_camera[:3, 3], axis=1) <= 5.0
+    assert near.sum() < len(near) and match.confidence == pytest.approx(near.mean(), rel=0.02)
+    only = np.zeros(len(place_map), bool)
+    only[3] = True
+    assert Localizer(place_map, network, config).localize(image(), CAMERA, only).confidence == 1.0
 
 
 def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:

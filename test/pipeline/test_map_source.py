@@ -13,9 +13,10 @@ from recording_kitti360 import START, static_folder, write_kitti360, write_windo
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
 from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.lidar.segmentation import CONFUSION
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.records import PointCloud
-from scmpr_ros.semantics import class_id
+from scmpr_ros.semantics import class_id, label_confusion
 
 ROAD, BUILDING, CAR = class_id("road"), class_id("building"), class_id("car")
 SENSOR_HEIGHT_M = 1.7
@@ -61,6 +62,7 @@ def test_labelled_file(tmp_path: Path) -> None:
     point_map = load_point_cloud_map(tmp_path / "town.ply", CONFIG)
     assert set(point_map.cloud.label) == {ROAD, BUILDING}
     assert point_map.trajectory is None
+    np.testing.assert_array_equal(point_map.confusion, label_confusion())
 
 
 def test_unlabelled_file_is_segmented(tmp_path: Path) -> None:
@@ -71,6 +73,7 @@ def test_unlabelled_file_is_segmented(tmp_path: Path) -> None:
     assert np.mean(label[xyz[:, 2] < 0.02] == ROAD) > 0.9
     assert np.mean(label[(xyz[:, 1] > 7.9) & (xyz[:, 2] > 0.5)] == BUILDING) > 0.9
     assert len(xyz) < len(cloud) - 1500  # the car is gone
+    assert point_map.confusion is CONFUSION
 
 
 def test_folder_of_labelled_scans(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def example(places: int = 4, fingerprint: str = "abc") -> PlaceMap:
         headings_rad=np.arange(6) * np.pi / 3,
         descriptors=rng.normal(size=(places, 6, 8)).astype(np.float16),
         panorama_labels=rng.integers(0, 9, (places, 4, 12), dtype=np.uint8),
-        confusion=label_confusion(),
+        confusion=label_confusion({"pole": {"building": 1.0}}),
         context=rng.normal(size=(8, 5)).astype(np.float32),
         grid=AngularGrid(4, 12, 16.0, -16.0),
         fingerprint=fingerprint,

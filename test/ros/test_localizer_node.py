@@ -18,11 +18,14 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import Float32, Header, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import level_camera_pose
+from scmpr_ros.records import Candidate, PlaceMatch
+from scmpr_ros.ros.answer_publisher import AnswerPublisher
 from scmpr_ros.ros.conversions import image_message
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
@@ -53,6 +56,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     compressed = graph.publisher(CompressedImage, "/image/compressed")
     infos = graph.publisher(CameraInfo, "/camera_info")
     poses = graph.collect(PoseWithCovarianceStamped, "/localizer/pose")
+    confidences = graph.collect(Float32, "/localizer/confidence")
     masks = graph.collect(Image, "/localizer/semantic_mask")
     markers = graph.collect(MarkerArray, "/localizer/markers")
     diagnostics = graph.collect(DiagnosticArray, "/diagnostics")
@@ -92,6 +96,8 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     assert poses[1].header.frame_id == "map" and poses[1].header.stamp.sec == 7
     assert "image not localised" in node.output and "Traceback" not in node.output
     _check_covariance(poses[1])
+    graph.until(lambda: len(confidences) == 2, "confidences")
+    assert 0 < confidences[1].data <= 1
     graph.until(lambda: len(masks) == 2 and len(markers) == 2, "mask and markers")
     assert masks[1].header.frame_id == "camera"
     assert len(markers[1].markers) > 1
@@ -139,6 +145,16 @@ def test_deactivated_and_configured_again(make_node, graph, street, street_map: 
     (accepted,) = node.set_parameters([Parameter("queue_size", value=3)])
     assert accepted.successful and node.trigger_configure() == SUCCESS
     assert node.config.queue_size == 3
+
+
+def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
+    node = make_node(LocalizerNode, checkpoint="none is loaded", autostart=False)
+    answers = AnswerPublisher(node, node.config)
+    pose = level_camera_pose(np.zeros(3), 0.0)
+    for score, confidence, state in ((0.99, 0.2, "LOST"), (0.1, 0.9, "LOCALIZED")):
+        best = Candidate(0, 0, pose, score, score, 0.0)
+        answers.publish(PlaceMatch((best,), np.zeros((2, 3), np.uint8), confidence), Header())
+        assert answers.state == state
 
 
 def test_maps_by_topic(make_node, graph, street, street_map: Path, capfd) -> None:

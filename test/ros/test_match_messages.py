@@ -20,7 +20,6 @@ from scmpr_ros.ros.match_messages import (
     StateConfig,
     StateGate,
     candidate_poses,
-    confidence,
     covariance,
     markers,
     match_summary,
@@ -49,6 +48,8 @@ def test_state_has_hysteresis() -> None:
     assert gate.state == "LOST"
     with pytest.raises(ConfigError, match="must not exceed"):
         StateConfig(localized_confidence=0.3, lost_confidence=0.4)
+    with pytest.raises(ConfigError, match="and that not 1"):
+        StateConfig(localized_confidence=1.5)
 
 
 def test_covariance_of_agreement_is_the_floor() -> None:
@@ -70,17 +71,6 @@ def test_covariance_grows_with_equal_rivals_and_wraps_angles() -> None:
         CovarianceConfig(temperature=0.0)
 
 
-def test_confidence_is_the_share_of_what_stands_near_the_best() -> None:
-    config = CovarianceConfig(temperature=0.1, agreement_m=5.0)
-    assert confidence(match((0, 0, 0, 0.1)), config) == 1.0
-    near_and_far = match((0, 0, 0, 0.9), (3, 0, 1.0, 0.9), (30, 0, 0, 0.9))
-    assert confidence(near_and_far, config) == pytest.approx(2 / 3)
-    weaker = confidence(match((0, 0, 0, 0.9), (30, 0, 0, 0.8)), config)
-    assert weaker == pytest.approx(1 / (1 + np.exp(-1)))
-    with pytest.raises(ConfigError, match="agreement_m must be positive"):
-        CovarianceConfig(agreement_m=-1.0)
-
-
 def test_messages() -> None:
     found, header = match((1, 2, np.pi / 2, 0.9), (3, 4, 0, 0.2)), Header(frame_id="map")
     array = candidate_poses(found, header)
@@ -93,10 +83,8 @@ def test_messages() -> None:
     assert arrows[1].color.g > arrows[2].color.g and arrows[1].scale.x > arrows[2].scale.x
     pose = pose_with_covariance(np.eye(4), np.diag(np.arange(1.0, 7.0)), header)
     assert pose.pose.covariance[35] == 6.0 and pose.header.frame_id == "map"
-    summary = json.loads(
-        match_summary(found, "LOCALIZED", Time(sec=5, nanosec=6), CovarianceConfig())
-    )
-    assert summary["confidence"] == pytest.approx(1.0) and summary["outcome"] == "LOCALIZED"
+    summary = json.loads(match_summary(found, "LOCALIZED", Time(sec=5, nanosec=6)))
+    assert summary["confidence"] == 1.0 and summary["outcome"] == "LOCALIZED"
     assert summary["stamp"] == {"sec": 5, "nanosec": 6}
     assert summary["candidates"][1]["position"] == [3.0, 4.0, 1.0]
 

@@ -6,10 +6,13 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from tiny_runs import TINY
+from torch.utils.data import default_collate
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,
@@ -17,6 +20,7 @@ from scmpr_ros.training.augmentation import (
     mirror_worlds,
     turn_panoramas,
 )
+from scmpr_ros.training.pairs import Draw, PairDataset
 
 GRID = AngularGrid(32, 64, 12.0, -15.0, 80.0)
 OFF = AugmentationConfig(**{f.name: 0.0 for f in fields(AugmentationConfig)})
@@ -128,9 +132,31 @@ def test_mirroring_twice_gives_the_pairs_back_and_once_another_town() -> None:
         torch.testing.assert_close(value, before[name])
     assert not set(once["town"].tolist()) & set(before["town"].tolist())
     torch.testing.assert_close(once["yaw_rad"], -before["yaw_rad"])
-    torch.testing.assert_close(once["view"][..., 0], before["view"][..., -1])
+    for name in ("view", "mask", "depth", "seen", "segmented"):
+        torch.testing.assert_close(once[name][..., 0], before[name][..., -1])
+    for name in ("view_position", "place_position"):
+        (x, y, z), mirrored = before[name].unbind(1), once[name]
+        torch.testing.assert_close(mirrored, torch.stack([x, -y, z], dim=1))
     some = mirror_worlds(before, share=0.0)
     assert all(torch.equal(some[name], before[name]) for name in before)
+
+
+def test_a_mirrored_pair_shows_the_same_points_as_before(dataset: PairDataset) -> None:
+    """View, heading, positions and panorama agree as they did; in another direction they do not."""
+    views = range(0, len(dataset), max(1, len(dataset) // 8))
+    batch = default_collate([dataset[Draw(view, 0.5)] for view in views])
+    align = Alignment(TINY.view, TINY.panorama)
+
+    def shown(batch: dict[str, torch.Tensor]) -> int:
+        count, still = len(batch["view"]), torch.zeros(len(batch["view"]))
+        image = torch.ones(count, 1, *batch["depth"].shape[-2:])
+        place = torch.ones(count, 1, *batch["range_m"].shape[-2:])
+        found = align(image, place, batch["depth"], batch["range_m"], batch, still, 10**6)
+        return len(found.pixels)
+
+    mirrored = mirror_worlds(batch, share=1.0)
+    assert shown(batch) > 500 and shown(mirrored) == pytest.approx(shown(batch), rel=0.03)
+    assert shown({**mirrored, "yaw_rad": mirrored["yaw_rad"] + 0.7}) < 0.9 * shown(batch)
 
 
 def test_a_pitched_camera_moves_rows_and_brings_in_black() -> None:
