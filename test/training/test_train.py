@@ -85,6 +85,8 @@ def test_a_killed_run_resumes_onto_the_same_weights(recordings: Path, tmp_path: 
     script = f"""
 import sys
 from pathlib import Path
+import torch
+torch.set_num_threads({torch.get_num_threads()})  # whatever the environment says: sums differ
 sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
 from tiny_runs import tiny_run
 from scmpr_ros.training.train import train
