@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,13 +16,15 @@ from scmpr_ros.errors import ConfigError
 def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that each keep to one core: threads of matrix products would only wait there.
 
-    After an error what has not begun yet is not begun.
+    After an error what has not begun yet is not begun. Processes whose parent was killed end, too.
     """
     if jobs < 1:
         raise ConfigError(f"{jobs} processes do nothing: at least 1")
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read by each process when it loads its libraries
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
     try:
         yield pool
     finally:
@@ -29,3 +32,15 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         os.environ.pop("OMP_NUM_THREADS")
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+def _end_with_parent() -> None:
+    """Do not go on alone: half a town a minute, for nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is for processes of a pool"
+    threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_end(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
