@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,12 @@ class PointCloudMap:
         coordinates of the map frame.
     trajectory: (S, 3) float64 sensor positions in driving order, relative to `cloud.origin` like
         `cloud.xyz`, or None.
-    confusion: how the labels differ from the truth, see `semantics.label_confusion`; they are the
-        truth unless somebody says otherwise.
+    confusion: how the labels differ from the truth, see `semantics.label_confusion`.
     """
 
     cloud: PointCloud
     trajectory: NDArray[np.float64] | None
-    confusion: NDArray[np.float32] = field(default_factory=label_confusion)
+    confusion: NDArray[np.float32]
 
     @classmethod
     def of(
@@ -36,6 +35,8 @@ class PointCloudMap:
         confusion: NDArray[np.float32] | None = None,
     ) -> PointCloudMap:
         """Take the dynamic classes, parked ones too, out of a labelled cloud.
+
+        Its labels are the truth unless `confusion` says otherwise.
 
         Raises DatasetError where the cloud has no labels or nothing static is left, ShapeError
         for a trajectory that is not (S, 3) or not finite.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -176,26 +176,38 @@ def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, fl
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    errors, equal = torch.zeros(len(OUTPUTS)), []
+    errors, equal = (0.0, 0.0), []
     for inputs in example_inputs(branch.network.config):
         expected = branch(*inputs)
         fed = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
         found = [torch.from_numpy(x) for x in session.run(OUTPUTS, fed)]
-        # A maximum that ignores NaN would let it pass.
-        differences = [
-            (a - b).abs().nan_to_num(torch.inf).max() for a, b in zip(found, expected, strict=True)
-        ]
-        errors = torch.maximum(errors, torch.stack(differences))
+        here = largest_errors(found, expected)
+        errors = max(errors[0], here[0]), max(errors[1], here[1])
         equal.append(float((found[1].argmax(0) == expected[1].argmax(0)).float().mean()))
-    descriptor_error, share_error = errors.tolist()
-    if max(descriptor_error, share_error / 10) > tolerance:
+    if are_too_large(errors, tolerance):
         raise CheckpointError(
             "ONNX Runtime does not compute what torch does: descriptors differ by up to "
-            f"{descriptor_error:.1e}, probabilities of classes by {share_error:.1e}; "
+            f"{errors[0]:.1e}, probabilities of classes by {errors[1]:.1e}; "
             f"{tolerance:.1e} and ten times that are let pass. No file was written; please report "
             "it, with the versions of torch, onnxscript and onnxruntime"
         )
-    return descriptor_error, sum(equal) / len(equal)
+    return errors[0], sum(equal) / len(equal)
+
+
+def largest_errors(found: Iterable[Tensor], expected: Iterable[Tensor]) -> tuple[float, float]:
+    """Largest difference in an entry of a descriptor and in a probability: of both `OUTPUTS`."""
+    # A maximum that ignores NaN would let it pass.
+    descriptor, class_share = (
+        float((a - b).abs().nan_to_num(torch.inf).max())
+        for a, b in zip(found, expected, strict=True)
+    )
+    return descriptor, class_share
+
+
+def are_too_large(errors: tuple[float, float], tolerance: float) -> bool:
+    """Whether a descriptor's entry is off by more than the tolerance, or a probability by more
+    than ten times that; errors: from `largest_errors`."""
+    return max(errors[0], errors[1] / 10) > tolerance
 
 
 def example_inputs(config: ScmprConfig) -> Iterator[Inputs]:

@@ -21,8 +21,10 @@ from scmpr_ros.networks.export import (
     OUTPUTS,
     VERSION,
     RgbBranch,
+    are_too_large,
     example_inputs,
     export_onnx,
+    largest_errors,
 )
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.scmpr import ScmprNetwork
@@ -30,8 +32,8 @@ from scmpr_ros.networks.selective_scan.compilation import cache_folder
 from scmpr_ros.stages import stage
 
 _LARGEST_ERROR = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
-"""Of a descriptor's entry; of a probability, ten times that. bfloat16 here means the states of the
-scan, too: 0.006 was measured."""
+"""As the tolerance of `export_onnx`. bfloat16 here means the states of the scan, too: 0.006 was
+measured, of a descriptor's entry."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,11 +80,8 @@ class OpenVinoEncoder:
         for inputs in example_inputs(network.config):
             descriptor, class_share = (x.cpu() for x in branch(*(x.to(device) for x in inputs)))
             found = self._infer(*inputs[:2], inputs[2].numpy())
-            errors = [
-                float((a - b).abs().nan_to_num(torch.inf).max())
-                for a, b in zip(found, (descriptor[0], class_share), strict=True)
-            ]
-            if max(errors[0], errors[1] / 10) > _LARGEST_ERROR[self.dtype]:
+            errors = largest_errors(found, (descriptor[0], class_share))
+            if are_too_large(errors, _LARGEST_ERROR[self.dtype]):
                 raise CheckpointError(
                     "OpenVINO does not compute what torch does: descriptors differ by "
                     f"{errors[0]:.1e}, probabilities of classes by {errors[1]:.1e}; use the engine "

@@ -99,10 +99,10 @@ class SemanticMatcher:
         grid: AngularGrid,
         config: MatchingConfig,
         panoramas: Tensor,
-        confusion: Tensor | None = None,
+        confusion: Tensor,
     ) -> None:
         """panoramas: (P, H, W) uint8 joint ids on `grid`; they say on which device all is computed.
-        confusion: (S, S) shares of the map's labels by true static class; None for true labels.
+        confusion: (S, S) shares of the map's labels by true static class, as of a `PlaceMap`.
         """
         device = panoramas.device
         self._panoramas, self._grid, self._config = panoramas, grid, config
@@ -114,7 +114,7 @@ class SemanticMatcher:
         self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
         self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
         self._rates = _class_rates(panoramas)[:, self._rows, None]
-        self._confusion = None if confusion is None else confusion.to(self._rates)
+        self._confusion = confusion.to(self._rates)
         columns = grid.columns(mask_grid.azimuths())
         self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
@@ -165,10 +165,8 @@ class SemanticMatcher:
         log[(1 - doubt) p(class | image) / p(class) + doubt]; behind what hides the street the map's
         class is as probable as ever.
         """
-        static = class_share[self._static]
-        if self._confusion is not None:
-            static = torch.einsum("khw,km->mhw", static, self._confusion)
-        ratio = static / self._rates + class_share[self._hiding].sum(0)
+        labels = torch.einsum("khw,km->mhw", class_share[self._static], self._confusion)
+        ratio = labels / self._rates + class_share[self._hiding].sum(0)
         doubt = self._config.doubt
         table = torch.zeros_like(class_share)
         table[self._static] = torch.log((1 - doubt) * ratio + doubt) * looks

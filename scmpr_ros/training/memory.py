@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs, cosines
 
-NO_TOWN = torch.iinfo(torch.int64).min
+NO_TOWN = torch.iinfo(torch.int64).min  # mirrored towns have the numbers from -1 downwards
 
 
 class DescriptorMemory(nn.Module):

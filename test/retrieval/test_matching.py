@@ -48,7 +48,7 @@ def overlap(
     config = MatchingConfig(slide_columns=slide, **{"measure": "iou", **settings})
     matcher = SemanticMatcher(
         VIEW, PANORAMA, config, torch.from_numpy(panorama[None]),
-        None if confusion is None else torch.from_numpy(confusion),
+        torch.from_numpy(label_confusion() if confusion is None else confusion),
     )  # fmt: skip
     classes = certain(mask) if isinstance(mask, np.ndarray) else mask
     place, yaws = torch.tensor([0]), torch.tensor([yaw], dtype=torch.float64)
