@@ -31,11 +31,13 @@ class AblationConfig:
 
     rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; those below
         `evaluation.` are of the search.
+    only: the rows to train and judge now; all where it is empty.
     seeds: of the runs of each row. test: folder of the recordings they are judged in.
     train: what all rows start from; its `out` and `seed` are not used.
     """
 
     rows: dict[str, dict[str, Any]]
+    only: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     test: Path = Path("data/towns/test")
     out: Path = Path("out/ablation")
@@ -47,6 +49,8 @@ class AblationConfig:
             raise ConfigError("an ablation needs at least one row and one seed")
         for name, changes in self.rows.items():
             self.settings_of(name, changes)  # complains of what cannot be set
+        if unknown := set(self.only) - set(self.rows):
+            raise ConfigError(f"only: no rows {sorted(unknown)}; there are {list(self.rows)}")
 
     def settings_of(
         self, name: str, changes: Mapping[str, Any]
@@ -74,8 +78,8 @@ def ablate(config: AblationConfig) -> Path:
         raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
     results: dict[str, list[dict[str, Any]]] = {}
     path = config.out / "results.json"
-    for name, changes in config.rows.items():
-        training, evaluation = config.settings_of(name, changes)
+    for name in config.only or config.rows:
+        training, evaluation = config.settings_of(name, config.rows[name])
         results[name] = []
         for seed in config.seeds:
             _log.info("row %r, seed %d", name, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def test_rows_are_trained_once_and_judged_apart(
     assert "+ consistency loss, KITTI" in table.read_text()
     ablate(config)
     assert len(trained) == 2
+    alone = ablate(replace(config, only=["descriptors only"])).read_text()
+    assert len(trained) == 2
+    assert "descriptors only" in alone and "no depth" not in alone
 
 
 def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
@@ -49,6 +53,8 @@ def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
         AblationConfig(rows={"mine": {"module.colour": 3}})
     with pytest.raises(ConfigError, match="it is a bool, not a str"):
         AblationConfig(rows={"mine": {"module.network.use_depth": "no"}})
+    with pytest.raises(ConfigError, match=r"no rows \['his'\]; there are \['mine'\]"):
+        AblationConfig(rows={"mine": {}}, only=["mine", "his"])
     with pytest.raises(ConfigError, match="at least one row"):
         AblationConfig(rows={})
     with pytest.raises(DatasetError, match="no recordings"):
