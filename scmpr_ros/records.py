@@ -118,9 +118,12 @@ class PointCloud:
 class Candidate:
     """One (place, heading) of the map, scored against a query by eq. 10.
 
-    T_map_camera: (4, 4) pose of a level camera that would see the query there.
+    T_map_camera: (4, 4) pose of a level camera that would see the query there: at the place, or
+        amid it and those that agree with it.
     score = alpha * phi + beta * psi; phi is the descriptors' cosine, psi the semantic overlap as
     `retrieval.matching` measures it.
+    confidence: in [0, 1], how much it is believed that the camera was there and at none of the
+        candidates before; see `retrieval.belief`.
     """
 
     place_index: int
@@ -129,6 +132,7 @@ class Candidate:
     score: float
     phi: float
     psi: float
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,6 @@ class PlaceMatch:
     candidates: tuple[Candidate, ...]
     mask: NDArray[np.uint8]
     """Predicted classes of the network's view of the image, (H, W) joint ids."""
-    confidence: float = 1.0
-    """In (0, 1]: share of the shortlisted places' weight, exp(score / temperature), that stands
-    near the best one. How high a score is says little, for streets look alike; what says more is
-    whether another place looks as much like the image. Where no other is shortlisted it is 1."""
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -149,8 +149,15 @@ class PlaceMatch:
 
     @property
     def best(self) -> Candidate:
-        """The candidate with the highest score."""
+        """The candidate that is most believed in."""
         return self.candidates[0]
+
+    @property
+    def confidence(self) -> float:
+        """How far the best candidate is to be trusted. How high its score is says little, for
+        streets look alike; what says more is whether another place looks as much like the image.
+        Where no other is shortlisted it is 1."""
+        return self.best.confidence
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self.candidates)

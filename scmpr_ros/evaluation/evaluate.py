@@ -98,9 +98,10 @@ def predict_in_scans(
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
     kept = max(config.localizer.candidates, one_percent(len(frames)))
     shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
-    config = replace(
-        config, localizer=replace(config.localizer, candidates=kept, shortlist=shortlist)
-    )
+    # Distances of the literature are those of scans, not of a pose amid them.
+    belief = replace(config.localizer.belief, average=False)
+    localizer = replace(config.localizer, candidates=kept, shortlist=shortlist, belief=belief)
+    config = replace(config, localizer=localizer)
     return _predict(
         drive, Localizer(place_map, network, config.localizer), place_map, config,
         _facts(folder, drive, "scans", protocol),
@@ -143,7 +144,7 @@ def localize_drive(
         if count is not None:
             count(frame, match)
         poses = np.stack([c.T_map_camera for c in match])
-        answers[frame] = Answer(poses, latency_s, match.best.score)
+        answers[frame] = Answer(poses, latency_s, match.confidence)
     truth = {frame: drive.T_world_camera(frame) for frame in asked}
     return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
 

@@ -34,12 +34,12 @@ class Answer:
 
     candidates: (K, 4, 4) `T_map_camera`, best first, at least one.
     latency_s: from the receipt of the image to that of the pose; NaN where nobody measured it.
-    score: of the first candidate (eq. 10); NaN where it is not known.
+    confidence: of the first candidate; NaN where it is not known.
     """
 
     candidates: NDArray[np.float64]
     latency_s: float
-    score: float = np.nan
+    confidence: float = np.nan
 
 
 def read_answers(path: Path) -> dict[int, Answer]:
@@ -56,14 +56,15 @@ def read_answers(path: Path) -> dict[int, Answer]:
             poses = np.array(record["candidates"] or [record["T_map_camera"]], dtype=np.float64)
             latency_s = np.nan if record["latency_s"] is None else float(record["latency_s"])
             stamp_ns = int(record["stamp_ns"])
-            score = np.nan if record.get("score") is None else float(record["score"])
+            sure = record.get("confidence")
+            confidence = np.nan if sure is None else float(sure)
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}, line {number} is not an answer: {error!r}") from error
         if poses.ndim != 3 or poses.shape[1:] != (4, 4):
             raise DatasetError(
                 f"{path}, line {number}: poses of shape {poses.shape}, not (K, 4, 4)"
             )
-        answers[stamp_ns] = Answer(poses, latency_s, score)
+        answers[stamp_ns] = Answer(poses, latency_s, confidence)
     return answers
 
 
@@ -74,14 +75,14 @@ class LocalizedDrive:
     frames: (N,) frame numbers.
     T_map_camera: (N, 4, 4) true poses.
     candidates: (N, K, 4, 4) `T_map_camera`, best first; NaN where there is no such candidate.
-    latency_s, scores: (N,) NaN where there is no answer.
+    latency_s, confidences: (N,) NaN where there is no answer.
     """
 
     frames: tuple[int, ...]
     T_map_camera: NDArray[np.float64]
     candidates: NDArray[np.float64]
     latency_s: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    confidences: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         N = len(self.frames)
@@ -91,7 +92,7 @@ class LocalizedDrive:
             raise ShapeError.of("T_map_camera", f"({N}, 4, 4)", self.T_map_camera.shape)
         if self.candidates.ndim != 4 or len(self.candidates) != N:
             raise ShapeError.of("candidates", f"({N}, K, 4, 4)", self.candidates.shape)
-        for name in ("latency_s", "scores"):
+        for name in ("latency_s", "confidences"):
             if getattr(self, name).shape != (N,):
                 raise ShapeError.of(name, f"({N},)", getattr(self, name).shape)
 
@@ -110,18 +111,18 @@ class LocalizedDrive:
         frames = tuple(sorted(truth))
         most = max((len(a.candidates) for a in answers.values()), default=1)
         candidates = np.full((len(frames), most, 4, 4), np.nan)
-        latency_s, scores = np.full((2, len(frames)), np.nan)
+        latency_s, confidences = np.full((2, len(frames)), np.nan)
         for row, frame in enumerate(frames):
             answer = answers.get(stamps_ns[frame])
             if answer is not None:
                 candidates[row, : len(answer.candidates)] = answer.candidates
-                latency_s[row], scores[row] = answer.latency_s, answer.score
-        return cls(frames, np.stack([truth[f] for f in frames]), candidates, latency_s, scores)
+                latency_s[row], confidences[row] = answer.latency_s, answer.confidence
+        return cls(frames, np.stack([truth[f] for f in frames]), candidates, latency_s, confidences)
 
     def select(self, keep: NDArray[np.bool_]) -> LocalizedDrive:
         """The queries that a mask (N,) picks, at least one."""
         frames = tuple(f for f, kept in zip(self.frames, keep, strict=True) if kept)
-        arrays = (self.T_map_camera, self.candidates, self.latency_s, self.scores)
+        arrays = (self.T_map_camera, self.candidates, self.latency_s, self.confidences)
         return LocalizedDrive(frames, *(array[keep] for array in arrays))
 
     @property
@@ -164,7 +165,7 @@ class LocalizedDrive:
             self.T_map_camera[:, :3, 3], true_yaw, place_positions, place_headings_rad, tolerance,
             allowed,
         )  # fmt: skip
-        scored = np.isfinite(self.scores).any()
+        trusted = np.isfinite(self.confidences).any()
         return {
             "recall_at_1": recall_at(1, correct),
             "recall_at_1_interval": bootstrap_interval(correct[:, 0]),
@@ -172,7 +173,9 @@ class LocalizedDrive:
             "recall_at_10": _recall(10, correct),
             "recall_at_1_percent": _recall(one_percent(len(place_positions)), correct),
             "first_right_rank": first_right(correct),
-            "best_f1": precision_recall(self.scores, correct[:, 0]).best_f1 if scored else None,
+            "best_f1": (
+                precision_recall(self.confidences, correct[:, 0]).best_f1 if trusted else None
+            ),
             "heading_within_15_deg": self._well_turned(tolerance),
             "chance": chance,
             "radius_m": tolerance.radius_m,

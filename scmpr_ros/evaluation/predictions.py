@@ -24,7 +24,7 @@ from scmpr_ros.evaluation.protocols import Protocol
 from scmpr_ros.evaluation.segmentation import told
 from scmpr_ros.whole_files import whole_file
 
-FORMAT = "scmpr_ros predictions/1"
+FORMAT = "scmpr_ros predictions/2"
 _CLASSES = ("image_classes", "map_classes")
 
 
@@ -84,7 +84,8 @@ class Predictions:
         drive = self.drive
         arrays: dict[str, NDArray[Any]] = {
             "frames": np.asarray(drive.frames, np.int64), "T_map_camera": drive.T_map_camera,
-            "candidates": drive.candidates, "latency_s": drive.latency_s, "scores": drive.scores,
+            "candidates": drive.candidates, "latency_s": drive.latency_s,
+            "confidences": drive.confidences,
             "positions": self.positions, "headings_rad": self.headings_rad,
             "allowed": np.packbits(self.allowed, axis=1),
         }  # fmt: skip
@@ -113,7 +114,7 @@ class Predictions:
         places = len(arrays["positions"])
         drive = LocalizedDrive(
             tuple(arrays["frames"].tolist()), arrays["T_map_camera"], arrays["candidates"],
-            arrays["latency_s"], arrays["scores"],
+            arrays["latency_s"], arrays["confidences"],
         )  # fmt: skip
         allowed = np.unpackbits(arrays["allowed"], axis=1, count=places).astype(bool)
         return cls(drive, arrays["positions"], arrays["headings_rad"], allowed,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
+from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.openvino import OpenVinoEncoder
@@ -20,6 +21,7 @@ from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
+from scmpr_ros.retrieval.belief import BeliefConfig, Hypothesis, hypotheses
 from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -33,10 +35,11 @@ class LocalizerConfig:
     """How many candidates are matched and kept, and on what device."""
 
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    belief: BeliefConfig = field(default_factory=BeliefConfig)
     shortlist: int = 50
     """Nearest (place, heading) by descriptor that go into eq. 10."""
     candidates: int = 10
-    """Candidates of an answer: the best heading of each place."""
+    """Alternatives that an answer names."""
     device: str = "auto"
     """A torch device; `auto` takes the GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -108,44 +111,25 @@ class Localizer:
         with stage("search"):
             near = self._index.search(descriptor, self.config.shortlist, allowed)
         with stage("psi"):
-            candidates, confidence = self._match(class_share, seen, near)
+            candidates = self._match(class_share, seen, near)
         mask = class_share.argmax(0).to(torch.uint8).cpu().numpy()
-        return PlaceMatch(candidates, mask, confidence)
+        return PlaceMatch(candidates, mask)
 
-    def _match(
-        self, class_share: Tensor, seen: Tensor, near: Neighbours
-    ) -> tuple[tuple[Candidate, ...], float]:
-        """Score the shortlist by eq. 10; the best heading of each place, best place first, and how
-        far the best one is to be trusted, see `PlaceMatch.confidence`."""
+    def _match(self, class_share: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
+        """Score the shortlist by eq. 10, and name the alternatives that it leaves."""
         weights = self.config.matching
         psi, yaw = self._matcher.overlap(
             class_share, seen, near.place, self._headings[near.heading]
         )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
-        place, heading, yaw_rad, *scores = columns.cpu().numpy()  # all in one transfer
-        order = np.argsort(-scores[0], kind="stable")
-        _, first = np.unique(place[order], return_index=True)
-        places = order[np.sort(first)]
-        confidence = self._confidence(place[places].astype(int), scores[0][places])
-        best = places[: self.config.candidates]
-        candidates = tuple(
-            Candidate(
-                int(place[i]), int(heading[i]),
-                self.place_map.T_map_camera(int(place[i]), float(yaw_rad[i])),
-                *(float(values[i]) for values in scores),
-            )
-            for i in best
+        scored = _best_heading_of_each_place(columns.cpu().numpy())  # all in one transfer
+        place, _, yaw_rad, sim, _, _ = scored
+        found = hypotheses(
+            self.place_map.positions[place.astype(int)], yaw_rad, sim, self.config.belief,
+            self.config.candidates,
         )  # fmt: skip
-        return candidates, confidence
-
-    def _confidence(self, place: NDArray[np.int64], score: NDArray[np.float64]) -> float:
-        """Of places and their scores (N,), best first."""
-        weights = self.config.matching
-        weight = np.exp((score - score[0]) / weights.temperature)
-        position = self.place_map.positions[place]
-        near = np.linalg.norm(position - position[0], axis=1) <= weights.agreement_m
-        return float(weight[near].sum() / weight.sum())
+        return tuple(_candidate(hypothesis, *scored[:, hypothesis.index]) for hypothesis in found)
 
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
@@ -160,6 +144,23 @@ class Localizer:
             seen = ViewSampler.of(camera, self.mask_grid).seen.to(self._device)
             self._samplers[camera] = (view, seen)
         return self._samplers[camera]
+
+
+def _best_heading_of_each_place(scored: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of (6, K) rows place, heading, yaw, score, phi and psi: those of the best score, (6, N)."""
+    order = np.argsort(-scored[3], kind="stable")
+    _, first = np.unique(scored[0, order], return_index=True)
+    return scored[:, order[first]]
+
+
+def _candidate(
+    found: Hypothesis, place: float, heading: float, _: float, score: float, phi: float, psi: float
+) -> Candidate:
+    T_map_camera = level_camera_pose(found.position, found.yaw_rad)
+    return Candidate(
+        int(place), int(heading), T_map_camera, float(score), float(phi), float(psi),
+        found.confidence,
+    )  # fmt: skip
 
 
 def _encoder(

@@ -47,7 +47,7 @@ _RAREST = 1e-3  # share of a row's cells; a class that a map lacks is not imposs
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Weights of eq. 10, what psi is, and when an answer is to be trusted."""
+    """Weights of eq. 10, and what psi is."""
 
     alpha: float = 1.0
     beta: float = 0.6
@@ -63,18 +63,12 @@ class MatchingConfig:
     """For the IoU. The ground is nearly everywhere: it says little about where one is."""
     thin_weight: float = 2.0
     """For the IoU."""
-    temperature: float = 0.03
-    """Score difference at which another place counts 1/e of the best one in the confidence."""
-    agreement_m: float = 5.0
-    """Places as near as this to the best speak for it, all others against it."""
 
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:
             raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
         if self.measure not in ("likelihood", "iou"):
             raise ConfigError(f"measure is {self.measure!r}; there are likelihood and iou")
-        if min(self.temperature, self.agreement_m) <= 0:
-            raise ConfigError("temperature and agreement_m must be positive")
         if not 0 < self.doubt < 1:
             raise ConfigError(f"doubt is {self.doubt}; it must lie between 0 and 1")
         if self.slide_columns < 0:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import MapFormatError
-from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.semantics import STATIC_IDS
 
 FORMAT = "scmpr_ros place map/2"
@@ -76,10 +76,6 @@ class PlaceMap:
 
     def __len__(self) -> int:
         return len(self.positions)
-
-    def T_map_camera(self, place: int, yaw_rad: float) -> NDArray[np.float64]:
-        """Pose (4, 4) of a level camera at a place that looks along `yaw_rad`."""
-        return level_camera_pose(self.positions[place], yaw_rad)
 
     def check_made_by(self, fingerprint: str) -> None:
         """Raise MapFormatError unless the checkpoint with this fingerprint made the map."""

@@ -5,7 +5,7 @@ One JSON object a line and an answer, in the order of the answers:
     stamp_ns        header stamp of the image and of the pose
     T_map_camera    4x4, optical frame; true where the localizer's mount is left at its default
     candidates      list of 4x4 `T_map_camera`, best first; null if they did not arrive
-    score           of the best candidate; null if it did not arrive
+    confidence      of the best candidate; null if it did not arrive
     latency_s       from the receipt of the image to the receipt of the pose, in this process
 
 The file appears, whole, when the recorder ends: after `count` answers, after `idle_timeout_s`
@@ -56,7 +56,7 @@ class AnswerRecorderConfig:
 
 
 class AnswerRecorderNode(Node):
-    """Collects poses, candidates and scores, and the time they took."""
+    """Collects poses, candidates and confidences, and the time they took."""
 
     def __init__(self) -> None:
         """Declare parameters and subscribe; raises ConfigError for parameters that are wrong."""
@@ -67,12 +67,12 @@ class AnswerRecorderNode(Node):
         self._received_s: dict[int, float] = {}
         self._answers: dict[int, dict[str, Any]] = {}
         self._candidates: dict[int, list[Any]] = {}
-        self._scores: list[float] = []
+        self._confidences: list[float] = []
         self._last_news_s: float | None = None
         all_of_them = QoSProfile(depth=1000)
         self.create_subscription(PoseArray, "localizer/candidates", self._on_candidates,
                                  all_of_them)  # fmt: skip
-        self.create_subscription(Float32, "localizer/score", self._on_score, all_of_them)
+        self.create_subscription(Float32, "localizer/confidence", self._on_confidence, all_of_them)
         self.create_subscription(PoseWithCovarianceStamped, "localizer/pose", self._on_pose,
                                  all_of_them)  # fmt: skip
 
@@ -115,8 +115,8 @@ class AnswerRecorderNode(Node):
         if self._last_news_s is None:
             return now_s - began_s > self.config.first_timeout_s
         complete = self.config.count and len(self._answers) >= self.config.count
-        # the last pose may overtake its candidates and its score: they are on other topics
-        settled = len(self._scores) >= len(self._answers) <= len(self._candidates)
+        # the last pose may overtake its candidates and its confidence: they are on other topics
+        settled = len(self._confidences) >= len(self._answers) <= len(self._candidates)
         limit_s = self.config.idle_timeout_s if not complete else 0.0 if settled else 2.0
         return now_s - self._last_news_s > limit_s
 
@@ -140,17 +140,17 @@ class AnswerRecorderNode(Node):
         self._news()
         self._candidates[stamp_ns(message.header)] = [_optical(pose) for pose in message.poses]
 
-    def _on_score(self, message: Float32) -> None:
+    def _on_confidence(self, message: Float32) -> None:
         self._news()
-        self._scores.append(float(message.data))
+        self._confidences.append(float(message.data))
 
     def _write(self) -> None:
-        """Write what there is. Scores carry no stamp: the n-th belongs to the n-th answer."""
-        paired = len(self._scores) == len(self._answers)
+        """Write what there is. Confidences carry no stamp: the n-th belongs to the n-th answer."""
+        paired = len(self._confidences) == len(self._answers)
         lines = []
         for index, (stamp, answer) in enumerate(self._answers.items()):
             answer["candidates"] = self._candidates.get(stamp)
-            answer["score"] = self._scores[index] if paired else None
+            answer["confidence"] = self._confidences[index] if paired else None
             lines.append(json.dumps(answer) + "\n")
         write_file(Path(self.config.output), "".join(lines))
 

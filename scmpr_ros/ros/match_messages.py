@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.conversions import body_from_optical, pose_message
 
 LOST, LOCALIZED = "LOST", "LOCALIZED"
-_REDDER = 0.1  # score by which a candidate falls short for 1/e of the green
 
 
 @dataclass(frozen=True)
@@ -64,15 +62,13 @@ class StateGate:
 class CovarianceConfig:
     """How the spread of the candidates becomes the covariance of the pose."""
 
-    temperature: float = 0.05
-    """Score difference at which a runner-up counts 1/e of the best candidate."""
     position_floor_m: float = 1.0
     """Standard deviation of each position axis where all candidates agree: the map's raster."""
     angle_floor_rad: float = 0.1
     """Standard deviation of each angle where all candidates agree: the heading raster."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "position_floor_m", "angle_floor_rad"):
+        for name in ("position_floor_m", "angle_floor_rad"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"covariance.{name} must be positive, got {getattr(self, name)}")
 
@@ -80,12 +76,11 @@ class CovarianceConfig:
 def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float64]:
     """Covariance (6, 6) of x, y, z (metres), roll, pitch, yaw (radians) about the best candidate.
 
-    Second moments of the candidates about the best one, weighted by exp(score / temperature), plus
-    a floor. Unlike a spread about the mean, this grows when the best candidate stands alone. Roll
-    and pitch are not estimated, so they get the floor.
+    Second moments of the candidates about the best one, weighted by their confidence, plus a floor.
+    Unlike a spread about the mean, this grows when the best candidate stands alone. Roll and pitch
+    are not estimated, so they get the floor.
     """
-    score = np.array([c.score for c in match])
-    weight = np.exp((score - score.max()) / config.temperature)
+    weight = np.array([c.confidence for c in match])
     weight /= weight.sum()
     poses = np.stack([c.T_map_camera for c in match])
     yaw = camera_yaw(poses)
@@ -113,10 +108,10 @@ def candidate_poses(match: PlaceMatch, header: Header) -> PoseArray:
 
 def markers(match: PlaceMatch, header: Header) -> MarkerArray:
     """An arrow for each candidate: the best one green and longer, the others the redder the lower
-    their score."""
+    their confidence."""
     arrows = [Marker(header=header, action=Marker.DELETEALL)]
     for rank, candidate in enumerate(match):
-        green = math.exp((candidate.score - match.best.score) / _REDDER)
+        green = candidate.confidence / match.best.confidence
         length = 4.0 if rank == 0 else 2.0
         arrows.append(
             Marker(
@@ -148,6 +143,7 @@ def _summary(candidate: Candidate) -> dict[str, Any]:
         "score": candidate.score,
         "phi": candidate.phi,
         "psi": candidate.psi,
+        "confidence": candidate.confidence,
         "place_index": candidate.place_index,
         "heading_index": candidate.heading_index,
     }

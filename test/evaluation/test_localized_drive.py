@@ -45,7 +45,7 @@ def test_summary_by_hand(drive: LocalizedDrive) -> None:
     assert summary["chance"] == pytest.approx((1 / 2 * 1 / 4) / 4)
     assert summary["recall_at_10"] is None, "two candidates were kept"
     assert summary["recall_at_1_percent"] == 0.25, "one of two places"
-    # Accepting the score 0.9 alone: all of it right, a quarter of the queries found.
+    # Accepting the confidence 0.9 alone: all of it right, a quarter of the queries found.
     assert summary["best_f1"] == pytest.approx(2 * 1 * 0.25 / 1.25)
     assert summary["heading_within_15_deg"] == 0.5, "of two that are near, one is turned round"
     low, high = summary["recall_at_1_interval"]
@@ -72,7 +72,13 @@ def test_reads_the_recorders_file(tmp_path: Path) -> None:
     best, second = pose(1, 2, 3).tolist(), pose(4, 5, 6).tolist()
     lines = [
         {"stamp_ns": 7, "T_map_camera": best, "candidates": [best, second], "latency_s": 0.5},
-        {"stamp_ns": 8, "T_map_camera": best, "candidates": None, "latency_s": None, "score": 1},
+        {
+            "stamp_ns": 8,
+            "T_map_camera": best,
+            "candidates": None,
+            "latency_s": None,
+            "confidence": 1,
+        },
     ]
     path = tmp_path / "answers.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines))

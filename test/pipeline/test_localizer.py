@@ -24,6 +24,7 @@ from scmpr_ros.pipeline.map_builder import (
     choose_device,
 )
 from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.retrieval.belief import BeliefConfig
 from scmpr_ros.retrieval.matching import MatchingConfig
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
@@ -70,11 +71,12 @@ def test_batches_do_not_change_the_map(
 def test_answers_are_sorted_consistent_and_repeatable(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
-    config = LocalizerConfig(candidates=5, device="cpu")
+    config = LocalizerConfig(candidates=5, device="cpu", belief=BeliefConfig(average=False))
     localizer = Localizer(place_map, network, config)
     match = localizer.localize(image(), CAMERA)
-    scores = [c.score for c in match]
-    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+    scores, beliefs = ([getattr(c, name) for c in match] for name in ("score", "confidence"))
+    assert len(beliefs) == 5 and beliefs == sorted(beliefs, reverse=True)
+    assert match.confidence == match.best.confidence > 0
     assert len({c.place_index for c in match}) == 5
     weights = config.matching
     for candidate in match:
@@ -152,22 +154,23 @@ def test_a_place_map_knows_what_its_labels_confuse(
     assert psi[0] > psi[1] + 0.5
 
 
-def test_confidence_falls_with_rivals_that_are_far(
+def test_neighbours_are_one_answer_and_its_confidence(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
-    """All places alike: what stands within five metres, on a street with places every two or so,
-    is the share of the whole; a map of one place has no rival."""
+    """All ten places alike, three metres apart: each next answer is a neighbourhood of three as
+    long as there is one, and its pose lies in its middle; a map of one place has no rival."""
     alike = np.broadcast_to(place_map.descriptors[:1, :1], place_map.descriptors.shape)
     config = LocalizerConfig(
         shortlist=len(place_map) * len(place_map.headings_rad), device="cpu",
-        matching=MatchingConfig(beta=0.0),
+        matching=MatchingConfig(beta=0.0), belief=BeliefConfig(agreement_m=3.5, agreement_deg=360),
     )  # fmt: skip
     match = Localizer(replace(place_map, descriptors=np.array(alike)), network, config).localize(
         image(), CAMERA
     )
-    position = place_map.positions
-    near = np.linalg.norm(position - match.best.T_map_camera[:3, 3], axis=1) <= 5.0
-    assert near.sum() < len(near) and match.confidence == pytest.approx(near.mean(), rel=0.02)
+    assert match.confidence == pytest.approx(0.3, abs=0.01)
+    assert sum(c.confidence for c in match) == pytest.approx(1, abs=1e-4)
+    middle = place_map.positions[match.best.place_index]
+    np.testing.assert_allclose(match.best.T_map_camera[:3, 3], middle, atol=0.05)
     only = np.zeros(len(place_map), bool)
     only[3] = True
     assert Localizer(place_map, network, config).localize(image(), CAMERA, only).confidence == 1.0

@@ -32,6 +32,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
         "localizer_node", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
         "-p", "queue_size:=50", "-p", "reliable_images:=true",
         "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
+        "-p", "localizer.belief.average:=false",
     )  # fmt: skip
     map_loader = start_node(
         "map_loader_node", "-p", f"source:={street.cloud}", "-p",
@@ -60,7 +61,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
         assert np.linalg.norm(places - T[:3, 3], axis=1).min() < 1e-6
         np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-6)
         np.testing.assert_allclose(line["candidates"][0], T, atol=1e-6)
-        assert line["latency_s"] > 0 and isinstance(line["score"], float)
+        assert line["latency_s"] > 0 and isinstance(line["confidence"], float)
 
     points = graph.collect(PointCloud2, "/map_loader/points", LATCHED)
     viewpoints = graph.collect(PoseArray, "/map_loader/viewpoints", LATCHED)
@@ -73,7 +74,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     answer = graph.call(Trigger, "/localizer/relocalize")
     summary = json.loads(answer.message)
     assert answer.success and summary["outcome"] == "LOCALIZED"
-    assert summary["score"] == pytest.approx(lines[-1]["score"], abs=1e-5)
+    assert summary["confidence"] == pytest.approx(lines[-1]["confidence"], abs=1e-5)
     assert 0 < summary["confidence"] <= 1
     graph.call(Empty, "/reinitialize_global_localization")
     graph.until(lambda: state[-1].data == "LOST", "state after reinitialisation")

@@ -152,8 +152,8 @@ def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
     answers = AnswerPublisher(node, node.config)
     pose = level_camera_pose(np.zeros(3), 0.0)
     for score, confidence, state in ((0.99, 0.2, "LOST"), (0.1, 0.9, "LOCALIZED")):
-        best = Candidate(0, 0, pose, score, score, 0.0)
-        answers.publish(PlaceMatch((best,), np.zeros((2, 3), np.uint8), confidence), Header())
+        best = Candidate(0, 0, pose, score, score, 0.0, confidence)
+        answers.publish(PlaceMatch((best,), np.zeros((2, 3), np.uint8)), Header())
         assert answers.state == state
 
 

@@ -29,11 +29,13 @@ from scmpr_ros.ros.statistics import Statistics
 
 
 def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
-    """Candidates of (x, y, yaw, score)."""
+    """Candidates of (x, y, yaw, confidence)."""
     return PlaceMatch(
         tuple(
-            Candidate(i, i, level_camera_pose(np.array([x, y, 1.0]), yaw), score, score, 0.0)
-            for i, (x, y, yaw, score) in enumerate(candidates)
+            Candidate(
+                i, i, level_camera_pose(np.array([x, y, 1.0]), yaw), 0.8, 0.8, 0.0, confidence
+            )
+            for i, (x, y, yaw, confidence) in enumerate(candidates)
         ),
         np.zeros((2, 3), np.uint8),
     )
@@ -53,22 +55,21 @@ def test_state_has_hysteresis() -> None:
 
 
 def test_covariance_of_agreement_is_the_floor() -> None:
-    config = CovarianceConfig(temperature=0.1, position_floor_m=0.5, angle_floor_rad=0.2)
+    config = CovarianceConfig(position_floor_m=0.5, angle_floor_rad=0.2)
     spread = covariance(match((1, 2, 0.3, 0.9)), config)
     np.testing.assert_allclose(spread, np.diag([0.25] * 3 + [0.04] * 3))
 
 
 def test_covariance_grows_with_equal_rivals_and_wraps_angles() -> None:
-    config = CovarianceConfig(temperature=0.1, position_floor_m=1.0, angle_floor_rad=0.1)
-    equal = covariance(match((0, 0, 3.1, 0.9), (10, 0, -3.1, 0.9)), config)
+    config = CovarianceConfig(position_floor_m=1.0, angle_floor_rad=0.1)
+    equal = covariance(match((0, 0, 3.1, 0.4), (10, 0, -3.1, 0.4)), config)
     assert equal[0, 0] == pytest.approx(0.5 * 10**2 + 1)
     assert equal[5, 5] == pytest.approx(0.5 * (2 * np.pi - 6.2) ** 2 + 0.01)
     assert equal[0, 5] == pytest.approx(0.5 * 10 * (2 * np.pi - 6.2))
-    weaker = covariance(match((0, 0, 0, 0.9), (10, 0, 0, 0.8)), config)
-    share = np.exp(-1) / (1 + np.exp(-1))
-    assert weaker[0, 0] == pytest.approx(share * 100 + 1)
-    with pytest.raises(ConfigError, match=r"temperature must be positive"):
-        CovarianceConfig(temperature=0.0)
+    weaker = covariance(match((0, 0, 0, 0.6), (10, 0, 0, 0.2)), config)
+    assert weaker[0, 0] == pytest.approx(0.25 * 100 + 1)
+    with pytest.raises(ConfigError, match=r"position_floor_m must be positive"):
+        CovarianceConfig(position_floor_m=0.0)
 
 
 def test_messages() -> None:
@@ -84,9 +85,10 @@ def test_messages() -> None:
     pose = pose_with_covariance(np.eye(4), np.diag(np.arange(1.0, 7.0)), header)
     assert pose.pose.covariance[35] == 6.0 and pose.header.frame_id == "map"
     summary = json.loads(match_summary(found, "LOCALIZED", Time(sec=5, nanosec=6)))
-    assert summary["confidence"] == 1.0 and summary["outcome"] == "LOCALIZED"
+    assert summary["confidence"] == 0.9 and summary["outcome"] == "LOCALIZED"
     assert summary["stamp"] == {"sec": 5, "nanosec": 6}
     assert summary["candidates"][1]["position"] == [3.0, 4.0, 1.0]
+    assert summary["candidates"][1]["confidence"] == 0.2
 
 
 def test_diagnostics_levels() -> None:
