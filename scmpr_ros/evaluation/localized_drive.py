@@ -23,6 +23,7 @@ from scmpr_ros.evaluation.metrics import (
     position_errors,
     precision_recall,
     recall_at,
+    right_by_confidence,
     within,
 )
 from scmpr_ros.geometry import camera_yaw
@@ -175,6 +176,9 @@ class LocalizedDrive:
             "first_right_rank": first_right(correct),
             "best_f1": (
                 precision_recall(self.confidences, correct[:, 0]).best_f1 if trusted else None
+            ),
+            "by_confidence": (
+                right_by_confidence(self.confidences, correct[:, 0]) if trusted else None
             ),
             "heading_within_15_deg": self._well_turned(tolerance),
             "chance": chance,

@@ -8,6 +8,7 @@ candidates; it is never correct, and it still counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +145,23 @@ def precision_recall(scores: FloatArray, correct: NDArray[np.bool_]) -> Precisio
     right = np.cumsum(correct[answered][order])
     last = np.flatnonzero(np.append(np.diff(falling) != 0, True)) if len(falling) else order
     return PrecisionRecall(falling[last], right[last] / (last + 1), right[last] / len(scores))
+
+
+def right_by_confidence(
+    confidences: FloatArray, correct: NDArray[np.bool_], least: Sequence[float] = (0.5, 0.7, 0.9)
+) -> list[dict[str, float | None]]:
+    """How much is answered, and how much of it is right, if less confident answers are held back.
+
+    confidences: (N,), NaN where a query has no answer; correct: (N,). For each of `least`: the
+    share of the queries whose answer has at least that confidence, and the share of those that are
+    right, None where there are none.
+    """
+    told: list[dict[str, float | None]] = []
+    for threshold in least:
+        kept = np.nan_to_num(confidences, nan=-1.0) >= threshold
+        right = float(correct[kept].mean()) if kept.any() else None
+        told.append({"confidence": threshold, "answered": float(kept.mean()), "right": right})
+    return told
 
 
 def bootstrap_interval(

@@ -36,7 +36,7 @@ class LocalizerConfig:
 
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     belief: BeliefConfig = field(default_factory=BeliefConfig)
-    shortlist: int = 50
+    shortlist: int = 100
     """Nearest (place, heading) by descriptor that go into eq. 10."""
     candidates: int = 10
     """Alternatives that an answer names."""

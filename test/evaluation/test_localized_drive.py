@@ -10,7 +10,7 @@ import pytest
 
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive, read_answers
-from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.evaluation.metrics import Tolerance, right_by_confidence
 from scmpr_ros.geometry import level_camera_pose
 
 
@@ -47,6 +47,17 @@ def test_summary_by_hand(drive: LocalizedDrive) -> None:
     assert summary["recall_at_1_percent"] == 0.25, "one of two places"
     # Accepting the confidence 0.9 alone: all of it right, a quarter of the queries found.
     assert summary["best_f1"] == pytest.approx(2 * 1 * 0.25 / 1.25)
+    assert summary["by_confidence"] == [
+        {"confidence": 0.5, "answered": 0.25, "right": 1.0},
+        {"confidence": 0.7, "answered": 0.25, "right": 1.0},
+        {"confidence": 0.9, "answered": 0.25, "right": 1.0},
+    ]
+    assert right_by_confidence(
+        [np.nan, 0.4, 0.8, 0.8], np.array([0, 1, 1, 0], bool), (0.1, 0.9)
+    ) == [
+        {"confidence": 0.1, "answered": 0.75, "right": pytest.approx(2 / 3)},
+        {"confidence": 0.9, "answered": 0.0, "right": None},
+    ]
     assert summary["heading_within_15_deg"] == 0.5, "of two that are near, one is turned round"
     low, high = summary["recall_at_1_interval"]
     assert low <= 0.25 <= high
