@@ -184,19 +184,34 @@ def _conditions(found: Mapping[str, Any]) -> Table:
 def _ablation(found: Mapping[str, Any]) -> Table:
     rows = []
     for content in found.values():
+        first, plain = next(iter(content["rows"].items()), ("", []))
         for name, runs in content["rows"].items():
             if name in ABLATION:
                 rows.append(Row(f"{name}, KITTI", ABLATION[name], published=True))
             recall = np.array([100 * run["recall_at_1"] for run in runs])
             spread = float(recall.std(ddof=1)) if len(recall) > 1 else None
-            seeds = ", ".join(str(run["seed"]) for run in runs)
+            notes = f"seeds {', '.join(str(run['seed']) for run in runs)}"
+            if runs is not plain:
+                notes += _gain(runs, plain, first)
             rows.append(
                 Row(name, float(recall.mean()), spread, 100 * runs[0]["chance"],
-                    runs[0]["num_queries"], notes=f"seeds {seeds}")
+                    runs[0]["num_queries"], notes=notes)
             )  # fmt: skip
     return Table(
         "ablation", "What each module is worth", "Recall@1, %", "deviation of seeds", tuple(rows)
     )
+
+
+def _gain(runs: _Results, plain: _Results, name: str) -> str:
+    """What a row has over the first one, seed by seed, with its deviation where there are two."""
+    before = {run["seed"]: run["recall_at_1"] for run in plain}
+    gains = [
+        100 * (run["recall_at_1"] - before[run["seed"]]) for run in runs if run["seed"] in before
+    ]
+    if not gains:
+        return ""
+    spread = f" ± {np.std(gains, ddof=1):.1f}" if len(gains) > 1 else ""
+    return f"; {np.mean(gains):+.1f}{spread} over {name}"
 
 
 def _latency(found: Mapping[str, Any]) -> Table:

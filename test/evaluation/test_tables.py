@@ -64,12 +64,15 @@ def test_conditions_are_subsets_of_drives(tmp_path: Path) -> None:
 def test_ablation_has_mean_and_spread_of_its_seeds(tmp_path: Path) -> None:
     runs = [{"seed": s, "recall_at_1": r, "chance": 0.01, "num_queries": 9} for s, r in
             ((0, 0.50), (1, 0.54))]  # fmt: skip
-    rows = {"no semantics": runs, "mine": runs[:1]}
+    more = [{**run, "recall_at_1": r} for run, r in zip(runs, (0.60, 0.66), strict=True)]
+    rows = {"no semantics": runs, "mine": more[:1], "all": more, "other": [{**more[0], "seed": 7}]}
     table = make_table("ablation", [written(tmp_path / "a.json", {"rows": rows})])
-    published, ours, single = table.rows
+    published, ours, single, every, unpaired = table.rows
     assert published.value == 57.35 and ours.value == pytest.approx(52)
     assert ours.spread == pytest.approx(2 * 2**0.5) and ours.notes == "seeds 0, 1"
-    assert single.spread is None
+    assert single.spread is None and single.notes == "seeds 0; +10.0 over no semantics"
+    assert every.notes == "seeds 0, 1; +11.0 ± 1.4 over no semantics"
+    assert unpaired.notes == "seeds 7"
 
 
 def test_latency_is_of_the_benchmark(tmp_path: Path) -> None:
