@@ -116,14 +116,14 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One (place, heading) of the map, scored against a query by eq. 10.
+    """Where a query may have been taken: a neighbourhood of the map, see `retrieval.belief`.
 
-    T_map_camera: (4, 4) pose of a level camera that would see the query there: at the place, or
-        amid it and those that agree with it.
-    score = alpha * phi + beta * psi; phi is the descriptors' cosine, psi the semantic overlap as
-    `retrieval.matching` measures it.
-    confidence: in [0, 1], how much it is believed that the camera was there and at none of the
-        candidates before; see `retrieval.belief`.
+    place_index, heading_index: the place amid it, and the heading by which that was found.
+    score = alpha * phi + beta * psi of that place (eq. 10); phi is the descriptors' cosine, psi the
+    semantic overlap as `retrieval.matching` measures it.
+    T_map_camera: (4, 4) pose of a level camera, the mean of the neighbourhood.
+    confidence: in [0, 1], how much it is believed that the camera was there, and at none of the
+    candidates before.
     """
 
     place_index: int

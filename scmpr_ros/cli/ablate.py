@@ -12,9 +12,9 @@ from scmpr_ros.training.ablation import AblationConfig, ablate
 
 _DESCRIPTION = """Train every row of an ablation on every seed, measure Recall@1 in towns that no
 training saw, and write the table. What is done is not done again: a run that was stopped goes on
-when it is started again. So processes and machines can share the work: give each its own rows
-(--only) or seeds and the same --out, and start it once more with all of them for the table.
-config/ablation.yaml is table 3 of the paper and more; LIP-Loc is a row of it."""
+when it is started again. So processes and machines can share the work: give each its own --seeds
+and the same --out, and start it once more with all of them for the table. --only '[no semantics, +
+SAFF]' takes some rows. config/ablation.yaml is table 3 of the paper and more; LIP-Loc is a row."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -98,8 +98,8 @@ def predict_in_scans(
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
     kept = max(config.localizer.candidates, one_percent(len(frames)))
     shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
-    # Distances of the literature are those of scans, not of a pose amid them.
-    belief = replace(config.localizer.belief, average=False)
+    # The literature ranks single scans, and takes distances to them.
+    belief = replace(config.localizer.belief, agreement_m=0.0)
     localizer = replace(config.localizer, candidates=kept, shortlist=shortlist, belief=belief)
     config = replace(config, localizer=localizer)
     return _predict(

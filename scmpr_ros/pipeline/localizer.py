@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class LocalizerConfig:
     shortlist: int = 100
     """Nearest (place, heading) by descriptor that go into eq. 10."""
     candidates: int = 10
-    """Alternatives that an answer names."""
+    """Poses of an answer: the best one and its alternatives."""
     device: str = "auto"
     """A torch device; `auto` takes the GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -123,13 +123,12 @@ class Localizer:
         )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
-        scored = _best_heading_of_each_place(columns.cpu().numpy())  # all in one transfer
-        place, _, yaw_rad, sim, _, _ = scored
+        scored = _best_heading_of_each_place(*columns.cpu().numpy())  # all in one transfer
         found = hypotheses(
-            self.place_map.positions[place.astype(int)], yaw_rad, sim, self.config.belief,
-            self.config.candidates,
+            self.place_map.positions[scored.place], scored.yaw_rad, scored.score,
+            self.config.belief, self.config.candidates,
         )  # fmt: skip
-        return tuple(_candidate(hypothesis, *scored[:, hypothesis.index]) for hypothesis in found)
+        return tuple(scored.candidate(hypothesis) for hypothesis in found)
 
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
@@ -146,20 +145,37 @@ class Localizer:
         return self._samplers[camera]
 
 
-def _best_heading_of_each_place(scored: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of (6, K) rows place, heading, yaw, score, phi and psi: those of the best score, (6, N)."""
-    order = np.argsort(-scored[3], kind="stable")
-    _, first = np.unique(scored[0, order], return_index=True)
-    return scored[:, order[first]]
+class _ScoredPlaces(NamedTuple):
+    """N places of the map, each in one heading; see `Candidate`."""
+
+    place: NDArray[np.int64]
+    heading: NDArray[np.int64]
+    yaw_rad: NDArray[np.float64]
+    score: NDArray[np.float64]
+    phi: NDArray[np.float64]
+    psi: NDArray[np.float64]
+
+    def candidate(self, found: Hypothesis) -> Candidate:
+        """The candidate that stands for a neighbourhood of them."""
+        i = found.index
+        return Candidate(
+            int(self.place[i]), int(self.heading[i]),
+            level_camera_pose(found.position, found.yaw_rad),
+            float(self.score[i]), float(self.phi[i]), float(self.psi[i]), found.confidence,
+        )  # fmt: skip
 
 
-def _candidate(
-    found: Hypothesis, place: float, heading: float, _: float, score: float, phi: float, psi: float
-) -> Candidate:
-    T_map_camera = level_camera_pose(found.position, found.yaw_rad)
-    return Candidate(
-        int(place), int(heading), T_map_camera, float(score), float(phi), float(psi),
-        found.confidence,
+def _best_heading_of_each_place(
+    place: NDArray[np.float64], heading: NDArray[np.float64], yaw_rad: NDArray[np.float64],
+    score: NDArray[np.float64], phi: NDArray[np.float64], psi: NDArray[np.float64],
+) -> _ScoredPlaces:  # fmt: skip
+    """Of K viewpoints the best one of each place."""
+    order = np.argsort(-score, kind="stable")
+    _, first = np.unique(place[order], return_index=True)
+    best = order[first]
+    return _ScoredPlaces(
+        place[best].astype(int), heading[best].astype(int), yaw_rad[best], score[best], phi[best],
+        psi[best],
     )  # fmt: skip
 
 

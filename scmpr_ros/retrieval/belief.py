@@ -3,12 +3,9 @@
 A score says how much a place looks like the image, not how likely it is to be the right one: the
 next place on the same street looks much the same, and so does a place on another street. So the
 scores of the shortlisted places become shares of belief, exp(score / temperature), and an answer is
-a neighbourhood: all places that agree on where the camera was. The first is the one that holds the
-most belief, which is its confidence; each further one holds the most of what is left. Candidates
-are therefore alternatives, not five neighbours on one street.
-
-With the shipped weights in towns that they had not seen, the first neighbourhood is right as often
-as its confidence says (85 %), and one of the first five in 97 %, where the five best places had 92.
+a neighbourhood: a place and all that agree with it on where the camera was. The first is the one
+that holds the most belief, which is its confidence; each further one holds the most of what is
+left. Candidates are therefore alternatives, not five neighbours on one street.
 """
 
 from __future__ import annotations
@@ -17,39 +14,44 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import wrap_angle
 
-_EQUAL = 6
-"""Decimals of a share of belief; of those that are equal to them the best score goes first."""
+_DECIMALS = 6
+"""To which shares of belief are told apart; of equal ones the best score goes first."""
 
 
 @dataclass(frozen=True)
 class BeliefConfig:
-    """How scores are weighed against each other, and which places agree."""
+    """How scores are weighed against each other, and which places agree.
+
+    The limits lie between the steps of places and headings, so that rounding decides nothing.
+    """
 
     temperature: float = 0.03
     """Score difference at which a place is believed in 1/e as much as the best one."""
-    agreement_m: float = 4.0
-    """Places as near to each other as this agree on where the camera was..."""
-    agreement_deg: float = 15.0
-    """...if their headings are as near as this."""
-    average: bool = True
-    """Answer with the mean pose of the places that agree, not with that of the one amid them."""
+    agreement_m: float = 4.5
+    """Places as near to each other as this agree on where the camera was; 0: each stands alone."""
+    agreement_deg: float = 15.5
+    """Those that agree have headings as near as this."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "agreement_m", "agreement_deg"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"belief.{name} must be positive, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ConfigError(f"belief.temperature must be positive, got {self.temperature}")
+        if not self.agreement_m >= 0:
+            raise ConfigError(f"belief.agreement_m cannot be {self.agreement_m}")
+        if not 0 < self.agreement_deg <= 180:
+            raise ConfigError(f"belief.agreement_deg {self.agreement_deg} is not in (0, 180]")
 
 
 @dataclass(frozen=True)
 class Hypothesis:
     """One neighbourhood.
 
-    index: of the place that it is named after. confidence: the belief it holds, in [0, 1].
-    position: (3,) metres; yaw_rad: where the camera was and looked.
+    index: of the place amid it. confidence: the belief it holds, in [0, 1]. position: (3,) metres;
+    yaw_rad: where the camera was and looked, the mean of the places by their belief.
     """
 
     index: int
@@ -67,36 +69,43 @@ def hypotheses(
 ) -> list[Hypothesis]:
     """The neighbourhoods of N scored places, the one that is most believed in first.
 
-    position: (N, 3); yaw_rad, score: (N,), one heading for each place. At most `count`, each named
-    after another place; those that hold no belief any more come last, by their score.
+    position: (N, 3); yaw_rad, score: (N,), one heading for each place. At most `count`, each amid
+    another place. Where there are fewer neighbourhoods, the places that they hold already follow,
+    each with its own pose and no confidence, by their score.
     """
-    belief = np.exp((score - score.max()) / config.temperature)
+    ranked = np.argsort(-score, kind="stable")
+    position, yaw_rad, score = position[ranked], yaw_rad[ranked], score[ranked]
+    belief = np.exp((score - score[0]) / config.temperature)
     belief /= belief.sum()
-    apart_m = np.linalg.norm(position[:, None] - position, axis=2)
     turned_rad = np.abs(wrap_angle(yaw_rad[:, None] - yaw_rad))
-    agree = (apart_m <= config.agreement_m) & (turned_rad <= np.deg2rad(config.agreement_deg))
-
+    agree = (cdist(position, position) <= config.agreement_m) & (
+        turned_rad <= np.deg2rad(config.agreement_deg)
+    )
     found: list[Hypothesis] = []
-    left = np.argsort(-score, kind="stable")
-    while len(left) and len(found) < count:
-        held = (agree[left] @ belief).round(_EQUAL)
-        first = held.argmax()  # of equals the first, which has the best score
-        centre, left = left[first], np.delete(left, first)
-        share = belief * agree[centre] if config.average else np.zeros_like(belief)
+    centres: list[int] = []
+    free = np.ones(len(score), bool)
+    while len(found) < count:
+        held = np.where(free, (agree @ belief).round(_DECIMALS), 0.0)
+        centre = int(held.argmax())  # of equals the first, which has the best score
+        if held[centre] <= 0:
+            break
+        share = belief * agree[centre]
         found.append(
-            Hypothesis(int(centre), float(held[first]), *_mean(centre, share, position, yaw_rad))
-        )
+            Hypothesis(
+                int(ranked[centre]), float(held[centre]),
+                np.average(position, axis=0, weights=share),
+                _mean_heading(yaw_rad, yaw_rad[centre], share),
+            )
+        )  # fmt: skip
+        centres.append(centre)
         belief = belief * ~agree[centre]
-    return found
+        free &= ~agree[centre]
+    rest = np.delete(np.arange(len(score)), centres)[: count - len(found)]
+    return found + [Hypothesis(int(ranked[i]), 0.0, position[i], float(yaw_rad[i])) for i in rest]
 
 
-def _mean(
-    centre: int, share: NDArray[np.float64], position: NDArray[np.float64],
-    yaw_rad: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], float]:  # fmt: skip
-    """Mean position and heading, weighted by `share`; those of the centre where all are zero."""
-    if share.sum() <= 0:
-        return position[centre], float(yaw_rad[centre])
-    turn = float(np.average(wrap_angle(yaw_rad - yaw_rad[centre]), weights=share))
-    mean: NDArray[np.float64] = np.average(position, axis=0, weights=share)
-    return mean, float(yaw_rad[centre]) + turn
+def _mean_heading(
+    yaw_rad: NDArray[np.float64], about_rad: float, share: NDArray[np.float64]
+) -> float:
+    """Mean of headings weighted by `share`, all of which lie within a half turn of `about_rad`."""
+    return float(about_rad + np.average(wrap_angle(yaw_rad - about_rad), weights=share))

@@ -62,10 +62,11 @@ class StateGate:
 class CovarianceConfig:
     """How the spread of the candidates becomes the covariance of the pose."""
 
-    position_floor_m: float = 1.0
-    """Standard deviation of each position axis where all candidates agree: the map's raster."""
+    position_floor_m: float = 1.3
+    """Standard deviation of each position axis about the best candidate if it is right; 1.1 to 1.5
+    in towns that no training saw."""
     angle_floor_rad: float = 0.1
-    """Standard deviation of each angle where all candidates agree: the heading raster."""
+    """Standard deviation of each angle about the best candidate if it is right."""
 
     def __post_init__(self) -> None:
         for name in ("position_floor_m", "angle_floor_rad"):

@@ -27,7 +27,8 @@ from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 KEYS = {
     "recall_at_1", "recall_at_1_interval", "recall_at_5", "recall_at_10", "recall_at_1_percent",
     "first_right_rank",
-    "best_f1", "heading_within_15_deg", "chance", "radius_m", "num_queries", "num_places",
+    "best_f1", "by_confidence", "heading_within_15_deg", "chance", "radius_m",
+    "num_queries", "num_places",
     "median_position_error_m", "median_heading_error_deg", "latency_ms_p50", "latency_ms_p95",
     "max_heading_error_deg", "num_answered", "num_headings", "data", "map", "seed", "zero_shot",
     "checkpoint", "fingerprint", "duration_s",

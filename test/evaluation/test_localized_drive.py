@@ -24,7 +24,7 @@ def drive() -> LocalizedDrive:
     truth = {f: pose(10.0 * f, 0, 0) for f in range(4)}
     answers = {
         100: Answer(np.stack([pose(1, 0, 5), pose(50, 0, 0)]), 0.1, 0.9),
-        101: Answer(np.stack([pose(50, 0, 0), pose(13, 0, 0)]), 0.2, 0.4),
+        101: Answer(np.stack([pose(50, 0, 0), pose(13, 0, 0)]), 0.2, 0.6),
         102: Answer(np.stack([pose(20, 0, 180)]), 0.3),
     }
     return LocalizedDrive.join(truth, {f: 100 + f for f in range(4)}, answers)
@@ -48,7 +48,7 @@ def test_summary_by_hand(drive: LocalizedDrive) -> None:
     # Accepting the confidence 0.9 alone: all of it right, a quarter of the queries found.
     assert summary["best_f1"] == pytest.approx(2 * 1 * 0.25 / 1.25)
     assert summary["by_confidence"] == [
-        {"confidence": 0.5, "answered": 0.25, "right": 1.0},
+        {"confidence": 0.5, "answered": 0.5, "right": 0.5},
         {"confidence": 0.7, "answered": 0.25, "right": 1.0},
         {"confidence": 0.9, "answered": 0.25, "right": 1.0},
     ]
@@ -98,6 +98,7 @@ def test_reads_the_recorders_file(tmp_path: Path) -> None:
     assert answers[7].latency_s == 0.5
     assert answers[8].candidates.shape == (1, 4, 4)
     assert np.isnan(answers[8].latency_s)
+    assert np.isnan(answers[7].confidence) and answers[8].confidence == 1.0
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_batches_do_not_change_the_map(
 def test_answers_are_sorted_consistent_and_repeatable(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
-    config = LocalizerConfig(candidates=5, device="cpu", belief=BeliefConfig(average=False))
+    config = LocalizerConfig(candidates=5, device="cpu", belief=BeliefConfig(agreement_m=0.0))
     localizer = Localizer(place_map, network, config)
     match = localizer.localize(image(), CAMERA)
     scores, beliefs = ([getattr(c, name) for c in match] for name in ("score", "confidence"))
@@ -157,23 +157,43 @@ def test_a_place_map_knows_what_its_labels_confuse(
 def test_neighbours_are_one_answer_and_its_confidence(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
-    """All ten places alike, three metres apart: each next answer is a neighbourhood of three as
-    long as there is one, and its pose lies in its middle; a map of one place has no rival."""
+    """All ten places alike, three metres apart: three neighbourhoods of three and one place; a map
+    of one place has no rival."""
     alike = np.broadcast_to(place_map.descriptors[:1, :1], place_map.descriptors.shape)
     config = LocalizerConfig(
         shortlist=len(place_map) * len(place_map.headings_rad), device="cpu",
-        matching=MatchingConfig(beta=0.0), belief=BeliefConfig(agreement_m=3.5, agreement_deg=360),
+        matching=MatchingConfig(beta=0.0), belief=BeliefConfig(agreement_m=3.5, agreement_deg=180),
     )  # fmt: skip
     match = Localizer(replace(place_map, descriptors=np.array(alike)), network, config).localize(
         image(), CAMERA
     )
     assert match.confidence == pytest.approx(0.3, abs=0.01)
     assert sum(c.confidence for c in match) == pytest.approx(1, abs=1e-4)
-    middle = place_map.positions[match.best.place_index]
-    np.testing.assert_allclose(match.best.T_map_camera[:3, 3], middle, atol=0.05)
     only = np.zeros(len(place_map), bool)
     only[3] = True
     assert Localizer(place_map, network, config).localize(image(), CAMERA, only).confidence == 1.0
+
+
+def test_the_pose_is_the_mean_of_those_that_agree(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    """Two places three metres apart, in one neighbourhood, weighted by exp(score / temperature)."""
+    two = np.zeros(len(place_map), bool)
+    two[[3, 4]] = True
+    settings = {"temperature": 0.5, "agreement_deg": 180.0}
+    alone, together = (
+        Localizer(
+            place_map, network,
+            LocalizerConfig(device="cpu", belief=BeliefConfig(agreement_m=reach, **settings)),
+        ).localize(image(), CAMERA, two)
+        for reach in (0.0, 3.5)
+    )  # fmt: skip
+    weight = np.exp(np.array([c.score for c in alone]) / 0.5)
+    places = place_map.positions[[c.place_index for c in alone]]
+    assert together.confidence == pytest.approx(1)
+    best = together.best.T_map_camera[:3, 3]
+    np.testing.assert_allclose(best, weight @ places / weight.sum(), atol=1e-4)
+    assert np.linalg.norm(places - best, axis=1).min() > 0.01
 
 
 def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:

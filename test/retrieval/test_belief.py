@@ -15,7 +15,9 @@ def found(x, score, yaw_deg=0.0, count=10, **settings):
     """Hypotheses of places along a line at x metres."""
     position = np.array([[v, 5.0, 1.0] for v in x], float)
     yaw_rad = np.deg2rad(np.broadcast_to(yaw_deg, len(x)).astype(float))
-    config = BeliefConfig(temperature=T, agreement_m=3.0, agreement_deg=20.0, **settings)
+    config = BeliefConfig(
+        **{"temperature": T, "agreement_m": 3.0, "agreement_deg": 20.0, **settings}
+    )
     return hypotheses(position, yaw_rad, np.array(score, float), config, count)
 
 
@@ -41,10 +43,29 @@ def test_alternatives_come_before_neighbours_and_all_places_in_the_end() -> None
     assert len(found([0, 1, 2, 50], [1, 2, 3, 4], count=2)) == 2
 
 
+def test_a_place_that_is_held_is_amid_no_other_neighbourhood() -> None:
+    """The first holds 2 to 8; 8 sees 10 and 11, but is spoken for, so they stand by themselves."""
+    first, second, *rest = found([2, 5, 8, 10, 11], [0.6, 0.9, 0.8, 0.5, 0.5])
+    assert (first.index, second.index) == (1, 3) and second.confidence > 0
+    assert second.position[0] == pytest.approx(10.5)
+    assert [h.index for h in rest] == [2, 0, 4] and {h.confidence for h in rest} == {0.0}
+    assert [h.position[0] for h in rest] == [8, 2, 11]
+
+
+def test_each_stands_alone_without_agreement() -> None:
+    x, score = [0, 1, 0, 3], [0.1, 0.4, 0.2, 0.3]
+    alone = found(x, score, agreement_m=0.0, yaw_deg=[0, 0, 90, 0])
+    assert [h.index for h in alone] == [1, 3, 2, 0]
+    assert [h.position[0] for h in alone] == [1, 3, 0, 0]
+
+
 def test_of_equals_the_best_score_goes_first() -> None:
-    """Both see each other, so both hold the same belief, whatever the rounding of a sum is."""
-    for scores in ([0.1, 0.3], [0.3, 0.1]):
-        assert found([0, 1], scores)[0].index == int(np.argmax(scores))
+    """All see each other, so all hold the same belief, whatever the rounding of their sums is."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scores = rng.uniform(0, 0.5, rng.integers(3, 40))
+        x = rng.uniform(0, 2.9, len(scores))
+        assert found(x, scores)[0].index == int(np.argmax(scores))
 
 
 def test_headings_must_agree_across_the_seam() -> None:
@@ -59,14 +80,15 @@ def test_the_pose_lies_amid_those_that_agree() -> None:
     np.testing.assert_allclose(best.position, [2 * share, 5, 1])
     turned = (np.rad2deg(best.yaw_rad) + 178) % 360 - 360
     assert turned == pytest.approx(-4 * share)
-    alone = found([0, 2], [0.5, 0.4], average=False)[0]
-    np.testing.assert_allclose(alone.position, [0, 5, 1])
-    spoken_for = found([0, 2], [0.5, 0.4])[1]
-    np.testing.assert_allclose(spoken_for.position, [2, 5, 1], err_msg="nothing left to average")
 
 
-@pytest.mark.parametrize("name", ["temperature", "agreement_m", "agreement_deg"])
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("temperature", 0.0), ("temperature", float("nan")), ("agreement_m", -1.0),
+        ("agreement_m", float("nan")), ("agreement_deg", 0.0), ("agreement_deg", 181.0),
+    ],
+)  # fmt: skip
 def test_impossible_settings_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"belief.{name} must be positive"):
+    with pytest.raises(ConfigError, match=f"belief.{name}"):
         BeliefConfig(**{name: value})
