@@ -112,7 +112,8 @@ def test_a_drive_is_evaluated_among_its_own_scans(
     arguments = [
         str(tmp_path / "kitti"), "--checkpoint", str(tmp_path / "w"), "--sequences", "00",
         "--protocol", "scmpr", "--predictions", str(tmp_path / "kept"), "--out",
-        str(tmp_path / "numbers.json"),
+        str(tmp_path / "numbers.json"), "--settings.localizer.belief.agreement_m", "50",
+        "--settings.localizer.belief.agreement_deg", "180",
     ]  # fmt: skip
     assert evaluate_script.main(arguments) == 0
     (numbers,) = json.loads((tmp_path / "numbers.json").read_text())
@@ -122,6 +123,10 @@ def test_a_drive_is_evaluated_among_its_own_scans(
     assert "kitti/00" in capsys.readouterr().out
 
     (kept,) = (tmp_path / "kept").iterdir()
+    answers = Predictions.load(kept)
+    found = answers.drive.candidates[..., :3, 3].reshape(-1, 1, 3)
+    off_m = np.linalg.norm(found - answers.positions, axis=2).min(1)
+    assert off_m.max() < 1e-6, "single scans, not the mean of neighbours"
     again = [str(kept), "--score", "--protocol", "lip_loc", "--code_faithful"]
     assert evaluate_script.main([*again, "--out", str(tmp_path / "numbers.json")]) == 0
     (rescored,) = json.loads((tmp_path / "numbers.json").read_text())
