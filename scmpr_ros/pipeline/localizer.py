@@ -123,9 +123,10 @@ class Localizer:
         )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
-        scored = _best_heading_of_each_place(*columns.cpu().numpy())  # all in one transfer
+        viewpoints = _ScoredPlaces(*columns.cpu().numpy())  # all in one transfer
+        scored = viewpoints.best_heading_of_each()
         found = hypotheses(
-            self.place_map.positions[scored.place], scored.yaw_rad, scored.score,
+            self.place_map.positions[scored.place.astype(int)], scored.yaw_rad, scored.score,
             self.config.belief, self.config.candidates,
         )  # fmt: skip
         return tuple(scored.candidate(hypothesis) for hypothesis in found)
@@ -146,14 +147,20 @@ class Localizer:
 
 
 class _ScoredPlaces(NamedTuple):
-    """N places of the map, each in one heading; see `Candidate`."""
+    """N places of the map, each in one heading; see `Candidate`. place, heading: whole numbers."""
 
-    place: NDArray[np.int64]
-    heading: NDArray[np.int64]
+    place: NDArray[np.float64]
+    heading: NDArray[np.float64]
     yaw_rad: NDArray[np.float64]
     score: NDArray[np.float64]
     phi: NDArray[np.float64]
     psi: NDArray[np.float64]
+
+    def best_heading_of_each(self) -> _ScoredPlaces:
+        """Of several headings of a place, the one with the best score."""
+        order = np.argsort(-self.score, kind="stable")
+        _, first = np.unique(self.place[order], return_index=True)
+        return _ScoredPlaces(*(values[order[first]] for values in self))
 
     def candidate(self, found: Hypothesis) -> Candidate:
         """The candidate that stands for a neighbourhood of them."""
@@ -163,20 +170,6 @@ class _ScoredPlaces(NamedTuple):
             level_camera_pose(found.position, found.yaw_rad),
             float(self.score[i]), float(self.phi[i]), float(self.psi[i]), found.confidence,
         )  # fmt: skip
-
-
-def _best_heading_of_each_place(
-    place: NDArray[np.float64], heading: NDArray[np.float64], yaw_rad: NDArray[np.float64],
-    score: NDArray[np.float64], phi: NDArray[np.float64], psi: NDArray[np.float64],
-) -> _ScoredPlaces:  # fmt: skip
-    """Of K viewpoints the best one of each place."""
-    order = np.argsort(-score, kind="stable")
-    _, first = np.unique(place[order], return_index=True)
-    best = order[first]
-    return _ScoredPlaces(
-        place[best].astype(int), heading[best].astype(int), yaw_rad[best], score[best], phi[best],
-        psi[best],
-    )  # fmt: skip
 
 
 def _encoder(
