@@ -43,6 +43,11 @@ the 6,600 places of 26 training towns, whose maps are accumulated. Where it says
 claimed."""
 
 _VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
+_WALL_VOXEL_M = 0.6  # walls are judged over metres: pose errors blur a map's walls by 0.2 m
+_NEIGHBOURS = 24
+_REACH_VOXELS = 4.5  # how far neighbours are looked for
+_WALL_SCATTERING = 0.45  # of a wall as a whole, at most
+_FOLIAGE_SCATTERING = 0.55  # of a point, at least: trees grow into façades
 _COLUMN_M = 0.25
 _LINE_CELLS = 12  # a wall goes on for 3 m
 _LINK_M = 0.3  # voxels of this size that touch belong to one thing; cars park further apart
@@ -91,7 +96,7 @@ def segment_points(cloud: PointCloud) -> NDArray[np.uint8]:
         raise DatasetError("cannot segment an empty point cloud")
     xyz, voxel = _voxel_means(cloud.xyz, _VOXEL_M)
     height_m = xyz[:, 2] - GroundGrid.of(xyz, _GROUND_CELL_M).at(xyz)
-    shape = LocalShape.of(xyz, neighbours=24, radius_m=0.9)
+    shape = LocalShape.of(xyz, _NEIGHBOURS, _REACH_VOXELS * _VOXEL_M)
     label = np.full(len(xyz), IGNORE, np.uint8)
 
     ground = (np.abs(height_m) < 0.12) | (
@@ -101,7 +106,7 @@ def segment_points(cloud: PointCloud) -> NDArray[np.uint8]:
     standing = np.flatnonzero(~ground & (height_m > 0))
     if len(standing) == 0:
         return label[voxel]
-    label[standing] = _classify_walls(xyz[standing], height_m[standing], shape.scattering[standing])
+    label[standing] = _classify_walls(xyz[standing], height_m[standing])
     rest = standing[label[standing] == IGNORE]
     label[rest] = _classify_things(xyz[rest], height_m[rest], shape.scattering[rest])
     return label[voxel]
@@ -120,12 +125,12 @@ def _classify_ground(xyz: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _classify_walls(
-    xyz: NDArray[np.floating], height_m: NDArray[np.floating], scattering: NDArray[np.floating]
+    xyz: NDArray[np.floating], height_m: NDArray[np.floating]
 ) -> NDArray[np.uint8]:
     """Building and barrier among points above the ground: tall columns that stand in a line.
 
-    Seen from above, since façades are rough in themselves (recesses, blurred poses) and only their
-    course tells them from trees.
+    Seen from above and at a coarse scale, since façades are rough in themselves (recesses, blurred
+    poses) and only their course tells them from trees.
     """
     label = np.full(len(xyz), IGNORE, np.uint8)
     index = ((xyz[:, :2] - xyz[:, :2].min(axis=0)) / _COLUMN_M).astype(np.int64)
@@ -137,11 +142,14 @@ def _classify_walls(
     raster.ravel()[columns[tall]] = True
     in_line = tall.copy()
     in_line[tall] = _stands_in_line(raster)
-    members = np.flatnonzero(in_line[column])
+    coarse, voxel = _voxel_means(xyz, _WALL_VOXEL_M)
+    shape = LocalShape.of(coarse, _NEIGHBOURS, _REACH_VOXELS * _WALL_VOXEL_M)
+    scattering = shape.scattering[voxel]
+    members = np.flatnonzero(in_line[column] & (scattering < _FOLIAGE_SCATTERING))
     if len(members) == 0:
         return label
     things = Components.of(xyz[members], height_m[members])
-    long = (things.length_m > 3.0) & (things.mean(scattering[members]) < 0.49)
+    long = (things.length_m > 3.0) & (things.mean(scattering[members]) < _WALL_SCATTERING)
     building = long & (things.top_m > 2.2)
     barrier = long & ~building & (things.width_m < 0.8)
     label[members] = np.select([building, barrier], [BUILDING, BARRIER], IGNORE)[things.component]

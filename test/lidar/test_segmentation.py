@@ -50,6 +50,18 @@ def test_things_are_told_apart(street, box, name: str) -> None:
     assert name_of(label[thing]) == name
 
 
+def test_blurred_facades_stay_buildings(street) -> None:
+    """Poses that are off by 0.15 m, as those of real maps are, must not turn walls into trees."""
+    xyz, _ = street
+    blurred = xyz + np.random.default_rng(0).normal(0, 0.15, xyz.shape).astype(np.float32)
+    label = segment_points(PointCloud(blurred))
+    low, high = np.array(FACADE)
+    facade = ((xyz >= low - 0.1) & (xyz <= high + 0.1)).all(axis=1) & (xyz[:, 2] > 1)
+    assert np.mean(label[facade] == class_id("building")) > 0.8
+    bush = ((xyz >= (20.5, 3.5, 0.5)) & (xyz <= (22.5, 5.5, 3))).all(axis=1)
+    assert np.mean(label[bush] == class_id("vegetation")) > 0.8
+
+
 def test_flat_ground_is_road(street) -> None:
     xyz, label = street
     ground = (xyz[:, 2] < 0.05) & (np.abs(xyz[:, 1]) < 4)
