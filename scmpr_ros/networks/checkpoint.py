@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> PlaceNetw
 
 
 def load_strictly(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Copy tensors into a network, all of them or none."""
+    """Copy tensors into a network, all of them or none; none that are not finite."""
     own = network.state_dict()
     missing = sorted(own.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - own.keys())
@@ -73,10 +73,12 @@ def load_strictly(network: nn.Module, tensors: dict[str, Tensor], source: str) -
         for name in sorted(own.keys() & tensors.keys())
         if own[name].shape != tensors[name].shape
     ]
+    broken = [name for name in sorted(tensors) if not tensors[name].isfinite().all()]
     complaints = [
         f"{len(names)} {kind}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
         for kind, names in (
-            ("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped)
+            ("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped),
+            ("not finite", broken),
         )
         if names
     ]  # fmt: skip

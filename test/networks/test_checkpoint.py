@@ -67,6 +67,8 @@ def rewrite(path: Path, target: Path, change: str) -> Path:
         tensors["extra.weight"] = torch.zeros(2)
     elif change == "mis-shaped":
         tensors["saff.segment.bias"] = torch.zeros(3)
+    elif change == "not finite":
+        tensors["saff.segment.bias"][3] = torch.nan
     elif change == "config":
         config = json.dumps({**json.loads(config), "colour": "red"})
     form = "somebody else's" if change == "format" else FORMAT
@@ -80,6 +82,7 @@ def rewrite(path: Path, target: Path, change: str) -> Path:
         ("missing", "1 missing: saff.segment.bias"),
         ("unexpected", "1 unexpected: extra.weight"),
         ("mis-shaped", r"1 mis-shaped: saff.segment.bias \(3,\) instead of \(15,\)"),
+        ("not finite", "1 not finite: saff.segment.bias"),
         ("config", "colour"),
         ("format", "somebody else's"),
     ],
