@@ -34,15 +34,16 @@ class Centring(nn.Module):
             )  # fmt: skip
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        count = x.new_tensor(x.numel() / x.shape[1])
+        precise = x.float()  # as torch's own has it: sums, and counts from 257 on, need it
+        count = precise.new_tensor(x.numel() / x.shape[1])
         torch.distributed.all_reduce(count)
-        mean = across_processes.all_reduce(x.sum(axes)) / count
-        centred = x - mean.view(shape)
+        mean = across_processes.all_reduce(precise.sum(axes)) / count
+        centred = precise - mean.view(shape)
         variance = across_processes.all_reduce(centred.square().sum(axes)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        return centred / (variance + self.eps).sqrt().view(shape)
+        return (centred / (variance + self.eps).sqrt().view(shape)).to(x)
 
 
 def num_processes() -> int:
