@@ -189,7 +189,8 @@ def test_two_processes_give_the_loss_of_one(recordings: Path, tmp_path: Path) ->
     """The same batch, cut in two: what is random in a process alone is switched off.
 
     Losses are compared after a step of plain descent, and so are gradients: Adam's first step is
-    the sign of a gradient, and that of one that is all rounding differs from run to run.
+    the sign of a gradient, and that of one that is all rounding differs from run to run. In mixed
+    precision the loss is that of one but for rounding.
     """
     script = tmp_path / "run.py"
     script.write_text(f"""
@@ -219,20 +220,25 @@ config = tiny_run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=3)
 off = AugmentationConfig(**{{f.name: 0.0 for f in fields(AugmentationConfig)}})
 module = replace(config.module, augmentation=off, stochastic_depth=False,
                  loss=LossConfig(memory=8, local_weight=0.0))
-train(replace(config, module=module, validation=None), [Listen()])
+config = replace(config, module=module, validation=None, precision=sys.argv[2])
+train(config, [Listen()])
 """)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for name, how in (("one", []), ("two", launch)):
-        command = [sys.executable, *how, str(script), str(tmp_path / name)]
+    exact, mixed = "32-true", "bf16-mixed"
+    for name, how, precision in (
+        ("one", [], exact), ("two", launch, exact), ("mixed", launch, mixed)
+    ):  # fmt: skip
+        command = [sys.executable, *how, str(script), str(tmp_path / name), precision]
         subprocess.run(command, check=True, env=environment, timeout=240)
-    alone, first, second = (
-        load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1")
+    alone, first, second, rounded = (
+        load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1", "mixed-0")
     )
     for step in range(3):
         loss = float(alone[f"loss {step}"])
         assert float(first[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
         assert float(second[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
+        assert float(rounded[f"loss {step}"]) == pytest.approx(loss, rel=0.01)
     norm = torch.stack([gradient.norm() for gradient in alone.values()]).max()
     for name, gradient in alone.items():
         assert (gradient - first[name]).norm() < 1e-3 * norm, name
