@@ -1,7 +1,9 @@
-"""Files and folders that are whole, or not there: written under another name, then renamed."""
+"""Files and folders that are whole, or not there: written under another name, then renamed; and
+folders that one process has to itself."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scmpr_ros.errors import DatasetError
+from scmpr_ros.errors import ConfigError, DatasetError
 
 
 @contextmanager
@@ -63,3 +65,27 @@ def new_folder(path: Path, workplace: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(workplace, ignore_errors=True)
         if is_first and not any(workplace.parent.iterdir()):
             workplace.parent.rmdir()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Work in a folder, made if missing, in which no other process does so at the same time.
+
+    Raises ConfigError where one does. A process that was killed holds nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"another process is at work in {folder}: wait for it, or choose another folder"
+        ) from error

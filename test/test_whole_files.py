@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from scmpr_ros.errors import DatasetError
-from scmpr_ros.whole_files import new_folder, whole_file, write_file, write_json
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.whole_files import alone_in, new_folder, whole_file, write_file, write_json
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -57,3 +59,26 @@ def test_a_folder_appears_when_it_is_whole_and_replaces_none(tmp_path: Path) -> 
     assert [p.name for p in path.iterdir()] == ["file"]
     with pytest.raises(DatasetError, match="exists already"), new_folder(path):
         pass
+
+
+def test_a_folder_is_one_process_s_until_it_is_done_or_dead(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    hold = f"""
+from pathlib import Path
+from scmpr_ros.whole_files import alone_in
+with alone_in(Path({str(folder)!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match=f"at work in {folder}"), alone_in(folder):
+            pass
+        holder.kill()
+    with alone_in(folder):
+        (folder / "file").write_text("")
+    with pytest.raises(BlockingIOError), alone_in(folder):
+        raise BlockingIOError  # of the work itself
+    assert [path.name for path in folder.iterdir()] == ["file"]

@@ -124,9 +124,7 @@ def _classify_ground(xyz: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.where(rough, TERRAIN, ROAD).astype(np.uint8)
 
 
-def _classify_walls(
-    xyz: NDArray[np.floating], height_m: NDArray[np.floating]
-) -> NDArray[np.uint8]:
+def _classify_walls(xyz: NDArray[np.floating], height_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Building and barrier among points above the ground: tall columns that stand in a line.
 
     Seen from above and at a coarse scale, since façades are rough in themselves (recesses, blurred

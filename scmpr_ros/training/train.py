@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,7 @@ from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
 from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns
-from scmpr_ros.whole_files import write_json
+from scmpr_ros.whole_files import alone_in, write_json
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
@@ -106,9 +107,15 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
     """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights.
 
     callbacks: lightning's, of your own, called before those that a run has anyway.
-    Under torchrun every process takes part (see `processes`); the first one writes.
+    Under torchrun every process takes part (see `processes`); the first one writes. Raises
+    ConfigError where another run is at work in `out`.
     """
     processes, rank = _launched()
+    with alone_in(config.out) if rank == 0 else nullcontext():
+        return _train(config, callbacks, processes, rank)
+
+
+def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, rank: int) -> Path:
     if config.batch_size % processes:
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
                           "number of processes")  # fmt: skip

@@ -232,7 +232,7 @@ train(config, [Listen()])
         command = [sys.executable, *how, str(script), str(tmp_path / name), precision]
         subprocess.run(command, check=True, env=environment, timeout=240)
     alone, first, second, rounded = (
-        load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1", "mixed-0")
+        load_file(tmp_path / f"{run}.safetensors") for run in ("one-0", "two-0", "two-1", "mixed-0")
     )
     for step in range(3):
         loss = float(alone[f"loss {step}"])
