@@ -39,6 +39,7 @@ from scmpr_ros.training.pairs import PairDataset
 from scmpr_ros.training.towns import TownSource, find_towns, load_town, load_towns
 from scmpr_ros.training.train import TrainConfig, train
 from scmpr_ros.training.validation import retrieve_town
+from scmpr_ros.whole_files import alone_in
 
 
 def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
@@ -299,6 +300,13 @@ def test_a_bag_and_unlabelled_images_train_as_well(recordings: Path, tmp_path: P
     town = load_town(source, TINY, TOWN, tmp_path / "prepared")
     assert (town.depth > 0).any()
     assert set(town.masks.unique().tolist()) <= set(town.label.unique().tolist()) | {0}
+
+
+def test_a_second_run_in_a_folder_is_refused(recordings: Path, tmp_path: Path) -> None:
+    config = tiny_run(recordings, tmp_path)
+    with alone_in(config.out), pytest.raises(ConfigError, match="another process is at work"):
+        train(config)
+    assert not (config.out / "run.json").exists()
 
 
 def test_changed_settings_are_told_on_resuming(
