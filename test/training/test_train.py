@@ -303,7 +303,7 @@ def test_a_bag_and_unlabelled_images_train_as_well(recordings: Path, tmp_path: P
 
 
 def test_a_second_run_in_a_folder_is_refused(recordings: Path, tmp_path: Path) -> None:
-    config = tiny_run(recordings, tmp_path, max_steps=1)
+    config = tiny_run(recordings, tmp_path, max_steps=2)
     with alone_in(config.out), pytest.raises(ConfigError, match="another process is at work"):
         train(config)
     assert not (config.out / "run.json").exists()
