@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from scmpr_ros import __version__
@@ -57,6 +58,9 @@ class TrainConfig:
         `make_town` writes them; or one recording. None may lie in both. Without validation nothing
         is measured on the way.
     initial: weights to start from, of a network of the same config; None starts from scratch.
+    initial_share: how much of `initial` is in the weights at the end, which are means of both
+        ("model soups", Wortsman et al. 2022): they read towns that neither has seen better than
+        either, where a run did not go far from where it started.
     vmamba: a file of the official VMamba releases, for the backbone alone.
     prepared: cache of views and rendered places, which any run may share; jobs: processes that
         fill it.
@@ -75,6 +79,7 @@ class TrainConfig:
     towns: Path = Path("data/towns/train")
     validation: Path | None = Path("data/towns/validation")
     initial: Path | None = None
+    initial_share: float = 0.0
     vmamba: Path | None = None
     prepared: Path = Path("data/prepared")
     jobs: int = 2
@@ -99,6 +104,10 @@ class TrainConfig:
             raise ConfigError(f"{', '.join(counts)} must be at least 1")
         if self.module.architecture == "lip_loc" and self.task != "place":
             raise ConfigError(f"LIP-Loc has no task {self.task}")
+        if not 0 <= self.initial_share < 1 or (self.initial_share and self.initial is None):
+            raise ConfigError(
+                f"initial_share is {self.initial_share}: it lies in [0, 1), and needs `initial`"
+            )
         if self.patience < 0 or (self.patience and self.validation is None):
             raise ConfigError("patience counts validations: it needs towns in `validation`")
 
@@ -151,6 +160,8 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         _take_best(module, config.out)
     weights_path = config.out / "model.safetensors"
     if rank == 0:
+        if config.initial is not None and config.initial_share:
+            _mix(module.network, load_checkpoint(config.initial), config.initial_share)
         save_checkpoint(module.network, weights_path, torch.float16)
         _log.info("weights written to %s", weights_path)
     return weights_path
@@ -229,6 +240,15 @@ def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
     state = torch.load(out / f"{_BEST}.ckpt", map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     _log.info("the best validation was at step %d", state["global_step"])
+
+
+@torch.no_grad()
+def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
+    """Move all weights and running means by `share` of the way to those of another network."""
+    others = other.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(others[name].to(value), share)
 
 
 def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:

@@ -154,6 +154,24 @@ def test_stages_leave_weights_to_start_from(recordings: Path, tmp_path: Path, ta
     assert all(not torch.equal(before[name], after[name]) for name in reads)
 
 
+def test_weights_may_be_the_mean_of_a_run_and_of_what_it_started_from(
+    recordings: Path, tmp_path: Path
+) -> None:
+    config = replace(tiny_run(recordings, tmp_path / "first", max_steps=2), validation=None)
+    first = train(config)
+    alone = replace(config, initial=first, seed=1, out=tmp_path / "alone")
+    mean = replace(alone, initial_share=0.25, out=tmp_path / "mean")
+    start, end, mixed = (
+        load_checkpoint(p).state_dict() for p in (first, train(alone), train(mean))
+    )
+    assert any(not torch.equal(start[name], end[name]) for name in start)
+    for name, value in mixed.items():
+        of_both = 0.25 * start[name] + 0.75 * end[name]
+        torch.testing.assert_close(value, of_both, rtol=2e-3, atol=1e-4)
+    with pytest.raises(ConfigError, match="initial_share"):
+        replace(config, initial_share=0.25)
+
+
 def test_official_vmamba_weights_are_taken_for_the_backbone(
     recordings: Path, tmp_path: Path
 ) -> None:
