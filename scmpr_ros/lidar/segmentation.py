@@ -141,8 +141,8 @@ def _classify_walls(xyz: NDArray[np.floating], height_m: NDArray[np.floating]) -
     in_line = tall.copy()
     in_line[tall] = _stands_in_line(raster)
     coarse, voxel = _voxel_means(xyz, _WALL_VOXEL_M)
-    shape = LocalShape.of(coarse, _NEIGHBOURS, _REACH_VOXELS * _WALL_VOXEL_M)
-    scattering = shape.scattering[voxel]
+    local = LocalShape.of(coarse, _NEIGHBOURS, _REACH_VOXELS * _WALL_VOXEL_M)
+    scattering = local.scattering[voxel]
     members = np.flatnonzero(in_line[column] & (scattering < _FOLIAGE_SCATTERING))
     if len(members) == 0:
         return label
