@@ -59,8 +59,9 @@ class TrainConfig:
         is measured on the way.
     initial: weights to start from, of a network of the same config; None starts from scratch.
     initial_share: how much of `initial` is in the weights at the end, which are means of both
-        ("model soups", Wortsman et al. 2022): they read towns that neither has seen better than
-        either, where a run did not go far from where it started.
+        ("model soups", Wortsman et al. 2022): in towns that neither has seen they can be better
+        than either, where a run did not go far from where it started. Not for a stage that began
+        with untrained parts. What is validated on the way is the run alone.
     vmamba: a file of the official VMamba releases, for the backbone alone.
     prepared: cache of views and rendered places, which any run may share; jobs: processes that
         fill it.
