@@ -43,7 +43,7 @@ the 6,600 places of 26 training towns, whose maps are accumulated; over the 10,7
 are the same to 0.02. Where it says `ignore` nothing is claimed."""
 
 _VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
-_WALL_VOXEL_M = 0.6  # walls are judged over metres: pose errors blur a map's walls by 0.2 m
+_WALL_VOXEL_M = 0.6  # walls are judged over metres: pose errors blur a map's walls by 0.15 m
 _NEIGHBOURS = 24
 _REACH_VOXELS = 4.5  # how far neighbours are looked for
 _WALL_SCATTERING = 0.45  # of a wall as a whole, at most

@@ -121,14 +121,14 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
     ConfigError where another run is at work in `out`.
     """
     processes, rank = _launched()
+    if config.batch_size % processes:
+        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
+                          "number of processes")  # fmt: skip
     with alone_in(config.out) if rank == 0 else nullcontext():
         return _train(config, callbacks, processes, rank)
 
 
 def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, rank: int) -> Path:
-    if config.batch_size % processes:
-        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
-                          "number of processes")  # fmt: skip
     lightning.seed_everything(config.seed)
     if rank == 0:
         _tell_changes(config.out / _RECORD, config)
