@@ -24,9 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = ArgumentParser(
         prog="diagnose",
         description="Tell what a checkpoint loses where: Recall@1 by the whole descriptor and by "
-        "each of its parts alone, without psi, as it is, of images made grey or soft, and with "
-        "true masks and depth in the place of those read. Where a recording has no masks, the "
-        "map's classes are the truth.",
+        "each of its parts alone, without psi, and how much of the images is read right: as it is, "
+        "of images made grey or soft, and with true masks and depth in the place of those read. "
+        "Where a recording has no masks, the map's classes are the truth.",
     )
     parser.add_argument("recordings", nargs="+", type=Path,
                         help="folders of recordings with a map or scans, or of some")  # fmt: skip
@@ -40,20 +40,22 @@ def main(arguments: list[str] | None = None) -> int:
         checkpoint, out = settings.pop("checkpoint"), settings.pop("out")
         network = load_checkpoint(checkpoint or resource(DEFAULT_CHECKPOINT))
         rows = diagnose(network, DiagnosisConfig(**settings))
-        Console().print(_table(rows))
+        console, images = Console(), f"{rows[0]['num_queries']} images"
+        console.print(_table(rows, "recall_at_1", f"Recall@1 of {images}"))
+        console.print(_table(rows, "read_right", f"Cells read right in {images}"))
         if out:
             write_json(out, rows)
 
     return run_command("diagnose", body)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=f"Recall@1 of {rows[0]['num_queries']} images", box=box.SIMPLE_HEAD)
+def _table(rows: Sequence[dict[str, Any]], told: str, title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("")
-    for part in rows[0]["recall_at_1"]:
+    for part in rows[0][told]:
         table.add_column(part, justify="right")
     for row in rows:
-        table.add_row(row["change"], *(f"{value:.1%}" for value in row["recall_at_1"].values()))
+        table.add_row(row["change"], *(f"{value:.1%}" for value in row[told].values()))
     return table
 
 

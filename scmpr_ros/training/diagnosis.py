@@ -3,11 +3,12 @@
 A view is found by what is read from it. If true masks in the place of the predicted find it, the
 masks are at fault; if true masks and depth do not, what is described is. Images made grey or soft
 tell whether colours or fine texture mislead it, as where one that learned in towns sees a street.
+How much of the images is read right is told beside: it varies far less with their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +28,10 @@ from scmpr_ros.evaluation.metrics import (
 )
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.networks.saff import ImageReading
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.shares import one_hot
-from scmpr_ros.semantics import NUM_CLASSES
+from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns, seen_cells
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
@@ -79,8 +81,9 @@ CHANGES = (
 def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, Any]]:
     """Recall@1 of all recordings together for each change and each part of the descriptor.
 
-    By descriptors alone, without psi. Raises DatasetError where there is no recording, and
-    ConfigError for networks whose descriptors have no parts.
+    By descriptors alone, without psi. `read_right` are the shares of mask cells whose class, and
+    whose range among those that show some of the map, is the true one. Raises DatasetError where
+    there is no recording, and ConfigError for networks whose descriptors have no parts.
     """
     if not isinstance(network, ScmprNetwork):
         raise ConfigError("only SCM-PR's descriptors have parts to look at")
@@ -88,29 +91,44 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     if not sources:
         raise DatasetError(f"no recording with images and a map or scans in {config.recordings}")
     network.eval()
-    found: dict[str, list[Tensor]] = {}
+    found: dict[str, list[_Found]] = {}
     towns = load_towns(
         sources, network.config, config.town, config.prepared, config.jobs, "recordings"
     )
     for town in tqdm(towns, desc="diagnosing", unit="recording"):
-        for change, hits in zip(CHANGES, _town_hits(network, town, config.tolerance), strict=True):
-            found.setdefault(change.name, []).append(hits)
-    return [_row(name, network, torch.cat(hits)) for name, hits in found.items()]
+        for change in _look_for_views(network, town, config.tolerance):
+            found.setdefault(change.name, []).append(change)
+    return [_row(network, parts) for parts in found.values()]
 
 
-def _row(name: str, network: ScmprNetwork, hits: Tensor) -> dict[str, Any]:
-    """One change; hits: (Q, 1 + parts) of the whole descriptor and of each part alone."""
+class _Found(NamedTuple):
+    """What a change made of a town's Q views.
+
+    hits: (Q, 1 + parts), whether the whole descriptor and each part alone found them.
+    right: (Q, 2), share of the cells whose class and whose range were read right; NaN for none.
+    """
+
+    name: str
+    hits: Tensor
+    right: Tensor
+
+
+def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
+    """One change, over all towns."""
+    hits = torch.cat([town.hits for town in found])
+    classes, ranges = torch.cat([town.right for town in found]).nanmean(0).tolist()
     columns = zip(["all", *network.part_sizes], hits.unbind(1), strict=True)
     return {
-        "change": name, "num_queries": len(hits),
+        "change": found[0].name, "num_queries": len(hits),
         "recall_at_1": {part: recall_at(1, hit[:, None].numpy()) for part, hit in columns},
         "recall_at_1_interval": bootstrap_interval(hits[:, 0].numpy()),
+        "read_right": {"classes": classes, "ranges": ranges},
     }  # fmt: skip
 
 
 @torch.no_grad()
-def _town_hits(network: ScmprNetwork, town: Town, tolerance: Tolerance) -> list[Tensor]:
-    """For each change, which views (Q, 1 + parts) are found."""
+def _look_for_views(network: ScmprNetwork, town: Town, tolerance: Tolerance) -> Iterator[_Found]:
+    """What each change makes of a town's views."""
 
     def whole_and_parts(descriptors: Tensor) -> list[Tensor]:
         parts = (descriptors, *descriptors.split(list(network.part_sizes.values()), dim=-1))
@@ -118,20 +136,20 @@ def _town_hits(network: ScmprNetwork, town: Town, tolerance: Tolerance) -> list[
 
     places, context = describe_places(network, town)
     windows = whole_and_parts(places.flatten(0, 1))
-    result = []
     for change in CHANGES:
-        queries = whole_and_parts(torch.cat(_described(network, town, context, change)))
+        described, right = zip(*_described(network, town, context, change), strict=True)
+        queries = whole_and_parts(torch.cat(described))
         best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
         errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
         hits = [within(*error, tolerance) for error in errors]
-        result.append(torch.from_numpy(np.stack(hits, axis=1)))
-    return result
+        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
 
 
-def _described(network: ScmprNetwork, town: Town, context: Tensor, change: Change) -> list[Tensor]:
-    """Descriptors of a town's views, batch by batch. Of a reading made true the features stay, so
-    that NetVLAD goes on describing what was read."""
-    result = []
+def _described(
+    network: ScmprNetwork, town: Town, context: Tensor, change: Change
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Descriptors of a town's views, and what was read right, batch by batch. Of a reading made
+    true the features stay, so that NetVLAD goes on describing what was read."""
     batches = zip(*(x.split(BATCH) for x in (town.views, town.masks, town.depth)), strict=True)
     for views, masks, depth in batches:
         reading = network.read_image(change.view(views.float() / 255))
@@ -141,5 +159,21 @@ def _described(network: ScmprNetwork, town: Town, context: Tensor, change: Chang
             config = network.config.depth
             ranges = one_hot(range_ids(depth, config), config.num_ranges + 1)
             reading = reading._replace(range_logits=_SURE * ranges)
-        result.append(network.describe_image(reading, seen_cells(views), context))
-    return result
+        descriptors = network.describe_image(reading, seen_cells(views), context)
+        yield descriptors, _read_right(network, reading, masks, depth)
+
+
+def _read_right(
+    network: ScmprNetwork, reading: ImageReading, masks: Tensor, depth: Tensor
+) -> Tensor:
+    """Shares (B, 2) of the cells of B views whose class and whose range are the true ones."""
+    classes = _share(reading.mask_logits.argmax(1) == masks, masks != IGNORE)
+    if reading.range_logits is None:
+        return torch.stack([classes, torch.full_like(classes, torch.nan)], 1)
+    ranges = reading.range_logits.argmax(1) == range_ids(depth, network.config.depth)
+    return torch.stack([classes, _share(ranges, depth > 0)], 1)
+
+
+def _share(right: Tensor, among: Tensor) -> Tensor:
+    """Share (B,) of the cells (B, h, w) among some that are right; NaN where there are none."""
+    return (right & among).sum((1, 2)) / among.sum((1, 2))

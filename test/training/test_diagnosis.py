@@ -40,6 +40,9 @@ def test_the_truth_finds_what_an_untrained_network_cannot_read(
     assert true["range layout"] > recall["as it is"]["range layout"]
     assert recall["true masks"]["semantic layout"] == true["semantic layout"]
     assert true["NetVLAD"] == recall["as it is"]["NetVLAD"]  # it describes what was read
+    read = {name: row["read_right"] for name, row in rows.items()}
+    assert read["true masks and depth"] == {"classes": 1.0, "ranges": 1.0}
+    assert read["true depth"]["classes"] == read["as it is"]["classes"] < 0.5
     assert "range layout" in capsys.readouterr().out
 
 
