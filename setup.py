@@ -26,6 +26,7 @@ CONSOLE_SCRIPTS = {
     "export_onnx": "cli.export_onnx",
     "make_town": "cli.make_town",
     "train": "cli.train",
+    "train_segmenter": "cli.train_segmenter",
 }
 
 setup(
@@ -36,7 +37,11 @@ setup(
     maintainer="scmpr_ros maintainers",
     maintainer_email="maintainers@scmpr-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.networks.selective_scan": ["scan.cpp"]},
+    package_data={
+        PACKAGE: ["py.typed"],
+        f"{PACKAGE}.lidar": ["segmentation.safetensors"],
+        f"{PACKAGE}.networks.selective_scan": ["scan.cpp"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

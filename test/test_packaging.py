@@ -22,7 +22,7 @@ import scmpr_ros
 NODES = {"map_loader", "localizer", "play_bag", "record_answers"}
 TOOLS = {
     "ablate", "benchmark", "build_map", "compare_drives", "convert", "demo", "diagnose",
-    "evaluate", "export_onnx", "make_town", "train",
+    "evaluate", "export_onnx", "make_town", "train", "train_segmenter",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.evaluation.segmentation import MaskCounter, count_map_classes
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import CONFUSION, segment_points
+from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
@@ -92,7 +92,7 @@ def predict_in_scans(
     frames = frames[protocol.keyframes(_positions(drive, frames))]
     asked = _asked(drive, protocol)
     labelled = drive.scan(int(frames[0])).label is not None
-    confusion = None if labelled else CONFUSION
+    confusion = None if labelled else point_confusion()
     scans = _static_scans(drive, frames, labelled)
     place_map = build_scan_map(scans, network, config.builder, confusion)
     stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])

@@ -45,12 +45,14 @@ class AccumulationConfig:
             )
 
 
-def accumulate(scans: Iterable[PosedScan], config: AccumulationConfig) -> PointCloud:
+def accumulate(
+    scans: Iterable[PosedScan], config: AccumulationConfig, keep_dynamic: bool = False
+) -> PointCloud:
     """Merge posed scans into a map cloud of voxel means.
 
     scans: read once, one at a time; all of them labelled or none, the same for intensity.
     Returns a point a voxel: mean position and intensity, majority label. Points of dynamic classes
-    never enter it. Coordinates are the map's, minus an origin where they are large.
+    enter it only if asked to. Coordinates are the map's, minus an origin where they are large.
     Raises DatasetError where nothing is left, or where the scans differ in their fields.
     """
     voxels: _VoxelSums | None = None
@@ -59,6 +61,8 @@ def accumulate(scans: Iterable[PosedScan], config: AccumulationConfig) -> PointC
     for scan, T_map_lidar in scans:
         if voxels is None:
             voxels = _VoxelSums(config.voxel_m, choose_origin(T_map_lidar[None, :3, 3]))
+        if scan.label is not None and not keep_dynamic:
+            scan = scan.select(~IS_DYNAMIC[scan.label])
         buffer.append(_to_map(scan, T_map_lidar, voxels.origin, config))
         buffered += len(buffer[-1])
         if buffered > _FOLD_EVERY_POINTS:
@@ -84,10 +88,7 @@ def _to_map(
 ) -> PointCloud:
     """The scan's usable points in the map frame, minus the origin."""
     range_m = np.linalg.norm(scan.xyz, axis=1)
-    keep = (range_m >= config.min_range_m) & (range_m <= config.max_range_m)
-    if scan.label is not None:
-        keep &= ~IS_DYNAMIC[scan.label]
-    scan = scan.select(keep)
+    scan = scan.select((range_m >= config.min_range_m) & (range_m <= config.max_range_m))
     xyz = transform_points(T_map_lidar, scan.xyz + scan.origin) - origin
     return PointCloud(xyz.astype(np.float32), scan.label, scan.intensity, origin)
 

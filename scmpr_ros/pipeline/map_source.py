@@ -25,7 +25,7 @@ from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumula
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import CONFUSION, segment_points
+from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap
     if cloud.label is None:  # else the labels already say what moves
         if drive is not None:
             cloud = _without_ghosts(cloud, drive, config)
-        cloud, confusion = replace(cloud, label=segment_points(cloud)), CONFUSION
+        cloud, confusion = replace(cloud, label=segment_points(cloud)), point_confusion()
     trajectory = None if drive is None else _trajectory(drive, _mapped_frames(source, drive))
     trajectory = None if trajectory is None else trajectory - cloud.origin
     point_map = PointCloudMap.of(cloud, trajectory, confusion)

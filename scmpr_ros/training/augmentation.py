@@ -1,9 +1,9 @@
 """What may differ between the day of the map and the day of the image, drawn at random.
 
-Images: surfaces, exposure, darkness, contrast, colour, greyscale, fog, rain, blur, noise, a covered
-patch, a camera that pitches. Panoramas: a wrong viewpoint height, noise of the ranges, missing
-cells, classes that the segmenter missed or confused, the low ceiling of maps whose LiDAR looked
-down, and where north is. Both together: the mirrored world, which is another town for nothing.
+Images: exposure, darkness, contrast, colour, greyscale, fog, rain, blur, noise, a covered patch, a
+camera that pitches. Panoramas: a wrong viewpoint height, noise of the ranges, missing cells,
+classes that the segmenter missed or confused, the low ceiling of maps whose LiDAR looked down, and
+where north is. Both together: the mirrored world, which is another town for nothing.
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 
-_FILTER = 5  # pixels
-
 
 @dataclass(frozen=True)
 class AugmentationConfig:
     """Strengths; zero switches a thing off.
 
-    Shares of the images or panoramas: surfaces, greyscale, darkness, fog, rain, blur, covered,
-    low_ceiling, missing_classes, all_classes_missing, turn; mirror is that of the pairs. Cells lost
-    or confused: up to missing_cells and confused_cells. segmented: share of the panoramas whose
-    classes come from the geometry of the map alone, as those of maps without labels do.
+    Shares of the images or panoramas: greyscale, darkness, fog, rain, blur, covered, low_ceiling,
+    missing_classes, all_classes_missing, turn; mirror is that of the pairs. Cells lost or confused:
+    up to missing_cells and confused_cells. segmented: share of the panoramas whose classes come
+    from the geometry of the map alone, as those of maps without labels do.
     """
 
-    surfaces: float = 0.0
     brightness: float = 0.5
     darkness: float = 0.1
     fog: float = 0.1
@@ -94,8 +91,6 @@ def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) 
     def draw(amount: float) -> Tensor:
         return (torch.rand(batch, 1, 1, 1) * 2 - 1) * amount
 
-    if config.surfaces > 0:
-        views = _other_surfaces(views, config.surfaces)
     mean = views.mean((1, 2, 3), keepdim=True)
     views = (views - mean) * torch.exp(draw(config.contrast)) + mean
     views = views * torch.exp(draw(config.brightness))
@@ -161,29 +156,6 @@ def turn_panoramas(panoramas: dict[str, Tensor], share: float) -> tuple[dict[str
         index = source.view(batch, *[1] * (image.ndim - 2), width).expand_as(image)
         turned[name] = torch.gather(image, -1, index)
     return turned, columns * (2 * math.pi / width)
-
-
-def _other_surfaces(views: Tensor, share: float) -> Tensor:
-    """Filter some images at random: colours and fine texture change, shapes stay.
-
-    Random convolutions (Xu et al., ICLR 2021), of a width drawn for each image, brought to its mean
-    and deviation and mixed with it.
-    """
-    batch, channels, height, width = views.shape
-    offset = torch.arange(_FILTER) - _FILTER // 2
-    square = (offset[:, None] ** 2 + offset**2).float()
-    reach = 0.1 + 1.5 * torch.rand(batch, 1, 1, 1, 1)
-    weights = torch.randn(batch, channels, channels, _FILTER, _FILTER)
-    weights = weights * torch.exp(-square / (2 * reach**2))
-    images = views.reshape(1, batch * channels, height, width)
-    images = functional.pad(images, [_FILTER // 2] * 4, mode="replicate")
-    filtered = functional.conv2d(images, weights.flatten(0, 1), groups=batch).view_as(views)
-    (std, mean), (own_std, own_mean) = (
-        torch.std_mean(x, (1, 2, 3), keepdim=True) for x in (filtered, views)
-    )
-    filtered = (filtered - mean) / std.clamp_min(1e-6) * own_std + own_mean
-    mixed = (torch.rand(batch, 1, 1, 1) < share) * torch.rand(batch, 1, 1, 1)
-    return torch.lerp(views, filtered, mixed)
 
 
 def _fog(views: Tensor, share: float) -> Tensor:

@@ -48,7 +48,7 @@ from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.whole_files import whole_file
 
 _log = logging.getLogger(__name__)
-PREPARATION = 4
+PREPARATION = 5
 """Version of what is kept; towns that another one prepared are prepared anew."""
 
 

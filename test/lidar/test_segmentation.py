@@ -9,7 +9,7 @@ import pytest
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
-from scmpr_ros.lidar.segmentation import CONFUSION, LocalShape, segment_points
+from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, STATIC_IDS, class_id, label_confusion, to_joint
 
@@ -77,16 +77,6 @@ def test_rough_ground_beside_a_road_is_terrain() -> None:
     assert np.mean(label[~meadow & away] == class_id("road")) > 0.95
 
 
-def test_local_shape_of_a_plane_and_of_a_ball() -> None:
-    rng = np.random.default_rng(0)
-    plane = np.column_stack([rng.uniform(0, 4, (2000, 2)), np.zeros(2000)])
-    shape = LocalShape.of(plane, neighbours=24, radius_m=0.9)
-    assert shape.thickness_m.max() < 1e-3
-    np.testing.assert_allclose(shape.normal_z, 1.0, atol=1e-6)
-    ball = rng.uniform(0, 3, (4000, 3))
-    assert np.median(LocalShape.of(ball, neighbours=24, radius_m=0.9).scattering) > 0.5
-
-
 def test_single_point_and_no_point() -> None:
     assert segment_points(PointCloud(np.zeros((1, 3), np.float32))).shape == (1,)
     with pytest.raises(DatasetError, match="empty point cloud"):
@@ -113,9 +103,10 @@ def test_real_scan(shared_data: Path) -> None:
     # What it takes things for was measured in towns; that holds for a street, too.
     row = {index: row for row, index in enumerate(STATIC_IDS)}
     both = [(row[t], row[p]) for t, p in zip(truth, predicted, strict=True) if {t, p} <= row.keys()]
-    uniform = np.full_like(CONFUSION, 1 / len(row))
+    confusion = point_confusion()
+    uniform = np.full_like(confusion, 1 / len(row))
     measured, *others = (
         np.mean([np.log(0.95 * table[pair] + 0.05 / len(row)) for pair in both])
-        for table in (CONFUSION, label_confusion(), CONFUSION.T, uniform)
+        for table in (confusion, label_confusion(), confusion.T, uniform)
     )
     assert len(both) > 10_000 and measured > max(others) + 0.2

@@ -1,0 +1,39 @@
+"""`train_segmenter`: fit the network that labels the points of maps without labels."""
+
+from __future__ import annotations
+
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from scmpr_ros.cli.training_command import run_training_command
+from scmpr_ros.evaluation.segmentation import named_iou
+from scmpr_ros.lidar.segmentation import WEIGHTS
+from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
+
+_DESCRIPTION = f"""Fit the small network that tells the classes of map points from their geometry
+to the labelled scans of towns, and tell how well it does in those held out. The weights that come
+with the package are {WEIGHTS.name} beside scmpr_ros.lidar.segmentation."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script."""
+    return run_training_command(
+        "train_segmenter", _DESCRIPTION, PointSegmentationConfig, _fit, arguments, "start it again"
+    )
+
+
+def _fit(config: PointSegmentationConfig) -> None:
+    counts = fit_point_network(config)
+    table = Table(title=f"{counts.sum():,} voxels of towns held out", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("IoU", justify="right")
+    for name, iou in named_iou(counts).items():
+        table.add_row(name, f"{iou:.1%}")
+    Console().print(table, f"written to {config.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

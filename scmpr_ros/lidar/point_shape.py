@@ -1,0 +1,150 @@
+"""What the surroundings of a map point look like, at several scales: what tells classes apart.
+
+Leaves scatter and walls are flat, but a wall whose map was blurred by wrong poses is flat over
+metres only, and a pole is told from a hedge by the column it stands in. So each point is described
+by its height above the ground, by the shape of its neighbourhood at three scales, and by what
+stands in its column of the map at three widths.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from scmpr_ros.geometry import voxel_keys
+from scmpr_ros.lidar.ground import GroundGrid
+
+VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
+SHAPE_FEATURES = 8
+THICKNESS = 3
+"""Number of s3 among them."""
+_SCALES_M = (VOXEL_M, 0.5, 1.2)
+_NEIGHBOURS = 24
+_REACH_VOXELS = 4.5  # how far neighbours are looked for
+_COLUMNS_M = (0.25, 0.75, 2.0)
+_COLUMN_FEATURES = 5
+_LINE_COLUMN_M = _COLUMNS_M[0]
+_LINE_CELLS = 12  # a wall goes on for 3 m
+_GROUND_CELL_M = 0.5
+_ON_GROUND_M = 0.2
+_THIN_M = 0.03  # thinner than this is as thin as can be
+_POINTS_PER_CHUNK = 200_000  # bounds the memory of all neighbours at once to some 0.5 GB
+NUM_FEATURES = (
+    2 + len(_SCALES_M) * (SHAPE_FEATURES + 1) - 1 + len(_COLUMNS_M) * _COLUMN_FEATURES + 2
+)
+
+
+class DescribedVoxels(NamedTuple):
+    """The voxels of a map: means (V, 3) of their points, features (V, NUM_FEATURES) float32, and
+    the voxel (N,) of each point."""
+
+    centre: NDArray[np.float64]
+    features: NDArray[np.float32]
+    voxel: NDArray[np.int64]
+
+
+def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
+    """Describe the voxels of `VOXEL_M` of a map with z up; xyz: (N, 3) metres, N > 0."""
+    points, voxel = voxel_means(xyz, VOXEL_M)
+    height_m = points[:, 2] - GroundGrid.of(points, _GROUND_CELL_M).at(points)
+    features: list[NDArray[np.floating]] = [np.clip(height_m, -1, 8), np.clip(height_m, -0.5, 0.5)]
+    on_ground = np.abs(height_m) < _ON_GROUND_M
+    for scale_m in _SCALES_M:
+        centres, centre = (
+            (points, np.arange(len(points))) if scale_m == VOXEL_M else voxel_means(points, scale_m)
+        )
+        shape = local_shape(centres, _NEIGHBOURS, _REACH_VOXELS * scale_m)[centre]
+        thickness_m = shape[:, THICKNESS]
+        usual_m = np.percentile(thickness_m[on_ground], 40) if on_ground.any() else 0.0
+        shape[:, THICKNESS] = np.log((thickness_m + _THIN_M) / (usual_m + _THIN_M))
+        features += list(shape.T)
+        if scale_m != VOXEL_M:
+            features.append(points[:, 2] - centres[centre, 2])
+    for width_m in _COLUMNS_M:
+        features += _columns(points, height_m, width_m)
+    return DescribedVoxels(points, np.stack(features, axis=1).astype(np.float32), voxel)
+
+
+def local_shape(xyz: NDArray[np.floating], neighbours: int, radius_m: float) -> NDArray[np.float32]:
+    """Eigenvalue features (N, SHAPE_FEATURES) of the neighbourhoods of points (N, 3).
+
+    With s1 >= s2 >= s3 the standard deviations along the principal axes: scattering s3 / s1, s2 /
+    s1, s1 and s3 in metres, how upright the axes of s3 and of s1 are, the share of neighbours that
+    were found within the radius, and how far above the point their mean lies. After Weinmann et
+    al., ISPRS Journal of Photogrammetry and Remote Sensing 105, 2015.
+    """
+    tree = cKDTree(xyz)
+    features = np.empty((len(xyz), SHAPE_FEATURES), np.float32)
+    for start in range(0, len(xyz), _POINTS_PER_CHUNK):
+        chunk = slice(start, start + _POINTS_PER_CHUNK)
+        distance, index = tree.query(xyz[chunk], k=neighbours, distance_upper_bound=radius_m)
+        near = np.isfinite(distance)
+        offset = (xyz[np.where(near, index, 0)] - xyz[chunk, None]) * near[..., None]
+        count = near.sum(axis=1)[:, None]
+        mean = offset.sum(axis=1) / count
+        moment = np.einsum("nki,nkj->nij", offset, offset) / count[..., None]
+        variance, axes = np.linalg.eigh(moment - mean[:, :, None] * mean[:, None, :])
+        s3, s2, s1 = np.sqrt(np.maximum(variance, 1e-8)).T
+        upright = np.abs(axes[:, 2, [0, 2]])
+        found = count[:, 0] / neighbours
+        features[chunk] = np.column_stack([s3 / s1, s2 / s1, s1, s3, upright, found, mean[:, 2]])
+    return features
+
+
+def voxel_means(
+    xyz: NDArray[np.floating], voxel_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean (V, 3) of each occupied voxel, and the voxel (N,) of each point."""
+    _, voxel = np.unique(voxel_keys(xyz, voxel_m), return_inverse=True)
+    count = np.bincount(voxel)
+    return np.stack([np.bincount(voxel, axis) / count for axis in xyz.T], axis=1), voxel
+
+
+def _columns(
+    xyz: NDArray[np.floating], height_m: NDArray[np.floating], width_m: float
+) -> list[NDArray[np.floating]]:
+    """What stands in the column of each point: lowest, highest and mean height, how many points,
+    how many above half a metre; and of the narrowest, whether they line up as walls do."""
+    index = ((xyz[:, :2] - xyz[:, :2].min(axis=0)) / width_m).astype(np.int64)
+    shape = tuple(index.max(axis=0) + 1)
+    columns, column = np.unique(np.ravel_multi_index(tuple(index.T), shape), return_inverse=True)
+    count = np.bincount(column)
+    base, top = np.full(len(columns), np.inf), np.full(len(columns), -np.inf)
+    np.minimum.at(base, column, height_m)
+    np.maximum.at(top, column, height_m)
+    features = [
+        np.clip(base, -1, 5), np.clip(top, -1, 8), np.bincount(column, height_m) / count,
+        np.log1p(count), np.log1p(np.bincount(column, height_m > 0.5)),
+    ]  # fmt: skip
+    if width_m == _LINE_COLUMN_M:
+        tall = (top - base > 1.0) & (top > 1.5)
+        raster = np.zeros(shape, bool)
+        raster.ravel()[columns[tall]] = True
+        line = np.zeros((2, len(columns)))
+        line[:, tall] = _line(raster)
+        features += list(line)
+    return [feature[column] for feature in features]
+
+
+def _line(raster: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each occupied cell, in raster order, goes on to one side, and how full its flanks
+    are, as shares: walls go on and have open flanks, trees do not."""
+    occupied = np.argwhere(raster)
+    thick = np.pad(ndimage.binary_dilation(raster, np.ones((3, 3), bool)), _LINE_CELLS)
+    angles = np.arange(0, 2 * np.pi, np.pi / 12)
+    steps = np.arange(1, _LINE_CELLS + 1)
+    filled = np.zeros((len(angles), len(occupied)))
+    for direction, angle in enumerate(angles):
+        ray = np.rint(steps[:, None] * (np.cos(angle), np.sin(angle))).astype(np.int64)
+        cells = occupied[:, None] + ray + _LINE_CELLS
+        filled[direction] = thick[cells[..., 0], cells[..., 1]].mean(axis=1)
+    best = filled.argmax(axis=0)
+    quarter, cell = len(angles) // 4, np.arange(len(occupied))
+    flanks = (
+        filled[(best + quarter) % len(angles), cell] + filled[(best - quarter) % len(angles), cell]
+    )
+    return filled[best, cell], flanks / 2

@@ -1,0 +1,76 @@
+"""The network of map points learns from scans what the towns' labels say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scmpr_ros.cli import train_segmenter
+from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.geometry import transform_points
+from scmpr_ros.lidar.cloud_files import read_cloud
+from scmpr_ros.lidar.segmentation import PointNetwork
+from scmpr_ros.semantics import from_joint
+from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
+
+
+@pytest.fixture(scope="module")
+def labelled(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings with scans: what their maps have around each pose, with its labels."""
+    folder = tmp_path_factory.mktemp("labelled") / "recordings"
+    shutil.copytree(recordings, folder, ignore=shutil.ignore_patterns(".prepared"))
+    for recording in folder.iterdir():
+        cloud = read_cloud(recording / "map.ply")
+        assert cloud.label is not None
+        (drive,) = (drive for drive in open_drives(recording) if drive.scan_frames)
+        sequence = recording / "sequences" / drive.name
+        (sequence / "labels").mkdir()
+        raw = from_joint(cloud.label, "semantickitti").astype("<u4")
+        for frame in drive.scan_frames:
+            xyz = transform_points(np.linalg.inv(drive.T_world_lidar(frame)), cloud.xyz)
+            rows = np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4")
+            rows.tofile(sequence / "velodyne" / f"{frame:06d}.bin")
+            raw.tofile(sequence / "labels" / f"{frame:06d}.label")
+    return folder
+
+
+def test_it_learns_and_its_file_is_read(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "segmentation.safetensors"
+    command = ["--towns", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
+    assert train_segmenter.main([*command, "--steps", "150", "--batch_size", "512"]) == 0
+    told = capsys.readouterr().out
+    assert "road" in told and str(out) in told.replace("\n", "")
+    network = PointNetwork()
+    network.load_state_dict(load_file(out))
+    confusion = network.confusion.numpy()
+    np.testing.assert_allclose(confusion.sum(1), 1.0, atol=1e-6)
+    assert confusion[0, 0] > 0.7  # road is road
+
+
+def test_what_no_lidar_sees_is_not_claimed() -> None:
+    torch.manual_seed(0)
+    network = PointNetwork().eval()
+    features = torch.randn(500, network.mean.shape[0])
+    probability = network(features)
+    assert (probability[:, [0, -1]] == 0).all()
+    torch.testing.assert_close(probability.sum(1), torch.ones(500))
+
+
+def test_refusals(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="held out"):
+        fit_point_network(PointSegmentationConfig(recordings, tmp_path / "x", held_out=2))
+    with pytest.raises(ConfigError, match="positive"):
+        PointSegmentationConfig(steps=0)
+    with pytest.raises(ConfigError, match="negative"):
+        PointSegmentationConfig(blurred=-1)
+    with pytest.raises(DatasetError, match="labelled scans"):
+        fit_point_network(PointSegmentationConfig(recordings, tmp_path / "x", 1, jobs=1))
+    assert not (tmp_path / "x").exists()
