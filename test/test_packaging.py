@@ -108,6 +108,7 @@ def test_wheel_holds_share_folder(wheel: zipfile.ZipFile, repository: Path) -> N
     assert "share/ament_index/resource_index/packages/scmpr_ros" in names
     assert "share/scmpr_ros/package.xml" in names
     assert "scmpr_ros/py.typed" in names
+    assert "scmpr_ros/lidar/segmentation.safetensors" in names
     for folder in ("launch", "config", "models"):
         for path in (repository / folder).glob("*.*"):
             assert f"share/scmpr_ros/{folder}/{path.name}" in names
