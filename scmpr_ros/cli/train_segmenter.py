@@ -1,4 +1,4 @@
-"""`train_segmenter`: fit the network that labels the points of maps without labels."""
+"""`train_segmenter`: fit the networks that label the points of maps without labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scmpr_ros.evaluation.segmentation import named_iou
 from scmpr_ros.lidar.segmentation import WEIGHTS
 from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
 
-_DESCRIPTION = f"""Fit the small network that tells the classes of map points from their geometry
+_DESCRIPTION = f"""Fit the small networks that tell the classes of map points from their geometry
 to the labelled scans of towns, and tell how well it does in those held out. The weights that come
 with the package are {WEIGHTS.name} beside scmpr_ros.lidar.segmentation."""
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fit(config: PointSegmentationConfig) -> None:
     counts = fit_point_network(config)
-    table = Table(title=f"{counts.sum():,} voxels of towns held out", box=box.SIMPLE_HEAD)
+    table = Table(title=f"{counts.sum():,} points of towns held out", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("IoU", justify="right")
     for name, iou in named_iou(counts).items():

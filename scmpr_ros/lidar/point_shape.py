@@ -3,7 +3,8 @@
 Leaves scatter and walls are flat, but a wall whose map was blurred by wrong poses is flat over
 metres only, and a pole is told from a hedge by the column it stands in. So each point is described
 by its height above the ground, by the shape of its neighbourhood at three scales, and by what
-stands in its column of the map at three widths.
+stands in its column of the map at three widths. Thickness is told in terms of the map's own ground,
+for sensors and pose errors differ.
 """
 
 from __future__ import annotations
@@ -51,7 +52,14 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
     """Describe the voxels of `VOXEL_M` of a map with z up; xyz: (N, 3) metres, N > 0."""
     points, voxel = voxel_means(xyz, VOXEL_M)
     height_m = points[:, 2] - GroundGrid.of(points, _GROUND_CELL_M).at(points)
-    features: list[NDArray[np.floating]] = [np.clip(height_m, -1, 8), np.clip(height_m, -0.5, 0.5)]
+    features = np.empty((NUM_FEATURES, len(points)), np.float32)  # the bulk of the memory
+    columns = iter(features)
+
+    def add(*values: NDArray[np.floating]) -> None:
+        for value in values:
+            next(columns)[:] = value
+
+    add(np.clip(height_m, -1, 8), np.clip(height_m, -0.5, 0.5))
     on_ground = np.abs(height_m) < _ON_GROUND_M
     for scale_m in _SCALES_M:
         centres, centre = (
@@ -61,12 +69,12 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
         thickness_m = shape[:, THICKNESS]
         usual_m = np.percentile(thickness_m[on_ground], 40) if on_ground.any() else 0.0
         shape[:, THICKNESS] = np.log((thickness_m + _THIN_M) / (usual_m + _THIN_M))
-        features += list(shape.T)
+        add(*shape.T)
         if scale_m != VOXEL_M:
-            features.append(points[:, 2] - centres[centre, 2])
+            add(points[:, 2] - centres[centre, 2])
     for width_m in _COLUMNS_M:
-        features += _columns(points, height_m, width_m)
-    return DescribedVoxels(points, np.stack(features, axis=1).astype(np.float32), voxel)
+        add(*_columns(points, height_m, width_m))
+    return DescribedVoxels(points, features.T, voxel)
 
 
 def local_shape(xyz: NDArray[np.floating], neighbours: int, radius_m: float) -> NDArray[np.float32]:

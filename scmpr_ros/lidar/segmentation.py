@@ -111,9 +111,9 @@ def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.ui
     probability = torch.cat([network(batch) for batch in batches]).numpy()
     block = np.unique(voxel_keys(described.centre, _CONTEXT_M), return_inverse=True)[1]
     count = np.bincount(block)
-    means = [np.bincount(block, of_class) / count for of_class in probability.T]
-    around = np.stack(means, axis=1)[block]
-    label = (probability * around).argmax(axis=1).astype(np.uint8)
+    for of_class in probability.T:
+        of_class *= (np.bincount(block, of_class) / count)[block]
+    label = probability.argmax(axis=1).astype(np.uint8)
     ground = label == ROAD
     label[ground] = _classify_ground(described.centre[ground])
     return label[described.voxel]
