@@ -8,6 +8,7 @@ How much of the images is read right is told beside: it varies far less with the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +83,9 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     """Recall@1 of all recordings together for each change and each part of the descriptor.
 
     By descriptors alone, without psi. `read_right` are the shares of mask cells whose class, and
-    whose range among those that show some of the map, is the true one. Raises DatasetError where
-    there is no recording, and ConfigError for networks whose descriptors have no parts.
+    whose range among those that show some of the map, is the true one; what is not read, or has no
+    truth, is left out. Raises DatasetError where there is no recording, and ConfigError for
+    networks whose descriptors have no parts.
     """
     if not isinstance(network, ScmprNetwork):
         raise ConfigError("only SCM-PR's descriptors have parts to look at")
@@ -116,13 +118,14 @@ class _Found(NamedTuple):
 def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
     """One change, over all towns."""
     hits = torch.cat([town.hits for town in found])
-    classes, ranges = torch.cat([town.right for town in found]).nanmean(0).tolist()
+    shares = torch.cat([town.right for town in found]).nanmean(0).tolist()
+    right = zip(("classes", "ranges"), shares, strict=True)
     columns = zip(["all", *network.part_sizes], hits.unbind(1), strict=True)
     return {
         "change": found[0].name, "num_queries": len(hits),
         "recall_at_1": {part: recall_at(1, hit[:, None].numpy()) for part, hit in columns},
         "recall_at_1_interval": bootstrap_interval(hits[:, 0].numpy()),
-        "read_right": {"classes": classes, "ranges": ranges},
+        "read_right": {name: share for name, share in right if not math.isnan(share)},
     }  # fmt: skip
 
 

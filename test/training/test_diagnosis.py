@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_truth_finds_what_an_untrained_network_cannot_read(
     assert read["true masks and depth"] == {"classes": 1.0, "ranges": 1.0}
     assert read["true depth"]["classes"] == read["as it is"]["classes"] < 0.5
     assert "range layout" in capsys.readouterr().out
+
+
+def test_without_depth_head(recordings: Path, tmp_path: Path) -> None:
+    """What is not read is not told, and the file can be written all the same."""
+    torch.manual_seed(0)
+    weights, out = tmp_path / "no_depth.safetensors", tmp_path / "told.json"
+    save_checkpoint(ScmprNetwork(replace(TINY, use_depth=False)), weights)
+    command = [str(recordings), "--prepared", str(recordings / ".prepared"), "--out", str(out)]
+    assert diagnose_script.main([*command, "--checkpoint", str(weights)]) == 0
+    assert all(set(row["read_right"]) == {"classes"} for row in json.loads(out.read_text()))
 
 
 def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> None:
