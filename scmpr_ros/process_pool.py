@@ -5,11 +5,16 @@ from __future__ import annotations
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from typing import TypeVar
+
+from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -32,6 +37,13 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         os.environ.pop("OMP_NUM_THREADS")
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+def results(asked: Sequence[Future[Result]], what: str, unit: str) -> list[Result]:
+    """What a pool's tasks give, in their order, with a progress bar; the first error ends it."""
+    for done in tqdm(as_completed(asked), what, len(asked), unit=unit):
+        done.result()
+    return [future.result() for future in asked]
 
 
 def _end_with_parent() -> None:

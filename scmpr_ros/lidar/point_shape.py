@@ -74,6 +74,7 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
             add(points[:, 2] - centres[centre, 2])
     for width_m in _COLUMNS_M:
         add(*_columns(points, height_m, width_m))
+    assert next(columns, None) is None, "NUM_FEATURES counts more than there are"
     return DescribedVoxels(points, features.T, voxel)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from scmpr_ros.evaluation.segmentation import count_classes
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import describe_points
 from scmpr_ros.lidar.segmentation import PointNetwork, classify
-from scmpr_ros.process_pool import process_pool
+from scmpr_ros.process_pool import process_pool, results
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES, STATIC_IDS, class_id
 from scmpr_ros.training.towns import TownSource, find_towns
@@ -112,9 +111,7 @@ def _in_processes(
     """What the work makes of each town, in their order."""
     with process_pool(config.jobs) as pool:
         asked = [pool.submit(work, source, config) for source in sources]
-        for done in tqdm(as_completed(asked), what, len(asked), unit="town"):
-            done.result()  # the first error ends it
-        return [future.result() for future in asked]
+        return results(asked, what, "town")
 
 
 def _sample(source: TownSource, config: PointSegmentationConfig) -> list[Sample]:
@@ -151,7 +148,7 @@ def _clouds(
 ) -> Iterator[tuple[PointCloud, NDArray[np.uint8]]]:
     """The town's map in true poses and in wrong ones, and single scans, with their labels."""
     drives = [drive for drive in open_drives(source.folder, source.drive) if drive.scan_frames]
-    if not drives:
+    if not drives or drives[0].scan(drives[0].scan_frames[0]).label is None:
         raise DatasetError(f"{source.folder}: learning classes of points needs labelled scans")
     drive, clouds = drives[0], []
     for error in (0.0, *rng.uniform(0, 1, config.blurred)):
@@ -164,8 +161,7 @@ def _clouds(
     frames = rng.choice(np.array(drive.scan_frames), count, replace=False)
     clouds.extend(drive.scan(int(frame)) for frame in frames)
     for cloud in clouds:
-        if cloud.label is None:
-            raise DatasetError(f"{source.folder}: learning classes of points needs labelled scans")
+        assert cloud.label is not None  # `accumulate` refuses scans of which only some have labels
         yield cloud, cloud.label
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +42,7 @@ from scmpr_ros.pipeline.map_source import (
     load_point_cloud_map,
     makes_map,
 )
-from scmpr_ros.process_pool import process_pool
+from scmpr_ros.process_pool import process_pool, results
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.whole_files import whole_file
 
@@ -155,8 +154,7 @@ def load_towns(
     if jobs > 1 and len(missing) > 1:
         with process_pool(min(jobs, len(missing))) as pool:
             asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-            for done in tqdm(as_completed(asked), f"preparing {name}", len(asked), unit="town"):
-                done.result()
+            results(asked, f"preparing {name}", "town")
         missing = []
     progress = tqdm(sources, f"preparing {name}", unit="town", disable=not missing)
     return [load_town(source, network, config, cache) for source in progress]
