@@ -173,5 +173,13 @@ class ScmprNetwork(PlaceNetwork):
         return class_tokens(features, one_hot_share(label, features.shape[-2:]))
 
 
+def reads(name: str) -> bool:
+    """Whether the weight of that name in a `ScmprNetwork` decides masks and depth.
+
+    Backbone and SAFF do, but for what SAFF makes of them to describe a place.
+    """
+    return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.describe.")
+
+
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:
     return LayoutProjection(layout.centring.num_features, config.descriptor_dim)

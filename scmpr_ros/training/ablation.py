@@ -47,10 +47,15 @@ class AblationConfig:
     def __post_init__(self) -> None:
         if not self.rows or not self.seeds:
             raise ConfigError("an ablation needs at least one row and one seed")
-        for name, changes in self.rows.items():
-            self.settings_of(name, changes)  # complains of what cannot be set
         if unknown := set(self.only) - set(self.rows):
             raise ConfigError(f"only: no rows {sorted(unknown)}; there are {list(self.rows)}")
+        for name in self.asked:
+            self.settings_of(name, self.rows[name])  # complains of what cannot be set
+
+    @property
+    def asked(self) -> list[str]:
+        """Names of the rows to train and judge now."""
+        return self.only or list(self.rows)
 
     def settings_of(
         self, name: str, changes: Mapping[str, Any]
@@ -78,7 +83,7 @@ def ablate(config: AblationConfig) -> Path:
         raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
     results: dict[str, list[dict[str, Any]]] = {}
     path = config.out / "results.json"
-    for name in config.only or config.rows:
+    for name in config.asked:
         training, evaluation = config.settings_of(name, config.rows[name])
         results[name] = []
         for seed in config.seeds:

@@ -3,6 +3,7 @@
 A view is found by what is read from it. If true masks in the place of the predicted find it, the
 masks are at fault; if true masks and depth do not, what is described is. Images made grey or soft
 tell whether colours or fine texture mislead it, as where one that learned in towns sees a street.
+Another map's context tells whether the attention of eq. 7 listens to the map at all.
 How much of the images is read right is told beside: it varies far less with their number.
 """
 
@@ -60,12 +61,13 @@ class DiagnosisConfig:
 
 
 class Change(NamedTuple):
-    """What is made different: the image, or what is read from it."""
+    """What is made different: the image, what is read from it, or what the attention is told."""
 
     name: str
     view: Callable[[Tensor], Tensor] = lambda view: view
     true_masks: bool = False
     true_depth: bool = False
+    other_map: bool = False
 
 
 CHANGES = (
@@ -76,6 +78,7 @@ CHANGES = (
     Change("true depth", true_depth=True),
     Change("true masks", true_masks=True),
     Change("true masks and depth", true_masks=True, true_depth=True),
+    Change("another map's context", other_map=True),
 )  # fmt: skip
 
 
@@ -84,8 +87,9 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
 
     By descriptors alone, without psi. `read_right` are the shares of mask cells whose class, and
     whose range among those that show some of the map, is the true one; what is not read, or has no
-    truth, is left out. Raises DatasetError where there is no recording, and ConfigError for
-    networks whose descriptors have no parts.
+    truth, is left out. The other map is that of the recording before; a single one has none, and
+    lacks that change. Raises DatasetError where there is no recording, and ConfigError for networks
+    whose descriptors have no parts.
     """
     if not isinstance(network, ScmprNetwork):
         raise ConfigError("only SCM-PR's descriptors have parts to look at")
@@ -97,9 +101,14 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     towns = load_towns(
         sources, network.config, config.town, config.prepared, config.jobs, "recordings"
     )
-    for town in tqdm(towns, desc="diagnosing", unit="recording"):
-        for change in _look_for_views(network, town, config.tolerance):
-            found.setdefault(change.name, []).append(change)
+    changes = [change for change in CHANGES if len(towns) > 1 or not change.other_map]
+    maps = [describe_places(network, town) for town in tqdm(towns, "describing places", unit="map")]
+    for number, town in enumerate(tqdm(towns, desc="diagnosing", unit="recording")):
+        windows = _whole_and_parts(network, maps[number][0].flatten(0, 1))
+        for change in changes:
+            context = maps[number - change.other_map][1]
+            views = _look_for_views(network, town, windows, context, change, config.tolerance)
+            found.setdefault(change.name, []).append(views)
     return [_row(network, parts) for parts in found.values()]
 
 
@@ -130,22 +139,23 @@ def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _look_for_views(network: ScmprNetwork, town: Town, tolerance: Tolerance) -> Iterator[_Found]:
-    """What each change makes of a town's views."""
+def _look_for_views(
+    network: ScmprNetwork, town: Town, windows: Sequence[Tensor], context: Tensor, change: Change,
+    tolerance: Tolerance,
+) -> _Found:  # fmt: skip
+    """What a change makes of a town's views, which are looked for among the town's windows."""
+    described, right = zip(*_described(network, town, context, change), strict=True)
+    queries = _whole_and_parts(network, torch.cat(described))
+    best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
+    errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
+    hits = [within(*error, tolerance) for error in errors]
+    return _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
 
-    def whole_and_parts(descriptors: Tensor) -> list[Tensor]:
-        parts = (descriptors, *descriptors.split(list(network.part_sizes.values()), dim=-1))
-        return [functional.normalize(part, dim=-1) for part in parts]
 
-    places, context = describe_places(network, town)
-    windows = whole_and_parts(places.flatten(0, 1))
-    for change in CHANGES:
-        described, right = zip(*_described(network, town, context, change), strict=True)
-        queries = whole_and_parts(torch.cat(described))
-        best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
-        errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
-        hits = [within(*error, tolerance) for error in errors]
-        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
+def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]:
+    """Descriptors (N, D), and each of their parts alone, of unit length."""
+    parts = (descriptors, *descriptors.split(list(network.part_sizes.values()), dim=-1))
+    return [functional.normalize(part, dim=-1) for part in parts]
 
 
 def _described(

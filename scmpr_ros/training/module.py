@@ -20,7 +20,7 @@ from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
 from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
 from scmpr_ros.networks.saff import ImageReading
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork, reads
 from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
@@ -121,6 +121,8 @@ class ModuleConfig:
     architecture: what is trained: SCM-PR as `network` has it, or its rival LIP-Loc as `lip_loc`
     has it, on the same views and panoramas.
     stochastic_depth: drop blocks of the backbone at random.
+    frozen_readers: leave what reads images, backbone and heads, as it is; what is learned is how to
+        describe what they read.
     """
 
     architecture: Literal["scmpr", "lip_loc"] = "scmpr"
@@ -130,6 +132,11 @@ class ModuleConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     stochastic_depth: bool = True
+    frozen_readers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.frozen_readers and self.architecture != "scmpr":
+            raise ConfigError(f"{self.architecture} has no readers that could be frozen")
 
     @property
     def trained(self) -> PlaceNetworkConfig:
@@ -154,8 +161,10 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.network: ScmprNetwork | LipLocNetwork = (
             LipLocNetwork(config.lip_loc)
             if config.architecture == "lip_loc"
-            else ScmprNetwork(config.network, config.stochastic_depth)
+            else ScmprNetwork(config.network, config.stochastic_depth and not config.frozen_readers)
         )
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(not (config.frozen_readers and reads(name)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.memory = DescriptorMemory(
             config.loss.memory, config.network.num_headings, config.network.descriptor_dim

@@ -31,6 +31,7 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.official import load_official_into
+from scmpr_ros.networks.scmpr import reads
 from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.training.mining import HardNegatives
@@ -62,6 +63,9 @@ class TrainConfig:
         ("model soups", Wortsman et al. 2022): in towns that neither has seen they can be better
         than either, where a run did not go far from where it started. Not for a stage that began
         with untrained parts. What is validated on the way is the run alone.
+    readers: weights from which only what reads images is taken, masks and depth, as a start; their
+        network may differ in how it describes what it read. With `module.frozen_readers` that is
+        all there is to learn: one stage of reading serves all rows of an ablation.
     vmamba: a file of the official VMamba releases, for the backbone alone.
     prepared: cache of views and rendered places, which any run may share; jobs: processes that
         fill it.
@@ -81,6 +85,7 @@ class TrainConfig:
     validation: Path | None = Path("data/towns/validation")
     initial: Path | None = None
     initial_share: float = 0.0
+    readers: Path | None = None
     vmamba: Path | None = None
     prepared: Path = Path("data/prepared")
     jobs: int = 2
@@ -109,6 +114,10 @@ class TrainConfig:
             raise ConfigError(
                 f"initial_share is {self.initial_share}: it lies in [0, 1), and needs `initial`"
             )
+        if self.readers is not None and self.module.architecture != "scmpr":
+            raise ConfigError(f"{self.module.architecture} takes no readers of other weights")
+        if self.task == "segmentation" and self.module.frozen_readers:
+            raise ConfigError("the task segmentation trains the readers: frozen, nothing is left")
         if self.patience < 0 or (self.patience and self.validation is None):
             raise ConfigError("patience counts validations: it needs towns in `validation`")
 
@@ -180,6 +189,8 @@ def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModu
     if config.initial is not None:
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
+    if config.readers is not None:
+        _take_readers(module.network, config.readers)
     if config.vmamba is not None:
         backbone = getattr(module.network, "vmamba", None)
         if not isinstance(backbone, VMamba):
@@ -188,6 +199,15 @@ def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModu
             )
         load_official_into(backbone, config.vmamba)
     return module
+
+
+def _take_readers(network: nn.Module, weights: Path) -> None:
+    """Take what reads images from other weights; a depth head that `network` lacks is left."""
+    own = network.state_dict()
+    rest = {name: value for name, value in own.items() if not reads(name)}
+    others = load_checkpoint(weights).state_dict()
+    taken = {name: value for name, value in others.items() if reads(name) and name in own}
+    load_strictly(network, rest | taken, str(weights))
 
 
 def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> lightning.Trainer:

@@ -51,6 +51,7 @@ def test_rows_are_trained_once_and_judged_apart(
 def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"row 'mine': module\.colour cannot be 3"):
         AblationConfig(rows={"mine": {"module.colour": 3}})
+    AblationConfig(rows={"mine": {"module.colour": 3}, "his": {}}, only=["his"])
     with pytest.raises(ConfigError, match="it is a bool, not a str"):
         AblationConfig(rows={"mine": {"module.network.use_depth": "no"}})
     with pytest.raises(ConfigError, match=r"no rows \['his'\]; there are \['mine'\]"):

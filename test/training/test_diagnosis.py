@@ -16,6 +16,8 @@ from scmpr_ros.networks.checkpoint import save_checkpoint
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.training.diagnosis import CHANGES, DiagnosisConfig, diagnose
+from scmpr_ros.training.towns import find_towns, load_town
+from scmpr_ros.training.validation import describe_places
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,26 @@ def test_without_depth_head(recordings: Path, tmp_path: Path) -> None:
     command = [str(recordings), "--prepared", str(recordings / ".prepared"), "--out", str(out)]
     assert diagnose_script.main([*command, "--checkpoint", str(weights)]) == 0
     assert all(set(row["read_right"]) == {"classes"} for row in json.loads(out.read_text()))
+
+
+def test_the_other_map_is_that_of_another_recording(
+    network: ScmprNetwork, recordings: Path
+) -> None:
+    told: list[torch.Tensor] = []
+    hook = network.attention.register_forward_pre_hook(lambda _, inputs: told.append(inputs[1]))
+    prepared = recordings / ".prepared"
+    rows = diagnose(network, DiagnosisConfig([recordings], prepared, town=TOWN))
+    hook.remove()
+    assert [row["change"] for row in rows] == [change.name for change in CHANGES]
+    towns = [load_town(s, TINY, TOWN, prepared) for s in find_towns(recordings)]
+    one, two = (describe_places(network, town)[1] for town in towns)
+    assert not torch.equal(one, two)
+    own, other = [one] * (len(CHANGES) - 1), [two]
+    expected = [*own, *other, *[two] * (len(CHANGES) - 1), one]
+    assert all(torch.equal(a, b) for a, b in zip(told, expected, strict=True))
+
+    alone = diagnose(network, DiagnosisConfig([find_towns(recordings)[0].folder], prepared))
+    assert [row["change"] for row in alone] == [c.name for c in CHANGES if not c.other_map]
 
 
 def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> None:

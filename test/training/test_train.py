@@ -22,13 +22,14 @@ from tiny_runs import PAIRS, TINY, TOWN, tiny_run
 
 from scmpr_ros.cli import train as train_script
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
-from scmpr_ros.errors import ConfigError, DatasetError, ScmprError
+from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError, ScmprError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.geometry import level_camera_pose, make_transform
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
+from scmpr_ros.networks.scmpr import reads
 from scmpr_ros.networks.vmamba import build_vmamba
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
@@ -170,6 +171,43 @@ def test_weights_may_be_the_mean_of_a_run_and_of_what_it_started_from(
         torch.testing.assert_close(value, of_both, rtol=2e-3, atol=1e-4)
     with pytest.raises(ConfigError, match="initial_share"):
         replace(config, initial_share=0.25)
+
+
+def test_readers_of_another_network_can_be_kept_or_trained_on(
+    recordings: Path, tmp_path: Path
+) -> None:
+    config = replace(tiny_run(recordings, tmp_path / "reading", max_steps=2), validation=None)
+    reading = train(replace(config, task="segmentation"))
+    other = replace(config.module.network, use_depth=False, use_attention=False)
+    free = replace(
+        config, readers=reading, out=tmp_path / "free", module=replace(config.module, network=other)
+    )
+    kept = replace(free, out=tmp_path / "kept", module=replace(free.module, frozen_readers=True))
+    start, trained_on, frozen = (
+        load_checkpoint(p).state_dict() for p in (reading, train(free), train(kept))
+    )
+    of_reading = {name for name in frozen if reads(name)}
+    assert of_reading < {name for name in start if reads(name)}  # no depth head
+    assert all(torch.equal(frozen[name], start[name]) for name in of_reading)
+    assert all(not torch.equal(trained_on[name], start[name]) for name in
+               ("saff.segment.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
+    learned = ("saff.describe.0.weight", "panorama_encoder.head.weight", "shares")
+    assert all(not torch.equal(frozen[name], start[name]) for name in learned if name in start)
+
+
+def test_readers_that_do_not_fit_are_refused(recordings: Path, tmp_path: Path) -> None:
+    config = replace(tiny_run(recordings, tmp_path, max_steps=2), validation=None)
+    frozen = replace(config.module, frozen_readers=True)
+    with pytest.raises(ConfigError, match="nothing is left"):
+        replace(config, task="segmentation", module=frozen)
+    with pytest.raises(ConfigError, match="no readers"):
+        replace(frozen, architecture="lip_loc")
+    with pytest.raises(ConfigError, match="takes no readers"):
+        replace(config, readers=tmp_path, module=replace(config.module, architecture="lip_loc"))
+    rival = tmp_path / "rival.safetensors"
+    save_checkpoint(LipLocNetwork(LipLocConfig()), rival)
+    with pytest.raises(CheckpointError, match="missing"):
+        train(replace(config, readers=rival))
 
 
 def test_official_vmamba_weights_are_taken_for_the_backbone(
