@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="diagnose",
         description="Tell what a checkpoint loses where: Recall@1 by the whole descriptor and by "
         "each of its parts alone, without psi, and how much of the images is read right: as it is, "
-        "of images made grey or soft, with true masks and depth in the place of those read, and with "
-        "the attention told of another recording's map, where there is one. "
+        "of images made grey or soft, with true masks and depth in the place of those read, and "
+        "with the attention told of another recording's map, where there is one. "
         "Where a recording has no masks, the map's classes are the truth.",
     )
     parser.add_argument("recordings", nargs="+", type=Path,
