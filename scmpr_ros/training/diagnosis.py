@@ -105,10 +105,10 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     maps = [describe_places(network, town) for town in tqdm(towns, "describing places", unit="map")]
     for number, town in enumerate(tqdm(towns, desc="diagnosing", unit="recording")):
         windows = _whole_and_parts(network, maps[number][0].flatten(0, 1))
-        for change in changes:
-            context = maps[number - change.other_map][1]
-            views = _look_for_views(network, town, windows, context, change, config.tolerance)
-            found.setdefault(change.name, []).append(views)
+        contexts = [maps[number - change.other_map][1] for change in changes]
+        views = _look_for_views(network, town, windows, changes, contexts, config.tolerance)
+        for change in views:
+            found.setdefault(change.name, []).append(change)
     return [_row(network, parts) for parts in found.values()]
 
 
@@ -140,16 +140,21 @@ def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
 
 @torch.no_grad()
 def _look_for_views(
-    network: ScmprNetwork, town: Town, windows: Sequence[Tensor], context: Tensor, change: Change,
-    tolerance: Tolerance,
-) -> _Found:  # fmt: skip
-    """What a change makes of a town's views, which are looked for among the town's windows."""
-    described, right = zip(*_described(network, town, context, change), strict=True)
-    queries = _whole_and_parts(network, torch.cat(described))
-    best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
-    errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
-    hits = [within(*error, tolerance) for error in errors]
-    return _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
+    network: ScmprNetwork, town: Town, windows: Sequence[Tensor], changes: Sequence[Change],
+    contexts: Sequence[Tensor], tolerance: Tolerance,
+) -> Iterator[_Found]:  # fmt: skip
+    """What each change makes of a town's views, which are looked for among the town's windows.
+
+    contexts: what the attention is told, for each change.
+    """
+    batches = zip(*_described(network, town, changes, contexts), strict=True)
+    for change, told in zip(changes, batches, strict=True):
+        described, right = zip(*told, strict=True)
+        queries = _whole_and_parts(network, torch.cat(described))
+        best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
+        errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
+        hits = [within(*error, tolerance) for error in errors]
+        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
 
 
 def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]:
@@ -159,21 +164,37 @@ def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]
 
 
 def _described(
-    network: ScmprNetwork, town: Town, context: Tensor, change: Change
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Descriptors of a town's views, and what was read right, batch by batch. Of a reading made
-    true the features stay, so that NetVLAD goes on describing what was read."""
+    network: ScmprNetwork, town: Town, changes: Sequence[Change], contexts: Sequence[Tensor]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Descriptors of a town's views, and what was read right, of each change, batch by batch.
+
+    What is alike in several changes is read once.
+    """
     batches = zip(*(x.split(BATCH) for x in (town.views, town.masks, town.depth)), strict=True)
     for views, masks, depth in batches:
-        reading = network.read_image(change.view(views.float() / 255))
-        if change.true_masks:
-            reading = reading._replace(mask_logits=_SURE * one_hot(masks, NUM_CLASSES))
-        if change.true_depth and reading.range_logits is not None:
-            config = network.config.depth
-            ranges = one_hot(range_ids(depth, config), config.num_ranges + 1)
-            reading = reading._replace(range_logits=_SURE * ranges)
-        descriptors = network.describe_image(reading, seen_cells(views), context)
-        yield descriptors, _read_right(network, reading, masks, depth)
+        pixels, seen = views.float() / 255, seen_cells(views)
+        looks = dict.fromkeys(change.view for change in changes)
+        readings = {look: network.read_image(look(pixels)) for look in looks}
+        told = []
+        for change, context in zip(changes, contexts, strict=True):
+            reading = _made_true(network, readings[change.view], change, masks, depth)
+            descriptors = network.describe_image(reading, seen, context)
+            told.append((descriptors, _read_right(network, reading, masks, depth)))
+        yield told
+
+
+def _made_true(
+    network: ScmprNetwork, reading: ImageReading, change: Change, masks: Tensor, depth: Tensor
+) -> ImageReading:
+    """A reading with the truth in it that a change asks for. Its features stay, so that NetVLAD
+    goes on describing what was read."""
+    if change.true_masks:
+        reading = reading._replace(mask_logits=_SURE * one_hot(masks, NUM_CLASSES))
+    if change.true_depth and reading.range_logits is not None:
+        config = network.config.depth
+        ranges = one_hot(range_ids(depth, config), config.num_ranges + 1)
+        reading = reading._replace(range_logits=_SURE * ranges)
+    return reading
 
 
 def _read_right(

@@ -163,8 +163,9 @@ class PlaceRecognitionModule(lightning.LightningModule):
             if config.architecture == "lip_loc"
             else ScmprNetwork(config.network, config.stochastic_depth and not config.frozen_readers)
         )
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(not (config.frozen_readers and reads(name)))
+        if config.frozen_readers:
+            for name, parameter in self.network.named_parameters():
+                parameter.requires_grad_(not reads(name))
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.memory = DescriptorMemory(
             config.loss.memory, config.network.num_headings, config.network.descriptor_dim
