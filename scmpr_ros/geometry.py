@@ -73,6 +73,23 @@ def camera_yaw(T_map_camera: FloatArray) -> NDArray[np.float64]:
     return np.arctan2(forward[..., 1], forward[..., 0])
 
 
+def body_axes(T_map_camera: FloatArray) -> NDArray[np.float64]:
+    """Ahead, left and up of a camera in the map, as columns (3, 3); stacks allowed."""
+    return np.asarray(T_map_camera)[..., :3, :3] @ R_BODY_OPTICAL.T
+
+
+def axes_standing(up: FloatArray) -> NDArray[np.float64]:
+    """Ahead, left and up (N, 3, 3), as columns, of what faces the map's x with its `up` (N, 3).
+
+    Azimuths in these axes are those of the map, to second order of the tilt (0.2 deg at 5 deg).
+    """
+    up = np.asarray(up, np.float64)
+    up = up / np.linalg.norm(up, axis=1, keepdims=True)
+    left = np.cross(up, [1.0, 0.0, 0.0])
+    left /= np.linalg.norm(left, axis=1, keepdims=True)
+    return np.stack([np.cross(left, up), left, up], axis=2)
+
+
 def wrap_angle(angle_rad: FloatArray | float) -> NDArray[np.float64]:
     """Bring angles into [-pi, pi)."""
     return (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi

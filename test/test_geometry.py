@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import (
     AngularGrid,
+    axes_standing,
+    body_axes,
     camera_yaw,
     invert,
     level_camera_pose,
@@ -48,6 +50,22 @@ def test_a_level_camera_looks_along_its_yaw(yaw: float) -> None:
     above = transform_points(T_map_camera, np.array([[0.0, -1.0, 0.0]]))[0]
     np.testing.assert_allclose(above, [1, 2, 4], atol=1e-9)
     assert camera_yaw(T_map_camera) == pytest.approx(yaw)
+
+
+@given(yaw=st.floats(-3.1, 3.1))
+def test_a_level_camera_stands_level(yaw: float) -> None:
+    axes = body_axes(level_camera_pose(np.zeros(3), yaw))
+    np.testing.assert_allclose(axes, rotation_z(yaw), atol=1e-12)
+
+
+@given(x=st.floats(-0.09, 0.09), y=st.floats(-0.09, 0.09), yaw=st.floats(-3.1, 3.1))
+def test_what_stands_tilted_keeps_its_azimuths(x: float, y: float, yaw: float) -> None:
+    (axes,) = axes_standing(np.array([[x, y, 1.0]]))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(axes[:, 2], np.array([x, y, 1.0]) / np.hypot(np.hypot(x, y), 1))
+    ahead = axes @ rotation_z(yaw)[:, 0]
+    turned = wrap_angle(np.arctan2(ahead[1], ahead[0]) - yaw)
+    assert abs(np.degrees(turned)) < 0.5
 
 
 @given(angle=st.floats(-1e3, 1e3))

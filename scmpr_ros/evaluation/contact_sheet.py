@@ -16,7 +16,7 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.map_view import view_from_above
-from scmpr_ros.geometry import AngularGrid, camera_yaw
+from scmpr_ros.geometry import AngularGrid, body_axes
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
@@ -86,10 +86,9 @@ def _panorama(
     seen = render(
         torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
         torch.from_numpy(T[None, :3, 3] - cloud.origin).float(), _GRID, RenderConfig(),
+        torch.from_numpy(body_axes(T)[None]),
     )  # fmt: skip
-    turn = int(round(float(camera_yaw(T)) / _GRID.column_rad))
-    label = np.roll(seen.label[0].numpy(), turn, axis=1)
-    range_m = np.roll(seen.range_m[0].numpy(), turn, axis=1)
+    label, range_m = seen.label[0].numpy(), seen.range_m[0].numpy()
     grey = np.where(range_m > 0, 255 * np.exp(-range_m / 18), 0).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, -1), colourise(label)
     tall = [np.repeat(pixels, 2, axis=0) for pixels in rgb]

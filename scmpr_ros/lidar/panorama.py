@@ -64,7 +64,7 @@ def render(
     positions: Tensor,
     grid: AngularGrid,
     config: RenderConfig,
-    yaw_rad: Tensor | None = None,
+    axes: Tensor | None = None,
 ) -> Panoramas:
     """Render the panoramas seen from `positions`, S_LiDAR of eq. 5 among them.
 
@@ -72,28 +72,27 @@ def render(
         points: (N, 3) float32, metres, map frame.
         label: (N,) uint8 joint class ids.
         positions: (B, 3) viewpoints in the same frame and on the same device.
-        grid: the panorama's cells; of the full circle, or of a level camera's narrower view.
+        grid: the panorama's cells; of the full circle, or of a camera's narrower view.
         config: ranges and splats.
-        yaw_rad: (B,) heading of the centre column at each position; along +x where it is None.
+        axes: (B, 3, 3) ahead, left and up in the map frame at each position, as columns; those of
+            the map itself where it is None.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ShapeError.of("points", "(N, 3) with N > 0", tuple(points.shape))
     if label.shape != points.shape[:1]:
         raise ShapeError.of("label", f"({len(points)},)", tuple(label.shape))
-    if yaw_rad is None:
-        yaw_rad = torch.zeros(len(positions), device=positions.device)
+    if axes is None:
+        axes = torch.eye(3, device=positions.device).expand(len(positions), 3, 3)
+    axes = axes.to(positions)
     nearest = torch.cat(
-        [
-            _nearest_points(points, some, yaw, grid, config)
-            for some, yaw in _chunks(points, positions, yaw_rad.to(positions))
-        ]
+        [_nearest_points(points, *some, grid, config) for some in _chunks(points, positions, axes)]
     )
     shape = (len(positions), grid.height, grid.width)
     hit = nearest != _NOTHING
     index = torch.where(hit, nearest & 0xFFFFFFFF, 0)
     range_m = torch.where(hit, (nearest >> 32).float() / _RANGE_STEPS_PER_M, 0.0)
-    z = points[index, 2].view(len(positions), -1) - positions[:, None, 2]
-    height_m = torch.where(hit, z.flatten(), 0.0)
+    offset = points[index].view(len(positions), -1, 3) - positions[:, None]
+    height_m = torch.where(hit, (offset @ axes[:, :, 2:]).flatten(), 0.0)
     seen = torch.where(hit, label[index], 0).to(torch.uint8)
     range_m = range_m.view(shape)
     normal = surface_normals(range_m, grid)
@@ -133,25 +132,24 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
 _NOTHING = torch.iinfo(torch.int64).max
 
 
-def _chunks(points: Tensor, positions: Tensor, yaw_rad: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(points: Tensor, positions: Tensor, axes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     size = max(1, _POINTS_PER_CHUNK // len(points))
-    return zip(positions.split(size), yaw_rad.split(size), strict=True)
+    return zip(positions.split(size), axes.split(size), strict=True)
 
 
 def _nearest_points(
-    points: Tensor, positions: Tensor, yaw_rad: Tensor, grid: AngularGrid, config: RenderConfig
+    points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
     """For each cell of each position, `range << 32 | point index` of the nearest splat."""
     if grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad < math.radians(85):
-        place, index = _points_in_view(points, positions, yaw_rad, grid, config)
+        place, index = _points_in_view(points, positions, axes, grid, config)
     else:
         place, index = _points_in_reach(points, positions, config.max_range_m)
     offset = points[index] - positions[place]
     range_m = offset.norm(dim=1)
-    azimuth = torch.atan2(offset[:, 1], offset[:, 0]) - yaw_rad[place]
-    azimuth = torch.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
-    column = (0.5 - azimuth / grid.fov_rad) * grid.width
-    elevation = torch.asin((offset[:, 2] / range_m.clamp_min(1e-6)).clamp(-1, 1))
+    ahead, left, up = ((offset * axes[place, :, axis]).sum(1) for axis in range(3))
+    column = (0.5 - torch.atan2(left, ahead) / grid.fov_rad) * grid.width
+    elevation = torch.asin((up / range_m.clamp_min(1e-6)).clamp(-1, 1))
     row = (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad
     margin = config.max_splat_cells
     keep = (
@@ -186,12 +184,13 @@ def _points_in_reach(points: Tensor, positions: Tensor, reach_m: float) -> tuple
 
 
 def _points_in_view(
-    points: Tensor, positions: Tensor, yaw_rad: Tensor, grid: AngularGrid, config: RenderConfig
+    points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> tuple[Tensor, Tensor]:
     """Indices (position, point) of the pairs in a view's wedge: few, so the rest costs little."""
-    x, y = (points[:, axis] - positions[:, axis, None] for axis in (0, 1))
-    c, s = torch.cos(yaw_rad)[:, None], torch.sin(yaw_rad)[:, None]
-    ahead, aside = x * c + y * s, y * c - x * s
+    ahead, aside = (
+        axes[:, :, axis] @ points.T - (axes[:, :, axis] * positions).sum(1, keepdim=True)
+        for axis in (0, 1)
+    )
     half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
     near = (ahead <= config.max_range_m) & (aside.abs() <= ahead * math.tan(half_rad))
     place, index = near.nonzero(as_tuple=True)

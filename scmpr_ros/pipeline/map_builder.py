@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.lidar.ground import axes_on_ground
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
@@ -64,13 +65,15 @@ def build_map(
     points = torch.from_numpy(cloud.xyz).to(device)
     labels = torch.from_numpy(cloud.label).to(device)
     positions = place_positions(point_map, config.places)
-    batches = torch.from_numpy(positions).to(device).split(config.batch_size)
+    axes = axes_on_ground(cloud.xyz, positions)
+    where, standing = (torch.from_numpy(x).to(device) for x in (positions, axes))
+    numbers = torch.arange(len(positions)).split(config.batch_size)
     grid, views = network.config.panorama, _views(network, config)
 
     def seen() -> Iterator[_Seen]:
-        for batch in tqdm(batches, "describing places", unit="batch", disable=not progress):
-            panoramas = render(points, labels, batch.float(), grid, views)
-            yield batch.cpu().numpy() + cloud.origin, panoramas
+        for some in tqdm(numbers, "describing places", unit="batch", disable=not progress):
+            panoramas = render(points, labels, where[some].float(), grid, views, standing[some])
+            yield positions[some] + cloud.origin, panoramas
 
     return _describe(network, seen(), point_map.confusion)
 
@@ -103,7 +106,9 @@ def build_scan_map(
                 raise DatasetError("a scan has no labels; label its points first (eq. 5)")
             turned = cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32)
             points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
-            yield T_world_lidar[None, :3, 3], render(points, label, here, grid, views)
+            # As its car stood: a LiDAR may be mounted with a tilt, as KITTI-360's is.
+            axes = torch.from_numpy(axes_on_ground(turned, np.zeros((1, 3))))
+            yield T_world_lidar[None, :3, 3], render(points, label, here, grid, views, axes)
 
     return _describe(network, seen(), label_confusion() if confusion is None else confusion)
 

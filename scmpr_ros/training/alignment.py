@@ -49,17 +49,19 @@ class Alignment:
             image_features: (B, C, h, w). place_features: (B, C, h', w').
             depth: (B, H, W) metres to what the map shows in the view. range_m: (B, H', W') of the
                 panoramas.
-            batch: `view_position`, `place_position` (B, 3), `yaw_rad`, `town` (B,).
+            batch: `view_position`, `place_position` (B, 3), `view_axes`, `place_axes` (B, 3, 3),
+                `town` (B,).
             turned_rad: (B,) by which the world was turned when the panorama was augmented.
         """
         of_view = self._points_in_view(image_features.shape[-2:], depth)  # (B, h, w, 3)
         image, row, column = (of_view.norm(dim=-1) > 0).nonzero(as_tuple=True)
         chosen = torch.randperm(len(image), device=image.device)[:most]
         image, row, column = image[chosen], row[chosen], column[chosen]
-        point = _turn(of_view[image, row, column], batch["yaw_rad"][image])
+        point = _times(batch["view_axes"][image], of_view[image, row, column])
         point = point + batch["view_position"][image]
 
-        seen = _turn(point - batch["place_position"][image], turned_rad[image])
+        seen = _times(batch["place_axes"][image].mT, point - batch["place_position"][image])
+        seen = _turn(seen, turned_rad[image])
         distance = seen.norm(dim=1)
         azimuth = torch.atan2(seen[:, 1], seen[:, 0])
         elevation = torch.asin((seen[:, 2] / distance.clamp_min(1e-6)).clamp(-1, 1))
@@ -89,6 +91,11 @@ class Alignment:
         rows = (torch.arange(height) * depth.shape[-2] + depth.shape[-2] // 2) // height
         columns = (torch.arange(width) * depth.shape[-1] + depth.shape[-1] // 2) // width
         return directions * depth[:, rows][:, :, columns, None]
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (N, 3, 3) times vectors (N, 3)."""
+    return (matrices @ vectors[..., None])[..., 0]
 
 
 def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:

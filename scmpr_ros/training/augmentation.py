@@ -75,6 +75,8 @@ def mirror_worlds(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     result["normal"] = choose("normal", batch["normal"].flip(-1) * sideways[:, None, None])
     for name in ("view_position", "place_position"):
         result[name] = choose(name, batch[name] * sideways)
+    for name in ("view_axes", "place_axes"):  # left stays left
+        result[name] = choose(name, batch[name] * sideways * sideways[:, None])
     result["yaw_rad"] = choose("yaw_rad", -batch["yaw_rad"])
     result["town"] = choose("town", -1 - batch["town"])
     return result

@@ -114,7 +114,9 @@ class PairDataset(Dataset[dict[str, Tensor]]):
             "seen": seen_cells(town.views[view]),
             "yaw_rad": town.yaw_rad[view].float(),
             "view_position": (town.poses[view, :3, 3] - origin).float(),
+            "view_axes": town.view_axes[view].float(),
             "place_position": (town.positions[place] - origin).float(),
+            "place_axes": town.axes[place].float(),
             "town": torch.tensor(number),
             "range_m": town.range_m[place].float(),
             "height_m": town.height_m[place].float(),
@@ -136,12 +138,8 @@ def overlap(
     points = (torch.from_numpy(grid.directions()) * depth[..., None])[depth > 0]
     if len(points) == 0:
         return torch.ones(len(places))
-    yaw_rad = float(town.yaw_rad[view])
-    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    turned = torch.stack(
-        [c * points[:, 0] - s * points[:, 1], s * points[:, 0] + c * points[:, 1], points[:, 2]], 1
-    )
-    offset = turned + town.poses[view, :3, 3] - town.positions[places][:, None]  # (N, points, 3)
+    there = points @ town.view_axes[view].T + town.poses[view, :3, 3]
+    offset = (there - town.positions[places][:, None]) @ town.axes[places]  # (N, points, 3)
     distance = offset.norm(dim=-1).clamp_min(1e-6)
     azimuth = torch.atan2(offset[..., 1], offset[..., 0])
     row = (math.radians(panorama.fov_up_deg) - torch.asin(offset[..., 2] / distance)).div(
@@ -150,8 +148,8 @@ def overlap(
     column = (panorama.fov_rad / 2 - azimuth).div(panorama.column_rad).long() % panorama.width
     inside = (row >= 0) & (row < panorama.height)
     row = row.long().clamp(0, panorama.height - 1)
-    there = town.range_m[places[:, None], row, column].double()
-    hidden = (there > 0) & (there < distance * (1 - _SAME_SURFACE) - _SLACK_M)
+    shown = town.range_m[places[:, None], row, column].double()
+    hidden = (shown > 0) & (shown < distance * (1 - _SAME_SURFACE) - _SLACK_M)
     return ((inside & ~hidden).sum(1) / inside.sum(1).clamp_min(1)).float()
 
 

@@ -28,7 +28,8 @@ from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.datasets.town.record import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import camera_yaw
+from scmpr_ros.geometry import body_axes, camera_yaw
+from scmpr_ros.lidar.ground import axes_on_ground
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
@@ -47,7 +48,7 @@ from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.whole_files import whole_file
 
 _log = logging.getLogger(__name__)
-PREPARATION = 5
+PREPARATION = 6
 """Version of what is kept; towns that another one prepared are prepared anew."""
 
 
@@ -76,8 +77,9 @@ class Town:
 
     views: (Q, 3, H, W) uint8. masks: (Q, H/4, W/4) uint8 joint ids. depth: (Q, H/4, W/4) metres to
     what the map shows in each mask cell, 0 for nothing. poses: (Q, 4, 4) float64.
-    positions: (P, 3) float64 of the places; range_m, height_m (P, h, w), normal (P, 3, h, w),
-    label (P, h, w) as in `lidar.panorama.Panoramas`. Metres and normals are in half precision.
+    positions: (P, 3) float64 of the places; axes: (P, 3, 3) float64, how one stands there, see
+    `axes_on_ground`; range_m, height_m (P, h, w), normal (P, 3, h, w), label (P, h, w) as in
+    `lidar.panorama.Panoramas`. Metres and normals are in half precision.
     segmented: (P, h, w) uint8, what `label` would be of a map that had to be segmented by its
     geometry, as most real ones have.
     """
@@ -87,6 +89,7 @@ class Town:
     depth: Tensor
     poses: Tensor
     positions: Tensor
+    axes: Tensor
     range_m: Tensor
     height_m: Tensor
     normal: Tensor
@@ -97,6 +100,11 @@ class Town:
     def yaw_rad(self) -> Tensor:
         """Heading of each view, (Q,)."""
         return torch.from_numpy(camera_yaw(self.poses.numpy()))
+
+    @cached_property
+    def view_axes(self) -> Tensor:
+        """Ahead, left and up of each view, as columns (Q, 3, 3)."""
+        return torch.from_numpy(body_axes(self.poses.numpy()))
 
 
 class TownSource(NamedTuple):
@@ -242,12 +250,15 @@ def _render_places(
     positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
     points, label = _tensors(point_map)
     where = torch.from_numpy(positions).float()
+    axes = torch.from_numpy(axes_on_ground(point_map.cloud.xyz, positions))
     views = RenderConfig(max_range_m=network.max_range_m)
     by_geometry = torch.from_numpy(segment_points(point_map.cloud))
     # Both classes of a point in one byte: the map is rendered once.
-    panoramas = render(points, label + NUM_CLASSES * by_geometry, where, network.panorama, views)
+    label = label + NUM_CLASSES * by_geometry
+    panoramas = render(points, label, where, network.panorama, views, axes)
     return {
         "positions": torch.from_numpy(positions + point_map.cloud.origin),
+        "axes": axes,
         "range_m": panoramas.range_m.half(),
         "height_m": panoramas.height_m.half(),
         "normal": panoramas.normal.half(),
@@ -285,8 +296,8 @@ def _views(
         sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
         pose = drive.T_world_camera(frame)
         where = torch.from_numpy(pose[None, :3, 3] - point_map.cloud.origin).float()
-        yaw_rad = torch.from_numpy(camera_yaw(pose)[None])
-        of_map = render(points, label, where, network.mask_grid, config, yaw_rad)
+        axes = torch.from_numpy(body_axes(pose)[None])
+        of_map = render(points, label, where, network.mask_grid, config, axes)
         labels = of_map.label[0] * mask_view.seen
         if mask is not None:
             labels = mask_view.labels(torch.from_numpy(mask)[None])[0]

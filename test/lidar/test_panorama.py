@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.geometry import AngularGrid, axes_standing, rotation_z
 from scmpr_ros.lidar.panorama import RenderConfig, render
 
 GRID = AngularGrid(32, 480, 16.0, -16.0)
@@ -90,6 +91,25 @@ def test_a_batch_equals_its_places_one_by_one() -> None:
         alone = render(points, label, position[None], GRID, CONFIG)
         assert torch.equal(together.range_m[number], alone.range_m[0])
         assert torch.equal(together.label[number], alone.label[0])
+
+
+@pytest.mark.parametrize("fov_deg", [360.0, 70.0])
+def test_tilting_the_world_and_who_looks_at_it_changes_nothing(fov_deg: float) -> None:
+    points, label = box_room()
+    grid = AngularGrid(24, 120, 16.0, -16.0, fov_deg)
+    tilt = torch.from_numpy(
+        axes_standing(np.array([[0.1, -0.2, 1.0]]))[0] @ rotation_z(0.8)
+    ).float()
+    here = torch.tensor([[0.5, -0.3, 0.2]])
+    level = render(points, label, here, grid, CONFIG)
+    tilted = render(points @ tilt.T, label, here @ tilt.T, grid, CONFIG, tilt[None])
+    same = (level.range_m - tilted.range_m).abs() < 2e-3
+    assert same.float().mean() > 0.99  # points on the edge of two cells
+    for name in ("height_m", "label"):
+        one, other = getattr(level, name)[same].float(), getattr(tilted, name)[same].float()
+        assert torch.isclose(one, other, atol=5e-3).float().mean() > 0.97
+    beside = render(points @ tilt.T, label, here @ tilt.T, grid, CONFIG)
+    assert ((level.range_m - beside.range_m).abs() < 2e-3).float().mean() < 0.5
 
 
 @settings(max_examples=20, deadline=None)

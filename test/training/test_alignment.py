@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.geometry import AngularGrid, axes_standing, rotation_z
 from scmpr_ros.training.alignment import Alignment
 
 VIEW = AngularGrid(8, 16, 12.0, -12.0, 80.0)
@@ -20,13 +21,22 @@ def azimuth_features(azimuth_rad: torch.Tensor, height: int) -> torch.Tensor:
     return columns[None, :, None, :].expand(-1, -1, height, -1).float()
 
 
+def standing(yaw_deg: float) -> dict[str, torch.Tensor]:
+    """Camera and place at the origin, the camera looking along `yaw_deg`."""
+    at, yaw_rad = torch.zeros(1, 3), math.radians(yaw_deg)
+    return {
+        "view_position": at, "view_axes": torch.from_numpy(rotation_z(yaw_rad)[None]).float(),
+        "place_position": at, "place_axes": torch.eye(3)[None],
+        "town": torch.zeros(1, dtype=torch.long),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("yaw_deg", [0.0, 90.0, -150.0])
 @pytest.mark.parametrize("turned_deg", [0.0, 40.0])
 def test_a_round_wall_is_seen_alike_from_its_centre(yaw_deg: float, turned_deg: float) -> None:
     """Camera and place stand in the middle of a wall at 10 m: azimuths must agree."""
     yaw, turned = torch.tensor([math.radians(yaw_deg)]), torch.tensor([math.radians(turned_deg)])
-    at = torch.zeros(1, 3)
-    batch = {"view_position": at, "place_position": at, "yaw_rad": yaw, "town": torch.tensor([3])}
+    batch = standing(yaw_deg) | {"town": torch.tensor([3])}
     image = azimuth_features(torch.from_numpy(VIEW.azimuths()) + yaw, VIEW.height)
     place = azimuth_features(torch.from_numpy(PANORAMA.azimuths()) - turned, PANORAMA.height)
     depth = torch.full((1, 8, 16), 10.0)
@@ -38,12 +48,25 @@ def test_a_round_wall_is_seen_alike_from_its_centre(yaw_deg: float, turned_deg: 
     torch.testing.assert_close(found.where[:, 1:].norm(dim=1), torch.full((128,), 10.0))
 
 
+def test_a_place_on_a_slope_is_seen_alike_by_a_camera_on_it() -> None:
+    """A wall as round as a ball: both tilt alike, or one of them does and rows differ."""
+    at_angle = torch.from_numpy(PANORAMA.elevations()).float()
+    place = torch.stack([at_angle.cos(), at_angle.sin()])[None, :, :, None].repeat(1, 1, 1, 360)
+    at_angle = torch.from_numpy(VIEW.elevations()).float()
+    image = torch.stack([at_angle.cos(), at_angle.sin()])[None, :, :, None].repeat(1, 1, 1, 16)
+    depth, range_m = torch.full((1, 8, 16), 10.0), torch.full((1, 16, 360), 10.0)
+    slope = torch.from_numpy(axes_standing(np.array([[0.0, -0.05, 1.0]]))).float()
+    turn = torch.from_numpy(rotation_z(0.9)).float()
+    batch = standing(0.0) | {"place_axes": slope, "view_axes": slope @ turn}
+    found = Alignment(VIEW, PANORAMA)(image, place, depth, range_m, batch, torch.zeros(1), most=500)
+    torch.testing.assert_close(found.pixels, found.points, atol=1e-3, rtol=0)
+    batch |= {"view_axes": turn[None]}
+    found = Alignment(VIEW, PANORAMA)(image, place, depth, range_m, batch, torch.zeros(1), most=500)
+    assert (found.pixels - found.points).abs().max() > 0.03
+
+
 def test_what_the_place_does_not_see_is_left_out() -> None:
-    at = torch.zeros(1, 3)
-    batch = {
-        "view_position": at, "place_position": at, "yaw_rad": torch.zeros(1),
-        "town": torch.zeros(1, dtype=torch.long),
-    }  # fmt: skip
+    batch = standing(0.0)
     image, place = torch.randn(1, 4, 8, 16), torch.randn(1, 4, 4, 45)
     range_m = torch.full((1, 16, 360), 10.0)
     align = Alignment(VIEW, PANORAMA)

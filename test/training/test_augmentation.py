@@ -10,7 +10,7 @@ from tiny_runs import TINY
 from torch.utils.data import default_collate
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.geometry import AngularGrid, rotation_z
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
@@ -96,6 +96,7 @@ def pairs() -> dict[str, torch.Tensor]:
         "view": torch.rand(4, 3, 32, 64), **shown, **panoramas(),
         "yaw_rad": torch.rand(4), "town": torch.arange(4),
         "view_position": torch.randn(4, 3), "place_position": torch.randn(4, 3),
+        "view_axes": torch.eye(3).repeat(4, 1, 1), "place_axes": torch.eye(3).repeat(4, 1, 1),
     }  # fmt: skip
 
 
@@ -156,7 +157,9 @@ def test_a_mirrored_pair_shows_the_same_points_as_before(dataset: PairDataset) -
 
     mirrored = mirror_worlds(batch, share=1.0)
     assert shown(batch) > 500 and shown(mirrored) == pytest.approx(shown(batch), rel=0.03)
-    assert shown({**mirrored, "yaw_rad": mirrored["yaw_rad"] + 0.7}) < 0.9 * shown(batch)
+    for turned in (mirrored, batch):
+        aside = torch.from_numpy(rotation_z(0.7)).float() @ turned["view_axes"]
+        assert shown({**turned, "view_axes": aside}) < 0.9 * shown(batch)
 
 
 def test_a_pitched_camera_moves_rows_and_brings_in_black() -> None:

@@ -44,6 +44,10 @@ def test_processes_share_a_batch(dataset: PairDataset) -> None:
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
 
 
+def _level(count: int) -> torch.Tensor:
+    return torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
+
+
 def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Town:
     """A view along +x that sees the map at one depth; places that see it at one range."""
     grid, count = TINY.panorama, len(places)
@@ -55,7 +59,7 @@ def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Town:
     return Town(
         torch.ones(1, 3, 4 * height, 4 * width, dtype=torch.uint8),
         torch.zeros(1, height, width, dtype=torch.uint8), torch.full((1, height, width), depth_m),
-        pose, torch.tensor(places, dtype=torch.float64), seen, 0 * seen,
+        pose, torch.tensor(places, dtype=torch.float64), _level(count), seen, 0 * seen,
         torch.zeros(count, 3, grid.height, grid.width), nothing, nothing,
     )  # fmt: skip
 
@@ -69,6 +73,23 @@ def test_overlap_is_what_both_see() -> None:
     assert overlap(walled, 0, places, TINY.mask_grid, TINY.panorama).tolist() == [0, 0]
     empty = one_view(0.0, 5.0, [[1.0, 0, 0], [-1.0, 0, 0]])
     assert overlap(empty, 0, places, TINY.mask_grid, TINY.panorama).tolist() == [1, 1]
+
+
+def test_overlap_knows_how_a_place_and_a_camera_stand() -> None:
+    """On a slope of 40 deg one looks at the sky: what is ahead of a level camera is below that."""
+    level = one_view(20.0, 22.0, [[1.0, 0, 0]])
+    c, s = math.cos(math.radians(40)), math.sin(math.radians(40))
+    nose_up = torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]], dtype=torch.float64)
+    sloping = replace(level, axes=nose_up[None])
+    places, grids = torch.arange(1), (TINY.mask_grid, TINY.panorama)
+    depth = level.depth.clone()
+    depth[:, :, :] = 0
+    depth[:, TINY.mask_grid.height // 2, TINY.mask_grid.width // 2] = 20.0
+    assert overlap(replace(level, depth=depth), 0, places, *grids).tolist() == [1]
+    assert overlap(replace(sloping, depth=depth), 0, places, *grids).tolist() == [0]
+    poses = level.poses.clone()
+    poses[0, :3, :3] = nose_up @ poses[0, :3, :3]
+    assert overlap(replace(sloping, depth=depth, poses=poses), 0, places, *grids).tolist() == [1]
 
 
 def test_a_place_behind_a_wall_is_no_positive() -> None:
