@@ -68,23 +68,23 @@ def new_folder(path: Path, workplace: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, wait: bool = False) -> Iterator[None]:
     """Work in a folder, made if missing, in which no other process does so at the same time.
 
-    Raises ConfigError where one does. A process that was killed holds nothing.
+    Where one does, `wait` for it, or raise ConfigError. A process that was killed holds nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, folder)
+        _lock(handle, folder, wait)
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path) -> None:
+def _lock(handle: int, folder: Path, wait: bool) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         raise ConfigError(
             f"another process is at work in {folder}: wait for it, or choose another folder"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -61,6 +62,12 @@ def test_a_folder_appears_when_it_is_whole_and_replaces_none(tmp_path: Path) -> 
         pass
 
 
+def _waited_for(folder: Path, holder: subprocess.Popen[str]) -> bool:
+    """Whether a holder had ended when the folder was free."""
+    with alone_in(folder, wait=True):
+        return holder.wait(60) != 0
+
+
 def test_a_folder_is_one_process_s_until_it_is_done_or_dead(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     hold = f"""
@@ -76,7 +83,14 @@ with alone_in(Path({str(folder)!r})):
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match=f"at work in {folder}"), alone_in(folder):
             pass
+        released = []
+        waiting = Thread(target=lambda: released.append(_waited_for(folder, holder)))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
         holder.kill()
+        waiting.join(60)
+        assert released == [True]
     with alone_in(folder):
         (folder / "file").write_text("")
     with pytest.raises(BlockingIOError), alone_in(folder):

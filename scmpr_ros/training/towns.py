@@ -45,7 +45,7 @@ from scmpr_ros.pipeline.map_source import (
 )
 from scmpr_ros.process_pool import process_pool, results
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
-from scmpr_ros.whole_files import whole_file
+from scmpr_ros.whole_files import alone_in, whole_file
 
 _log = logging.getLogger(__name__)
 PREPARATION = 6
@@ -156,16 +156,18 @@ def load_towns(
 ) -> list[Town]:  # fmt: skip
     """As `load_town`; those that are not prepared yet are shared out among `jobs` processes.
 
+    Of several trainings, or processes of one, the first prepares and the others wait.
     name: of them all, for the progress bar.
     """
-    missing = [s for s in sources if not _prepared_file(s, network, config, cache).is_file()]
-    if jobs > 1 and len(missing) > 1:
-        with process_pool(min(jobs, len(missing))) as pool:
-            asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-            results(asked, f"preparing {name}", "town")
-        missing = []
-    progress = tqdm(sources, f"preparing {name}", unit="town", disable=not missing)
-    return [load_town(source, network, config, cache) for source in progress]
+    with alone_in(cache / ".preparing", wait=True):
+        missing = [s for s in sources if not _prepared_file(s, network, config, cache).is_file()]
+        if jobs > 1 and len(missing) > 1:
+            with process_pool(min(jobs, len(missing))) as pool:
+                asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
+                results(asked, f"preparing {name}", "town")
+            missing = []
+        progress = tqdm(sources, f"preparing {name}", unit="town", disable=not missing)
+        return [load_town(source, network, config, cache) for source in progress]
 
 
 def seen_cells(views: Tensor) -> Tensor:
