@@ -62,9 +62,22 @@ def rotation_z(yaw_rad: float) -> NDArray[np.float64]:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def level_camera_pose(position: FloatArray, yaw_rad: float) -> NDArray[np.float64]:
-    """Pose `T_map_camera` of a level camera at `position` (3,) that looks along `yaw_rad`."""
-    return make_transform(rotation_z(yaw_rad) @ R_BODY_OPTICAL, position)
+def level_camera_pose(
+    position: FloatArray, yaw_rad: float, R_level_body: FloatArray | None = None
+) -> NDArray[np.float64]:
+    """Pose `T_map_camera` of a camera at `position` (3,) that looks along `yaw_rad`.
+
+    R_level_body: (3, 3) its roll and pitch, see `without_yaw`; level where it is None.
+    """
+    R_map_body = rotation_z(yaw_rad)
+    if R_level_body is not None:
+        R_map_body = R_map_body @ R_level_body
+    return make_transform(R_map_body @ R_BODY_OPTICAL, position)
+
+
+def without_yaw(R_base_body: FloatArray) -> NDArray[np.float64]:
+    """A rotation (3, 3) less its yaw: the body turned about the base's z until it looks along x."""
+    return rotation_z(-np.arctan2(R_base_body[1, 0], R_base_body[0, 0])) @ R_base_body
 
 
 def camera_yaw(T_map_camera: FloatArray) -> NDArray[np.float64]:

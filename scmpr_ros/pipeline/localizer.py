@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import level_camera_pose
+from scmpr_ros.geometry import level_camera_pose, without_yaw
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.openvino import OpenVinoEncoder
@@ -59,9 +59,16 @@ class Localizer:
     """Finds images in one place map. Not thread-safe."""
 
     def __init__(
-        self, place_map: PlaceMap, network: PlaceNetwork, config: LocalizerConfig | None = None
+        self,
+        place_map: PlaceMap,
+        network: PlaceNetwork,
+        config: LocalizerConfig | None = None,
+        R_base_camera: NDArray[np.float64] | None = None,
     ) -> None:
         """Get ready, so that the first image is answered as fast as any.
+
+        R_base_camera: (3, 3) how the camera's body axes are mounted on a vehicle that stands
+            upright on the ground, as places of the map do; level where it is None.
 
         Raises MapFormatError if another checkpoint made the map.
         """
@@ -80,6 +87,7 @@ class Localizer:
         self._matcher = SemanticMatcher(
             self.mask_grid, place_map.grid, self.config.matching, panoramas, confusion
         )
+        self._R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         _log.info(
             "RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self._device
@@ -97,7 +105,7 @@ class Localizer:
 
         Args:
             image: (H, W, 3) RGB, rectified.
-            camera: its intrinsics; the camera is taken to be level.
+            camera: its intrinsics.
             allowed: (P,) places that may be the answer, at least one; all where it is None.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
@@ -129,7 +137,7 @@ class Localizer:
             self.place_map.positions[scored.place.astype(int)], scored.yaw_rad, scored.score,
             self.config.belief, self.config.candidates,
         )  # fmt: skip
-        return tuple(scored.candidate(hypothesis) for hypothesis in found)
+        return tuple(scored.candidate(each, self._R_level_camera) for each in found)
 
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
@@ -140,9 +148,11 @@ class Localizer:
     def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
         if camera not in self._samplers:
-            view = ViewSampler.of(camera, self._view_grid).to(self._device)
-            seen = ViewSampler.of(camera, self.mask_grid).seen.to(self._device)
-            self._samplers[camera] = (view, seen)
+            view, mask = (
+                ViewSampler.of(camera, grid, self._R_level_camera).to(self._device)
+                for grid in (self._view_grid, self.mask_grid)
+            )
+            self._samplers[camera] = (view, mask.seen)
         return self._samplers[camera]
 
 
@@ -162,12 +172,12 @@ class _ScoredPlaces(NamedTuple):
         _, first = np.unique(self.place[order], return_index=True)
         return _ScoredPlaces(*(values[order[first]] for values in self))
 
-    def candidate(self, found: Hypothesis) -> Candidate:
+    def candidate(self, found: Hypothesis, R_level_camera: NDArray[np.float64]) -> Candidate:
         """The candidate that stands for a neighbourhood of them."""
         i = found.index
         return Candidate(
             int(self.place[i]), int(self.heading[i]),
-            level_camera_pose(found.position, found.yaw_rad),
+            level_camera_pose(found.position, found.yaw_rad, R_level_camera),
             float(self.score[i]), float(self.phi[i]), float(self.psi[i]), found.confidence,
         )  # fmt: skip
 

@@ -156,7 +156,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     def _load_map(self, directory: Path) -> Localizer:
         place_map = PlaceMap.load(directory)
-        localizer = Localizer(place_map, self._network, self.config.localizer)
+        mount = self.config.mount.T_base_camera_body
+        localizer = Localizer(place_map, self._network, self.config.localizer, mount[:3, :3])
         self.get_logger().info(f"map {directory}: {len(place_map)} places")
         return localizer
 

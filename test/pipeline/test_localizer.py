@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError, ShapeError
-from scmpr_ros.geometry import invert, make_transform, rotation_z, transform_points
+from scmpr_ros.geometry import (
+    R_BODY_OPTICAL,
+    camera_yaw,
+    invert,
+    make_transform,
+    rotation_z,
+    transform_points,
+)
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.checkpoint import fingerprint
@@ -212,6 +220,40 @@ def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwor
     )
     assert (best.place_index, best.heading_index) == (6, 20)
     assert best.phi == pytest.approx(1, abs=1e-3)
+
+
+def picture_of_the_sky(camera: CameraModel, R_base_camera: np.ndarray) -> np.ndarray:
+    """What a camera sees, mounted so, where colours are waves over the directions of the base."""
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rays = np.stack(
+        [(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1
+    )
+    rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    directions = rays @ (R_base_camera @ R_BODY_OPTICAL).T
+    waves = np.sin(directions @ np.array([[5.0, 9.0, 2.0], [8.0, 3.0, 7.0], [9.0, 15.0, 20.0]]))
+    return (127.5 + 127 * waves).astype(np.uint8)
+
+
+def test_a_tilted_camera_is_levelled_by_its_mount(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    """It sees what a level one in the same direction sees, and its pose has its tilt."""
+    camera = CameraModel(400, 400, 150.0, 150.0, 199.5, 199.5)
+    mount = Rotation.from_euler("xyz", (0.05, 0.15, 0.6)).as_matrix()  # as in URDF: nose down
+    config = LocalizerConfig(device="cpu")
+    level, tilted, wrong = (
+        Localizer(place_map, network, config, how).localize(
+            picture_of_the_sky(camera, seen), camera
+        ).best
+        for how, seen in ((rotation_z(0.6), rotation_z(0.6)), (mount, mount), (None, mount))
+    )  # fmt: skip
+    assert (tilted.place_index, tilted.heading_index) == (level.place_index, level.heading_index)
+    assert 10 * abs(tilted.score - level.score) < abs(wrong.score - level.score)
+    assert camera_yaw(tilted.T_map_camera) == pytest.approx(
+        camera_yaw(level.T_map_camera), abs=0.02
+    )
+    base = tilted.T_map_camera[:3, :3] @ R_BODY_OPTICAL.T @ mount.T
+    np.testing.assert_allclose(base[:, 2], (0, 0, 1), atol=1e-9)
 
 
 def test_precisions_agree_and_stages_are_heard(place_map: PlaceMap, network: ScmprNetwork) -> None:
