@@ -22,7 +22,7 @@ class MountConfig:
     xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Position of the camera in the base frame, in metres."""
     rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Roll, pitch, yaw of the camera's body axes on the base, radians, as in URDF. Levels images."""
+    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; they level images."""
 
     @property
     def T_base_camera_body(self) -> NDArray[np.float64]:
