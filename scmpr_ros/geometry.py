@@ -62,17 +62,20 @@ def rotation_z(yaw_rad: float) -> NDArray[np.float64]:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def level_camera_pose(
-    position: FloatArray, yaw_rad: float, R_level_body: FloatArray | None = None
-) -> NDArray[np.float64]:
-    """Pose `T_map_camera` of a camera at `position` (3,) that looks along `yaw_rad`.
+def level_camera_pose(position: FloatArray, yaw_rad: float) -> NDArray[np.float64]:
+    """Pose `T_map_camera` of a level camera at `position` (3,) that looks along `yaw_rad`."""
+    return standing_camera_pose(position, np.eye(3), yaw_rad, np.eye(3))
 
-    R_level_body: (3, 3) its roll and pitch, see `without_yaw`; level where it is None.
+
+def standing_camera_pose(
+    position: FloatArray, axes: FloatArray, yaw_rad: float, R_level_body: FloatArray
+) -> NDArray[np.float64]:
+    """Pose `T_map_camera` of a camera on a vehicle at `position` (3,).
+
+    The vehicle stands with `axes` (3, 3), see `axes_standing`, turned by `yaw_rad`; the camera's
+    body is mounted on it with the roll and pitch of `R_level_body` (3, 3), see `without_yaw`.
     """
-    R_map_body = rotation_z(yaw_rad)
-    if R_level_body is not None:
-        R_map_body = R_map_body @ R_level_body
-    return make_transform(R_map_body @ R_BODY_OPTICAL, position)
+    return make_transform(axes @ rotation_z(yaw_rad) @ R_level_body @ R_BODY_OPTICAL, position)
 
 
 def without_yaw(R_base_body: FloatArray) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import level_camera_pose, without_yaw
+from scmpr_ros.geometry import standing_camera_pose, without_yaw
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.openvino import OpenVinoEncoder
@@ -137,7 +137,14 @@ class Localizer:
             self.place_map.positions[scored.place.astype(int)], scored.yaw_rad, scored.score,
             self.config.belief, self.config.candidates,
         )  # fmt: skip
-        return tuple(scored.candidate(each, self._R_level_camera) for each in found)
+        return tuple(self._candidate(scored, each) for each in found)
+
+    def _candidate(self, scored: _ScoredPlaces, found: Hypothesis) -> Candidate:
+        """The candidate that stands for a neighbourhood of them, standing as its place does."""
+        place, heading, _, score, phi, psi = (float(values[found.index]) for values in scored)
+        axes = self.place_map.axes[int(place)]
+        pose = standing_camera_pose(found.position, axes, found.yaw_rad, self._R_level_camera)
+        return Candidate(int(place), int(heading), pose, score, phi, psi, found.confidence)
 
     def _warm_up(self) -> None:
         """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
@@ -171,15 +178,6 @@ class _ScoredPlaces(NamedTuple):
         order = np.argsort(-self.score, kind="stable")
         _, first = np.unique(self.place[order], return_index=True)
         return _ScoredPlaces(*(values[order[first]] for values in self))
-
-    def candidate(self, found: Hypothesis, R_level_camera: NDArray[np.float64]) -> Candidate:
-        """The candidate that stands for a neighbourhood of them."""
-        i = found.index
-        return Candidate(
-            int(self.place[i]), int(self.heading[i]),
-            level_camera_pose(found.position, found.yaw_rad, R_level_camera),
-            float(self.score[i]), float(self.phi[i]), float(self.psi[i]), found.confidence,
-        )  # fmt: skip
 
 
 def _encoder(

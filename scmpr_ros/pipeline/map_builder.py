@@ -39,8 +39,9 @@ class MapBuilderConfig:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
 
 
-_Seen = tuple[NDArray[np.float64], Panoramas]
-"""Positions (B, 3) in the map frame, and the panoramas seen from them, S_LiDAR of eq. 5."""
+_Seen = tuple[NDArray[np.float64], NDArray[np.float64], Panoramas]
+"""Positions (B, 3) in the map frame, axes (B, 3, 3) of who stands there, and the panoramas that
+are seen so, S_LiDAR of eq. 5."""
 
 
 @torch.inference_mode()
@@ -73,7 +74,7 @@ def build_map(
     def seen() -> Iterator[_Seen]:
         for some in tqdm(numbers, "describing places", unit="batch", disable=not progress):
             panoramas = render(points, labels, where[some].float(), grid, views, standing[some])
-            yield positions[some] + cloud.origin, panoramas
+            yield positions[some] + cloud.origin, axes[some], panoramas
 
     return _describe(network, seen(), point_map.confusion)
 
@@ -107,8 +108,9 @@ def build_scan_map(
             turned = cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32)
             points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
             # As its car stood: a LiDAR may be mounted with a tilt, as KITTI-360's is.
-            axes = torch.from_numpy(axes_on_ground(turned, np.zeros((1, 3))))
-            yield T_world_lidar[None, :3, 3], render(points, label, here, grid, views, axes)
+            axes = axes_on_ground(turned, np.zeros((1, 3)))
+            panoramas = render(points, label, here, grid, views, torch.from_numpy(axes))
+            yield T_world_lidar[None, :3, 3], axes, panoramas
 
     return _describe(network, seen(), label_confusion() if confusion is None else confusion)
 
@@ -123,9 +125,11 @@ def _describe(
     network: PlaceNetwork, batches: Iterable[_Seen], confusion: NDArray[np.float32]
 ) -> PlaceMap:
     """The place map of batches of places and what is seen from them."""
-    positions, descriptors, panorama_labels, token_sums, token_weights = [], [], [], [], []
-    for where, panoramas in batches:
+    positions, axes, descriptors, panorama_labels = [], [], [], []
+    token_sums, token_weights = [], []
+    for where, standing, panoramas in batches:
         positions.append(where)
+        axes.append(standing)
         features = encode(network, panoramas)
         windows = network.describe_headings(features, panoramas.label, panoramas.range_m)  # eq. 6
         descriptors.append(windows.cpu())
@@ -137,6 +141,7 @@ def _describe(
     context = mean_tokens(torch.cat(token_sums), torch.cat(token_weights))  # for eq. 7
     return PlaceMap(
         positions=np.concatenate(positions),
+        axes=np.concatenate(axes),
         headings_rad=network.headings_rad.double().numpy(),
         descriptors=torch.cat(descriptors).numpy().astype(np.float16),
         panorama_labels=torch.cat(panorama_labels).numpy(),

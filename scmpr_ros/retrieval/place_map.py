@@ -2,6 +2,7 @@
 
     metadata.json      format, fingerprint of the checkpoint, grids, map frame, counts
     positions.npy      (P, 3) float64  viewpoints, map frame
+    axes.npy           (P, 3, 3) float64  ahead, left and up of who stands there, as columns
     headings.npy       (V,) float64    yaw of the heading windows
     descriptors.npy    (P, V, D) float16, unit length
     panorama_labels.npy (P, H, W) uint8 semantic panoramas, joint ids
@@ -28,9 +29,10 @@ from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.semantics import STATIC_IDS
 
-FORMAT = "scmpr_ros place map/2"
+FORMAT = "scmpr_ros place map/3"
 _ARRAYS = {
     "positions": (2, np.float64),
+    "axes": (3, np.float64),
     "headings": (1, np.float64),
     "descriptors": (3, np.float16),
     "panorama_labels": (3, np.uint8),
@@ -43,6 +45,7 @@ _ARRAYS = {
 class PlaceMap:
     """Descriptors and semantic panoramas of P places with V headings each.
 
+    axes: see `geometry.axes_standing`; panoramas are upright in them, and so are their headings.
     fingerprint: of the checkpoint that made the descriptors; no other can read them.
     confusion: shares of the labels (columns) that things of each static class (rows) have in the
         panoramas; one on the diagonal where somebody labelled the map.
@@ -50,6 +53,7 @@ class PlaceMap:
     """
 
     positions: NDArray[np.float64]
+    axes: NDArray[np.float64]
     headings_rad: NDArray[np.float64]
     descriptors: NDArray[np.float16]
     panorama_labels: NDArray[np.uint8]
@@ -62,6 +66,7 @@ class PlaceMap:
         places, headings = len(self.positions), len(self.headings_rad)
         expected = {
             "positions": (places, 3),
+            "axes": (places, 3, 3),
             "descriptors": (places, headings, self.descriptors.shape[-1]),
             "panorama_labels": (places, self.grid.height, self.grid.width),
             "confusion": (len(STATIC_IDS), len(STATIC_IDS)),
@@ -107,6 +112,7 @@ class PlaceMap:
         arrays = {name: _read_array(directory, name, metadata) for name in _ARRAYS}
         return cls(
             positions=arrays["positions"],
+            axes=arrays["axes"],
             headings_rad=arrays["headings"],
             descriptors=arrays["descriptors"],
             panorama_labels=arrays["panorama_labels"],

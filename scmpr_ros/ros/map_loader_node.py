@@ -25,14 +25,13 @@ from std_srvs.srv import Trigger
 
 from scmpr_ros.config import load_yaml, save_yaml
 from scmpr_ros.errors import ConfigError, ScmprError
-from scmpr_ros.geometry import level_camera_pose
+from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import (
-    body_from_optical,
     pack_points,
     points_message,
     pose_message,
@@ -191,8 +190,8 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
     def _publish(self, place_map: PlaceMap, directory: Path) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.config.map_frame)
         poses = [
-            pose_message(body_from_optical(level_camera_pose(position, heading)))
-            for position in place_map.positions
+            pose_message(make_transform(axes @ rotation_z(heading), position))
+            for position, axes in zip(place_map.positions, place_map.axes, strict=True)
             for heading in place_map.headings_rad
         ]
         points = np.load(directory / _POINTS, allow_pickle=False)

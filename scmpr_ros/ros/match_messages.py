@@ -79,7 +79,7 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
 
     Second moments of the candidates about the best one, weighted by their confidence, plus a floor.
     Unlike a spread about the mean, this grows when the best candidate stands alone. Roll and pitch
-    are not estimated, so they get the floor.
+    are those of the ground, and get the floor.
     """
     weight = np.array([c.confidence for c in match])
     weight /= weight.sum()

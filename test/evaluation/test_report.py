@@ -38,6 +38,7 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
     grid = AngularGrid(16, 96, 20, -20)
     place_map = PlaceMap(
         positions=np.stack([np.arange(places) * 5.0, np.zeros(places), np.ones(places)], axis=1),
+        axes=np.tile(np.eye(3), (places, 1, 1)),
         headings_rad=np.arange(8) * np.pi / 4,
         descriptors=np.zeros((places, 8, 4), np.float16),
         panorama_labels=rng.integers(0, 9, (places, 16, 96)).astype(np.uint8),

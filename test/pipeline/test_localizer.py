@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError, ShapeError
 from scmpr_ros.geometry import (
     R_BODY_OPTICAL,
+    axes_standing,
     camera_yaw,
     invert,
     make_transform,
@@ -130,6 +131,30 @@ def test_a_scan_describes_its_place_as_a_map_of_it_does(
     assert agree.mean() > 0.99, "but for points on the edges of cells"
     with pytest.raises(DatasetError, match="a scan has no labels"):
         build_scan_map([(PointCloud(xyz), T)], network, MapBuilderConfig(device="cpu"))
+
+
+def test_a_street_on_a_slope_is_the_same_street(
+    point_map: PointCloudMap, network: ScmprNetwork, place_map: PlaceMap
+) -> None:
+    """Its places see what those of the level one do, and who is found there stands on the slope."""
+    (slope,) = axes_standing(np.array([[-0.06, 0.04, 1.0]]))
+    assert point_map.trajectory is not None
+    tilted = replace(
+        point_map,
+        cloud=replace(point_map.cloud, xyz=(point_map.cloud.xyz @ slope.T).astype(np.float32)),
+        trajectory=point_map.trajectory @ slope.T,
+    )
+    config = MapBuilderConfig(places=PlacesConfig(spacing_m=3.0), device="cpu")
+    sloping = build_map(tilted, network, config, progress=False)
+    np.testing.assert_allclose(sloping.axes, np.tile(slope, (len(sloping), 1, 1)), atol=0.01)
+    np.testing.assert_allclose(
+        place_map.axes, np.tile(np.eye(3), (len(place_map), 1, 1)), atol=1e-5
+    )
+    assert (sloping.panorama_labels == place_map.panorama_labels).mean() > 0.95
+    found = Localizer(sloping, network, LocalizerConfig(device="cpu")).localize(image(), CAMERA)
+    for candidate in found:
+        up = -candidate.T_map_camera[:3, 1]
+        np.testing.assert_allclose(up, sloping.axes[candidate.place_index][:, 2], atol=1e-9)
 
 
 def test_a_place_map_knows_what_its_labels_confuse(

@@ -239,6 +239,7 @@ def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
     labels = coarse.astype(np.uint8).repeat(4, axis=2)[..., : grid.width]
     return PlaceMap(
         positions=generator.uniform(-1000, 1000, (places, 3)),
+        axes=np.tile(np.eye(3), (places, 1, 1)),
         headings_rad=network.headings_rad.double().cpu().numpy(),
         descriptors=descriptors,
         panorama_labels=labels,
