@@ -68,11 +68,12 @@ def build_map(
     positions = place_positions(point_map, config.places)
     axes = axes_on_ground(cloud.xyz, positions)
     where, standing = (torch.from_numpy(x).to(device) for x in (positions, axes))
-    numbers = torch.arange(len(positions)).split(config.batch_size)
+    size = config.batch_size
+    batches = [slice(first, first + size) for first in range(0, len(positions), size)]
     grid, views = network.config.panorama, _views(network, config)
 
     def seen() -> Iterator[_Seen]:
-        for some in tqdm(numbers, "describing places", unit="batch", disable=not progress):
+        for some in tqdm(batches, "describing places", unit="batch", disable=not progress):
             panoramas = render(points, labels, where[some].float(), grid, views, standing[some])
             yield positions[some] + cloud.origin, axes[some], panoramas
 

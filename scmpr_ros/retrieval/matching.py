@@ -50,7 +50,7 @@ class MatchingConfig:
     """Weights of eq. 10, and what psi is."""
 
     alpha: float = 1.0
-    beta: float = 0.6
+    beta: float = 0.8
     measure: Literal["likelihood", "iou"] = "likelihood"
     """What psi is: the evidence for a place in nats a cell, or the paper's weighted IoU, for which
     beta was 0.4."""
