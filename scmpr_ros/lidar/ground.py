@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,7 @@ _LOW_QUANTILE = 0.05  # a few mirrored returns lie below the ground
 _PIT_WIDTH_M = 5.0
 _BUMP_WIDTH_M = 13.0  # wider than a bus or a hedge, narrower than a hill
 _STEP_M = 0.3
-_REACHES_M = (
-    1.5,
-    3.0,
-    6.0,
-    12.0,
-)  # half a wheelbase and a little; a single scan begins farther out
+_REACHES_M = (1.5, 3.0, 6.0, 12.0)  # from half a wheelbase; a single scan begins farther out
 _SURFACE_M = 0.15
 _LEAST_POINTS = 20
 _STEEPEST = 0.3  # no road is steeper; what seems so is a wall or a hole
@@ -81,28 +75,28 @@ def axes_on_ground(
     ground = GroundGrid.of(xyz)
     surface = xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M].astype(np.float64)
     tree = cKDTree(surface[:, :2])
-    slopes = np.zeros((len(positions), 2))
-    unknown = np.arange(len(positions))
+    slopes = np.full((len(positions), 2), np.nan)
     for reach_m in _REACHES_M:
+        unknown = np.flatnonzero(np.isnan(slopes[:, 0]))
         below = tree.query_ball_point(positions[unknown, :2], reach_m)
-        told = [_tells_slope(surface[index], reach_m) for index in below]
-        for place, index in zip(unknown[told], itertools.compress(below, told), strict=True):
-            slopes[place] = _slope(surface[index])
-        unknown = unknown[~np.array(told, bool)]
-    slopes[np.linalg.norm(slopes, axis=1) > _STEEPEST] = 0
+        for place, index in zip(unknown, below, strict=True):
+            slopes[place] = _slope(surface[index], reach_m)
+    known = np.linalg.norm(slopes, axis=1) <= _STEEPEST
+    slopes[~known] = 0
     return axes_standing(np.column_stack([-slopes, np.ones(len(slopes))]))
 
 
-def _tells_slope(points: NDArray[np.float64], reach_m: float) -> bool:
-    """Whether points (N, 3) within reach are many, and spread to both sides."""
+def _slope(points: NDArray[np.float64], reach_m: float) -> NDArray[np.float64]:
+    """Rise along x and y (2,) of the plane through points (N, 3) within reach.
+
+    NaN where they are few, or not spread to both sides.
+    """
+    unknown = np.full(2, np.nan)
     if len(points) < _LEAST_POINTS:
-        return False
+        return unknown
     narrow_m2 = np.linalg.eigvalsh(np.cov(points[:, :2].T))[0]
-    return bool(narrow_m2 > (reach_m / 4) ** 2)  # a full circle of them has four times as much
-
-
-def _slope(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rise along x and y (2,) of the plane through points (N, 3)."""
+    if narrow_m2 <= (reach_m / 4) ** 2:  # a full circle of them has four times as much
+        return unknown
     centred = points - points.mean(axis=0)
     slope, *_ = np.linalg.lstsq(centred[:, :2], centred[:, 2], rcond=None)
     return slope

@@ -165,9 +165,11 @@ def load_towns(
             with process_pool(min(jobs, len(missing))) as pool:
                 asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
                 results(asked, f"preparing {name}", "town")
-            missing = []
-        progress = tqdm(sources, f"preparing {name}", unit="town", disable=not missing)
-        return [load_town(source, network, config, cache) for source in progress]
+        else:
+            progress = tqdm(missing, f"preparing {name}", unit="town", disable=not missing)
+            for source in progress:
+                _prepare(source, network, config, cache)
+    return [load_town(source, network, config, cache) for source in sources]
 
 
 def seen_cells(views: Tensor) -> Tensor:

@@ -82,8 +82,7 @@ def test_overlap_knows_how_a_place_and_a_camera_stand() -> None:
     nose_up = torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]], dtype=torch.float64)
     sloping = replace(level, axes=nose_up[None])
     places, grids = torch.arange(1), (TINY.mask_grid, TINY.panorama)
-    depth = level.depth.clone()
-    depth[:, :, :] = 0
+    depth = torch.zeros_like(level.depth)
     depth[:, TINY.mask_grid.height // 2, TINY.mask_grid.width // 2] = 20.0
     assert overlap(replace(level, depth=depth), 0, places, *grids).tolist() == [1]
     assert overlap(replace(sloping, depth=depth), 0, places, *grids).tolist() == [0]
