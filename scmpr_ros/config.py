@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from scmpr_ros.atomic_files import write_file
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.whole_files import write_file
 
 T = TypeVar("T")
 

@@ -64,15 +64,15 @@ def rotation_z(yaw_rad: float) -> NDArray[np.float64]:
 
 def level_camera_pose(position: FloatArray, yaw_rad: float) -> NDArray[np.float64]:
     """Pose `T_map_camera` of a level camera at `position` (3,) that looks along `yaw_rad`."""
-    return standing_camera_pose(position, np.eye(3), yaw_rad, np.eye(3))
+    return camera_pose_on_ground(position, np.eye(3), yaw_rad, np.eye(3))
 
 
-def standing_camera_pose(
+def camera_pose_on_ground(
     position: FloatArray, axes: FloatArray, yaw_rad: float, R_level_body: FloatArray
 ) -> NDArray[np.float64]:
     """Pose `T_map_camera` of a camera on a vehicle at `position` (3,).
 
-    The vehicle stands with `axes` (3, 3), see `axes_standing`, turned by `yaw_rad`; the camera's
+    The vehicle stands with `axes` (3, 3), see `upright_axes`, turned by `yaw_rad`; the camera's
     body is mounted on it with the roll and pitch of `R_level_body` (3, 3), see `without_yaw`.
     """
     return make_transform(axes @ rotation_z(yaw_rad) @ R_level_body @ R_BODY_OPTICAL, position)
@@ -94,7 +94,7 @@ def body_axes(T_map_camera: FloatArray) -> NDArray[np.float64]:
     return np.asarray(T_map_camera)[..., :3, :3] @ R_BODY_OPTICAL.T
 
 
-def axes_standing(up: FloatArray) -> NDArray[np.float64]:
+def upright_axes(up: FloatArray) -> NDArray[np.float64]:
     """Ahead, left and up (N, 3, 3), as columns, of what faces the map's x with its `up` (N, 3).
 
     Azimuths in these axes are those of the map, to second order of the tilt (0.2 deg at 5 deg).

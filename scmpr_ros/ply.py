@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.atomic_files import write_file
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.whole_files import write_file
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from scmpr_ros.geometry import make_transform
-from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
@@ -31,7 +31,7 @@ def write_recording(folder: Path, seed: int, images: int = 12) -> Path:
         image, mask = _picture(colours, number)
         cv2.imwrite(str(folder / "sequences" / "01" / "image_2" / f"{number:06d}.png"), image)
         cv2.imwrite(str(folder / "sequences" / "01" / "mask_2" / f"{number:06d}.png"), mask)
-    write_ply(folder / "map.ply", _street(rng))
+    write_cloud(folder / "map.ply", _street(rng))
     return folder
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import (
     AngularGrid,
-    axes_standing,
     body_axes,
     camera_yaw,
     invert,
@@ -19,6 +18,7 @@ from scmpr_ros.geometry import (
     rotation_z,
     spherical,
     transform_points,
+    upright_axes,
     wrap_angle,
 )
 
@@ -60,7 +60,7 @@ def test_a_level_camera_stands_level(yaw: float) -> None:
 
 @given(x=st.floats(-0.09, 0.09), y=st.floats(-0.09, 0.09), yaw=st.floats(-3.1, 3.1))
 def test_what_stands_tilted_keeps_its_azimuths(x: float, y: float, yaw: float) -> None:
-    (axes,) = axes_standing(np.array([[x, y, 1.0]]))
+    (axes,) = upright_axes(np.array([[x, y, 1.0]]))
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(axes[:, 2], np.array([x, y, 1.0]) / np.hypot(np.hypot(x, y), 1))
     ahead = axes @ rotation_z(yaw)[:, 0]

@@ -8,14 +8,14 @@ from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.scmpr import ScmprConfig
 from scmpr_ros.training.module import ModuleConfig, OptimiserConfig
 from scmpr_ros.training.pairs import PairsConfig
-from scmpr_ros.training.towns import TownConfig
+from scmpr_ros.training.preparation import PreparationConfig
 from scmpr_ros.training.train import TrainConfig
 
 TINY = ScmprConfig(
     view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
 )
 PAIRS = PairsConfig(neighbours=3)
-TOWN = TownConfig()
+TOWN = PreparationConfig()
 
 
 def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
@@ -24,6 +24,7 @@ def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
         network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
     )
     return TrainConfig(
-        towns=recordings, validation=recordings, prepared=recordings / ".prepared", jobs=1, out=out,
-        batch_size=6, validate_every_steps=2, save_every_steps=2, pairs=PAIRS, module=module,
+        recordings=recordings, validation=recordings, prepared=recordings / ".prepared",
+        jobs=1, out=out, batch_size=6, validate_every_steps=2, save_every_steps=2,
+        pairs=PAIRS, module=module,
     )  # fmt: skip

@@ -10,11 +10,11 @@ from rich.markdown import Markdown
 from scmpr_ros.cli.training_command import run_training_command
 from scmpr_ros.training.ablation import AblationConfig, ablate
 
-_DESCRIPTION = """Train every row of an ablation on every seed, measure Recall@1 in towns that no
-training saw, and write the table. What is done is not done again: a run that was stopped goes on
-when it is started again. So processes and machines can share the work: give each its own --seeds
-and the same --out, and start it once more with all of them for the table. --only '[no semantics, +
-SAFF]' takes some rows. config/ablation.yaml is table 3 of the paper and more; LIP-Loc is a row."""
+_DESCRIPTION = """Train every row of an ablation with every seed, measure Recall@1 in unseen towns,
+and write the table. Finished runs are skipped and interrupted ones resume. Processes and machines
+can share the work: give each its own --seeds and the same --out, then run it once more with all.
+Select rows with --only '[no semantics, + SAFF]'. config/ablation.yaml holds table 3 of the paper
+and further rows, LIP-Loc among them."""
 
 
 def main(arguments: list[str] | None = None) -> int:

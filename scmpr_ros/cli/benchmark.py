@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console, Group
 from rich.table import Table
 
+from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.evaluation.benchmark.machine import Machine, measure_machine
 from scmpr_ros.evaluation.benchmark.networks import (
@@ -38,13 +39,12 @@ from scmpr_ros.evaluation.benchmark.scans import (
     ScanTiming,
     benchmark_scans,
 )
-from scmpr_ros.evaluation.benchmark.towns import (
+from scmpr_ros.pipeline.map_builder import choose_device
+from scmpr_ros.town.benchmark import (
     TownBenchmarkConfig,
     TownTiming,
     benchmark_towns,
 )
-from scmpr_ros.pipeline.map_builder import choose_device
-from scmpr_ros.whole_files import write_json
 
 _KINDS: dict[str, tuple[type, str]] = {
     "query": (QueryBenchmarkConfig, "a localizer's queries, stage by stage"),
@@ -185,9 +185,8 @@ def _town_tables(timings: Sequence[TownTiming], processes: int) -> Group:
 
 
 def _town_table(timings: Sequence[TownTiming], processes: int) -> Table:
-    size = timings[0].size
-    table = Table(title=f"{size.name}, {processes} processes at once; ms of one process")
-    table.add_column(f"wanted: {size.wanted_per_s:.0f} a second")
+    table = Table(title=f"{timings[0].size}, {processes} processes at once; ms of one process")
+    table.add_column(f"wanted: {timings[0].wanted_per_s:.0f} a second")
     for t in timings:
         table.add_column(t.condition, justify="right")
     table.add_row("frames/s", *(f"{t.frames_per_s:.1f}" for t in timings), end_section=True)

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
+from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.evaluation.statistics.drives import (
@@ -20,7 +21,6 @@ from scmpr_ros.evaluation.statistics.drives import (
     compare_recordings,
 )
 from scmpr_ros.evaluation.statistics.picture import draw_comparison
-from scmpr_ros.whole_files import write_json
 
 _DESCRIPTION = """\
 Measure recordings (images, masks, scans) and hold all against the first: is a synthetic town like

@@ -12,11 +12,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.training.diagnosis import DiagnosisConfig, diagnose
-from scmpr_ros.whole_files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:

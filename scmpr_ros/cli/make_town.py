@@ -15,8 +15,13 @@ from tqdm import tqdm
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
-from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.export import (
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
+from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
+from scmpr_ros.lidar.cloud_files import write_cloud
+from scmpr_ros.process_pool import process_pool
+from scmpr_ros.town.drives import DriveConfig
+from scmpr_ros.town.export import (
     Task,
     TownExportConfig,
     describe_conditions,
@@ -26,18 +31,13 @@ from scmpr_ros.datasets.town.export import (
     open_recording,
     plan_export,
 )
-from scmpr_ros.datasets.town.mesh_map import sample_mesh_map
-from scmpr_ros.datasets.town.recording import ANY, TraversalConfig
-from scmpr_ros.datasets.town.sensors.conditions import CONDITIONS, SEASONS
-from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
-from scmpr_ros.datasets.town.sensors.rig import Rig
-from scmpr_ros.datasets.town.splits import SEEDS
-from scmpr_ros.datasets.town.world import TownConfig
-from scmpr_ros.errors import ConfigError
-from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
-from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
-from scmpr_ros.lidar.cloud_files import write_ply
-from scmpr_ros.process_pool import process_pool
+from scmpr_ros.town.mesh_map import sample_mesh_map
+from scmpr_ros.town.sensors.conditions import CONDITIONS, SEASONS
+from scmpr_ros.town.sensors.lidar import LidarConfig
+from scmpr_ros.town.sensors.rig import Rig
+from scmpr_ros.town.splits import SEEDS
+from scmpr_ros.town.traversal import ANY, TraversalConfig
+from scmpr_ros.town.world import TownConfig
 
 MAPPING_SEQUENCE = "00"
 MAP, PERFECT_MAP, SHEET = "map.ply", "mesh_map.ply", "town.png"
@@ -177,11 +177,11 @@ def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOp
     if not (folder / MAP).exists():
         drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
         scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
-        write_ply(folder / MAP, accumulate(scans, AccumulationConfig()))
+        write_cloud(folder / MAP, accumulate(scans, AccumulationConfig()))
     if options.mesh_map and not (folder / PERFECT_MAP).exists():
         recording = open_recording(seed, config, 0)
         way = recording.T_world_base[:, :2, 3]
-        write_ply(folder / PERFECT_MAP, sample_mesh_map(recording.town, way))
+        write_cloud(folder / PERFECT_MAP, sample_mesh_map(recording.town, way))
     for number in range(len(config.traversals) if options.bag else 0):
         if not (folder / _bag(number)).exists():
             write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), folder / _bag(number))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.cli.training_command import run_training_command
-from scmpr_ros.evaluation.segmentation import named_iou
+from scmpr_ros.evaluation.iou import named_iou
 from scmpr_ros.lidar.segmentation import WEIGHTS
 from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
 

@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.town.record import town_conditions
+from scmpr_ros.datasets.town_files import town_conditions
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.iou import MaskCounter, count_map_classes
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
-from scmpr_ros.evaluation.segmentation import MaskCounter, count_map_classes
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.networks.place_network import PlaceNetwork
@@ -99,7 +99,7 @@ def predict_in_scans(
     kept = max(config.localizer.candidates, one_percent(len(frames)))
     shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
     # The literature ranks single scans, and takes distances to them.
-    belief = replace(config.localizer.belief, agreement_m=0.0)
+    belief = replace(config.localizer.belief, cluster_radius_m=0.0)
     localizer = replace(config.localizer, candidates=kept, shortlist=shortlist, belief=belief)
     config = replace(config, localizer=localizer)
     return _predict(

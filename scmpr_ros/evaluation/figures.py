@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from scmpr_ros.whole_files import whole_file
+from scmpr_ros.atomic_files import atomic_write
 
 INK, FAINT, PAPER = "#22252a", "#7b8087", "#faf9f5"
 
@@ -22,5 +22,5 @@ def new_figure(width_inches: float, height_inches: float, **settings: Any) -> Fi
 
 def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
     """Write a figure as PNG, which appears whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor=figure.get_facecolor(), format="png")

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from scmpr_ros.atomic_files import atomic_write
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation.iou import told
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import near_places
 from scmpr_ros.evaluation.protocols import Protocol
-from scmpr_ros.evaluation.segmentation import told
-from scmpr_ros.whole_files import whole_file
 
 FORMAT = "scmpr_ros predictions/2"
 _CLASSES = ("image_classes", "map_classes")
@@ -94,7 +94,7 @@ class Predictions:
             if counted is not None:
                 arrays[name] = counted
         header = {"format": FORMAT, "facts": json.dumps(self.facts)}
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             save_file(arrays, temporary, header)
 

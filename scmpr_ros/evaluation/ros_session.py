@@ -18,7 +18,7 @@ from scmpr_ros.datasets.rosbag2.topics import BagTopics
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
-from scmpr_ros.evaluation.processes import NodeProcesses
+from scmpr_ros.evaluation.node_processes import NodeProcesses
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 _NODES = "scmpr_ros.ros"

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from scmpr_ros.atomic_files import write_file, write_json
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.published import ABLATION, CONDITIONS, LATENCY_MS, RECALL_AT_1
-from scmpr_ros.whole_files import write_file, write_json
 
 TABLES = ("kitti", "kitti360", "ablation", "conditions", "latency")
 PROTOCOL_OF_TABLE = {"kitti": "scmpr", "kitti360": "scmpr", "conditions": "map"}

@@ -54,7 +54,7 @@ def read_cloud(path: Path, label_set: str = "auto") -> PointCloud:
     return _to_cloud(path, reader(path), label_set)
 
 
-def write_ply(path: Path, cloud: PointCloud) -> None:
+def write_cloud(path: Path, cloud: PointCloud) -> None:
     """Write a binary PLY with x y z, intensity where there is one, and label as SemanticKITTI id.
 
     Coordinates include the origin again, as doubles if there is one. The file appears whole or

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from scmpr_ros.geometry import axes_standing
+from scmpr_ros.geometry import upright_axes
 
 _LOW_QUANTILE = 0.05  # a few mirrored returns lie below the ground
 _PIT_WIDTH_M = 5.0
@@ -64,7 +64,7 @@ class GroundGrid:
         return self.height_m[rows, columns]
 
 
-def axes_on_ground(
+def ground_aligned_axes(
     xyz: NDArray[np.floating], positions: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """How a vehicle stands at positions (P, 3) of a map with points (N, 3), N > 0.
@@ -83,7 +83,7 @@ def axes_on_ground(
             slopes[place] = _slope(surface[index], reach_m)
     known = np.linalg.norm(slopes, axis=1) <= _STEEPEST
     slopes[~known] = 0
-    return axes_standing(np.column_stack([-slopes, np.ones(len(slopes))]))
+    return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
 
 
 def _slope(points: NDArray[np.float64], reach_m: float) -> NDArray[np.float64]:

@@ -14,18 +14,18 @@ from torch.nn import functional
 from scmpr_ros.semantics import STATIC_IDS
 
 
-def class_tokens(features: Tensor, class_share: Tensor) -> tuple[Tensor, Tensor]:
+def class_tokens(features: Tensor, class_probs: Tensor) -> tuple[Tensor, Tensor]:
     """Pool features by class.
 
     Args:
         features: (B, C, H, W).
-        class_share: (B, NUM_CLASSES, H, W), share of each class in each position.
+        class_probs: (B, NUM_CLASSES, H, W), share of each class in each position.
 
     Returns:
         Sums (B, S, C) over the positions of each static class, and weights (B, S). The token of
         a class is its sum over its weight; sums and weights of several images may be added first.
     """
-    share = class_share[:, list(STATIC_IDS)]
+    share = class_probs[:, list(STATIC_IDS)]
     sums = torch.einsum("bchw,bshw->bsc", features, share)
     return sums, share.sum((2, 3))
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from scmpr_ros.atomic_files import atomic_write
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.depth import DepthConfig
@@ -28,9 +29,16 @@ from scmpr_ros.networks.panorama_encoder import PanoramaEncoderConfig
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.saff import SaffConfig
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
-from scmpr_ros.whole_files import whole_file
 
 FORMAT = "scmpr_ros/1"
+
+_RENAMED = {
+    ".centring.": ".batch_norm.",
+    "saff.segment.": "saff.mask_head.",
+    "saff.measure.": "saff.range_head.",
+    "saff.describe.": "saff.place_head.",
+}
+"""Parts of tensor names that older checkpoints have, and what they are called today."""
 
 
 def save_checkpoint(network: PlaceNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
@@ -41,7 +49,7 @@ def save_checkpoint(network: PlaceNetwork, path: Path, dtype: torch.dtype | None
     }
     kind = next(name for name, made in _KINDS.items() if type(network) is made.network)
     metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(asdict(network.config))}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 
@@ -59,8 +67,17 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> PlaceNetw
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config cannot be read: {error}") from error
     network = kind.network(config)
-    load_strictly(network, tensors, str(path))
+    load_strictly(network, _with_current_names(tensors), str(path))
     return network.eval().to(device)
+
+
+def _with_current_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, value in tensors.items():
+        for old, new in _RENAMED.items():
+            name = name.replace(old, new)
+        renamed[name] = value
+    return renamed
 
 
 def load_strictly(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

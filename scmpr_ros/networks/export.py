@@ -4,7 +4,7 @@
              seen        (h, w) bool, cells of the mask's grid inside the camera's image
              context     (S, C) float32, the map's semantic context: `context.npy` of a place map
     outputs  descriptor  (1, D) float32, D_RGB, unit length
-             class_share (NUM_CLASSES, h, w) float32, S_RGB, the probability of each joint class
+             class_probs (NUM_CLASSES, h, w) float32, S_RGB, the probability of each joint class
 
 These are what `QueryEncoder` takes and gives, and what the index and eq. 10 ask for.
 
@@ -27,18 +27,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros import __version__
+from scmpr_ros.atomic_files import atomic_write
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import forced_backend
 from scmpr_ros.semantics import CLASSES, STATIC_IDS
-from scmpr_ros.whole_files import whole_file
 
 VERSION = 2
 FORMAT = f"scmpr_ros RGB branch/{VERSION}"
 INPUTS = ("view", "seen", "context")
-OUTPUTS = ("descriptor", "class_share")
+OUTPUTS = ("descriptor", "class_probs")
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _NUM_CHECKS = 4
@@ -78,7 +78,7 @@ def export_onnx(network: PlaceNetwork, path: Path, tolerance: float = 1e-5) -> O
     if not isinstance(network, ScmprNetwork):
         raise ConfigError(f"only SCM-PR is exported, and this is a {type(network).__name__}")
     branch = RgbBranch(copy.deepcopy(network).cpu().float()).eval()
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         _write(branch, _metadata(network), temporary)
         error, agreement = _compare(branch, temporary, tolerance)
     return OnnxExport(path, path.stat().st_size, error, agreement)
@@ -93,9 +93,9 @@ class RgbBranch(nn.Module):
 
     def forward(self, view: Tensor, seen: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptor (1, D) and probabilities (NUM_CLASSES, h, w); see the module."""
-        reading = self.network.read_image(view)
-        descriptor = self.network.describe_image(reading, seen, context)
-        return descriptor, reading.mask_logits[0].softmax(0)
+        prediction = self.network.predict(view)
+        descriptor = self.network.describe_image(prediction, seen, context)
+        return descriptor, prediction.mask_logits[0].softmax(0)
 
 
 def _require_packages() -> None:
@@ -197,11 +197,11 @@ def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, fl
 def largest_errors(found: Iterable[Tensor], expected: Iterable[Tensor]) -> tuple[float, float]:
     """Largest difference in an entry of a descriptor and in a probability: of both `OUTPUTS`."""
     # A maximum that ignores NaN would let it pass.
-    descriptor, class_share = (
+    descriptor, class_probs = (
         float((a - b).abs().nan_to_num(torch.inf).max())
         for a, b in zip(found, expected, strict=True)
     )
-    return descriptor, class_share
+    return descriptor, class_probs
 
 
 def are_too_large(errors: tuple[float, float], tolerance: float) -> bool:

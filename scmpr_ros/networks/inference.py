@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.processor import processor_capabilities
-from scmpr_ros.networks.saff import ImageReading
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.vmamba import SS2D
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -36,7 +36,7 @@ class QueryEncoder:
         self._network = copy.deepcopy(network).eval().to(device)
         self._context = context.to(device)
         if self.dtype != torch.float32:
-            for part in self._network.readers:
+            for part in self._network.perception_modules:
                 lower_weights(part, self.dtype)
 
     @torch.inference_mode()
@@ -53,13 +53,13 @@ class QueryEncoder:
         """
         lower = self.dtype != torch.float32
         with torch.autocast(self._device.type, self.dtype, enabled=lower):
-            reading = self._network.read_image(view)
-        features, mask_logits, range_logits = reading
+            prediction = self._network.predict(view)
+        features, mask_logits, range_logits = prediction
         if range_logits is not None:
             range_logits = range_logits.float()
-        reading = ImageReading(features.float(), mask_logits.float(), range_logits)
-        descriptor = self._network.describe_image(reading, seen, self._context)
-        return descriptor[0], reading.mask_logits[0].softmax(0)
+        prediction = ImagePrediction(features.float(), mask_logits.float(), range_logits)
+        descriptor = self._network.describe_image(prediction, seen, self._context)
+        return descriptor[0], prediction.mask_logits[0].softmax(0)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

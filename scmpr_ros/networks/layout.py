@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.networks.centring import Centring
+from scmpr_ros.networks.batch_norm import PlainBatchNorm
 from scmpr_ros.semantics import STATIC_IDS
 
 _SMALLEST_DEVIATION = 0.02  # of the root of a share
@@ -56,21 +56,21 @@ class SemanticLayout(nn.Module):
         super().__init__()
         self.bands: Tensor
         self.register_buffer("bands", _band_shares(grid, config.band_edges_deg), persistent=False)
-        self.centring = _centring(config.size)
+        self.batch_norm = _batch_norm(config.size)
 
-    def forward(self, class_share: Tensor, windows: Tensor) -> Tensor:
+    def forward(self, class_probs: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
 
         Args:
-            class_share: (B, NUM_CLASSES, H, W), probabilities or one-hot, zero where unseen.
+            class_probs: (B, NUM_CLASSES, H, W), probabilities or one-hot, zero where unseen.
             windows: (V, blocks, W) as for `NetVlad.forward`.
 
         Returns:
             (B, V, size), centred and scaled over the training data.
         """
-        static = class_share[:, list(STATIC_IDS)]
+        static = class_probs[:, list(STATIC_IDS)]
         banded = torch.einsum("bchw,rh->bcrw", static, self.bands)
-        return _pool(banded, windows, self.centring)
+        return _pool(banded, windows, self.batch_norm)
 
 
 class RangeLayout(nn.Module):
@@ -81,22 +81,22 @@ class RangeLayout(nn.Module):
         edges = config.band_edges_deg
         self.rows: Tensor  # both modalities look at the same elevations, and at all of them alike
         self.register_buffer("rows", _band_shares(grid, (edges[0], edges[-1])), persistent=False)
-        self.centring = _centring(len(STATIC_IDS) * num_ranges * config.blocks)
+        self.batch_norm = _batch_norm(len(STATIC_IDS) * num_ranges * config.blocks)
 
-    def forward(self, class_share: Tensor, range_share: Tensor, windows: Tensor) -> Tensor:
+    def forward(self, class_probs: Tensor, range_probs: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
 
         Args:
-            class_share: as for `SemanticLayout.forward`.
-            range_share: (B, num_ranges, H, W), of each range in each cell.
+            class_probs: as for `SemanticLayout.forward`.
+            range_probs: (B, num_ranges, H, W), of each range in each cell.
             windows: (V, blocks, W).
 
         Returns:
             (B, V, size), centred and scaled over the training data.
         """
-        static = class_share[:, list(STATIC_IDS)] * self.rows[0, :, None]
-        ranged = torch.einsum("bchw,brhw->bcrw", static, range_share)
-        return _pool(ranged, windows, self.centring)
+        static = class_probs[:, list(STATIC_IDS)] * self.rows[0, :, None]
+        ranged = torch.einsum("bchw,brhw->bcrw", static, range_probs)
+        return _pool(ranged, windows, self.batch_norm)
 
 
 class LayoutProjection(nn.Module):
@@ -112,19 +112,19 @@ class LayoutProjection(nn.Module):
         return functional.normalize(self.projection(layout), dim=-1)
 
 
-def _pool(columns: Tensor, windows: Tensor, centring: nn.Module) -> Tensor:
+def _pool(columns: Tensor, windows: Tensor, batch_norm: nn.Module) -> Tensor:
     """Mean shares of (B, S, R, W) in the blocks of each window, centred: (B, V, S * R * blocks)."""
     share = windows / windows.sum(-1, keepdim=True)
     layout = torch.einsum("bcrw,vnw->bvcrn", columns, share.to(columns)).flatten(2)
     layout = layout.clamp_min(0).sqrt()  # Hellinger: small shares, such as a pole's, count
-    centred: Tensor = centring(layout.flatten(0, 1)).view_as(layout)
+    centred: Tensor = batch_norm(layout.flatten(0, 1)).view_as(layout)
     return centred
 
 
-def _centring(size: int) -> Centring:
+def _batch_norm(size: int) -> PlainBatchNorm:
     """Takes off mean and scale. What hardly ever differs must not be blown up to count as much as
     the rest, as without a floor it was: some cells of a layout are hardly ever filled."""
-    return Centring(size, eps=_SMALLEST_DEVIATION**2)
+    return PlainBatchNorm(size, eps=_SMALLEST_DEVIATION**2)
 
 
 def _band_shares(grid: AngularGrid, edges_deg: tuple[float, ...]) -> Tensor:

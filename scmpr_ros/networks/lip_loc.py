@@ -22,7 +22,7 @@ from torch.nn import functional
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.backbones import IMAGE_MEAN, IMAGE_STD, build_tower
 from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
-from scmpr_ros.networks.saff import ImageReading
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES, STATIC_IDS
 
 _GREY_PER_M = 5.1 / 255
@@ -67,22 +67,22 @@ class LipLocNetwork(PlaceNetwork):
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
 
     @property
-    def readers(self) -> Sequence[nn.Module]:
-        """See `PlaceNetwork.readers`."""
+    def perception_modules(self) -> Sequence[nn.Module]:
+        """See `PlaceNetwork.perception_modules`."""
         return (self.image_tower, self.image_head)
 
-    def read_image(self, view: Tensor) -> ImageReading:
+    def predict(self, view: Tensor) -> ImagePrediction:
         """Its features are the whole image's, (B, D, 1, 1); its mask is `ignore` for certain."""
         embedding = self.image_head(self.image_tower(self._square(view)))
         grid = self.config.mask_grid
         shape = (len(view), NUM_CLASSES, grid.height, grid.width)
         mask_logits = view.new_full(shape, -torch.inf)
         mask_logits[:, IGNORE] = 0
-        return ImageReading(embedding[:, :, None, None], mask_logits, None)
+        return ImagePrediction(embedding[:, :, None, None], mask_logits, None)
 
-    def describe_image(self, reading: ImageReading, seen: Tensor, context: Tensor) -> Tensor:
+    def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
         """D_RGB (B, D), unit length; neither `seen` nor the context is looked at."""
-        return functional.normalize(reading.features[:, :, 0, 0], dim=-1)
+        return functional.normalize(prediction.features[:, :, 0, 0], dim=-1)
 
     def encode_panorama(
         self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.centring import Centring
+from scmpr_ros.networks.batch_norm import PlainBatchNorm
 
 _SHARPNESS = 10.0
 """NetVLAD's alpha at the start: how clearly a feature belongs to its nearest centroid."""
@@ -54,7 +54,7 @@ class NetVlad(nn.Module):
         super().__init__()
         self.config = config
         # Local features share a large mean, which would put them all into one cluster.
-        self.centring = Centring(channels)
+        self.batch_norm = PlainBatchNorm(channels)
         centroids = functional.normalize(torch.randn(config.clusters, channels), dim=1)
         self.centroids = nn.Parameter(centroids)
         self.assignment = nn.Conv2d(channels, config.clusters, 1)
@@ -66,7 +66,7 @@ class NetVlad(nn.Module):
         )
         # VLADs of one kind of image nearly all point the same way. Taking off their mean and
         # scale, as PCA whitening does, leaves what tells places apart.
-        self.whitening = Centring(config.descriptor_dim)
+        self.whitening = PlainBatchNorm(config.descriptor_dim)
 
     def forward(self, features: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
@@ -93,7 +93,7 @@ class NetVlad(nn.Module):
 
     def column_residuals(self, features: Tensor) -> Tensor:
         """Sum of a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W)."""
-        x = functional.normalize(self.centring(features), dim=1)
+        x = functional.normalize(self.batch_norm(features), dim=1)
         share = self.assignment(x).softmax(dim=1)
         weighted = torch.einsum("bkhw,bchw->bkcw", share, x)
         return weighted - share.sum(2)[:, :, None] * self.centroids[None, :, :, None]

@@ -69,8 +69,8 @@ class OpenVinoEncoder:
     def _infer(self, view: Tensor, seen: Tensor, context: Any) -> tuple[Tensor, Tensor]:
         inputs = dict(zip(INPUTS, (view.numpy(), seen.numpy(), context), strict=True))
         found = self._request.infer(inputs)
-        descriptor, class_share = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
-        return descriptor[0], class_share
+        descriptor, class_probs = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
+        return descriptor[0], class_probs
 
     @torch.inference_mode()
     def _check(self, network: ScmprNetwork) -> None:
@@ -78,9 +78,9 @@ class OpenVinoEncoder:
         branch = RgbBranch(network).eval()
         device = next(network.parameters()).device
         for inputs in example_inputs(network.config):
-            descriptor, class_share = (x.cpu() for x in branch(*(x.to(device) for x in inputs)))
+            descriptor, class_probs = (x.cpu() for x in branch(*(x.to(device) for x in inputs)))
             found = self._infer(*inputs[:2], inputs[2].numpy())
-            errors = largest_errors(found, (descriptor[0], class_share))
+            errors = largest_errors(found, (descriptor[0], class_probs))
             if are_too_large(errors, _LARGEST_ERROR[self.dtype]):
                 raise CheckpointError(
                     "OpenVINO does not compute what torch does: descriptors differ by "

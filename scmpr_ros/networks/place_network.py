@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.attention import mean_tokens
-from scmpr_ros.networks.saff import MASK_STRIDE, ImageReading
+from scmpr_ros.networks.saff import MASK_STRIDE, ImagePrediction
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class PlaceNetworkConfig:
 class ImageEncoding:
     """What the RGB branch makes of B images.
 
-    reading: features, mask and depth. descriptor: (B, D) D_RGB, unit length.
+    prediction: features, mask and depth. descriptor: (B, D) D_RGB, unit length.
     """
 
-    reading: ImageReading
+    prediction: ImagePrediction
     descriptor: Tensor
 
 
@@ -62,18 +62,18 @@ class PlaceNetwork(nn.Module):
         return torch.arange(self.config.num_headings) * step
 
     @property
-    def readers(self) -> Sequence[nn.Module]:
-        """The parts of `read_image`: what may run in lower precision."""
+    def perception_modules(self) -> Sequence[nn.Module]:
+        """The parts of `predict`: what may run in lower precision."""
         raise NotImplementedError
 
-    def read_image(self, view: Tensor) -> ImageReading:
-        """What is read from views (B, 3, H, W) in [0, 1], whatever the map; see `ImageReading`."""
+    def predict(self, view: Tensor) -> ImagePrediction:
+        """Predict features, mask and ranges of views (B, 3, H, W) in [0, 1], map-independent."""
         raise NotImplementedError
 
-    def describe_image(self, reading: ImageReading, seen: Tensor, context: Tensor) -> Tensor:
+    def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
         """D_RGB (B, D), unit length.
 
-        reading: from `read_image`. seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid`
+        prediction: from `predict`. seen: (B, h, w) or (h, w) bool, cells of `config.mask_grid`
         inside the camera's image. context: (S, C) SemanticContext(P_LiDAR) of the map.
         """
         raise NotImplementedError
@@ -96,9 +96,9 @@ class PlaceNetwork(nn.Module):
         raise NotImplementedError
 
     def encode_image(self, view: Tensor, seen: Tensor, context: Tensor) -> ImageEncoding:
-        """Read and describe images; arguments as of `read_image` and `describe_image`."""
-        reading = self.read_image(view)
-        return ImageEncoding(reading, self.describe_image(reading, seen, context))
+        """Read and describe images; arguments as of `predict` and `describe_image`."""
+        prediction = self.predict(view)
+        return ImageEncoding(prediction, self.describe_image(prediction, seen, context))
 
     def semantic_context(self, features: Tensor, label: Tensor) -> Tensor:
         """SemanticContext (S, C) of a batch of panoramas, as used in training."""

@@ -24,7 +24,7 @@ MASK_STRIDE = 4
 _ELEVATIONS = 16  # at which the embedding of rows is learned; between them it is interpolated
 
 
-class ImageReading(NamedTuple):
+class ImagePrediction(NamedTuple):
     """What is read from B images.
 
     features: (B, place_channels, H/8, W/8) F_RGB, place features before the attention.
@@ -66,22 +66,22 @@ class Saff(nn.Module):
         # Rows of a view are elevations: where something stands in it says much about what and
         # how far it is.
         self.elevation = nn.Parameter(torch.zeros(1, fused, _ELEVATIONS, 1))
-        self.segment = nn.Conv2d(fused, NUM_CLASSES, 1)
-        self.measure = nn.Conv2d(fused, num_ranges + 1, 1) if num_ranges else None
+        self.mask_head = nn.Conv2d(fused, NUM_CLASSES, 1)
+        self.range_head = nn.Conv2d(fused, num_ranges + 1, 1) if num_ranges else None
         semantic = NUM_CLASSES if config.feed_semantics else 0
         depth = num_ranges + 1 if num_ranges else 0
-        self.describe = nn.Sequential(
+        self.place_head = nn.Sequential(
             nn.Conv2d(fused + semantic + depth, fused, 3, padding=1),
             nn.GroupNorm(1, fused),
             nn.GELU(),
             nn.Conv2d(fused, config.place_channels, 1),
         )
 
-    def forward(self, stages: list[Tensor]) -> ImageReading:
+    def forward(self, stages: list[Tensor]) -> ImagePrediction:
         """Read an image from its stage maps."""
         fine, middle = self._fuse(stages)
-        logits = self.segment(fine)
-        ranges = self.measure(fine) if self.measure is not None else None
+        logits = self.mask_head(fine)
+        ranges = self.range_head(fine) if self.range_head is not None else None
         told = [logits] if self.config.feed_semantics else []
         told += [ranges] if ranges is not None else []
         for estimate in told:
@@ -89,7 +89,7 @@ class Saff(nn.Module):
             share = estimate.detach().softmax(1)
             share = functional.interpolate(share, stages[1].shape[-2:], mode="area")
             middle = torch.cat([middle, share], dim=1)
-        return ImageReading(self.describe(middle), logits, ranges)
+        return ImagePrediction(self.place_head(middle), logits, ranges)
 
     def _fuse(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Coarse to fine; the fused maps of the two finest stages."""

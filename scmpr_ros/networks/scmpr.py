@@ -22,7 +22,7 @@ from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayou
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
-from scmpr_ros.networks.saff import ImageReading, Saff, SaffConfig
+from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
 from scmpr_ros.networks.shares import one_hot, one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.stages import stage
@@ -102,22 +102,22 @@ class ScmprNetwork(PlaceNetwork):
         return cast(Backbone, self.vmamba)
 
     @property
-    def readers(self) -> Sequence[nn.Module]:
+    def perception_modules(self) -> Sequence[nn.Module]:
         """Backbone and SAFF."""
         return (self.vmamba, self.saff)
 
-    def read_image(self, view: Tensor) -> ImageReading:
+    def predict(self, view: Tensor) -> ImagePrediction:
         """F_RGB and the logits of mask and depth."""
         with stage("backbone"):
             stages = self.backbone.forward_features((view - self.mean) / self.std)  # eq. 1
         with stage("SAFF"):
-            reading: ImageReading = self.saff(stages)  # eq. 2-4
-        return reading
+            prediction: ImagePrediction = self.saff(stages)  # eq. 2-4
+        return prediction
 
-    def describe_image(self, reading: ImageReading, seen: Tensor, context: Tensor) -> Tensor:
-        """D_RGB (B, D), unit length, of what `read_image` gave."""
+    def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
+        """D_RGB (B, D), unit length, of what `predict` gave."""
         with stage("attention + NetVLAD"):
-            attended = reading.features
+            attended = prediction.features
             if self.config.use_attention:
                 attention = self.attention(attended, context)  # eq. 7
                 attended = attention * attended  # eq. 8
@@ -125,11 +125,11 @@ class ScmprNetwork(PlaceNetwork):
             parts = [self.image_netvlad(attended, window)]  # eq. 9
             if self.config.use_layout:
                 # Detached: the losses of mask and depth alone judge them.
-                mask = reading.mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
+                mask = prediction.mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
                 window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
                 parts.append(self.layout_projection(self.image_layout(mask, window)))
-                if reading.range_logits is not None:
-                    ranges = predicted_shares(reading.range_logits.detach())
+                if prediction.range_logits is not None:
+                    ranges = predicted_shares(prediction.range_logits.detach())
                     layout = self.image_ranges(mask, ranges, window)
                     parts.append(self.range_projection(layout))
         return self._join(parts)[:, 0]
@@ -173,13 +173,13 @@ class ScmprNetwork(PlaceNetwork):
         return class_tokens(features, one_hot_share(label, features.shape[-2:]))
 
 
-def reads(name: str) -> bool:
+def is_perception_weight(name: str) -> bool:
     """Whether the weight of that name in a `ScmprNetwork` decides masks and depth.
 
     Backbone and SAFF do, but for what SAFF makes of them to describe a place.
     """
-    return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.describe.")
+    return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.place_head.")
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:
-    return LayoutProjection(layout.centring.num_features, config.descriptor_dim)
+    return LayoutProjection(layout.batch_norm.num_features, config.descriptor_dim)

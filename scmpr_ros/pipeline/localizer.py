@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import standing_camera_pose, without_yaw
+from scmpr_ros.geometry import camera_pose_on_ground, without_yaw
 from scmpr_ros.networks.checkpoint import fingerprint
 from scmpr_ros.networks.inference import QueryEncoder
 from scmpr_ros.networks.openvino import OpenVinoEncoder
@@ -115,19 +115,19 @@ class Localizer:
             sampler, seen = self._sampler(camera)
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             view = sampler.image(pixels.permute(2, 0, 1)[None])
-        descriptor, class_share = self.encoder(view, seen)  # eq. 1-9
+        descriptor, class_probs = self.encoder(view, seen)  # eq. 1-9
         with stage("search"):
             near = self._index.search(descriptor, self.config.shortlist, allowed)
         with stage("psi"):
-            candidates = self._match(class_share, seen, near)
-        mask = class_share.argmax(0).to(torch.uint8).cpu().numpy()
+            candidates = self._match(class_probs, seen, near)
+        mask = class_probs.argmax(0).to(torch.uint8).cpu().numpy()
         return PlaceMatch(candidates, mask)
 
-    def _match(self, class_share: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
+    def _match(self, class_probs: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
         """Score the shortlist by eq. 10, and name the alternatives that it leaves."""
         weights = self.config.matching
         psi, yaw = self._matcher.overlap(
-            class_share, seen, near.place, self._headings[near.heading]
+            class_probs, seen, near.place, self._headings[near.heading]
         )
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
@@ -143,7 +143,7 @@ class Localizer:
         """The candidate that stands for a neighbourhood of them, standing as its place does."""
         place, heading, _, score, phi, psi = (float(values[found.index]) for values in scored)
         axes = self.place_map.axes[int(place)]
-        pose = standing_camera_pose(found.position, axes, found.yaw_rad, self._R_level_camera)
+        pose = camera_pose_on_ground(found.position, axes, found.yaw_rad, self._R_level_camera)
         return Candidate(int(place), int(heading), pose, score, phi, psi, found.confidence)
 
     def _warm_up(self) -> None:

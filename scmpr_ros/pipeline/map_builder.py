@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.ground import axes_on_ground
+from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
@@ -66,7 +66,7 @@ def build_map(
     points = torch.from_numpy(cloud.xyz).to(device)
     labels = torch.from_numpy(cloud.label).to(device)
     positions = place_positions(point_map, config.places)
-    axes = axes_on_ground(cloud.xyz, positions)
+    axes = ground_aligned_axes(cloud.xyz, positions)
     where, standing = (torch.from_numpy(x).to(device) for x in (positions, axes))
     size = config.batch_size
     batches = [slice(first, first + size) for first in range(0, len(positions), size)]
@@ -109,7 +109,7 @@ def build_scan_map(
             turned = cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32)
             points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
             # As its car stood: a LiDAR may be mounted with a tilt, as KITTI-360's is.
-            axes = axes_on_ground(turned, np.zeros((1, 3)))
+            axes = ground_aligned_axes(turned, np.zeros((1, 3)))
             panoramas = render(points, label, here, grid, views, torch.from_numpy(axes))
             yield T_world_lidar[None, :3, 3], axes, panoramas
 

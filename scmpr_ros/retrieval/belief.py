@@ -30,20 +30,24 @@ class BeliefConfig:
     The limits lie between the steps of places and headings, so that rounding decides nothing.
     """
 
-    temperature: float = 0.03
+    score_temperature: float = 0.03
     """Score difference at which a place is believed in 1/e as much as the best one."""
-    agreement_m: float = 4.5
+    cluster_radius_m: float = 4.5
     """Places as near to each other as this agree on where the camera was; 0: each stands alone."""
-    agreement_deg: float = 15.5
+    cluster_heading_deg: float = 15.5
     """Those that agree have headings as near as this."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"belief.temperature must be positive, got {self.temperature}")
-        if not self.agreement_m >= 0:
-            raise ConfigError(f"belief.agreement_m cannot be {self.agreement_m}")
-        if not 0 < self.agreement_deg <= 180:
-            raise ConfigError(f"belief.agreement_deg {self.agreement_deg} is not in (0, 180]")
+        if not self.score_temperature > 0:
+            raise ConfigError(
+                f"belief.score_temperature must be positive, got {self.score_temperature}"
+            )
+        if not self.cluster_radius_m >= 0:
+            raise ConfigError(f"belief.cluster_radius_m cannot be {self.cluster_radius_m}")
+        if not 0 < self.cluster_heading_deg <= 180:
+            raise ConfigError(
+                f"belief.cluster_heading_deg {self.cluster_heading_deg} is not in (0, 180]"
+            )
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,11 @@ def hypotheses(
     """
     ranked = np.argsort(-score, kind="stable")
     position, yaw_rad, score = position[ranked], yaw_rad[ranked], score[ranked]
-    belief = np.exp((score - score[0]) / config.temperature)
+    belief = np.exp((score - score[0]) / config.score_temperature)
     belief /= belief.sum()
     turned_rad = np.abs(wrap_angle(yaw_rad[:, None] - yaw_rad))
-    agree = (cdist(position, position) <= config.agreement_m) & (
-        turned_rad <= np.deg2rad(config.agreement_deg)
+    agree = (cdist(position, position) <= config.cluster_radius_m) & (
+        turned_rad <= np.deg2rad(config.cluster_heading_deg)
     )
     found: list[Hypothesis] = []
     centres: list[int] = []

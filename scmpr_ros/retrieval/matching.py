@@ -56,7 +56,7 @@ class MatchingConfig:
     beta was 0.4."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
-    doubt: float = 0.05
+    outlier_probability: float = 0.05
     """Share of cells in which image and map are taken to have nothing to do with each other:
     what a single cell can say against a place ends at its logarithm."""
     ground_weight: float = 0.5
@@ -69,8 +69,10 @@ class MatchingConfig:
             raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
         if self.measure not in ("likelihood", "iou"):
             raise ConfigError(f"measure is {self.measure!r}; there are likelihood and iou")
-        if not 0 < self.doubt < 1:
-            raise ConfigError(f"doubt is {self.doubt}; it must lie between 0 and 1")
+        if not 0 < self.outlier_probability < 1:
+            raise ConfigError(
+                f"outlier_probability is {self.outlier_probability}; it must lie between 0 and 1"
+            )
         if self.slide_columns < 0:
             raise ConfigError(f"slide_columns is {self.slide_columns}; it cannot be negative")
 
@@ -119,12 +121,12 @@ class SemanticMatcher:
         self._shape = (mask_grid.height, mask_grid.width)
 
     def overlap(
-        self, class_share: Tensor, seen: Tensor, place: Tensor, yaw_rad: Tensor
+        self, class_probs: Tensor, seen: Tensor, place: Tensor, yaw_rad: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Best psi over the slide, and the yaw it is reached at, for K candidates.
 
         Args:
-            class_share: (NUM_CLASSES, h, w) float32, predicted probabilities.
+            class_probs: (NUM_CLASSES, h, w) float32, predicted probabilities.
             seen: (h, w) bool, cells inside the camera's image.
             place: (K,) int64, numbers of places.
             yaw_rad: (K,) float64, headings before the slide.
@@ -132,12 +134,12 @@ class SemanticMatcher:
         Returns:
             psi (K,) float32, zero where nothing is visible to both; yaw (K,) in radians.
         """
-        if class_share.shape != (NUM_CLASSES, *self._shape) or seen.shape != self._shape:
+        if class_probs.shape != (NUM_CLASSES, *self._shape) or seen.shape != self._shape:
             expected = (NUM_CLASSES, *self._shape)
-            raise ShapeError.of("class_share", expected, tuple(class_share.shape))
+            raise ShapeError.of("class_probs", expected, tuple(class_probs.shape))
         looks = seen & self._row_seen[:, None]
         likely = self._config.measure == "likelihood"
-        table = self._evidence(class_share, looks) if likely else self._iou(class_share, looks)
+        table = self._evidence(class_probs, looks) if likely else self._iou(class_probs, looks)
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
         first = columns[:, :1] - self._slides.amax()
         window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
@@ -153,27 +155,29 @@ class SemanticMatcher:
         best = psi.argmax(1)
         return psi.amax(1), yaw_rad - self._slides[best] * self._grid.column_rad
 
-    def _evidence(self, class_share: Tensor, looks: Tensor) -> Tensor:
+    def _evidence(self, class_probs: Tensor, looks: Tensor) -> Tensor:
         """What each class of the map says for the place in each cell, (NUM_CLASSES, h, 1, w).
 
-        log[(1 - doubt) p(class | image) / p(class) + doubt]; behind what hides the street the map's
-        class is as probable as ever.
+        log[(1 - e) p(class | image) / p(class) + e], with e the outlier probability. Behind dynamic
+        objects, which hide the street, the map's class keeps its prior probability.
         """
-        labels = torch.einsum("khw,km->mhw", class_share[self._static], self._confusion)
-        ratio = labels / self._rates + class_share[self._hiding].sum(0)
-        doubt = self._config.doubt
-        table = torch.zeros_like(class_share)
-        table[self._static] = torch.log((1 - doubt) * ratio + doubt) * looks
+        labels = torch.einsum("khw,km->mhw", class_probs[self._static], self._confusion)
+        ratio = labels / self._rates + class_probs[self._hiding].sum(0)
+        outlier_probability = self._config.outlier_probability
+        table = torch.zeros_like(class_probs)
+        table[self._static] = (
+            torch.log((1 - outlier_probability) * ratio + outlier_probability) * looks
+        )
         return table[:, :, None]
 
-    def _iou(self, class_share: Tensor, looks: Tensor) -> Tensor:
+    def _iou(self, class_probs: Tensor, looks: Tensor) -> Tensor:
         """What each class of the map adds to intersection and union in each cell of the mask.
 
         Returns (NUM_CLASSES, h, 2, w). Over the visible cells, the weighted IoU is the sum of the
         first over the sum of the second: where the two agree, the weight of their class; where
         they differ, nothing, over the weights of both.
         """
-        mask = class_share.argmax(0)
+        mask = class_probs.argmax(0)
         classes = torch.arange(NUM_CLASSES, device=mask.device)[:, None, None]
         of_map = self._weights[:, None, None]
         visible = looks & ~torch.isin(mask, self._hiding) & (of_map > 0)

@@ -45,7 +45,7 @@ _ARRAYS = {
 class PlaceMap:
     """Descriptors and semantic panoramas of P places with V headings each.
 
-    axes: see `geometry.axes_standing`; panoramas are upright in them, and so are their headings.
+    axes: see `geometry.upright_axes`; panoramas are upright in them, and so are their headings.
     fingerprint: of the checkpoint that made the descriptors; no other can read them.
     confusion: shares of the labels (columns) that things of each static class (rows) have in the
         panoramas; one on the diagonal where somebody labelled the map.

@@ -29,12 +29,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32
 
+from scmpr_ros.atomic_files import write_file
 from scmpr_ros.datasets.ros_messages import stamp_of_cdr
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns
 from scmpr_ros.ros.managed_node import run
 from scmpr_ros.ros.parameters import NodeParameters
-from scmpr_ros.whole_files import write_file
 
 
 @dataclass(frozen=True)

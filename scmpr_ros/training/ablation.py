@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scmpr_ros.atomic_files import write_json
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.tables import make_table, pooled
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.training.train import TrainConfig, train
-from scmpr_ros.whole_files import write_json
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class AblationConfig:
 
 def ablate(config: AblationConfig) -> Path:
     """Train and judge all rows; returns the Markdown of the table."""
-    towns = sorted(path.parent for path in config.test.glob("*/map.ply"))
-    if not towns:
+    recordings = sorted(path.parent for path in config.test.glob("*/map.ply"))
+    if not recordings:
         raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
     results: dict[str, list[dict[str, Any]]] = {}
     path = config.out / "results.json"
@@ -89,7 +89,7 @@ def ablate(config: AblationConfig) -> Path:
         for seed in config.seeds:
             _log.info("row %r, seed %d", name, seed)
             weights = _train(config.out, training, seed)
-            results[name].append({"seed": seed, **_judge(weights, evaluation, towns)})
+            results[name].append({"seed": seed, **_judge(weights, evaluation, recordings)})
             write_json(path, {"rows": results, "config": dataclasses.asdict(config)})
     return make_table("ablation", [path]).write(config.out)
 
@@ -104,13 +104,16 @@ def _train(out: Path, config: TrainConfig, seed: int) -> Path:
     return weights if weights.is_file() else train(replace(config, out=folder))
 
 
-def _judge(weights: Path, config: EvaluationConfig, towns: Sequence[Path]) -> dict[str, Any]:
-    """Recall@1 and more over all drives of all towns; kept beside the weights."""
-    settings = json.dumps([dataclasses.asdict(config), towns], default=str, sort_keys=True)
+def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) -> dict[str, Any]:
+    """Recall@1 and more over all drives of all recordings; kept beside the weights."""
+    settings = json.dumps([dataclasses.asdict(config), recordings], default=str, sort_keys=True)
     kept = weights.parent / f"judged-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
     if not kept.is_file():
         network = load_checkpoint(weights)
-        write_json(kept, [r for town in towns for r in evaluate_recording(town, network, config)])
+        write_json(
+            kept,
+            [r for recording in recordings for r in evaluate_recording(recording, network, config)],
+        )
     results = json.loads(kept.read_text())
     recall, half, chance, queries = pooled(results)
     return {

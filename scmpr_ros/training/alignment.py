@@ -19,7 +19,7 @@ class Correspondences(NamedTuple):
     """N points of the map that both an image and the panorama of its place show.
 
     pixels: (N, C) of the image's features. points: (N, C) of the panorama's, bilinear. where:
-    (N, 4), number of the town and position in it.
+    (N, 4), number of the recording and position in it.
     """
 
     pixels: Tensor
@@ -50,7 +50,7 @@ class Alignment:
             depth: (B, H, W) metres to what the map shows in the view. range_m: (B, H', W') of the
                 panoramas.
             batch: `view_position`, `place_position` (B, 3), `view_axes`, `place_axes` (B, 3, 3),
-                `town` (B,).
+                `recording` (B,).
             turned_rad: (B,) by which the world was turned when the panorama was augmented.
         """
         of_view = self._points_in_view(image_features.shape[-2:], depth)  # (B, h, w, 3)
@@ -80,7 +80,7 @@ class Alignment:
         return Correspondences(
             functional.normalize(image_features[image, :, row, column], dim=1),
             functional.normalize(_sample(place_features, image, x, y), dim=1),
-            torch.cat([batch["town"][image, None].float(), point[shown]], dim=1),
+            torch.cat([batch["recording"][image, None].float(), point[shown]], dim=1),
         )
 
     def _points_in_view(self, size: tuple[int, int] | torch.Size, depth: Tensor) -> Tensor:

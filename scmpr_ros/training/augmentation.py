@@ -3,7 +3,7 @@
 Images: exposure, darkness, contrast, colour, greyscale, fog, rain, blur, noise, a covered patch, a
 camera that pitches. Panoramas: a wrong viewpoint height, noise of the ranges, missing cells,
 classes that the segmenter missed or confused, the low ceiling of maps whose LiDAR looked down, and
-where north is. Both together: the mirrored world, which is another town for nothing.
+where north is. Both together: the mirrored world, which is another recording for nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def mirror_worlds(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """Mirror some pairs of `pairs.PairDataset` at the plane y = 0, image and place alike.
 
     Left becomes right, so that people drive on the other side and signs read backwards; a mirrored
-    town is a town of its own, with the number -1 - n.
+    recording is a recording of its own, with the number -1 - n.
     """
     mirrored = torch.rand(len(batch["view"])) < share
 
@@ -78,7 +78,7 @@ def mirror_worlds(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     for name in ("view_axes", "place_axes"):  # left stays left
         result[name] = choose(name, batch[name] * sideways * sideways[:, None])
     result["yaw_rad"] = choose("yaw_rad", -batch["yaw_rad"])
-    result["town"] = choose("town", -1 - batch["town"])
+    result["recording"] = choose("recording", -1 - batch["recording"])
     return result
 
 

@@ -2,7 +2,8 @@
 
 A view is found by what is read from it. If true masks in the place of the predicted find it, the
 masks are at fault; if true masks and depth do not, what is described is. Images made grey or soft
-tell whether colours or fine texture mislead it, as where one that learned in towns sees a street.
+tell whether colours or fine texture mislead it, as may happen to weights trained in towns on a real
+street.
 Another map's context tells whether the attention of eq. 7 listens to the map at all.
 How much of the images is read right is told beside: it varies far less with their number.
 """
@@ -30,11 +31,17 @@ from scmpr_ros.evaluation.metrics import (
 )
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.place_network import PlaceNetwork
-from scmpr_ros.networks.saff import ImageReading
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
-from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns, seen_cells
+from scmpr_ros.training.preparation import (
+    PreparationConfig,
+    PreparedRecording,
+    find_recordings,
+    load_recordings,
+    seen_cells,
+)
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
 _SURE = 20.0  # logit of what is known
@@ -53,7 +60,7 @@ class DiagnosisConfig:
     prepared: Path = Path("data/prepared")
     jobs: int = 2
     tolerance: Tolerance = field(default_factory=Tolerance)
-    town: TownConfig = field(default_factory=TownConfig)
+    preparation: PreparationConfig = field(default_factory=PreparationConfig)
 
     def __post_init__(self) -> None:
         if not self.recordings:
@@ -93,27 +100,30 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     """
     if not isinstance(network, ScmprNetwork):
         raise ConfigError("only SCM-PR's descriptors have parts to look at")
-    sources = [source for folder in config.recordings for source in find_towns(folder)]
+    sources = [source for folder in config.recordings for source in find_recordings(folder)]
     if not sources:
         raise DatasetError(f"no recording with images and a map or scans in {config.recordings}")
     network.eval()
     found: dict[str, list[_Found]] = {}
-    towns = load_towns(
-        sources, network.config, config.town, config.prepared, config.jobs, "recordings"
+    recordings = load_recordings(
+        sources, network.config, config.preparation, config.prepared, config.jobs, "recordings"
     )
-    changes = [change for change in CHANGES if len(towns) > 1 or not change.other_map]
-    maps = [describe_places(network, town) for town in tqdm(towns, "describing places", unit="map")]
-    for number, town in enumerate(tqdm(towns, desc="diagnosing", unit="recording")):
+    changes = [change for change in CHANGES if len(recordings) > 1 or not change.other_map]
+    maps = [
+        describe_places(network, recording)
+        for recording in tqdm(recordings, "describing places", unit="map")
+    ]
+    for number, recording in enumerate(tqdm(recordings, desc="diagnosing", unit="recording")):
         windows = _whole_and_parts(network, maps[number][0].flatten(0, 1))
         contexts = [maps[number - change.other_map][1] for change in changes]
-        views = _look_for_views(network, town, windows, changes, contexts, config.tolerance)
+        views = _look_for_views(network, recording, windows, changes, contexts, config.tolerance)
         for change in views:
             found.setdefault(change.name, []).append(change)
     return [_row(network, parts) for parts in found.values()]
 
 
 class _Found(NamedTuple):
-    """What a change made of a town's Q views.
+    """What a change made of a recording's Q views.
 
     hits: (Q, 1 + parts), whether the whole descriptor and each part alone found them.
     right: (Q, 2), share of the cells whose class and whose range were read right; NaN for none.
@@ -125,9 +135,9 @@ class _Found(NamedTuple):
 
 
 def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
-    """One change, over all towns."""
-    hits = torch.cat([town.hits for town in found])
-    shares = torch.cat([town.right for town in found]).nanmean(0).tolist()
+    """One change, over all recordings."""
+    hits = torch.cat([recording.hits for recording in found])
+    shares = torch.cat([recording.right for recording in found]).nanmean(0).tolist()
     right = zip(("classes", "ranges"), shares, strict=True)
     columns = zip(["all", *network.part_sizes], hits.unbind(1), strict=True)
     return {
@@ -140,19 +150,19 @@ def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
 
 @torch.no_grad()
 def _look_for_views(
-    network: ScmprNetwork, town: Town, windows: Sequence[Tensor], changes: Sequence[Change],
-    contexts: Sequence[Tensor], tolerance: Tolerance,
+    network: ScmprNetwork, recording: PreparedRecording, windows: Sequence[Tensor],
+    changes: Sequence[Change], contexts: Sequence[Tensor], tolerance: Tolerance,
 ) -> Iterator[_Found]:  # fmt: skip
-    """What each change makes of a town's views, which are looked for among the town's windows.
+    """Retrieve a recording's views among its windows, for each change.
 
     contexts: what the attention is told, for each change.
     """
-    batches = zip(*_described(network, town, changes, contexts), strict=True)
+    batches = zip(*_described(network, recording, changes, contexts), strict=True)
     for change, told in zip(changes, batches, strict=True):
         described, right = zip(*told, strict=True)
         queries = _whole_and_parts(network, torch.cat(described))
         best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
-        errors = [locate(viewpoints, network.headings_rad, town)[2:] for viewpoints in best]
+        errors = [locate(viewpoints, network.headings_rad, recording)[2:] for viewpoints in best]
         hits = [within(*error, tolerance) for error in errors]
         yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
 
@@ -164,47 +174,52 @@ def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]
 
 
 def _described(
-    network: ScmprNetwork, town: Town, changes: Sequence[Change], contexts: Sequence[Tensor]
+    network: ScmprNetwork,
+    recording: PreparedRecording,
+    changes: Sequence[Change],
+    contexts: Sequence[Tensor],
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Descriptors of a town's views, and what was read right, of each change, batch by batch.
+    """Descriptors of a recording's views, and what was read right, of each change, batch by batch.
 
     What is alike in several changes is read once.
     """
-    batches = zip(*(x.split(BATCH) for x in (town.views, town.masks, town.depth)), strict=True)
+    batches = zip(
+        *(x.split(BATCH) for x in (recording.views, recording.masks, recording.depth)), strict=True
+    )
     for views, masks, depth in batches:
         pixels, seen = views.float() / 255, seen_cells(views)
         looks = dict.fromkeys(change.view for change in changes)
-        readings = {look: network.read_image(look(pixels)) for look in looks}
+        readings = {look: network.predict(look(pixels)) for look in looks}
         told = []
         for change, context in zip(changes, contexts, strict=True):
-            reading = _made_true(network, readings[change.view], change, masks, depth)
-            descriptors = network.describe_image(reading, seen, context)
-            told.append((descriptors, _read_right(network, reading, masks, depth)))
+            prediction = _made_true(network, readings[change.view], change, masks, depth)
+            descriptors = network.describe_image(prediction, seen, context)
+            told.append((descriptors, _read_right(network, prediction, masks, depth)))
         yield told
 
 
 def _made_true(
-    network: ScmprNetwork, reading: ImageReading, change: Change, masks: Tensor, depth: Tensor
-) -> ImageReading:
+    network: ScmprNetwork, prediction: ImagePrediction, change: Change, masks: Tensor, depth: Tensor
+) -> ImagePrediction:
     """A reading with the truth in it that a change asks for. Its features stay, so that NetVLAD
     goes on describing what was read."""
     if change.true_masks:
-        reading = reading._replace(mask_logits=_SURE * one_hot(masks, NUM_CLASSES))
-    if change.true_depth and reading.range_logits is not None:
+        prediction = prediction._replace(mask_logits=_SURE * one_hot(masks, NUM_CLASSES))
+    if change.true_depth and prediction.range_logits is not None:
         config = network.config.depth
         ranges = one_hot(range_ids(depth, config), config.num_ranges + 1)
-        reading = reading._replace(range_logits=_SURE * ranges)
-    return reading
+        prediction = prediction._replace(range_logits=_SURE * ranges)
+    return prediction
 
 
 def _read_right(
-    network: ScmprNetwork, reading: ImageReading, masks: Tensor, depth: Tensor
+    network: ScmprNetwork, prediction: ImagePrediction, masks: Tensor, depth: Tensor
 ) -> Tensor:
     """Shares (B, 2) of the cells of B views whose class and whose range are the true ones."""
-    classes = _share(reading.mask_logits.argmax(1) == masks, masks != IGNORE)
-    if reading.range_logits is None:
+    classes = _share(prediction.mask_logits.argmax(1) == masks, masks != IGNORE)
+    if prediction.range_logits is None:
         return torch.stack([classes, torch.full_like(classes, torch.nan)], 1)
-    ranges = reading.range_logits.argmax(1) == range_ids(depth, network.config.depth)
+    ranges = prediction.range_logits.argmax(1) == range_ids(depth, network.config.depth)
     return torch.stack([classes, _share(ranges, depth > 0)], 1)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.networks.depth import DepthConfig, range_ids
+from scmpr_ros.networks.distributed import total
 from scmpr_ros.semantics import IGNORE
-from scmpr_ros.training.processes import total
 
 _IMPOSSIBLE = -1e4
 
@@ -77,12 +77,12 @@ def heading_targets(yaw_rad: Tensor, headings_rad: Tensor) -> Tensor:
 class Viewpoints:
     """Where N images, or places, are.
 
-    position: (N, 3) metres in their town; town: (N,) its number. yaw_rad: (N,) headings of images;
-    of places, the angle by which their world was turned when they were augmented.
+    position: (N, 3) metres in their recording; recording: (N,) its number. yaw_rad: (N,) headings
+    of images; of places, the angle by which their world was turned when they were augmented.
     """
 
     position: Tensor
-    town: Tensor
+    recording: Tensor
     yaw_rad: Tensor
 
 
@@ -93,12 +93,12 @@ def ambiguous_pairs(
     radius_m: float,
     angle_rad: float,
 ) -> Tensor:
-    """Pairs (image, place, window) within radius and angle in the same town: (B, P, V) bool.
+    """Pairs (image, place, window) within radius and angle in the same recording: (B, P, V) bool.
 
     headings_rad: (V,) of the windows of every place, or (P, V) where each has its own.
     """
     near = torch.cdist(images.position[:, :2], places.position[:, :2]) < radius_m
-    near &= images.town[:, None] == places.town[None, :]
+    near &= images.recording[:, None] == places.recording[None, :]
     # An image's heading in the world of each place, for they need not be turned alike.
     yaw_rad = images.yaw_rad[:, None] + places.yaw_rad
     aligned = _angle_between(yaw_rad[..., None], headings_rad) < angle_rad
@@ -150,7 +150,7 @@ def alignment_loss(pixels: Tensor, points: Tensor, where: Tensor, scale: Tensor)
     The local stage of VXP: what a pixel and a map point have in common is learned before whole
     views are described. Points within two metres of each other are not called wrong.
 
-    pixels, points: (N, C), unit length, pair by pair; where: (N, 4) town and position in metres.
+    pixels, points: (N, C), unit length, pair by pair; where: (N, 4) recording, position in metres.
     """
     if len(pixels) < 2:
         return pixels.sum() * 0 + points.sum() * 0

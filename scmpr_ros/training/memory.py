@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs, cosines
 
-NO_TOWN = torch.iinfo(torch.int64).min  # mirrored towns have the numbers from -1 downwards
+NO_RECORDING = torch.iinfo(
+    torch.int64
+).min  # mirrored recordings have the numbers from -1 downwards
 
 
 class DescriptorMemory(nn.Module):
@@ -21,11 +23,11 @@ class DescriptorMemory(nn.Module):
         super().__init__()
         self.descriptors: Tensor
         self.positions: Tensor
-        self.towns: Tensor
+        self.recordings: Tensor
         self.turned_rad: Tensor
         self.register_buffer("descriptors", torch.zeros(size, headings, dim))
         self.register_buffer("positions", torch.zeros(size, 3))
-        self.register_buffer("towns", torch.full((size,), NO_TOWN))
+        self.register_buffer("recordings", torch.full((size,), NO_RECORDING))
         self.register_buffer("turned_rad", torch.zeros(size))
 
     def similarity(
@@ -36,21 +38,21 @@ class DescriptorMemory(nn.Module):
 
         -1 where nothing is yet, and where it is too close to call it wrong, as in `losses`.
         """
-        if len(self.towns) == 0:
+        if len(self.recordings) == 0:
             return descriptors.new_zeros(len(descriptors), 0)
         # A copy: what the gradient needs must not change when this batch is remembered.
         similarity = cosines(descriptors, self.descriptors.clone())
-        places = Viewpoints(self.positions, self.towns, self.turned_rad)
+        places = Viewpoints(self.positions, self.recordings, self.turned_rad)
         excused = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
-        excused = excused | (self.towns == NO_TOWN)[None, :, None]
+        excused = excused | (self.recordings == NO_RECORDING)[None, :, None]
         return similarity.masked_fill(excused, -1.0).flatten(1)
 
     @torch.no_grad()
     def remember(self, descriptors: Tensor, places: Viewpoints) -> None:
         """Put places (B, V, D) in, and forget the oldest."""
-        size = len(self.towns)
+        size = len(self.recordings)
         for kept, new in (
             (self.descriptors, descriptors), (self.positions, places.position),
-            (self.towns, places.town), (self.turned_rad, places.yaw_rad),
+            (self.recordings, places.recording), (self.turned_rad, places.yaw_rad),
         ):  # fmt: skip
             kept.copy_(torch.cat([new.detach().to(kept), kept])[:size])

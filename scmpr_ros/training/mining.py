@@ -1,4 +1,4 @@
-"""Hard negatives: which places of its town a network takes for that of a view, and are not it.
+"""Hard negatives: which places of its recording a network takes for that of a view, and are not it.
 
 Every so many steps all views are looked for among all places, and each view's most similar wrong
 places are kept. Batches then hold views of those places beside it. What was found is part of a
@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from scmpr_ros.training.validation import describe_town
+from scmpr_ros.training.validation import describe_recording
 
 if TYPE_CHECKING:
     from scmpr_ros.training.module import PlaceRecognitionModule
@@ -71,16 +71,19 @@ class HardNegatives(lightning.Callback):
         assert dataset is not None  # the trainer's caller gives it
         module.eval()
         result = torch.full((len(dataset), _KEPT), -1)
-        for number, town in enumerate(dataset.towns):
-            items, views = dataset.of_town(number)
+        for number, recording in enumerate(dataset.recordings):
+            items, views = dataset.of_recording(number)
             if len(items) == 0:
                 continue
-            of_view = torch.full((len(town.positions),), -1)
+            of_view = torch.full((len(recording.positions),), -1)
             for item in items.tolist():
                 of_view[dataset.reachable[item]] = item  # a view of each place
-            queries, places = describe_town(module.network, town)
+            queries, places = describe_recording(module.network, recording)
             similarity = _best(queries[views], places)
-            away = torch.cdist(town.poses[views, :2, 3], town.positions[:, :2]) > self.radius_m
+            away = (
+                torch.cdist(recording.poses[views, :2, 3], recording.positions[:, :2])
+                > self.radius_m
+            )
             similarity = similarity.masked_fill(~away | (of_view < 0), -2.0)
             value, place = similarity.topk(min(_KEPT, similarity.shape[1]), dim=1)
             result[items[:, None], torch.arange(place.shape[1])] = torch.where(

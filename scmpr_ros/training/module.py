@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.iou import named_iou
 from scmpr_ros.evaluation.metrics import Tolerance
-from scmpr_ros.evaluation.segmentation import named_iou
 from scmpr_ros.networks.attention import class_tokens, mean_tokens
+from scmpr_ros.networks.distributed import gather
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
 from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
-from scmpr_ros.networks.saff import ImageReading
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork, reads
+from scmpr_ros.networks.saff import ImagePrediction
+from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork, is_perception_weight
 from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
@@ -43,13 +44,12 @@ from scmpr_ros.training.losses import (
     triplet_loss,
 )
 from scmpr_ros.training.memory import DescriptorMemory
-from scmpr_ros.training.processes import gather
-from scmpr_ros.training.towns import Town
+from scmpr_ros.training.preparation import PreparedRecording
 from scmpr_ros.training.validation import (
     PANORAMA,
-    TownRetrieval,
+    RetrievalResult,
     draw_examples,
-    retrieve_town,
+    retrieve_recording,
 )
 
 Task = Literal["place", "segmentation", "local"]
@@ -121,8 +121,7 @@ class ModuleConfig:
     architecture: what is trained: SCM-PR as `network` has it, or its rival LIP-Loc as `lip_loc`
     has it, on the same views and panoramas.
     stochastic_depth: drop blocks of the backbone at random.
-    frozen_readers: leave what reads images, backbone and heads, as it is; what is learned is how to
-        describe what they read.
+    frozen_perception: keep backbone, mask head and range head fixed; learn the descriptor only.
     """
 
     architecture: Literal["scmpr", "lip_loc"] = "scmpr"
@@ -132,11 +131,11 @@ class ModuleConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     stochastic_depth: bool = True
-    frozen_readers: bool = False
+    frozen_perception: bool = False
 
     def __post_init__(self) -> None:
-        if self.frozen_readers and self.architecture != "scmpr":
-            raise ConfigError(f"{self.architecture} has no readers that could be frozen")
+        if self.frozen_perception and self.architecture != "scmpr":
+            raise ConfigError(f"{self.architecture} has no perception modules that could be frozen")
 
     @property
     def trained(self) -> PlaceNetworkConfig:
@@ -145,12 +144,12 @@ class ModuleConfig:
 
 
 class PlaceRecognitionModule(lightning.LightningModule):
-    """Trains `network` on batches of `pairs.PairDataset`; validates by retrieval in whole towns."""
+    """Trains a network on batches of `pairs.PairDataset`; validates by retrieval."""
 
     def __init__(
         self,
         config: ModuleConfig,
-        validation_towns: list[Town],
+        validation_recordings: list[PreparedRecording],
         seed: int = 0,
         task: Task = "place",
         accumulate: int = 1,
@@ -161,18 +160,20 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.network: ScmprNetwork | LipLocNetwork = (
             LipLocNetwork(config.lip_loc)
             if config.architecture == "lip_loc"
-            else ScmprNetwork(config.network, config.stochastic_depth and not config.frozen_readers)
+            else ScmprNetwork(
+                config.network, config.stochastic_depth and not config.frozen_perception
+            )
         )
-        if config.frozen_readers:
+        if config.frozen_perception:
             for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(not reads(name))
+                parameter.requires_grad_(not is_perception_weight(name))
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
         self.memory = DescriptorMemory(
             config.loss.memory, config.network.num_headings, config.network.descriptor_dim
         )
         self._align = Alignment(config.network.view, config.network.panorama)
-        self.validation_towns = validation_towns
-        self._found: list[TownRetrieval] = []
+        self.validation_recordings = validation_recordings
+        self._found: list[RetrievalResult] = []
 
     @property
     def scale(self) -> Tensor:
@@ -193,7 +194,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         if isinstance(self.network, LipLocNetwork):
             losses = self._learn_pairs(self.network, view, batch)
         elif self.task == "segmentation":
-            losses = self._reading_losses(self.network.read_image(view), batch)
+            losses = self._perception_losses(self.network.predict(view), batch)
         else:
             losses = self._learn_places(self.network, view, batch)
         config = self.config.loss
@@ -213,7 +214,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         """LIP-Loc's one loss: of each place it sees the window that the image looks through."""
         panorama, turned_rad = self._augmented_places(batch)
         images, places = _viewpoints(batch, turned_rad)
-        described = gather(network.describe_image(network.read_image(view), *_UNUSED))
+        described = gather(network.describe_image(network.predict(view), *_UNUSED))
         features = network.encode_panorama(**panorama)
         windows = gather(network.describe_windows(features, batch["yaw_rad"] + turned_rad))
         # Of each place only the window at its own image's heading is there to be mistaken.
@@ -223,12 +224,14 @@ class PlaceRecognitionModule(lightning.LightningModule):
         ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
         return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
 
-    def _reading_losses(self, reading: ImageReading, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _perception_losses(
+        self, prediction: ImagePrediction, batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """L_seg and the depth head's loss, which need no place."""
-        losses = {"segmentation": segmentation_loss(reading.mask_logits, batch["mask"])}
-        if reading.range_logits is not None:
+        losses = {"segmentation": segmentation_loss(prediction.mask_logits, batch["mask"])}
+        if prediction.range_logits is not None:
             losses["depth"] = depth_loss(
-                reading.range_logits, batch["depth"], batch["seen"], self.config.network.depth
+                prediction.range_logits, batch["depth"], batch["seen"], self.config.network.depth
             )
         return losses
 
@@ -254,7 +257,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         losses = {}
         if self.task == "local" or config.local_weight > 0:
             pairs = self._align(
-                image.reading.features, place_features, batch["depth"], range_m, batch,
+                image.prediction.features, place_features, batch["depth"], range_m, batch,
                 turned_rad, config.local_points,
             )  # fmt: skip
             losses["local"] = alignment_loss(*pairs, self.scale)
@@ -266,7 +269,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         losses["contrastive"] = self._contrast(gather(image.descriptor), places, *viewpoints)
         yaw_rad = batch["yaw_rad"] + turned_rad
         losses["semantic"] = self._consistency(image, batch["mask"], place_features, label, yaw_rad)
-        return losses | self._reading_losses(image.reading, batch)
+        return losses | self._perception_losses(image.prediction, batch)
 
     @property
     def _ambiguity(self) -> tuple[float, float]:
@@ -293,7 +296,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         yaw_rad: Tensor,
     ) -> Tensor:  # fmt: skip
         """L_sem of the batch: classes in the image, and in its window of the panorama."""
-        features = image.reading.features
+        features = image.prediction.features
         of_image = class_tokens(features, one_hot_share(mask, features.shape[-2:]))
         fov_rad, columns = self.network.config.view.fov_rad, place_features.shape[-1]
         window = heading_windows(yaw_rad, fov_rad, columns, blocks=1)[:, 0]
@@ -303,15 +306,17 @@ class PlaceRecognitionModule(lightning.LightningModule):
         return semantic_consistency_loss(*(gather(x) for x in (*of_image, *of_place)))
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Retrieval in the validation town whose number comes as a batch."""
-        self._found.append(retrieve_town(self.network, self.validation_towns[int(batch[0])]))
+        """Retrieval in the validation recording whose number comes as a batch."""
+        self._found.append(
+            retrieve_recording(self.network, self.validation_recordings[int(batch[0])])
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log Recall@1 by descriptors alone, IoU by class, and, in TensorBoard, some answers."""
-        iou = named_iou(np.sum([town.confusion for town in self._found], axis=0))
+        iou = named_iou(np.sum([recording.confusion for recording in self._found], axis=0))
         anywhere = Tolerance(angle_deg=180)
         recall, near = (
-            float(np.mean([town.recall(tolerance) for town in self._found]))
+            float(np.mean([recording.recall(tolerance) for recording in self._found]))
             for tolerance in (Tolerance(), anywhere)
         )
         self.log_dict(
@@ -321,7 +326,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.log_dict({f"iou/{name}": value for name, value in iou.items()})
         if self.logger is not None and self.global_rank == 0:
             fov_rad = self.network.config.view.fov_rad
-            figure = draw_examples(self.validation_towns[0], self._found[0], fov_rad)
+            figure = draw_examples(self.validation_recordings[0], self._found[0], fov_rad)
             self.logger.experiment.add_figure("val/answers", figure, self.global_step)  # type: ignore[attr-defined]
         self._found.clear()
 
@@ -345,9 +350,9 @@ _UNUSED = (torch.zeros(0), torch.zeros(0))
 
 def _viewpoints(batch: dict[str, Tensor], turned_rad: Tensor) -> tuple[Viewpoints, Viewpoints]:
     """Images and places of the whole batch, of all processes."""
-    town = gather(batch["town"])
-    images = Viewpoints(gather(batch["view_position"]), town, gather(batch["yaw_rad"]))
-    return images, Viewpoints(gather(batch["place_position"]), town, gather(turned_rad))
+    recording = gather(batch["recording"])
+    images = Viewpoints(gather(batch["view_position"]), recording, gather(batch["yaw_rad"]))
+    return images, Viewpoints(gather(batch["place_position"]), recording, gather(turned_rad))
 
 
 def _decays(parameter: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Training pairs: a view of a town, and a place within reach of it, never at the identical pose."""
+"""Training pairs: a view, and a place within reach of it but never at the identical pose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.training.mining import HardNegatives
-from scmpr_ros.training.towns import Town, seen_cells
+from scmpr_ros.training.preparation import PreparedRecording, seen_cells
 
 _log = logging.getLogger(__name__)
 
@@ -62,24 +62,28 @@ class Draw(NamedTuple):
 
 
 class PairDataset(Dataset[dict[str, Tensor]]):
-    """All pairs of all towns. The sampler draws, so that a pair depends on its draw alone.
+    """All pairs of all recordings. The sampler draws, so that a pair depends on its draw alone.
 
     view, panorama: the grids of masks (and depth) and of panoramas.
     """
 
     def __init__(
-        self, towns: list[Town], config: PairsConfig, view: AngularGrid, panorama: AngularGrid
+        self,
+        recordings: list[PreparedRecording],
+        config: PairsConfig,
+        view: AngularGrid,
+        panorama: AngularGrid,
     ) -> None:
-        self.towns = towns
+        self.recordings = recordings
         self.config = config
         self.index: list[tuple[int, int]] = []
         self.reachable: list[Tensor] = []
-        for number, town in enumerate(towns):
-            distance = torch.cdist(town.poses[:, :2, 3], town.positions[:, :2])
+        for number, recording in enumerate(recordings):
+            distance = torch.cdist(recording.poses[:, :2, 3], recording.positions[:, :2])
             for view_number, row in enumerate(distance):
                 within = (row < config.reach_m).nonzero().squeeze(1)
                 if config.min_overlap > 0 and len(within):
-                    shared = overlap(town, view_number, within, view, panorama)
+                    shared = overlap(recording, view_number, within, view, panorama)
                     within = within[shared >= config.min_overlap]
                 if len(within):
                     self.index.append((number, view_number))
@@ -89,57 +93,67 @@ class PairDataset(Dataset[dict[str, Tensor]]):
                 f"no view lies within {config.reach_m} m of a place that sees {config.min_overlap} "
                 "of what it sees: were the images and the map recorded in different frames?"
             )
-        dropped = sum(len(town.views) for town in towns) - len(self.index)
-        _log.info("%d pairs in %d towns, %d views without place", len(self), len(towns), dropped)
+        dropped = sum(len(recording.views) for recording in recordings) - len(self.index)
+        _log.info(
+            "%d pairs in %d recordings, %d views without place", len(self), len(recordings), dropped
+        )
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def of_town(self, number: int) -> tuple[Tensor, Tensor]:
-        """Numbers (N,) of a town's pairs, and of their views in it."""
-        pairs = [(item, view) for item, (town, view) in enumerate(self.index) if town == number]
+    def of_recording(self, number: int) -> tuple[Tensor, Tensor]:
+        """Numbers (N,) of a recording's pairs, and of their views in it."""
+        pairs = [
+            (item, view) for item, (recording, view) in enumerate(self.index) if recording == number
+        ]
         items, views = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
         return items, views
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         number, view = self.index[draw.view]
-        town = self.towns[number]
+        recording = self.recordings[number]
         choices = self.reachable[draw.view]
         place = int(choices[int(draw.share * len(choices))])
-        origin = town.positions[0]
+        origin = recording.positions[0]
         return {
-            "view": town.views[view].float() / 255,
-            "mask": town.masks[view],
-            "depth": town.depth[view].float(),
-            "seen": seen_cells(town.views[view]),
-            "yaw_rad": town.yaw_rad[view].float(),
-            "view_position": (town.poses[view, :3, 3] - origin).float(),
-            "view_axes": town.view_axes[view].float(),
-            "place_position": (town.positions[place] - origin).float(),
-            "place_axes": town.axes[place].float(),
-            "town": torch.tensor(number),
-            "range_m": town.range_m[place].float(),
-            "height_m": town.height_m[place].float(),
-            "normal": town.normal[place].float(),
-            "label": town.label[place],
-            "segmented": town.segmented[place],
+            "view": recording.views[view].float() / 255,
+            "mask": recording.masks[view],
+            "depth": recording.depth[view].float(),
+            "seen": seen_cells(recording.views[view]),
+            "yaw_rad": recording.yaw_rad[view].float(),
+            "view_position": (recording.poses[view, :3, 3] - origin).float(),
+            "view_axes": recording.view_axes[view].float(),
+            "place_position": (recording.positions[place] - origin).float(),
+            "place_axes": recording.axes[place].float(),
+            "recording": torch.tensor(number),
+            "range_m": recording.range_m[place].float(),
+            "height_m": recording.height_m[place].float(),
+            "normal": recording.normal[place].float(),
+            "label": recording.label[place],
+            "segmented": recording.segmented[place],
         }
 
 
 def overlap(
-    town: Town, view: int, places: Tensor, grid: AngularGrid, panorama: AngularGrid
+    recording: PreparedRecording,
+    view: int,
+    places: Tensor,
+    grid: AngularGrid,
+    panorama: AngularGrid,
 ) -> Tensor:
     """Share (N,) of what the map shows in a view that each of N places sees, too.
 
     A point of the map is seen from a place if its panorama shows nothing nearer in that direction.
     A view in which the map shows nothing shares all: nothing speaks against it.
     """
-    depth = town.depth[view].double()
+    depth = recording.depth[view].double()
     points = (torch.from_numpy(grid.directions()) * depth[..., None])[depth > 0]
     if len(points) == 0:
         return torch.ones(len(places))
-    there = points @ town.view_axes[view].T + town.poses[view, :3, 3]
-    offset = (there - town.positions[places][:, None]) @ town.axes[places]  # (N, points, 3)
+    there = points @ recording.view_axes[view].T + recording.poses[view, :3, 3]
+    offset = (there - recording.positions[places][:, None]) @ recording.axes[
+        places
+    ]  # (N, points, 3)
     distance = offset.norm(dim=-1).clamp_min(1e-6)
     azimuth = torch.atan2(offset[..., 1], offset[..., 0])
     row = (math.radians(panorama.fov_up_deg) - torch.asin(offset[..., 2] / distance)).div(
@@ -148,7 +162,7 @@ def overlap(
     column = (panorama.fov_rad / 2 - azimuth).div(panorama.column_rad).long() % panorama.width
     inside = (row >= 0) & (row < panorama.height)
     row = row.long().clamp(0, panorama.height - 1)
-    shown = town.range_m[places[:, None], row, column].double()
+    shown = recording.range_m[places[:, None], row, column].double()
     hidden = (shown > 0) & (shown < distance * (1 - _SAME_SURFACE) - _SLACK_M)
     return ((inside & ~hidden).sum(1) / inside.sum(1).clamp_min(1)).float()
 
@@ -176,9 +190,9 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
         self.config = dataset.config
         self.mistakes, self.process = mistakes, process
         self.near: list[Tensor] = []
-        for number, town in enumerate(dataset.towns):
-            items, views = dataset.of_town(number)
-            position = town.poses[views, :2, 3]
+        for number, recording in enumerate(dataset.recordings):
+            items, views = dataset.of_recording(number)
+            position = recording.poses[views, :2, 3]
             close = torch.cdist(position, position) < self.config.neighbourhood_m
             self.near.extend(items[row] for row in close)
 

@@ -23,18 +23,18 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from scmpr_ros.atomic_files import atomic_write
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.segmentation import count_classes
+from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import describe_points
 from scmpr_ros.lidar.segmentation import PointNetwork, classify
 from scmpr_ros.process_pool import process_pool, results
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES, STATIC_IDS, class_id
-from scmpr_ros.training.towns import TownSource, find_towns
-from scmpr_ros.whole_files import whole_file
+from scmpr_ros.training.preparation import RecordingSource, find_recordings
 
 _log = logging.getLogger(__name__)
 _FEATURE_NOISE = 0.2  # of a standard deviation
@@ -53,13 +53,14 @@ Sample = tuple[NDArray[np.float16], NDArray[np.uint8]]
 class PointSegmentationConfig:
     """From what, and how long.
 
-    towns: recordings with labelled scans. held_out: how many of them, the last, only judge it.
+    recordings: a folder of recordings with labelled scans. held_out: how many of them, the last,
+    only judge it.
     Beside the map in true poses, each town gives a map with noise on every point, maps in wrong
     poses (`blurred`), their errors drawn up to these limits, and single scans. voxels: taken of
     each cloud at most.
     """
 
-    towns: Path = Path("data/towns/train")
+    recordings: Path = Path("data/towns/train")
     out: Path = Path("out/train/segmentation.safetensors")
     held_out: int = 2
     blurred: int = 1
@@ -87,26 +88,26 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
 
     Raises DatasetError where there are no more towns than are held out.
     """
-    sources = find_towns(config.towns)
+    sources = find_recordings(config.recordings)
     split = len(sources) - config.held_out
     if split < 1:
         raise DatasetError(
-            f"{config.towns}: {len(sources)} towns, of which {config.held_out} are held out; make "
-            "some with `make_town --split train`"
+            f"{config.recordings}: {len(sources)} towns, of which {config.held_out} are held out; "
+            "make some with `make_town --split train`"
         )
     features, label = _joined(_in_processes(_sample, sources[:split], config, "describing points"))
     network = _fit(features, _TARGET[label], config)
     judge = partial(_judge, network)
     counts = np.sum(_in_processes(judge, sources[split:], config, "judging"), axis=0)
     network.confusion = torch.from_numpy(_shares(counts))
-    with whole_file(config.out) as temporary:
+    with atomic_write(config.out) as temporary:
         save_file(network.state_dict(), temporary)
     return counts
 
 
 def _in_processes(
-    work: Callable[[TownSource, PointSegmentationConfig], Result], sources: list[TownSource],
-    config: PointSegmentationConfig, what: str,
+    work: Callable[[RecordingSource, PointSegmentationConfig], Result],
+    sources: list[RecordingSource], config: PointSegmentationConfig, what: str,
 ) -> list[Result]:  # fmt: skip
     """What the work makes of each town, in their order."""
     with process_pool(config.jobs) as pool:
@@ -114,7 +115,7 @@ def _in_processes(
         return results(asked, what, "town")
 
 
-def _sample(source: TownSource, config: PointSegmentationConfig) -> list[Sample]:
+def _sample(source: RecordingSource, config: PointSegmentationConfig) -> list[Sample]:
     """Voxels of the clouds of one town, with their classes."""
     rng, samples = _random(source, config), []
     for cloud, label in _clouds(source, config, rng):
@@ -129,7 +130,7 @@ def _sample(source: TownSource, config: PointSegmentationConfig) -> list[Sample]
 
 
 def _judge(
-    network: PointNetwork, source: TownSource, config: PointSegmentationConfig
+    network: PointNetwork, source: RecordingSource, config: PointSegmentationConfig
 ) -> NDArray[np.int64]:
     """What the points of a town's clouds are taken for, by true class and by answer."""
     counts = [
@@ -139,12 +140,12 @@ def _judge(
     return np.sum(counts, axis=0)
 
 
-def _random(source: TownSource, config: PointSegmentationConfig) -> np.random.Generator:
+def _random(source: RecordingSource, config: PointSegmentationConfig) -> np.random.Generator:
     return np.random.default_rng([config.seed, *source.name.encode()])
 
 
 def _clouds(
-    source: TownSource, config: PointSegmentationConfig, rng: np.random.Generator
+    source: RecordingSource, config: PointSegmentationConfig, rng: np.random.Generator
 ) -> Iterator[tuple[PointCloud, NDArray[np.uint8]]]:
     """The town's map in true poses and in wrong ones, and single scans, with their labels."""
     drives = [drive for drive in open_drives(source.folder, source.drive) if drive.scan_frames]

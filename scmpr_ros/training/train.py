@@ -1,4 +1,4 @@
-"""Offline training: towns in, a checkpoint out."""
+"""Offline training: recordings in, a checkpoint out."""
 
 from __future__ import annotations
 
@@ -27,18 +27,23 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from scmpr_ros import __version__
+from scmpr_ros.atomic_files import exclusive_lock, write_json
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.official import load_official_into
-from scmpr_ros.networks.scmpr import reads
+from scmpr_ros.networks.scmpr import is_perception_weight
 from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule, Task
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsConfig
-from scmpr_ros.training.towns import Town, TownConfig, find_towns, load_towns
-from scmpr_ros.whole_files import alone_in, write_json
+from scmpr_ros.training.preparation import (
+    PreparationConfig,
+    PreparedRecording,
+    find_recordings,
+    load_recordings,
+)
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
@@ -55,17 +60,17 @@ class TrainConfig:
 
     task: `place` learns everything; `segmentation` only to read images (masks and depth), `local`
         only to align pixels with map points: stages to start a `place` run from, by `initial`.
-    towns, validation: folders of recordings with a map or scans, whatever their layout, as
+    recordings, validation: folders of recordings with a map or scans, whatever their layout, as
         `make_town` writes them; or one recording. None may lie in both. Without validation nothing
         is measured on the way.
     initial: weights to start from, of a network of the same config; None starts from scratch.
     initial_share: how much of `initial` is in the weights at the end, which are means of both
-        ("model soups", Wortsman et al. 2022): in towns that neither has seen they can be better
+        ("model soups", Wortsman et al. 2022): on unseen recordings they can be better
         than either, where a run did not go far from where it started. Not for a stage that began
         with untrained parts. What is validated on the way is the run alone.
-    readers: weights from which only what reads images is taken, masks and depth, as a start; their
-        network may differ in how it describes what it read. With `module.frozen_readers` that is
-        all there is to learn: one stage of reading serves all rows of an ablation.
+    perception: weights of which only the perception modules (backbone, mask head, range head) are
+        loaded; the rest of their network may differ. With `module.frozen_perception` only the
+        descriptor is learned, so one perception stage serves all rows of an ablation.
     vmamba: a file of the official VMamba releases, for the backbone alone.
     prepared: cache of views and rendered places, which any run may share; jobs: processes that
         fill it.
@@ -81,11 +86,11 @@ class TrainConfig:
     """
 
     task: Task = "place"
-    towns: Path = Path("data/towns/train")
+    recordings: Path = Path("data/towns/train")
     validation: Path | None = Path("data/towns/validation")
     initial: Path | None = None
     initial_share: float = 0.0
-    readers: Path | None = None
+    perception: Path | None = None
     vmamba: Path | None = None
     prepared: Path = Path("data/prepared")
     jobs: int = 2
@@ -98,7 +103,7 @@ class TrainConfig:
     patience: int = 0
     save_every_steps: int = 100
     deterministic: bool = False
-    town: TownConfig = field(default_factory=TownConfig)
+    preparation: PreparationConfig = field(default_factory=PreparationConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     module: ModuleConfig = field(default_factory=ModuleConfig)
 
@@ -114,12 +119,16 @@ class TrainConfig:
             raise ConfigError(
                 f"initial_share is {self.initial_share}: it lies in [0, 1), and needs `initial`"
             )
-        if self.readers is not None and self.module.architecture != "scmpr":
-            raise ConfigError(f"{self.module.architecture} takes no readers of other weights")
-        if self.task == "segmentation" and self.module.frozen_readers:
-            raise ConfigError("the task segmentation trains the readers: frozen, nothing is left")
+        if self.perception is not None and self.module.architecture != "scmpr":
+            raise ConfigError(
+                f"{self.module.architecture} takes no perception weights of another network"
+            )
+        if self.task == "segmentation" and self.module.frozen_perception:
+            raise ConfigError(
+                "task segmentation trains the perception modules: frozen, nothing is left to train"
+            )
         if self.patience < 0 or (self.patience and self.validation is None):
-            raise ConfigError("patience counts validations: it needs towns in `validation`")
+            raise ConfigError("patience counts validations: it needs recordings in `validation`")
 
 
 def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
@@ -133,7 +142,7 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
     if config.batch_size % processes:
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
                           "number of processes")  # fmt: skip
-    with alone_in(config.out) if rank == 0 else nullcontext():
+    with exclusive_lock(config.out) if rank == 0 else nullcontext():
         return _train(config, callbacks, processes, rank)
 
 
@@ -143,9 +152,9 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         _tell_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.trained
-    towns = _load_towns(config.towns, config)
-    dataset = PairDataset(towns, config.pairs, network.mask_grid, network.panorama)
-    validation = _load_towns(config.validation, config) if config.validation else []
+    recordings = _load_recordings(config.recordings, config)
+    dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
+    validation = _load_recordings(config.validation, config) if config.validation else []
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
@@ -182,15 +191,15 @@ def _launched() -> tuple[int, int]:
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
 
 
-def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModule:
+def _module(config: TrainConfig, validation: list[PreparedRecording]) -> PlaceRecognitionModule:
     module = PlaceRecognitionModule(
         config.module, validation, config.seed, config.task, config.accumulate
     )
     if config.initial is not None:
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
-    if config.readers is not None:
-        _take_readers(module.network, config.readers)
+    if config.perception is not None:
+        _take_perception(module.network, config.perception)
     if config.vmamba is not None:
         backbone = getattr(module.network, "vmamba", None)
         if not isinstance(backbone, VMamba):
@@ -201,12 +210,14 @@ def _module(config: TrainConfig, validation: list[Town]) -> PlaceRecognitionModu
     return module
 
 
-def _take_readers(network: nn.Module, weights: Path) -> None:
+def _take_perception(network: nn.Module, weights: Path) -> None:
     """Take what reads images from other weights; a depth head that `network` lacks is left."""
     own = network.state_dict()
-    rest = {name: value for name, value in own.items() if not reads(name)}
+    rest = {name: value for name, value in own.items() if not is_perception_weight(name)}
     others = load_checkpoint(weights).state_dict()
-    taken = {name: value for name, value in others.items() if reads(name) and name in own}
+    taken = {
+        name: value for name, value in others.items() if is_perception_weight(name) and name in own
+    }
     load_strictly(network, rest | taken, str(weights))
 
 
@@ -272,15 +283,20 @@ def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
             value.lerp_(others[name].to(value), share)
 
 
-def _load_towns(folder: Path, config: TrainConfig) -> list[Town]:
-    sources = find_towns(folder)
+def _load_recordings(folder: Path, config: TrainConfig) -> list[PreparedRecording]:
+    sources = find_recordings(folder)
     if not sources:
         raise DatasetError(
             f"{folder}: no recording with images and a map or scans, nor a folder of some; "
-            f"make towns with `make_town --out {folder}`"
+            f"make recordings with `make_town --out {folder}`"
         )
-    return load_towns(
-        sources, config.module.trained, config.town, config.prepared, config.jobs, folder.name
+    return load_recordings(
+        sources,
+        config.module.trained,
+        config.preparation,
+        config.prepared,
+        config.jobs,
+        folder.name,
     )
 
 

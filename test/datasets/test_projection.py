@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from scmpr_ros.datasets.projection import OcclusionConfig, project_labels, project_visible
-from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.recording import Recording, TraversalConfig
-from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
-from scmpr_ros.datasets.town.sensors.rig import Rig
-from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
-from scmpr_ros.datasets.town.world import Town, TownConfig
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import invert, transform_points
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import IGNORE, IS_DYNAMIC, class_id
+from scmpr_ros.town.drives import DriveConfig
+from scmpr_ros.town.sensors.lidar import LidarConfig
+from scmpr_ros.town.sensors.rig import Rig
+from scmpr_ros.town.streets.network import StreetNetworkConfig
+from scmpr_ros.town.traversal import Recording, TraversalConfig
+from scmpr_ros.town.world import Town, TownConfig
 
 CAMERA = CameraModel(1240, 376, 720.0, 720.0, 620.0, 180.0)
 ROAD, BUILDING, POLE = class_id("road"), class_id("building"), class_id("pole")

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from scmpr_ros.cli.make_town import TownOptions, make_towns
-from scmpr_ros.datasets.town.drives import DriveConfig
-from scmpr_ros.datasets.town.export import Task, TownExportConfig
-from scmpr_ros.datasets.town.recording import TraversalConfig
-from scmpr_ros.datasets.town.sensors.lidar import LidarConfig
-from scmpr_ros.datasets.town.streets.network import StreetNetworkConfig
-from scmpr_ros.datasets.town.world import TownConfig
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.evaluation.benchmark.towns import time_task
 from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
+from scmpr_ros.town.benchmark import time_task
+from scmpr_ros.town.drives import DriveConfig
+from scmpr_ros.town.export import Task, TownExportConfig
+from scmpr_ros.town.sensors.lidar import LidarConfig
+from scmpr_ros.town.streets.network import StreetNetworkConfig
+from scmpr_ros.town.traversal import TraversalConfig
+from scmpr_ros.town.world import TownConfig
 
 DRIVE = DriveConfig(spacing_m=12.0, length_m=60.0)
 CONFIG = TownExportConfig(

@@ -112,8 +112,8 @@ def test_a_drive_is_evaluated_among_its_own_scans(
     arguments = [
         str(tmp_path / "kitti"), "--checkpoint", str(tmp_path / "w"), "--sequences", "00",
         "--protocol", "scmpr", "--predictions", str(tmp_path / "kept"), "--out",
-        str(tmp_path / "numbers.json"), "--settings.localizer.belief.agreement_m", "50",
-        "--settings.localizer.belief.agreement_deg", "180",
+        str(tmp_path / "numbers.json"), "--settings.localizer.belief.cluster_radius_m", "50",
+        "--settings.localizer.belief.cluster_heading_deg", "180",
     ]  # fmt: skip
     assert evaluate_script.main(arguments) == 0
     (numbers,) = json.loads((tmp_path / "numbers.json").read_text())

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.processes import NodeProcessError
+from scmpr_ros.evaluation.node_processes import NodeProcessError
 from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_files import read_cloud, write_ply
+from scmpr_ros.lidar.cloud_files import read_cloud, write_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import NUM_CLASSES, class_id
 
@@ -119,7 +119,7 @@ def test_ply_round_trip(tmp_path: Path, count, labelled, intense, origin) -> Non
         rng.uniform(0, 1, count).astype(np.float32) if intense else None,
         np.array([origin, origin, 0.0]),
     )
-    write_ply(tmp_path / "new" / "map.ply", cloud)
+    write_cloud(tmp_path / "new" / "map.ply", cloud)
     again = read_cloud(tmp_path / "new" / "map.ply")
     np.testing.assert_allclose(again.xyz + again.origin, cloud.xyz + cloud.origin, atol=1e-4)
     np.testing.assert_array_equal(again.label, cloud.label)

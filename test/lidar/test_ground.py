@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scmpr_ros.lidar.ground import GroundGrid, axes_on_ground
+from scmpr_ros.lidar.ground import GroundGrid, ground_aligned_axes
 
 
 def patch(rng, size: float, n: int, height) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_axes_are_square_to_the_slope_below_whatever_stands_on_it() -> None:
     ground = patch(rng, 30, 30_000, lambda xy: 0.06 * xy[:, 0] - 0.03 * xy[:, 1])
     wall = rng.uniform((16, 0, 1.0), (16.2, 30, 6), (20_000, 3))  # 1 m beside some of the places
     at = np.column_stack([rng.uniform((8, 8), (15, 22), (50, 2)), np.full(50, 7.0)])
-    axes = axes_on_ground(np.concatenate([ground, wall]).astype(np.float32), at)
+    axes = ground_aligned_axes(np.concatenate([ground, wall]).astype(np.float32), at)
     up = np.array([-0.06, 0.03, 1.0]) / np.linalg.norm([-0.06, 0.03, 1.0])
     off_deg = np.degrees(np.arccos(np.clip(axes[:, :, 2] @ up, -1, 1)))
     assert off_deg.max() < 0.5
@@ -43,7 +43,7 @@ def test_a_single_scan_tells_the_slope_from_its_first_ring() -> None:
     rng = np.random.default_rng(0)
     ground = patch(rng, 40, 40_000, lambda xy: 0.05 * xy[:, 0]) - (20, 20, 0)
     seen = ground[np.linalg.norm(ground[:, :2], axis=1) > 3.7]
-    (axes,) = axes_on_ground(seen, np.zeros((1, 3)))
+    (axes,) = ground_aligned_axes(seen, np.zeros((1, 3)))
     np.testing.assert_allclose(axes[0, 2] / axes[2, 2], -0.05, atol=0.01)
 
 
@@ -53,7 +53,7 @@ def test_where_the_ground_tells_nothing_a_place_is_level() -> None:
     cliff = patch(rng, 10, 5000, lambda xy: 0.9 * xy[:, 0]) + (50, 0, 0)
     lone = np.array([[100.0, 0.0, 0.0], [100.2, 0.0, 0.9]])
     at = np.array([[5.0, 5.0, 1.7], [55.0, 5.0, 6.0], [100.0, 0.0, 1.7], [300.0, 300.0, 0.0]])
-    axes = axes_on_ground(np.concatenate([line, cliff, lone]), at)
+    axes = ground_aligned_axes(np.concatenate([line, cliff, lone]), at)
     np.testing.assert_array_equal(axes, np.broadcast_to(np.eye(3), (4, 3, 3)))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import AngularGrid, axes_standing, rotation_z
+from scmpr_ros.geometry import AngularGrid, rotation_z, upright_axes
 from scmpr_ros.lidar.panorama import RenderConfig, render
 
 GRID = AngularGrid(32, 480, 16.0, -16.0)
@@ -97,9 +97,7 @@ def test_a_batch_equals_its_places_one_by_one() -> None:
 def test_tilting_the_world_and_who_looks_at_it_changes_nothing(fov_deg: float) -> None:
     points, label = box_room()
     grid = AngularGrid(24, 120, 16.0, -16.0, fov_deg)
-    tilt = torch.from_numpy(
-        axes_standing(np.array([[0.1, -0.2, 1.0]]))[0] @ rotation_z(0.8)
-    ).float()
+    tilt = torch.from_numpy(upright_axes(np.array([[0.1, -0.2, 1.0]]))[0] @ rotation_z(0.8)).float()
     here = torch.tensor([[0.5, -0.3, 0.2]])
     level = render(points, label, here, grid, CONFIG)
     tilted = render(points @ tilt.T, label, here @ tilt.T, grid, CONFIG, tilt[None])

@@ -62,13 +62,13 @@ def rewrite(path: Path, target: Path, change: str) -> Path:
     tensors = load_file(path)
     config = json.dumps(asdict(ScmprConfig(use_attention=False)))
     if change == "missing":
-        del tensors["saff.segment.bias"]
+        del tensors["saff.mask_head.bias"]
     elif change == "unexpected":
         tensors["extra.weight"] = torch.zeros(2)
     elif change == "mis-shaped":
-        tensors["saff.segment.bias"] = torch.zeros(3)
+        tensors["saff.mask_head.bias"] = torch.zeros(3)
     elif change == "not finite":
-        tensors["saff.segment.bias"][3] = torch.nan
+        tensors["saff.mask_head.bias"][3] = torch.nan
     elif change == "config":
         config = json.dumps({**json.loads(config), "colour": "red"})
     form = "somebody else's" if change == "format" else FORMAT
@@ -79,10 +79,10 @@ def rewrite(path: Path, target: Path, change: str) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", "1 missing: saff.segment.bias"),
+        ("missing", "1 missing: saff.mask_head.bias"),
         ("unexpected", "1 unexpected: extra.weight"),
-        ("mis-shaped", r"1 mis-shaped: saff.segment.bias \(3,\) instead of \(15,\)"),
-        ("not finite", "1 not finite: saff.segment.bias"),
+        ("mis-shaped", r"1 mis-shaped: saff.mask_head.bias \(3,\) instead of \(15,\)"),
+        ("not finite", "1 not finite: saff.mask_head.bias"),
         ("config", "colour"),
         ("format", "somebody else's"),
     ],

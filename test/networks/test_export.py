@@ -81,7 +81,7 @@ def test_onnx_runtime_computes_what_torch_computes(small: ScmprNetwork, exported
         fed = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
         descriptor, classes = (torch.from_numpy(x) for x in session.run(OUTPUTS, fed))
         torch.testing.assert_close(descriptor, expected.descriptor, rtol=0, atol=2e-6)
-        expected_classes = expected.reading.mask_logits[0].softmax(0)
+        expected_classes = expected.prediction.mask_logits[0].softmax(0)
         torch.testing.assert_close(classes, expected_classes, rtol=0, atol=1e-4)
         for name, x in zip(INPUTS, random_inputs(seed + 100), strict=True):
             (other,) = session.run(["descriptor"], {**fed, name: x.numpy()})
@@ -102,7 +102,7 @@ def test_the_file_says_what_it_is(small: ScmprNetwork, exported: Path) -> None:
     sizes = {x.name: [d.dim_value for d in x.type.tensor_type.shape.dim] for x in ends}
     assert sizes == {
         "view": [1, 3, 32, 64], "seen": [8, 16], "context": [len(STATIC_IDS), 64],
-        "descriptor": [1, 768], "class_share": [15, 8, 16],
+        "descriptor": [1, 768], "class_probs": [15, 8, 16],
     }  # fmt: skip
     assert all(name in model.doc_string for name in (*INPUTS, *OUTPUTS))
 

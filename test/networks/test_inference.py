@@ -42,7 +42,7 @@ def test_float32_is_the_network_itself(network: ScmprNetwork, query: tuple[Tenso
     expected = network.encode_image(view, seen, context)
     descriptor, classes = QueryEncoder(network, context, CPU, "float32")(view, seen)
     torch.testing.assert_close(descriptor, expected.descriptor[0])
-    torch.testing.assert_close(classes, expected.reading.mask_logits[0].softmax(0))
+    torch.testing.assert_close(classes, expected.prediction.mask_logits[0].softmax(0))
 
 
 @torch.inference_mode()

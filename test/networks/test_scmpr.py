@@ -52,7 +52,7 @@ def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
     )
     assert context.shape == (len(STATIC_IDS), 64)
     grid = CONFIG.mask_grid
-    assert image.reading.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
+    assert image.prediction.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
     norms = torch.cat([descriptors.flatten(0, 1), image.descriptor]).norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
@@ -125,14 +125,14 @@ def test_saff_feeds_the_mask_to_the_descriptor_but_not_its_gradient() -> None:
     assert features.shape == (1, 12, 8, 16) and logits.shape == (1, NUM_CLASSES, 16, 32)
     before = features.detach().clone()
     features.sum().backward()
-    assert saff.segment.weight.grad is None
+    assert saff.mask_head.weight.grad is None
     with torch.no_grad():
-        saff.segment.bias[3] += 5
+        saff.mask_head.bias[3] += 5
     assert not torch.allclose(saff(stages)[0], before)
     plain = Saff((8, 16, 32, 64), SaffConfig(16, 12, feed_semantics=False))
     with torch.no_grad():
         one = plain(stages)[0]
-        plain.segment.bias[3] += 5
+        plain.mask_head.bias[3] += 5
     torch.testing.assert_close(plain(stages)[0], one)
 
 

@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError, ShapeError
 from scmpr_ros.geometry import (
     R_BODY_OPTICAL,
-    axes_standing,
     camera_yaw,
     invert,
     make_transform,
     rotation_z,
     transform_points,
+    upright_axes,
 )
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
@@ -82,7 +82,7 @@ def test_batches_do_not_change_the_map(
 def test_answers_are_sorted_consistent_and_repeatable(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
-    config = LocalizerConfig(candidates=5, device="cpu", belief=BeliefConfig(agreement_m=0.0))
+    config = LocalizerConfig(candidates=5, device="cpu", belief=BeliefConfig(cluster_radius_m=0.0))
     localizer = Localizer(place_map, network, config)
     match = localizer.localize(image(), CAMERA)
     scores, beliefs = ([getattr(c, name) for c in match] for name in ("score", "confidence"))
@@ -139,7 +139,7 @@ def test_a_street_on_a_slope_is_the_same_street(
     point_map: PointCloudMap, network: ScmprNetwork, place_map: PlaceMap
 ) -> None:
     """Its places see what those of the level one do, and who is found there stands on the slope."""
-    (slope,) = axes_standing(np.array([[-0.06, 0.04, 1.0]]))
+    (slope,) = upright_axes(np.array([[-0.06, 0.04, 1.0]]))
     assert point_map.trajectory is not None
     tilted = replace(
         point_map,
@@ -197,7 +197,8 @@ def test_neighbours_are_one_answer_and_its_confidence(
     alike = np.broadcast_to(place_map.descriptors[:1, :1], place_map.descriptors.shape)
     config = LocalizerConfig(
         shortlist=len(place_map) * len(place_map.headings_rad), device="cpu",
-        matching=MatchingConfig(beta=0.0), belief=BeliefConfig(agreement_m=3.5, agreement_deg=180),
+        matching=MatchingConfig(beta=0.0),
+        belief=BeliefConfig(cluster_radius_m=3.5, cluster_heading_deg=180),
     )  # fmt: skip
     match = Localizer(replace(place_map, descriptors=np.array(alike)), network, config).localize(
         image(), CAMERA
@@ -215,11 +216,11 @@ def test_the_pose_is_the_mean_of_those_that_agree(
     """Two places three metres apart, in one neighbourhood, weighted by exp(score / temperature)."""
     two = np.zeros(len(place_map), bool)
     two[[3, 4]] = True
-    settings = {"temperature": 0.5, "agreement_deg": 180.0}
+    settings = {"score_temperature": 0.5, "cluster_heading_deg": 180.0}
     alone, together = (
         Localizer(
             place_map, network,
-            LocalizerConfig(device="cpu", belief=BeliefConfig(agreement_m=reach, **settings)),
+            LocalizerConfig(device="cpu", belief=BeliefConfig(cluster_radius_m=reach, **settings)),
         ).localize(image(), CAMERA, two)
         for reach in (0.0, 3.5)
     )  # fmt: skip

@@ -12,7 +12,7 @@ from recording_kitti360 import START, static_folder, write_kitti360, write_windo
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
-from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.records import PointCloud
@@ -67,7 +67,7 @@ def write_sequence(root: Path, name: str, labelled: bool, scans: bool = True) ->
 
 
 def test_labelled_file(tmp_path: Path) -> None:
-    write_ply(tmp_path / "town.ply", street())
+    write_cloud(tmp_path / "town.ply", street())
     point_map = load_point_cloud_map(tmp_path / "town.ply", CONFIG)
     assert set(point_map.cloud.label) == {ROAD, BUILDING}
     assert point_map.trajectory is None
@@ -76,7 +76,7 @@ def test_labelled_file(tmp_path: Path) -> None:
 
 def test_unlabelled_file_is_segmented(tmp_path: Path) -> None:
     cloud = street()
-    write_ply(tmp_path / "town.ply", PointCloud(cloud.xyz))
+    write_cloud(tmp_path / "town.ply", PointCloud(cloud.xyz))
     point_map = load_point_cloud_map(tmp_path / "town.ply", CONFIG)
     xyz, label = point_map.cloud.xyz, point_map.cloud.label
     assert np.mean(label[xyz[:, 2] < 0.02] == ROAD) > 0.9
@@ -103,7 +103,7 @@ def test_folder_of_unlabelled_scans(tmp_path: Path, caplog) -> None:
 
 def test_prebuilt_map_wins_over_the_scans(tmp_path: Path) -> None:
     write_sequence(tmp_path, "00", labelled=True)
-    write_ply(tmp_path / "map.ply", street())
+    write_cloud(tmp_path / "map.ply", street())
     point_map = load_point_cloud_map(tmp_path, CONFIG)
     assert point_map.cloud.xyz[:, 2].min() == pytest.approx(0, abs=0.05)
     assert point_map.trajectory is not None
@@ -111,7 +111,7 @@ def test_prebuilt_map_wins_over_the_scans(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sequence_without_scans", [False, True])
 def test_prebuilt_map_alone(tmp_path: Path, sequence_without_scans: bool) -> None:
-    write_ply(tmp_path / "map.ply", street())
+    write_cloud(tmp_path / "map.ply", street())
     if sequence_without_scans:
         write_sequence(tmp_path, "00", labelled=False, scans=False)
     assert load_point_cloud_map(tmp_path, CONFIG).trajectory is None

@@ -16,7 +16,7 @@ def found(x, score, yaw_deg=0.0, count=10, **settings):
     position = np.array([[v, 5.0, 1.0] for v in x], float)
     yaw_rad = np.deg2rad(np.broadcast_to(yaw_deg, len(x)).astype(float))
     config = BeliefConfig(
-        **{"temperature": T, "agreement_m": 3.0, "agreement_deg": 20.0, **settings}
+        **{"score_temperature": T, "cluster_radius_m": 3.0, "cluster_heading_deg": 20.0, **settings}
     )
     return hypotheses(position, yaw_rad, np.array(score, float), config, count)
 
@@ -54,7 +54,7 @@ def test_a_place_that_is_held_is_amid_no_other_neighbourhood() -> None:
 
 def test_each_stands_alone_without_agreement() -> None:
     x, score = [0, 1, 0, 3], [0.1, 0.4, 0.2, 0.3]
-    alone = found(x, score, agreement_m=0.0, yaw_deg=[0, 0, 90, 0])
+    alone = found(x, score, cluster_radius_m=0.0, yaw_deg=[0, 0, 90, 0])
     assert [h.index for h in alone] == [1, 3, 2, 0]
     assert [h.position[0] for h in alone] == [1, 3, 0, 0]
 
@@ -85,8 +85,9 @@ def test_the_pose_lies_amid_those_that_agree() -> None:
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("temperature", 0.0), ("temperature", float("nan")), ("agreement_m", -1.0),
-        ("agreement_m", float("nan")), ("agreement_deg", 0.0), ("agreement_deg", 181.0),
+        ("score_temperature", 0.0), ("score_temperature", float("nan")), ("cluster_radius_m", -1.0),
+        ("cluster_radius_m", float("nan")), ("cluster_heading_deg", 0.0),
+        ("cluster_heading_deg", 181.0),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(name: str, value: float) -> None:

@@ -115,11 +115,11 @@ def test_a_likelihood_by_hand() -> None:
     """A map of two thirds walls, one third poles in every row; the camera sees walls for sure."""
     panorama = np.full((8, 120), WALL, np.uint8)
     panorama[:, ::3] = POLE
-    walls, doubt = np.full((8, 30), WALL, np.uint8), 0.05
-    expected = 2 / 3 * np.log((1 - doubt) / (2 / 3) + doubt) + 1 / 3 * np.log(doubt)
+    walls, outlier = np.full((8, 30), WALL, np.uint8), 0.05
+    expected = 2 / 3 * np.log((1 - outlier) / (2 / 3) + outlier) + 1 / 3 * np.log(outlier)
     assert likelihood(walls, panorama)[0] == pytest.approx(expected, abs=0.02)
     half = 0.5 * certain(walls) + 0.5 * certain(np.full((8, 30), POLE, np.uint8))
-    expected = 2 / 3 * np.log(0.95 * 0.75 + doubt) + 1 / 3 * np.log(0.95 * 1.5 + doubt)
+    expected = 2 / 3 * np.log(0.95 * 0.75 + outlier) + 1 / 3 * np.log(0.95 * 1.5 + outlier)
     assert likelihood(half, panorama)[0] == pytest.approx(expected, abs=0.02)
 
 
@@ -156,11 +156,11 @@ def test_a_map_that_confuses_classes_is_read_as_one() -> None:
 
 
 def test_wrong_input_is_named() -> None:
-    with pytest.raises(ConfigError, match="doubt"):
-        MatchingConfig(doubt=0)
+    with pytest.raises(ConfigError, match="outlier_probability"):
+        MatchingConfig(outlier_probability=0)
     with pytest.raises(ConfigError, match="measure"):
         MatchingConfig(measure="cosine")  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match="class_share"):
+    with pytest.raises(ShapeError, match="class_probs"):
         overlap(np.zeros((4, 30), np.uint8), street())
     with pytest.raises(ConfigError):
         MatchingConfig(beta=-1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scmpr_ros.errors import MapFormatError
-from scmpr_ros.geometry import AngularGrid, axes_standing
+from scmpr_ros.geometry import AngularGrid, upright_axes
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import label_confusion
 
@@ -19,7 +19,7 @@ def example(places: int = 4, fingerprint: str = "abc") -> PlaceMap:
     rng = np.random.default_rng(0)
     return PlaceMap(
         positions=rng.normal(size=(places, 3)) + [4.5e5, 5.4e6, 100],
-        axes=axes_standing(rng.normal(size=(places, 3), scale=0.1) + [0, 0, 1]),
+        axes=upright_axes(rng.normal(size=(places, 3), scale=0.1) + [0, 0, 1]),
         headings_rad=np.arange(6) * np.pi / 3,
         descriptors=rng.normal(size=(places, 6, 8)).astype(np.float16),
         panorama_labels=rng.integers(0, 9, (places, 4, 12), dtype=np.uint8),

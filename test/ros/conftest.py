@@ -18,7 +18,7 @@ import torch
 
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
-from scmpr_ros.lidar.cloud_files import write_ply
+from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -192,7 +192,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
     folder = tmp_path_factory.mktemp("street")
     files = Street(folder / "street.ply", folder / "drive", folder / "drive_png",
                    folder / "network.safetensors", folder / "other.safetensors")  # fmt: skip
-    write_ply(files.cloud, street_cloud())
+    write_cloud(files.cloud, street_cloud())
     drive = StreetDrive(files.num_images)
     write_drive_bag(drive, files.bag)
     write_drive_bag(drive, files.compressed_bag, BagWriterConfig(image_format="png", scans=False))

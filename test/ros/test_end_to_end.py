@@ -32,7 +32,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
         "localizer_node", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
         "-p", "queue_size:=50", "-p", "reliable_images:=true",
         "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
-        "-p", "localizer.belief.agreement_m:=0.0",
+        "-p", "localizer.belief.cluster_radius_m:=0.0",
     )  # fmt: skip
     map_loader = start_node(
         "map_loader_node", "-p", f"source:={street.cloud}", "-p",

@@ -8,12 +8,12 @@ import pytest
 from tiny_runs import PAIRS, TINY, TOWN
 
 from scmpr_ros.training.pairs import PairDataset
-from scmpr_ros.training.towns import find_towns, load_town
+from scmpr_ros.training.preparation import find_recordings, load_recording
 
 
 @pytest.fixture(scope="session")
 def dataset(recordings: Path) -> PairDataset:
     """Both recordings, prepared."""
-    sources = find_towns(recordings)
-    towns = [load_town(source, TINY, TOWN, recordings / ".prepared") for source in sources]
-    return PairDataset(towns, PAIRS, TINY.mask_grid, TINY.panorama)
+    sources = find_recordings(recordings)
+    prepared = [load_recording(source, TINY, TOWN, recordings / ".prepared") for source in sources]
+    return PairDataset(prepared, PAIRS, TINY.mask_grid, TINY.panorama)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.geometry import AngularGrid, axes_standing, rotation_z
+from scmpr_ros.geometry import AngularGrid, rotation_z, upright_axes
 from scmpr_ros.training.alignment import Alignment
 
 VIEW = AngularGrid(8, 16, 12.0, -12.0, 80.0)
@@ -27,7 +27,7 @@ def standing(yaw_deg: float) -> dict[str, torch.Tensor]:
     return {
         "view_position": at, "view_axes": torch.from_numpy(rotation_z(yaw_rad)[None]).float(),
         "place_position": at, "place_axes": torch.eye(3)[None],
-        "town": torch.zeros(1, dtype=torch.long),
+        "recording": torch.zeros(1, dtype=torch.long),
     }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def standing(yaw_deg: float) -> dict[str, torch.Tensor]:
 def test_a_round_wall_is_seen_alike_from_its_centre(yaw_deg: float, turned_deg: float) -> None:
     """Camera and place stand in the middle of a wall at 10 m: azimuths must agree."""
     yaw, turned = torch.tensor([math.radians(yaw_deg)]), torch.tensor([math.radians(turned_deg)])
-    batch = standing(yaw_deg) | {"town": torch.tensor([3])}
+    batch = standing(yaw_deg) | {"recording": torch.tensor([3])}
     image = azimuth_features(torch.from_numpy(VIEW.azimuths()) + yaw, VIEW.height)
     place = azimuth_features(torch.from_numpy(PANORAMA.azimuths()) - turned, PANORAMA.height)
     depth = torch.full((1, 8, 16), 10.0)
@@ -55,7 +55,7 @@ def test_a_place_on_a_slope_is_seen_alike_by_a_camera_on_it() -> None:
     at_angle = torch.from_numpy(VIEW.elevations()).float()
     image = torch.stack([at_angle.cos(), at_angle.sin()])[None, :, :, None].repeat(1, 1, 1, 16)
     depth, range_m = torch.full((1, 8, 16), 10.0), torch.full((1, 16, 360), 10.0)
-    slope = torch.from_numpy(axes_standing(np.array([[0.0, -0.05, 1.0]]))).float()
+    slope = torch.from_numpy(upright_axes(np.array([[0.0, -0.05, 1.0]]))).float()
     turn = torch.from_numpy(rotation_z(0.9)).float()
     batch = standing(0.0) | {"place_axes": slope, "view_axes": slope @ turn}
     found = Alignment(VIEW, PANORAMA)(image, place, depth, range_m, batch, torch.zeros(1), most=500)

@@ -94,7 +94,7 @@ def pairs() -> dict[str, torch.Tensor]:
     shown = {name: torch.rand(4, 8, 16) for name in ("mask", "depth", "seen")}
     return {
         "view": torch.rand(4, 3, 32, 64), **shown, **panoramas(),
-        "yaw_rad": torch.rand(4), "town": torch.arange(4),
+        "yaw_rad": torch.rand(4), "recording": torch.arange(4),
         "view_position": torch.randn(4, 3), "place_position": torch.randn(4, 3),
         "view_axes": torch.eye(3).repeat(4, 1, 1), "place_axes": torch.eye(3).repeat(4, 1, 1),
     }  # fmt: skip
@@ -131,7 +131,7 @@ def test_mirroring_twice_gives_the_pairs_back_and_once_another_town() -> None:
     once = mirror_worlds(before, share=1.0)
     for name, value in mirror_worlds(once, share=1.0).items():
         torch.testing.assert_close(value, before[name])
-    assert not set(once["town"].tolist()) & set(before["town"].tolist())
+    assert not set(once["recording"].tolist()) & set(before["recording"].tolist())
     torch.testing.assert_close(once["yaw_rad"], -before["yaw_rad"])
     for name in ("view", "mask", "depth", "seen", "segmented"):
         torch.testing.assert_close(once[name][..., 0], before[name][..., -1])

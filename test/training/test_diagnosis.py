@@ -16,7 +16,7 @@ from scmpr_ros.networks.checkpoint import save_checkpoint
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.training.diagnosis import CHANGES, DiagnosisConfig, diagnose
-from scmpr_ros.training.towns import find_towns, load_town
+from scmpr_ros.training.preparation import find_recordings, load_recording
 from scmpr_ros.training.validation import describe_places
 
 
@@ -65,17 +65,17 @@ def test_the_other_map_is_that_of_another_recording(
     told: list[torch.Tensor] = []
     hook = network.attention.register_forward_pre_hook(lambda _, inputs: told.append(inputs[1]))
     prepared = recordings / ".prepared"
-    rows = diagnose(network, DiagnosisConfig([recordings], prepared, town=TOWN))
+    rows = diagnose(network, DiagnosisConfig([recordings], prepared, preparation=TOWN))
     hook.remove()
     assert [row["change"] for row in rows] == [change.name for change in CHANGES]
-    towns = [load_town(s, TINY, TOWN, prepared) for s in find_towns(recordings)]
-    one, two = (describe_places(network, town)[1] for town in towns)
+    loaded = [load_recording(s, TINY, TOWN, prepared) for s in find_recordings(recordings)]
+    one, two = (describe_places(network, recording)[1] for recording in loaded)
     assert not torch.equal(one, two)
     own, other = [one] * (len(CHANGES) - 1), [two]
     expected = [*own, *other, *[two] * (len(CHANGES) - 1), one]
     assert all(torch.equal(a, b) for a, b in zip(told, expected, strict=True))
 
-    alone = diagnose(network, DiagnosisConfig([find_towns(recordings)[0].folder], prepared))
+    alone = diagnose(network, DiagnosisConfig([find_recordings(recordings)[0].folder], prepared))
     assert [row["change"] for row in alone] == [c.name for c in CHANGES if not c.other_map]
 
 
@@ -86,4 +86,4 @@ def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> No
         DiagnosisConfig([])
     rival = LipLocNetwork(LipLocConfig(tower="resnet18", size=32))
     with pytest.raises(ConfigError, match="parts"):
-        diagnose(rival, DiagnosisConfig([recordings], town=TOWN))
+        diagnose(rival, DiagnosisConfig([recordings], preparation=TOWN))

@@ -94,20 +94,20 @@ def test_triplets_take_the_hardest_negative_of_batch_and_memory() -> None:
 
 def test_ambiguity_needs_the_same_town_nearness_and_heading() -> None:
     at = torch.tensor([[0.0, 0, 0], [4.0, 0, 0], [0.0, 0, 0]])
-    town, ahead, angle = torch.tensor([0, 0, 1]), torch.zeros(3), math.radians(20)
-    images = places = Viewpoints(at, town, ahead)
+    recording, ahead, angle = torch.tensor([0, 0, 1]), torch.zeros(3), math.radians(20)
+    images = places = Viewpoints(at, recording, ahead)
     found = ambiguous_pairs(images, places, HEADINGS, 5.0, angle)
     assert found[0, 1, 0] and found[1, 0, 0] and found[0, 0, 0]
-    assert not found[0, 2].any()  # another town
+    assert not found[0, 2].any()  # another recording
     assert not found[0, 1, 1]  # 30 degrees away
-    far = ambiguous_pairs(images, Viewpoints(at * 2, town, ahead), HEADINGS, 5.0, angle)
+    far = ambiguous_pairs(images, Viewpoints(at * 2, recording, ahead), HEADINGS, 5.0, angle)
     assert not far[0, 1].any()
 
 
 def test_a_place_whose_world_was_turned_is_ambiguous_where_it_was_turned_to() -> None:
-    at, town = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
-    turned = Viewpoints(at, town, torch.tensor([0.0, math.radians(90)]))
-    images = Viewpoints(at, town, torch.tensor([0.0, math.radians(-30)]))
+    at, recording = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
+    turned = Viewpoints(at, recording, torch.tensor([0.0, math.radians(90)]))
+    images = Viewpoints(at, recording, torch.tensor([0.0, math.radians(-30)]))
     found = ambiguous_pairs(images, turned, HEADINGS, 5.0, math.radians(10))
     windows = [[row.nonzero().flatten().tolist() for row in image] for image in found]
     assert windows == [[[0], [3]], [[11], [2]]]
@@ -145,7 +145,7 @@ def test_alignment_is_lost_by_strangers_and_not_by_neighbours() -> None:
     assert alignment_loss(pixels, pixels, where, scale) < 1e-4
     swapped = alignment_loss(pixels[[1, 0, 2]], pixels, where, scale)
     apart = alignment_loss(pixels[[1, 0, 2]], pixels, where * 10, scale)
-    assert swapped < 2 < 20 < apart  # a metre from each other in one town, or ten
+    assert swapped < 2 < 20 < apart  # a metre from each other in one recording, or ten
 
 
 def test_unlabelled_pixels_teach_nothing() -> None:

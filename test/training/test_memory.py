@@ -7,13 +7,13 @@ import math
 import torch
 
 from scmpr_ros.training.losses import Viewpoints
-from scmpr_ros.training.memory import NO_TOWN, DescriptorMemory
+from scmpr_ros.training.memory import NO_RECORDING, DescriptorMemory
 
 HEADINGS = torch.arange(4) * (math.pi / 2)
 
 
-def ask(memory: DescriptorMemory, image: torch.Tensor, town: int = 0) -> torch.Tensor:
-    asked = Viewpoints(torch.zeros(1, 3), torch.tensor([town]), torch.zeros(1))
+def ask(memory: DescriptorMemory, image: torch.Tensor, recording: int = 0) -> torch.Tensor:
+    asked = Viewpoints(torch.zeros(1, 3), torch.tensor([recording]), torch.zeros(1))
     found = memory.similarity(image[None], asked, HEADINGS, 6.0, math.radians(26))
     return found.view(1, -1, 4)
 
@@ -32,9 +32,9 @@ def test_near_windows_of_the_same_town_are_excused_and_the_oldest_forgotten() ->
     near, far, empty = ask(memory, image)[0]
     assert near.tolist() == [-1, 1, 1, 1]  # the window that looks the same way is no mistake
     assert far.tolist() == [1, 1, 1, 1] and empty.tolist() == [-1] * 4
-    assert ask(memory, image, town=1)[0, 0].tolist() == [1, 1, 1, 1]
+    assert ask(memory, image, recording=1)[0, 0].tolist() == [1, 1, 1, 1]
     memory.remember(-places, Viewpoints(at, torch.tensor([1, 1]), torch.zeros(2)))
-    assert memory.towns.tolist() == [1, 1, 0]
+    assert memory.recordings.tolist() == [1, 1, 0]
     assert ask(memory, image)[0, 2].tolist() == [-1, 1, 1, 1]
 
 
@@ -44,4 +44,4 @@ def test_it_is_part_of_a_state() -> None:
     memory.remember(torch.ones(1, 4, 2), where)
     again = DescriptorMemory(2, 4, 2)
     again.load_state_dict(memory.state_dict())
-    assert again.towns.tolist() == [5, NO_TOWN]
+    assert again.recordings.tolist() == [5, NO_RECORDING]

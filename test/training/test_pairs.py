@@ -15,7 +15,7 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.networks.scmpr import ScmprNetwork
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset, PairsConfig, overlap
-from scmpr_ros.training.towns import Town
+from scmpr_ros.training.preparation import PreparedRecording
 
 
 def test_pairs_are_close_but_never_the_same_pose(dataset: PairDataset) -> None:
@@ -31,8 +31,8 @@ def test_batches_are_neighbourhoods_and_repeatable(dataset: PairDataset) -> None
     assert len(batches) == len(sampler) == 5 and all(len(b) == 6 for b in batches)
     assert batches == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1))
     assert batches[3:] == list(NeighbourhoodSampler(dataset, 6, batches=5, seed=1, skip=3))
-    towns = [{dataset.index[draw.view][0] for draw in batch[:3]} for batch in batches]
-    assert all(len(group) == 1 for group in towns)
+    recordings = [{dataset.index[draw.view][0] for draw in batch[:3]} for batch in batches]
+    assert all(len(group) == 1 for group in recordings)
 
 
 def test_processes_share_a_batch(dataset: PairDataset) -> None:
@@ -48,7 +48,7 @@ def _level(count: int) -> torch.Tensor:
     return torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
 
 
-def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Town:
+def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> PreparedRecording:
     """A view along +x that sees the map at one depth; places that see it at one range."""
     grid, count = TINY.panorama, len(places)
     height, width = TINY.mask_grid.height, TINY.mask_grid.width
@@ -56,7 +56,7 @@ def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Town:
     pose[0, :3, :3] = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # optical, along +x
     seen = torch.full((count, grid.height, grid.width), range_m)
     nothing = torch.zeros(count, grid.height, grid.width, dtype=torch.uint8)
-    return Town(
+    return PreparedRecording(
         torch.ones(1, 3, 4 * height, 4 * width, dtype=torch.uint8),
         torch.zeros(1, height, width, dtype=torch.uint8), torch.full((1, height, width), depth_m),
         pose, torch.tensor(places, dtype=torch.float64), _level(count), seen, 0 * seen,
@@ -66,8 +66,8 @@ def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Town:
 
 def test_overlap_is_what_both_see() -> None:
     places = torch.arange(2)
-    town = one_view(20.0, 22.0, [[1.0, 0, 0], [-1.0, 0, 0]])
-    shared = overlap(town, 0, places, TINY.mask_grid, TINY.panorama)
+    recording = one_view(20.0, 22.0, [[1.0, 0, 0], [-1.0, 0, 0]])
+    shared = overlap(recording, 0, places, TINY.mask_grid, TINY.panorama)
     assert shared.tolist() == [1, 1]  # nothing stands before what the view sees
     walled = one_view(20.0, 5.0, [[1.0, 0, 0], [-1.0, 0, 0]])
     assert overlap(walled, 0, places, TINY.mask_grid, TINY.panorama).tolist() == [0, 0]
@@ -110,18 +110,18 @@ def test_mistakes_are_wrong_places_of_the_same_town(dataset: PairDataset) -> Non
     assert list(mistakes.found) == [2] and module.training
     assert mistakes.of(0, batch=3) == []  # that batch was drawn before the search
     for view in range(len(dataset)):
-        town, number = dataset.index[view]
+        recording, number = dataset.index[view]
         for other in mistakes.of(view, batch=4):
             other_town, _ = dataset.index[other]
-            places = dataset.towns[town].positions[dataset.reachable[other], :2]
-            apart = (places - dataset.towns[town].poses[number, :2, 3]).norm(dim=1).max()
-            assert other_town == town and apart > 6.0
+            places = dataset.recordings[recording].positions[dataset.reachable[other], :2]
+            apart = (places - dataset.recordings[recording].poses[number, :2, 3]).norm(dim=1).max()
+            assert other_town == recording and apart > 6.0
     again = HardNegatives(every_steps=2, accumulate=1, radius_m=6.0)
     again.load_state_dict(mistakes.state_dict())
     assert again.of(0, batch=9) == mistakes.of(0, batch=9) != []
 
     config = replace(PAIRS, hard_negatives=2)
-    dataset_of_mistakes = PairDataset(dataset.towns, config, TINY.mask_grid, TINY.panorama)
+    dataset_of_mistakes = PairDataset(dataset.recordings, config, TINY.mask_grid, TINY.panorama)
     sampler = NeighbourhoodSampler(dataset_of_mistakes, 6, 8, seed=1, mistakes=mistakes)
     for batch in list(sampler)[4:]:
         anchor, *hard = (draw.view for draw in batch[:3])

@@ -1,4 +1,4 @@
-"""The network of map points learns from scans what the towns' labels say."""
+"""The network of map points learns from scans what the recordings' labels say."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_learns_and_its_file_is_read(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "segmentation.safetensors"
-    command = ["--towns", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
+    command = ["--recordings", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
     assert train_segmenter.main([*command, "--steps", "150", "--batch_size", "512"]) == 0
     told = capsys.readouterr().out
     assert "road" in told and str(out) in told.replace("\n", "")

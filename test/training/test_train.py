@@ -20,6 +20,7 @@ from recording import write_recording
 from safetensors.torch import load_file, save_file
 from tiny_runs import PAIRS, TINY, TOWN, tiny_run
 
+from scmpr_ros.atomic_files import exclusive_lock
 from scmpr_ros.cli import train as train_script
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError, ScmprError
@@ -29,33 +30,37 @@ from scmpr_ros.geometry import level_camera_pose, make_transform
 from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
-from scmpr_ros.networks.scmpr import reads
+from scmpr_ros.networks.scmpr import is_perception_weight
 from scmpr_ros.networks.vmamba import build_vmamba
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
 from scmpr_ros.training.augmentation import AugmentationConfig
-from scmpr_ros.training.memory import NO_TOWN
+from scmpr_ros.training.memory import NO_RECORDING
 from scmpr_ros.training.module import LossConfig, OptimiserConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import PairDataset
-from scmpr_ros.training.towns import TownSource, find_towns, load_town, load_towns
+from scmpr_ros.training.preparation import (
+    RecordingSource,
+    find_recordings,
+    load_recording,
+    load_recordings,
+)
 from scmpr_ros.training.train import TrainConfig, train
-from scmpr_ros.training.validation import retrieve_town
-from scmpr_ros.whole_files import alone_in
+from scmpr_ros.training.validation import retrieve_recording
 
 
 def test_a_prepared_town_holds_what_was_recorded(dataset: PairDataset) -> None:
-    town = dataset.towns[0]
-    assert town.views.shape == (12, 3, 32, 64) and town.masks.shape == (12, 8, 16)
+    recording = dataset.recordings[0]
+    assert recording.views.shape == (12, 3, 32, 64) and recording.masks.shape == (12, 8, 16)
     np.testing.assert_allclose(
-        town.poses[3].numpy(), level_camera_pose(np.array([6.0, -0.4, 0.0]), 0.0), atol=1e-9
+        recording.poses[3].numpy(), level_camera_pose(np.array([6.0, -0.4, 0.0]), 0.0), atol=1e-9
     )
-    assert set(town.masks.unique().tolist()) <= {0, 1, 3}  # ignore, road, building
-    assert town.label.shape[1:] == (8, 120) and (town.range_m > 0).any()
+    assert set(recording.masks.unique().tolist()) <= {0, 1, 3}  # ignore, road, building
+    assert recording.label.shape[1:] == (8, 120) and (recording.range_m > 0).any()
 
 
 def test_processes_prepare_what_one_does(recordings: Path, tmp_path: Path) -> None:
     one, shared = (
-        load_towns(find_towns(recordings), TINY, TOWN, cache, jobs, "towns")
+        load_recordings(find_recordings(recordings), TINY, TOWN, cache, jobs, "recordings")
         for cache, jobs in ((recordings / ".prepared", 1), (tmp_path, 2))
     )
     for a, b in zip(one, shared, strict=True):
@@ -68,8 +73,8 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     whole = tiny_run(recordings, tmp_path / "whole", max_steps=4)
     network = load_checkpoint(train(whole))
     assert network.config == TINY
-    found = retrieve_town(
-        network, load_town(TownSource(recordings / "0000"), TINY, TOWN, whole.prepared)
+    found = retrieve_recording(
+        network, load_recording(RecordingSource(recordings / "0000"), TINY, TOWN, whole.prepared)
     )
     assert 0 <= found.recall(Tolerance()) <= found.recall(Tolerance(angle_deg=180)) <= 1
     record = json.loads((whole.out / "run.json").read_text())
@@ -122,7 +127,7 @@ def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_
     )  # fmt: skip
     whole = load_checkpoint(train(config)).state_dict()
     state = torch.load(config.out / "last.ckpt", weights_only=True)
-    assert (state["state_dict"]["memory.towns"] != NO_TOWN).all()
+    assert (state["state_dict"]["memory.recordings"] != NO_RECORDING).all()
     (mined,) = [s for name, s in state["callbacks"].items() if "HardNegatives" in name]
     assert set(mined) == {"6", "8"}
 
@@ -147,7 +152,7 @@ def test_stages_leave_weights_to_start_from(recordings: Path, tmp_path: Path, ta
     told = json.loads((config.out / "run.json").read_text())["precision"]
     assert told == ("bf16-mixed" if lower else "32-true") or torch.cuda.is_available()
     before, started = (load_checkpoint(p).state_dict() for p in (first, first))
-    reads = {"saff.segment.weight", "saff.measure.weight"}
+    reads = {"saff.mask_head.weight", "saff.range_head.weight"}
     torch.manual_seed(config.seed)
     second = train(replace(config, initial=first, out=tmp_path / "place"))
     after = load_checkpoint(second).state_dict()
@@ -173,16 +178,17 @@ def test_weights_may_be_the_mean_of_a_run_and_of_what_it_started_from(
         replace(config, initial_share=0.25)
 
 
-def test_readers_of_another_network_can_be_kept_or_trained_on(
-    recordings: Path, tmp_path: Path
-) -> None:
-    config = replace(tiny_run(recordings, tmp_path / "reading", max_steps=2), validation=None)
-    reading = train(replace(config, task="segmentation"))
+def test_perception_weights_of_another_network_load(recordings: Path, tmp_path: Path) -> None:
+    config = replace(tiny_run(recordings, tmp_path / "perception", max_steps=2), validation=None)
+    perception = train(replace(config, task="segmentation"))
     other = replace(config.module.network, use_depth=False, use_attention=False)
     free = replace(
-        config, readers=reading, out=tmp_path / "free", module=replace(config.module, network=other)
+        config,
+        perception=perception,
+        out=tmp_path / "free",
+        module=replace(config.module, network=other),
     )
-    kept = replace(free, out=tmp_path / "kept", module=replace(free.module, frozen_readers=True))
+    kept = replace(free, out=tmp_path / "kept", module=replace(free.module, frozen_perception=True))
     untrained: dict[str, torch.Tensor] = {}
 
     class Remember(lightning.Callback):
@@ -190,30 +196,31 @@ def test_readers_of_another_network_can_be_kept_or_trained_on(
             untrained.update({k: v.half().float() for k, v in module.network.state_dict().items()})
 
     start, trained_on, frozen = (
-        load_checkpoint(p).state_dict() for p in (reading, train(free), train(kept, [Remember()]))
+        load_checkpoint(p).state_dict()
+        for p in (perception, train(free), train(kept, [Remember()]))
     )
-    of_reading = {name for name in frozen if reads(name)}
-    assert of_reading < {name for name in start if reads(name)}  # no depth head
-    assert all(torch.equal(frozen[name], start[name]) for name in of_reading)
+    of_perception = {name for name in frozen if is_perception_weight(name)}
+    assert of_perception < {name for name in start if is_perception_weight(name)}  # no depth head
+    assert all(torch.equal(frozen[name], start[name]) for name in of_perception)
     assert all(not torch.equal(trained_on[name], start[name]) for name in
-               ("saff.segment.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
-    learned = ("saff.describe.0.weight", "panorama_encoder.head.weight", "shares")
+               ("saff.mask_head.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
+    learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "shares")
     assert all(not torch.equal(frozen[name], untrained[name]) for name in learned)
 
 
-def test_readers_that_do_not_fit_are_refused(recordings: Path, tmp_path: Path) -> None:
+def test_perception_weights_that_do_not_fit_are_refused(recordings: Path, tmp_path: Path) -> None:
     config = replace(tiny_run(recordings, tmp_path, max_steps=2), validation=None)
-    frozen = replace(config.module, frozen_readers=True)
+    frozen = replace(config.module, frozen_perception=True)
     with pytest.raises(ConfigError, match="nothing is left"):
         replace(config, task="segmentation", module=frozen)
-    with pytest.raises(ConfigError, match="no readers"):
+    with pytest.raises(ConfigError, match="no perception"):
         replace(frozen, architecture="lip_loc")
-    with pytest.raises(ConfigError, match="takes no readers"):
-        replace(config, readers=tmp_path, module=replace(config.module, architecture="lip_loc"))
+    with pytest.raises(ConfigError, match="takes no perception"):
+        replace(config, perception=tmp_path, module=replace(config.module, architecture="lip_loc"))
     rival = tmp_path / "rival.safetensors"
     save_checkpoint(LipLocNetwork(LipLocConfig()), rival)
     with pytest.raises(CheckpointError, match="missing"):
-        train(replace(config, readers=rival))
+        train(replace(config, perception=rival))
 
 
 def test_official_vmamba_weights_are_taken_for_the_backbone(
@@ -353,20 +360,20 @@ def test_a_bag_and_unlabelled_images_train_as_well(recordings: Path, tmp_path: P
     """One drive with scans and images; the map's classes are the mask where there is none."""
     write_drive_bag(StreetDrive(), tmp_path / "bags" / "street")
     config = replace(
-        tiny_run(recordings, tmp_path / "out", max_steps=2), towns=tmp_path / "bags",
+        tiny_run(recordings, tmp_path / "out", max_steps=2), recordings=tmp_path / "bags",
         validation=None, prepared=tmp_path / "prepared",
     )  # fmt: skip
     assert train(config).is_file()
-    (source,) = find_towns(tmp_path / "bags")
+    (source,) = find_recordings(tmp_path / "bags")
     assert source == (tmp_path / "bags" / "street", "street")
-    town = load_town(source, TINY, TOWN, tmp_path / "prepared")
-    assert (town.depth > 0).any()
-    assert set(town.masks.unique().tolist()) <= set(town.label.unique().tolist()) | {0}
+    recording = load_recording(source, TINY, TOWN, tmp_path / "prepared")
+    assert (recording.depth > 0).any()
+    assert set(recording.masks.unique().tolist()) <= set(recording.label.unique().tolist()) | {0}
 
 
 def test_a_second_run_in_a_folder_is_refused(recordings: Path, tmp_path: Path) -> None:
     config = tiny_run(recordings, tmp_path, max_steps=2)
-    with alone_in(config.out), pytest.raises(ConfigError, match="another process is at work"):
+    with exclusive_lock(config.out), pytest.raises(ConfigError, match="another process is at work"):
         train(config)
     assert not (config.out / "run.json").exists()
 
@@ -385,35 +392,37 @@ def test_what_cannot_be_read_can_be_left_out(tmp_path: Path, caplog) -> None:
     folder = write_recording(tmp_path / "0000", seed=0, images=4)
     (folder / "sequences/01/mask_2/000001.png").unlink()
     with pytest.raises(DatasetError, match="01: frame 1 has no mask, as others have"):
-        load_town(TownSource(folder), TINY, TOWN, tmp_path)
-    town = load_town(TownSource(folder), TINY, replace(TOWN, skip_bad=True), tmp_path)
-    assert len(town.views) == 3
+        load_recording(RecordingSource(folder), TINY, TOWN, tmp_path)
+    recording = load_recording(
+        RecordingSource(folder), TINY, replace(TOWN, skip_bad=True), tmp_path
+    )
+    assert len(recording.views) == 3
     assert "left out frame 1: " in caplog.text
 
 
 def test_a_town_is_prepared_anew_when_its_recording_has_changed(tmp_path: Path) -> None:
     folder, cache = write_recording(tmp_path / "0000", seed=0, images=4), tmp_path / "prepared"
-    before = load_town(TownSource(folder), TINY, TOWN, cache)
-    load_town(TownSource(folder), TINY, TOWN, cache)
+    before = load_recording(RecordingSource(folder), TINY, TOWN, cache)
+    load_recording(RecordingSource(folder), TINY, TOWN, cache)
     assert len(list(cache.iterdir())) == 1
     image = folder / "sequences/01/image_2/000002.png"
     Image.new("RGB", Image.open(image).size, (255, 0, 0)).save(image)
-    after = load_town(TownSource(folder), TINY, TOWN, cache)
+    after = load_recording(RecordingSource(folder), TINY, TOWN, cache)
     same = (before.views == after.views).flatten(1).all(1)
     assert same.tolist() == [True, True, False, True]
 
 
 def test_what_is_a_town(recordings: Path, tmp_path: Path) -> None:
-    assert [source.name for source in find_towns(recordings)] == ["0000", "0001"]
-    assert find_towns(recordings / "0001") == [TownSource(recordings / "0001")]
-    assert find_towns(tmp_path / "nowhere") == []
+    assert [source.name for source in find_recordings(recordings)] == ["0000", "0001"]
+    assert find_recordings(recordings / "0001") == [RecordingSource(recordings / "0001")]
+    assert find_recordings(tmp_path / "nowhere") == []
     begun = write_recording(tmp_path / "0007", seed=0, images=4)
     (begun / "town.started.yaml").write_text("")
-    assert find_towns(tmp_path) == []
+    assert find_recordings(tmp_path) == []
     (begun / "town.yaml").write_text("")
-    assert find_towns(tmp_path) == [TownSource(begun)]
+    assert find_recordings(tmp_path) == [RecordingSource(begun)]
     (begun / "map.ply").unlink()  # then each drive is in a frame of its own, and none has both
-    assert find_towns(tmp_path) == []
+    assert find_recordings(tmp_path) == []
 
 
 def test_missing_recordings_and_bad_settings_are_one_line(
@@ -425,7 +434,7 @@ def test_missing_recordings_and_bad_settings_are_one_line(
         TrainConfig(batch_size=1)
     with pytest.raises(ConfigError, match="warmup_steps"):
         OptimiserConfig(warmup_steps=10, max_steps=10)
-    assert train_script.main(["--towns", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert train_script.main(["--recordings", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("train: ")
     with pytest.raises(SystemExit):
         train_script.main(["--colour", "red"])

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.atomic_files import atomic_directory, write_file
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.geometry import invert
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import from_joint
-from scmpr_ros.whole_files import new_folder, write_file
 
 # Of a photograph (1241 x 376) OpenCV's own choice takes 11 ms and 914 kB, level 1 takes 29 ms and
 # 948 kB, level 3 takes 37 ms and 940 kB. Of a mask or a depth image level 1 is as fast as that
@@ -54,7 +54,7 @@ def write_drive_kitti(
     K = drive.camera.matrix if drive.image_frames else np.eye(3)
     T_camera_lidar = invert(drive.T_lidar_camera)
     folder = Path(root) / "sequences" / sequence
-    with new_folder(folder, Path(root) / f".{sequence}.partial") as partial:
+    with atomic_directory(folder, Path(root) / f".{sequence}.partial") as partial:
         write_calibration(partial, np.tile(np.column_stack([K, np.zeros(3)]), (4, 1, 1)),
                           T_camera_lidar)  # fmt: skip
         write_times(partial, [drive.stamp_s(frame) for frame in frames.numbers])

@@ -20,6 +20,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.atomic_files import atomic_directory
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
 from scmpr_ros.datasets.ros_messages import pack_points
@@ -28,7 +29,6 @@ from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, S
 from scmpr_ros.datasets.rosbag2.topics import TYPES, BagTopics
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
-from scmpr_ros.whole_files import new_folder
 
 _NS = 1_000_000_000
 _ODOMETRY_VARIANCE = 1e-4  # small, but filters refuse zero
@@ -89,7 +89,7 @@ def write_drive_bag(
     """
     config, frames = config or BagWriterConfig(), DriveFrames(drive, choice)
     with (
-        new_folder(Path(path)) as partial,
+        atomic_directory(Path(path)) as partial,
         Writer(partial, version=8, storage_plugin=StoragePlugin.MCAP) as writer,
     ):
         _DriveWriter(frames, writer, config).write(progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,6 @@ from scmpr_ros.evaluation.benchmark.machine import Machine
 from scmpr_ros.evaluation.benchmark.networks import NetworkTiming
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
 from scmpr_ros.evaluation.benchmark.scans import ScanTiming
-from scmpr_ros.evaluation.benchmark.towns import TownTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.published import LATENCY_MS
 
@@ -96,7 +96,27 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
     save_figure(figure, path)
 
 
-def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> None:
+class FrameTiming(Protocol):
+    """Frames recorded at one size in one condition; see `town.benchmark.TownTiming`."""
+
+    @property
+    def size(self) -> str:
+        """Name of the size."""
+
+    @property
+    def condition(self) -> str:
+        """Light and weather."""
+
+    @property
+    def frames_per_s(self) -> float:
+        """Of all processes together."""
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """Milliseconds a frame by stage, and of the `whole frame`."""
+
+
+def draw_towns(timings: Sequence[FrameTiming], machine: Machine, path: Path) -> None:
     """Stages of a frame stacked, for each size and condition, with the rate beside them."""
     figure, axes = _canvas(1.6 + 0.5 * len(timings), str(machine))
     figure.suptitle(
@@ -104,17 +124,17 @@ def draw_towns(timings: Sequence[TownTiming], machine: Machine, path: Path) -> N
         weight="bold", color=INK,
     )  # fmt: skip
     stages = [s for s in timings[0].stages_ms if s != "whole frame"]
-    longest = {t.size.name: max(o.stages_ms["whole frame"] for o in timings if o.size == t.size)
+    longest = {t.size: max(o.stages_ms["whole frame"] for o in timings if o.size == t.size)
                for t in timings}  # fmt: skip
     for row, t in enumerate(timings):
-        left, unit = 0.0, 100 / longest[t.size.name]
+        left, unit = 0.0, 100 / longest[t.size]
         for name, colour in zip(stages, _COLOURS * 2, strict=False):
             share = t.stages_ms.get(name, 0.0) * unit
             axes.barh(row, share, left=left, color=colour, label=name if row == 0 else None)
             left += share
         text = f"{t.stages_ms['whole frame']:.0f} ms, together {t.frames_per_s:.1f} frames/s"
         _write(axes, row, left, text)
-    labels = [f"{t.size.name}, {t.condition}" for t in timings]
+    labels = [f"{t.size}, {t.condition}" for t in timings]
     _finish(figure, axes, labels, path, "% of the slowest frame of its size")
 
 

@@ -185,7 +185,7 @@ class _Reading(nn.Module):
     def __init__(self, network: ScmprNetwork) -> None:
         super().__init__()
         self.backbone, self.saff = network.vmamba, network.saff
-        self._read = [network.read_image]  # in a list: not a second set of parameters
+        self._read = [network.predict]  # in a list: not a second set of parameters
 
     def forward(self, view: torch.Tensor) -> Any:
         return self._read[0](view)
