@@ -12,7 +12,6 @@ from scmpr_ros.town.buildings.openings import Opening, Openings
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 LOWEST_M = 2.8
 """Nothing but eaves and steps stands out from a front below this height."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.materials import Material
-from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.textures.pictures import picture_cells
 
 Array = NDArray[np.float64]
@@ -186,18 +185,6 @@ _RECIPES: dict[Kind, _Recipe] = {
         ((1.2, 2.0), (1.1, 1.3)), (0.3, 0.5), (0.08, 0.12), _PLAIN, _PLAIN,
         {"flat": 0.6, "hip": 0.4}, (0.35, 0.6)),
 }  # fmt: skip
-_KINDS: dict[Quarter, dict[Kind, float]] = {
-    Quarter.OLD_TOWN: {Kind.TENEMENT: 1.0},
-    Quarter.SUBURB: {Kind.DETACHED: 0.76, Kind.TERRACE: 0.12, Kind.SLAB: 0.12},
-    Quarter.INDUSTRIAL: {Kind.HALL: 0.82, Kind.MARKET: 0.18},
-    Quarter.PARK: {Kind.VILLA: 0.6, Kind.DETACHED: 0.12, Kind.SCHOOL: 0.1, Kind.CHURCH: 0.1,
-                   Kind.KIOSK: 0.08},
-}  # fmt: skip
-
-
-def draw_house(rng: Rng, quarter: Quarter) -> House:
-    """Draw a building that fits the quarter."""
-    return draw_kind(rng, _choose(rng, _KINDS[quarter]))
 
 
 def draw_kind(rng: Rng, kind: Kind) -> House:

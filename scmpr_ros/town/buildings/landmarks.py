@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.buildings.balconies import canopy
@@ -21,7 +20,6 @@ from scmpr_ros.town.buildings.roof_details import chimneys
 from scmpr_ros.town.buildings.shop_fronts import sign_board
 from scmpr_ros.town.materials import Material
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 

@@ -29,7 +29,7 @@ def outbuilding(rng: Rng, kind: str) -> tuple[Mesh, float, float]:
     kind: one of `OUTBUILDINGS`.
     """
     shell = Shell()
-    width, depth = _BUILDERS[kind](rng, shell)
+    width, depth = OUTBUILDINGS[kind](rng, shell)
     return shell.mesh(), width, depth
 
 
@@ -133,7 +133,7 @@ def _kiosk(rng: Rng, shell: Shell) -> tuple[float, float]:
     return house.width, house.depth
 
 
-_BUILDERS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
+OUTBUILDINGS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
     "garage": _garage,
     "garage_row": _garage_row,
     "carport": _carport,
@@ -141,5 +141,4 @@ _BUILDERS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
     "transformer_hut": _transformer_hut,
     "kiosk": _kiosk,
 }
-OUTBUILDINGS: tuple[str, ...] = tuple(_BUILDERS)
-"""What `outbuilding` can build."""
+"""What `outbuilding` can build, by name."""
