@@ -26,8 +26,8 @@ _RULE_SHARES: dict[Quarter, tuple[float, float, float]] = {
 }  # fmt: skip
 POSTS: dict[str, Callable[[Rng], Mesh]] = {
     "signal": traffic_signal,
-    "priority": partial(traffic_sign, says="priority"),
-    "give_way": partial(traffic_sign, says="give_way"),
+    "priority": partial(traffic_sign, face_name="priority"),
+    "give_way": partial(traffic_sign, face_name="give_way"),
     "name": name_plate,
 }
 """What rules a crossing and names its streets; all face the traffic of their kerbside."""
