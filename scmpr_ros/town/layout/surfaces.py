@@ -1,4 +1,4 @@
-"""What covers the land besides the streets: paths, driveways, yards, forecourts, tree pits."""
+"""Ground covers off the streets: paths, driveways, yards, forecourts, tree pits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDEWALK, TERRAIN = class_id("sidewalk"), class_id("terrain")
 
 @dataclass(frozen=True)
 class Cover:
-    """A ground cover. lift_m keeps it above what it lies on; uv are plan metres."""
+    """A ground cover, lift_m above the ground."""
 
     material: Material
     label: int
@@ -42,18 +42,18 @@ COVERS: dict[str, Cover] = {
 
 
 def lay(site: Site, corners: Array, kind: str) -> Mesh:
-    """Cover plan quads (N, 4, 2), corners in order around, as far as they lie off the pavement."""
+    """Cover plan quads (N, 4, 2), corners in cyclic order, where they are off the pavement."""
     tris = np.asarray(corners)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 2)
     beyond = site.ground.beyond_pavement(tris.reshape(-1, 2)).reshape(-1, 3)
     return cover(site, split_triangles(tris, beyond, 0.0)[1], kind)
 
 
 def cover(site: Site, tris: Array, kind: str) -> Mesh:
-    """Cover plan triangles (M, 3, 2), wherever they are."""
+    """Cover plan triangles (M, 3, 2)."""
     style = COVERS[kind]
     flat = tris.reshape(-1, 2)
     points = site.ground.on_ground(flat)
-    # Away from the streets the land is coarse, and reaches a few centimetres above the relief.
+    # The coarse land away from streets may be a few centimetres above the relief.
     away = np.clip(site.ground.beyond_pavement(flat) / 1.5 - 0.7, 0.0, 1.0)
     points[:, 2] += style.lift_m + _COARSE_M * away
     points = points.reshape(-1, 3, 3)
@@ -69,12 +69,12 @@ def strip(line: Array, width_m: float) -> Array:
 
 
 def tiles(points: Array) -> Array:
-    """Quads (N, 4, 2) between neighbours of a grid of points (S, B, 2)."""
+    """Quads (N, 4, 2) of a grid of points (S, B, 2)."""
     around = (points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:])
     return np.stack(around, axis=2).reshape(-1, 4, 2)
 
 
 def between(start: Array, end: Array, step_m: float = 1.5) -> Array:
-    """Points (K, 2) from `start` to `end`, close enough to follow the relief."""
+    """Points (K, 2) from `start` to `end`, at most `step_m` apart."""
     count = max(2, 1 + int(np.ceil(np.linalg.norm(end - start) / step_m)))
     return start + np.linspace(0, 1, count)[:, None] * (end - start)
