@@ -20,9 +20,9 @@ class LandUse:
 
     rows: kinds of rows (see `ROWS`) and their shares. setback_m: from the plots' edge to the house
     fronts, one value per street side; a share `deviating` of rows is set back by up to 3 m more.
-    gap_m: gap between rows. garden_m: depth of the land behind houses. front_garden: share of street sides
-    with narrow front gardens. vacant, fenced: shares of plots without a house, and with a border.
-    covers: names of `surfaces.COVERS` for paths and yards.
+    gap_m: gap between rows. garden_m: depth of the land behind houses. front_garden: share of
+    street sides with narrow front gardens. vacant, fenced: shares of plots without a house, and
+    with a border. covers: names of `surfaces.COVERS` for paths and yards.
     """
 
     rows: tuple[tuple[str, float], ...]

@@ -130,7 +130,7 @@ def _fixtures(rng: Rng, side: Kerbside, fixture: Fixture) -> list[Mesh]:
     parts: list[Mesh] = []
     for s in side.spread(rng, 6, 1 / often) if often else ():
         if fixture.at_kerb and fixture.row[1] > 1 and side.has_parking:
-            break  # rows at the kerb would block parked cars
+            break  # bollards and railings stand only where no cars park
         for i in range(rng.integers(fixture.row[0], fixture.row[1] + 1)):
             at = float(s) + i * fixture.pitch_m
             if at < side.length_m - 3:
