@@ -29,7 +29,7 @@ _TREES = ("plane", "linden", "maple")
 
 
 @dataclass(frozen=True)
-class Square:
+class SquareSite:
     """A square between two streets.
 
     corners: (4, 2) in cyclic order; the first two lie along one street, the first and the last
@@ -60,7 +60,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Ornament:
-    """An object on squares: builder, radius, range of its count, and where (as of `Square.at`)."""
+    """An object on squares: builder, radius, and ranges of its count and of `SquareSite.at`."""
 
     build: Callable[[Rng], Mesh]
     radius_m: float
@@ -80,17 +80,17 @@ ORNAMENTS: tuple[Ornament, ...] = (
 )
 
 
-def find_square(site: Site) -> Square | None:
+def find_square(site: Site) -> SquareSite | None:
     """The square of the network, if any, with its first corner at the crossing."""
     if not site.ground.network.squares:
         return None
     plan = site.ground.network.squares[0]
     c, s = np.cos(plan.heading_rad), np.sin(plan.heading_rad)
     local = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * plan.half_m
-    return Square(plan.centre + local @ np.array([[c, s], [-s, c]]))
+    return SquareSite(plan.centre + local @ np.array([[c, s], [-s, c]]))
 
 
-def furnish_square(rng: Rng, site: Site, square: Square) -> list[Mesh]:
+def furnish_square(rng: Rng, site: Site, square: SquareSite) -> list[Mesh]:
     """Place trees in rows and ornaments."""
     parts: list[Mesh] = []
     species = plants.SPECIES[str(rng.choice(_TREES))]

@@ -19,7 +19,7 @@ SIDEWALK, TERRAIN = class_id("sidewalk"), class_id("terrain")
 
 
 @dataclass(frozen=True)
-class Cover:
+class GroundCover:
     """A ground cover, lift_m above the ground."""
 
     material: Material
@@ -30,14 +30,14 @@ class Cover:
 
 _COARSE_M = 0.06
 
-COVERS: dict[str, Cover] = {
-    "slabs": Cover(Material.PAVING, SIDEWALK, (0.30, 0.29, 0.27)),
-    "setts": Cover(Material.COBBLE, SIDEWALK, (0.27, 0.26, 0.25)),
-    "forecourt": Cover(Material.PAVING, SIDEWALK, (0.27, 0.265, 0.25), 0.012),
-    "asphalt": Cover(Material.ASPHALT, SIDEWALK, (0.15, 0.15, 0.15), 0.02),
-    "lane": Cover(Material.ASPHALT, SIDEWALK, (0.16, 0.16, 0.16), 0.045),
-    "gravel": Cover(Material.GRAVEL, TERRAIN, (0.26, 0.24, 0.20), 0.02),
-    "pit": Cover(Material.SOIL, TERRAIN, (0.11, 0.085, 0.06), 0.03),
+COVERS: dict[str, GroundCover] = {
+    "slabs": GroundCover(Material.PAVING, SIDEWALK, (0.30, 0.29, 0.27)),
+    "setts": GroundCover(Material.COBBLE, SIDEWALK, (0.27, 0.26, 0.25)),
+    "forecourt": GroundCover(Material.PAVING, SIDEWALK, (0.27, 0.265, 0.25), 0.012),
+    "asphalt": GroundCover(Material.ASPHALT, SIDEWALK, (0.15, 0.15, 0.15), 0.02),
+    "lane": GroundCover(Material.ASPHALT, SIDEWALK, (0.16, 0.16, 0.16), 0.045),
+    "gravel": GroundCover(Material.GRAVEL, TERRAIN, (0.26, 0.24, 0.20), 0.02),
+    "pit": GroundCover(Material.SOIL, TERRAIN, (0.11, 0.085, 0.06), 0.03),
 }
 
 
