@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
@@ -74,6 +75,7 @@ def build_map(
 
     def seen() -> Iterator[_Seen]:
         for some in tqdm(batches, "describing places", unit="batch", disable=not progress):
+            raise_if_cancelled()
             panoramas = render(points, labels, where[some].float(), grid, views, standing[some])
             yield positions[some] + cloud.origin, axes[some], panoramas
 
