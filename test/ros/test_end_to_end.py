@@ -29,23 +29,23 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     """Every image of a bag gets an answer, and what is latched reaches those who come late."""
     directory, answers = tmp_path / "map", tmp_path / "answers.jsonl"
     localizer = start_node(
-        "localizer_node", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
+        "localizer", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
         "-p", "queue_size:=50", "-p", "reliable_images:=true",
         "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
         "-p", "localizer.belief.cluster_radius_m:=0.0",
     )  # fmt: skip
     map_loader = start_node(
-        "map_loader_node", "-p", f"source:={street.cloud}", "-p",
+        "map_loader", "-p", f"source:={street.cloud}", "-p",
         f"checkpoint:={street.checkpoint}", "-p", f"directory:={directory}",
         "-p", "builder.places.spacing_m:=5.0", "-p", "max_points:=1000",
     )  # fmt: skip
     recorder = start_node(
-        "answer_recorder_node", *REMAPS, "-p", f"output:={answers}",
+        "record_answers", *REMAPS, "-p", f"output:={answers}",
         "-p", f"count:={street.num_images}",
     )  # fmt: skip
     localizer.wait_for("localising images", timeout_s=150)
     player = start_node(
-        "bag_player_node", "-p", f"bag:={street.bag}", "-p", "rate:=5.0",
+        "play_bag", "-p", f"bag:={street.bag}", "-p", "rate:=5.0",
         "-p", f"wait_topic:={CAMERA}/image_raw", "-p", "wait_subscribers:=2",
     )  # fmt: skip
     assert player.wait(60) == 0, player.output

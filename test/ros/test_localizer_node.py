@@ -47,7 +47,7 @@ def camera_info() -> CameraInfo:
 
 def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> None:
     node = start_node(
-        "localizer_node", "-p", f"checkpoint:={street.checkpoint}", "-p", f"map:={street_map}",
+        "localizer", "-p", f"checkpoint:={street.checkpoint}", "-p", f"map:={street_map}",
         "-p", "queue_size:=20", "-p", "camera_info_timeout_s:=0.1",
         "-p", "mount.xyz:=[0.0, 0.0, 1.5]",
     )  # fmt: skip
@@ -120,7 +120,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
 
 def test_another_checkpoints_map(start_node, graph, street, street_map: Path) -> None:
     """A clear error; the node stays, unconfigured, and can be told another map."""
-    node = start_node("localizer_node", "-p", f"checkpoint:={street.other_checkpoint}",
+    node = start_node("localizer", "-p", f"checkpoint:={street.other_checkpoint}",
                       "-p", f"map:={street_map}")  # fmt: skip
     node.wait_for("was made by checkpoint", timeout_s=150)
     state = graph.call(GetState, "/localizer/get_state").current_state
