@@ -99,7 +99,9 @@ class MapDirectory:
             np.save(self.path / _POINTS, points)
             save_yaml(built_from, self.path / _BUILT_FROM)
         except OSError as error:
-            raise ConfigError(f"cannot write the place map to {self.path}: {error}") from None
+            raise ConfigError(
+                f"cannot write the place map to {self.path}: {error}; is the disk full?"
+            ) from None
 
     def load(
         self,

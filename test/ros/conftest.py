@@ -35,9 +35,13 @@ from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from scmpr_ros.ros.qos import latched  # noqa: E402
+
+_stamps_s = itertools.count(1)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -135,9 +139,18 @@ class Graph:
         return self.call(ChangeState, f"{node}/change_state", transition=request.transition).success
 
     def logs(self, node: str) -> Callable[[], str]:
-        """Collect what a node logs from now on; returns a function that gives it as one text."""
-        received: list[Log] = self.collect(Log, "/rosout", 1000)
-        return lambda: "\n".join(log.msg for log in received if log.name == node)
+        """Collect what a node logs from now on; returns a function that gives it as one text.
+
+        /rosout is latched, so that nothing is lost while the subscription is discovered.
+        """
+        began = self.node.get_clock().now()
+        received: list[Log] = self.collect(Log, "/rosout", latched(1000))
+
+        def text() -> str:
+            new = [log for log in received if Time.from_msg(log.stamp) > began]
+            return "\n".join(log.msg for log in new if log.name == node)
+
+        return text
 
     def diagnostics(self, node: str) -> Callable[[], DiagnosticStatus | None]:
         """Collect a node's diagnostics; returns a function that gives the latest status."""
@@ -249,13 +262,12 @@ def street_map(street: Street, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def street_image() -> Callable[[], tuple[np.ndarray, Header]]:
-    """Pixels and header of an image of noise, with a new stamp at each call."""
-    numbers = itertools.count(1)
+    """Return pixels and header of an image of noise, with a new stamp at each call."""
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
 
     def image() -> tuple[np.ndarray, Header]:
         header = Header(frame_id="camera")
-        header.stamp.sec = next(numbers)
+        header.stamp.sec = next(_stamps_s)
         return pixels, header
 
     return image
