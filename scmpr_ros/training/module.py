@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.iou import named_iou
 from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.networks.attention import class_tokens, mean_tokens
 from scmpr_ros.networks.distributed import gather
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
@@ -46,7 +47,6 @@ from scmpr_ros.training.losses import (
 from scmpr_ros.training.memory import DescriptorMemory
 from scmpr_ros.training.preparation import PreparedRecording
 from scmpr_ros.training.validation import (
-    PANORAMA,
     RetrievalResult,
     draw_examples,
     retrieve_recording,
@@ -180,23 +180,23 @@ class PlaceRecognitionModule(lightning.LightningModule):
         """Inverse temperature, learned."""
         return self.log_scale.exp().clamp_max(self.config.loss.max_scale)
 
-    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Let what is random in a step depend on its number alone: runs resume exactly."""
         part = batch_idx % self.accumulate
         words = np.random.SeedSequence([self.seed, self.global_step, part, self.global_rank])
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
         with self.device:  # where the batch is, for all that is drawn
             batch = mirror_worlds(batch, self.config.augmentation.mirror)
-            view = augment_views(batch["view"], self.config.augmentation, self.network.config.view)
+            batch = augment_views(batch, self.config.augmentation, self.network.config.view)
         if isinstance(self.network, LipLocNetwork):
-            losses = self._learn_pairs(self.network, view, batch)
+            losses = self._learn_pairs(self.network, batch)
         elif self.task == "segmentation":
-            losses = self._perception_losses(self.network.predict(view), batch)
+            losses = self._perception_losses(self.network.predict(batch.view), batch)
         else:
-            losses = self._learn_places(self.network, view, batch)
+            losses = self._learn_places(self.network, batch)
         config = self.config.loss
         weights = {
             "contrastive": 1.0, "semantic": config.semantic_weight,
@@ -208,15 +208,13 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.log_dict({**told, "scale": self.scale}, prog_bar=True)
         return total
 
-    def _learn_pairs(
-        self, network: LipLocNetwork, view: Tensor, batch: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def _learn_pairs(self, network: LipLocNetwork, batch: PairBatch) -> dict[str, Tensor]:
         """LIP-Loc's one loss: of each place it sees the window that the image looks through."""
-        panorama, turned_rad = self._augmented_places(batch)
-        images, places = _viewpoints(batch, turned_rad)
-        described = gather(network.describe_image(network.predict(view), *_UNUSED))
-        features = network.encode_panorama(**panorama)
-        windows = gather(network.describe_windows(features, batch["yaw_rad"] + turned_rad))
+        batch = self._augment_places(batch)
+        images, places = _viewpoints(batch)
+        described = gather(network.describe_image(network.predict(batch.view), *_UNUSED))
+        features = network.encode_panorama(**vars(batch.panorama))
+        windows = gather(network.describe_windows(features, batch.yaw_rad + batch.turned_rad))
         # Of each place only the window at its own image's heading is there to be mistaken.
         headings_rad = (images.yaw_rad + places.yaw_rad)[:, None]
         similarity = cosines(described, windows[:, None])
@@ -225,50 +223,46 @@ class PlaceRecognitionModule(lightning.LightningModule):
         return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
 
     def _perception_losses(
-        self, prediction: ImagePrediction, batch: dict[str, Tensor]
+        self, prediction: ImagePrediction, batch: PairBatch
     ) -> dict[str, Tensor]:
         """L_seg and the depth head's loss, which need no place."""
-        losses = {"segmentation": segmentation_loss(prediction.mask_logits, batch["mask"])}
+        losses = {"segmentation": segmentation_loss(prediction.mask_logits, batch.mask)}
         if prediction.range_logits is not None:
             losses["depth"] = depth_loss(
-                prediction.range_logits, batch["depth"], batch["seen"], self.config.network.depth
+                prediction.range_logits, batch.depth, batch.seen, self.config.network.depth
             )
         return losses
 
-    def _augmented_places(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """Panoramas, and by how much the world of each was turned."""
-        shown = {name: batch[name] for name in (*PANORAMA, "segmented")}
+    def _augment_places(self, batch: PairBatch) -> PairBatch:
+        """Augment panoramas and turn the world of each."""
         with self.device:
-            panorama = augment_panoramas(shown, self.config.augmentation)
-            return turn_panoramas(panorama, self.config.augmentation.turn)
+            batch = augment_panoramas(batch, self.config.augmentation)
+            return turn_panoramas(batch, self.config.augmentation.turn)
 
-    def _learn_places(
-        self, network: ScmprNetwork, view: Tensor, batch: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def _learn_places(self, network: ScmprNetwork, batch: PairBatch) -> dict[str, Tensor]:
         """All losses of the tasks `place` and `local`."""
         config = self.config.loss
-        panorama, turned_rad = self._augmented_places(batch)
-        label, range_m = panorama["label"], panorama["range_m"]
+        batch = self._augment_places(batch)
+        label, range_m = batch.panorama.label, batch.panorama.range_m
 
-        place_features = network.encode_panorama(**panorama)
+        place_features = network.encode_panorama(**vars(batch.panorama))
         tokens = network.class_tokens(place_features, label)
         context = mean_tokens(*(gather(x) for x in tokens))
-        image = network.encode_image(view, batch["seen"], context)
+        image = network.encode_image(batch.view, batch.seen, context)
         losses = {}
         if self.task == "local" or config.local_weight > 0:
             pairs = self._align(
-                image.prediction.features, place_features, batch["depth"], range_m, batch,
-                turned_rad, config.local_points,
-            )  # fmt: skip
+                image.prediction.features, place_features, batch, config.local_points
+            )
             losses["local"] = alignment_loss(*pairs, self.scale)
         if self.task == "local":
             return losses
 
         places = gather(network.describe_headings(place_features, label, range_m))
-        viewpoints = _viewpoints(batch, turned_rad)
+        viewpoints = _viewpoints(batch)
         losses["contrastive"] = self._contrast(gather(image.descriptor), places, *viewpoints)
-        yaw_rad = batch["yaw_rad"] + turned_rad
-        losses["semantic"] = self._consistency(image, batch["mask"], place_features, label, yaw_rad)
+        yaw_rad = batch.yaw_rad + batch.turned_rad
+        losses["semantic"] = self._consistency(image, batch.mask, place_features, label, yaw_rad)
         return losses | self._perception_losses(image.prediction, batch)
 
     @property
@@ -348,11 +342,11 @@ _UNUSED = (torch.zeros(0), torch.zeros(0))
 """LIP-Loc looks neither at what the camera sees nor at a context."""
 
 
-def _viewpoints(batch: dict[str, Tensor], turned_rad: Tensor) -> tuple[Viewpoints, Viewpoints]:
+def _viewpoints(batch: PairBatch) -> tuple[Viewpoints, Viewpoints]:
     """Images and places of the whole batch, of all processes."""
-    recording = gather(batch["recording"])
-    images = Viewpoints(gather(batch["view_position"]), recording, gather(batch["yaw_rad"]))
-    return images, Viewpoints(gather(batch["place_position"]), recording, gather(turned_rad))
+    recording = gather(batch.recording)
+    images = Viewpoints(gather(batch.view_position), recording, gather(batch.yaw_rad))
+    return images, Viewpoints(gather(batch.place_position), recording, gather(batch.turned_rad))
 
 
 def _decays(parameter: Tensor) -> bool:

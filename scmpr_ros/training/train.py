@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from scmpr_ros import __version__
 from scmpr_ros.atomic_files import exclusive_lock, write_json
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.networks.checkpoint import load_checkpoint, load_strictly, save_checkpoint
 from scmpr_ros.networks.inference import choose_precision
 from scmpr_ros.networks.official import load_official_into
@@ -170,7 +171,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     )  # fmt: skip
     trainer.fit(
         module,
-        DataLoader(dataset, batch_sampler=sampler),
+        DataLoader(dataset, batch_sampler=sampler, collate_fn=collate),
         DataLoader(TensorDataset(torch.arange(len(validation)))) if validation else None,
         ckpt_path=str(last) if resumed_steps else None,
         weights_only=True,
