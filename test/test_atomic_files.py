@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -49,9 +51,16 @@ with exclusive_lock(Path(sys.argv[1])):
 """
 
 
-def start(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
+@contextmanager
+def running(script: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def write_version(path: Path, version: int) -> None:
@@ -160,7 +169,7 @@ def test_a_link_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
 def test_a_replaced_folder_is_complete_at_every_moment(tmp_path: Path) -> None:
     path = tmp_path / "map"
     write_version(path, 0)
-    with start(REPLACE_FOREVER, path) as writer:
+    with running(REPLACE_FOREVER, path) as writer:
         versions: set[int | None] = set()
         while len(versions) < 30:
             versions.add(read_version(path))
@@ -173,7 +182,7 @@ def test_a_replaced_folder_is_complete_at_every_moment(tmp_path: Path) -> None:
 
 def test_the_partial_folder_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "map"
-    with start(REPLACE_FOREVER, path, "2") as writer:
+    with running(REPLACE_FOREVER, path, "2") as writer:
         assert writer.stdout is not None and writer.stdout.readline() == "partial\n"
         with pytest.raises(ConfigError, match="another process"), atomic_directory(path):
             pytest.fail("the folder of a living process must stay")
@@ -187,7 +196,7 @@ def test_the_partial_folder_of_a_killed_process_is_removed(tmp_path: Path) -> No
 
 def test_replacing_waits_for_another_process(tmp_path: Path) -> None:
     path = tmp_path / "map"
-    with start(REPLACE_FOREVER, path, "4") as writer:
+    with running(REPLACE_FOREVER, path, "4") as writer:
         assert writer.stdout is not None and writer.stdout.readline() == "partial\n"
         waiting = Thread(target=write_version, args=(path, 100))
         waiting.start()
@@ -222,7 +231,7 @@ def test_replacing_without_an_exchange_of_names(
 
 def test_a_lock_is_held_until_its_process_ends(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    with start(HOLD, folder) as holder:
+    with running(HOLD, folder) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match=f"at work in {folder}"), exclusive_lock(folder):
             pass
