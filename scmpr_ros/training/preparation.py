@@ -44,7 +44,7 @@ from scmpr_ros.pipeline.map_source import (
     load_point_cloud_map,
     makes_map,
 )
-from scmpr_ros.process_pool import process_pool, results
+from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 
 _log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ def load_recordings(
         if jobs > 1 and len(missing) > 1:
             with process_pool(min(jobs, len(missing))) as pool:
                 asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-                results(asked, f"preparing {name}", "recording")
+                collect_results(asked, f"preparing {name}", "recording")
         else:
             progress = tqdm(missing, f"preparing {name}", unit="recording", disable=not missing)
             for source in progress:
