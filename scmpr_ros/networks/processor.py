@@ -1,4 +1,4 @@
-"""What torch knows of this machine's processor."""
+"""Capabilities of this machine's processor, as torch reports them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import torch
 
 
 def processor_capabilities() -> Mapping[str, Any]:
-    """Names such as `amx_bf16` or `cpu_name` with their values; empty where torch is too old."""
+    """Values by name, such as `amx_bf16` or `cpu_name`; empty if this torch does not report any."""
     return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -19,10 +19,10 @@ from scmpr_ros.networks.attention import class_tokens, mean_tokens
 from scmpr_ros.networks.distributed import gather
 from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
 from scmpr_ros.networks.netvlad import heading_windows
+from scmpr_ros.networks.one_hot import class_fractions
 from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
 from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork, is_perception_weight
-from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.training.alignment import Alignment
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
@@ -297,10 +297,10 @@ class PlaceRecognitionModule(lightning.LightningModule):
     ) -> Tensor:  # fmt: skip
         """L_sem of the batch: classes in the image, and in its window of the panorama."""
         features = image.prediction.features
-        of_image = class_tokens(features, one_hot_share(mask, features.shape[-2:]))
+        of_image = class_tokens(features, class_fractions(mask, features.shape[-2:]))
         fov_rad, columns = self.network.config.view.fov_rad, place_features.shape[-1]
         window = heading_windows(yaw_rad, fov_rad, columns, blocks=1)[:, 0]
-        share = one_hot_share(label, place_features.shape[-2:])
+        share = class_fractions(label, place_features.shape[-2:])
         share = share * window[:, None, None, :].clamp_max(1)
         of_place = class_tokens(place_features, share)
         return semantic_consistency_loss(*(gather(x) for x in (*of_image, *of_place)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from scmpr_ros.networks.depth import DepthConfig, range_ids, range_shares
+from scmpr_ros.networks.depth import DepthConfig, one_hot_ranges, range_ids
 from scmpr_ros.training.losses import (
     Viewpoints,
     alignment_loss,
@@ -128,7 +128,7 @@ def test_depth_is_the_range_in_which_the_map_has_its_return() -> None:
     depth = torch.tensor([[[3.0, 5.0, 0.0, 30.0, 0.4]]])
     ids = range_ids(depth, config)
     assert ids.tolist() == [[[0, 1, 2, 2, 2]]]  # the last is: nothing in reach
-    shares = range_shares(depth, config)
+    shares = one_hot_ranges(depth, config)
     assert shares[0, :, 0].T.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
     seen = torch.tensor([[[True, True, True, True, False]]])
     sure = 50 * functional.one_hot(ids, 3).permute(0, 3, 1, 2).float()
