@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from scmpr_ros.errors import ScmprError
+from scmpr_ros.atomic_files import cache_folder
+from scmpr_ros.errors import ConfigError, ScmprError
 
 SOURCE = Path(__file__).with_name("scan.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
@@ -54,7 +55,7 @@ def load_library(capability: str | None = None, cache: Path | None = None) -> ct
             else "no C++ compiler (install g++, or set CXX)"
         )  # fmt: skip
     name = f"scan-{_digest(compiler, flags)}-{capability.lower().replace(' ', '-')}"
-    library = (cache or cache_folder()) / f"{name}.so"
+    library = _library_folder(cache) / f"{name}.so"
     if not library.exists():
         _compile(compiler, flags, library)
     try:
@@ -71,12 +72,11 @@ def find_compiler() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def cache_folder() -> Path:
-    """Folder of compiled kernels: scmpr_ros in $XDG_CACHE_HOME or ~/.cache."""
+def _library_folder(cache: Path | None) -> Path:
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scmpr_ros"
-    except RuntimeError as error:  # a user without a home folder, as in some containers
-        raise CompilationError("no home folder for the cache: set XDG_CACHE_HOME") from error
+        return cache or cache_folder()
+    except ConfigError as error:
+        raise CompilationError(str(error)) from error
 
 
 def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
