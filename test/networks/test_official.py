@@ -32,9 +32,11 @@ from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.networks.official import load_official, load_official_into
 from scmpr_ros.networks.vmamba import VMamba, build_vmamba
 
-RELEASES = (
-    "tiny_0230", "tiny_0230s", "small_0229", "small_0229s", "base_0229", "base_0229s",
-)  # fmt: skip
+RELEASES = [
+    "tiny_0230", "tiny_0230s",
+    *(pytest.param(larger, marks=pytest.mark.slow)
+      for larger in ("small_0229", "small_0229s", "base_0229", "base_0229s")),
+]  # fmt: skip
 State = dict[str, Tensor]
 
 
