@@ -30,8 +30,8 @@ from scmpr_ros.evaluation.metrics import (
 )
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.networks.depth import range_ids
+from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.preparation import (
     PreparationConfig,
