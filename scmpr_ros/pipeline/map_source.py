@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
@@ -120,6 +121,7 @@ def _static_points(drive: Drive) -> Iterator[PosedScan]:
     """Windows as if each were a scan, taken without rotation at the points' origin."""
     clouds = tqdm(drive.static_clouds(), desc="reading windows", unit="window", disable=None)
     for cloud in clouds:
+        raise_if_cancelled()
         yield PointCloud(cloud.xyz, cloud.label), make_transform(np.eye(3), cloud.origin)
 
 
