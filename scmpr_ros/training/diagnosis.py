@@ -40,7 +40,6 @@ from scmpr_ros.training.preparation import (
     PreparedRecording,
     find_recordings,
     load_recordings,
-    seen_cells,
 )
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
@@ -183,11 +182,10 @@ def _described(
 
     What is alike in several changes is read once.
     """
-    batches = zip(
-        *(x.split(BATCH) for x in (recording.views, recording.masks, recording.depth)), strict=True
-    )
-    for views, masks, depth in batches:
-        pixels, seen = views.float() / 255, seen_cells(views)
+    all_seen = recording.seen_by(slice(None))
+    tensors = (recording.views, all_seen, recording.masks, recording.depth)
+    for views, seen, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
+        pixels = views.float() / 255
         looks = dict.fromkeys(change.view for change in changes)
         readings = {look: network.predict(look(pixels)) for look in looks}
         told = []

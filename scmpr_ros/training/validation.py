@@ -23,13 +23,10 @@ from scmpr_ros.evaluation.metrics import (
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.semantics import colourise
-from scmpr_ros.training.preparation import PreparedRecording, seen_cells
+from scmpr_ros.training.preparation import PreparedRecording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PANORAMA = ("range_m", "height_m", "normal", "label")
-"""What a place looks like, by name in `PreparedRecording` and as arguments of `encode_panorama`."""
 
 BATCH = 32
 """Views, or places, that are described at a time."""
@@ -93,13 +90,11 @@ def describe_recording(
 def describe_places(network: PlaceNetwork, recording: PreparedRecording) -> tuple[Tensor, Tensor]:
     """Descriptors (P, V, D) of all places of a recording, and its semantic context, as of a map."""
     device = next(network.parameters()).device
-    parts = zip(*(getattr(recording, name).split(BATCH) for name in PANORAMA), strict=True)
     places, tokens = [], []
-    for range_m, height_m, normal, label in parts:
-        metres = (range_m, height_m, normal)
-        range_m, height_m, normal = (x.to(device).float() for x in metres)
-        label = label.to(device)
-        encoded = network.encode_panorama(range_m, height_m, normal, label)
+    for start in range(0, len(recording.positions), BATCH):
+        panoramas = recording.panoramas(slice(start, start + BATCH), device)
+        encoded = network.encode_panorama(**vars(panoramas))
+        label, range_m = panoramas.label, panoramas.range_m
         places.append(network.describe_headings(encoded, label, range_m).cpu())
         tokens.append(network.class_tokens(encoded, label))
     sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
@@ -113,13 +108,13 @@ def draw_examples(recording: PreparedRecording, found: RetrievalResult, fov_rad:
     axes = figure.subplots(count, 3, squeeze=False)
     tolerance = Tolerance()
     right = within(found.off_m, found.turned_rad, tolerance)
-    width = recording.label.shape[-1]
+    width = recording.panorama.label.shape[-1]
     half = round(fov_rad / (2 * np.pi) * width / 2)
     for row, view in zip(
         axes, np.linspace(0, len(recording.views) - 1, count).astype(int), strict=True
     ):
         centre = round((0.5 - float(found.yaw_rad[view]) / (2 * np.pi)) * width)
-        window = torch.roll(recording.label[found.place[view]], width // 2 - centre, -1)
+        window = torch.roll(recording.panorama.label[found.place[view]], width // 2 - centre, -1)
         window = window[:, width // 2 - half : width // 2 + half]
         row[0].imshow(recording.views[view].permute(1, 2, 0).numpy())
         row[1].imshow(colourise(found.masks[view].numpy()), aspect="auto")
@@ -138,9 +133,11 @@ def _describe_views(
     """Descriptors (Q, D) and masks of all views, on the CPU."""
     device = context.device
     queries, masks = [], []
-    for views in recording.views.split(BATCH):
-        seen = seen_cells(views).to(device)
-        encoding = network.encode_image(views.to(device).float() / 255, seen, context)
+    for start in range(0, len(recording.views), BATCH):
+        part = slice(start, start + BATCH)
+        seen = recording.seen_by(part).to(device)
+        pixels = recording.views[part].to(device).float() / 255
+        encoding = network.encode_image(pixels, seen, context)
         queries.append(encoding.descriptor.cpu())
         masks.append(encoding.prediction.mask_logits.argmax(1).to(torch.uint8).cpu())
     return torch.cat(queries), torch.cat(masks)
