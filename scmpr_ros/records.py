@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.errors import CalibrationError, ConfigError, ShapeError
+from scmpr_ros.geometry import make_transform, without_yaw
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,30 @@ class CameraModel:
         uv = np.stack([self.fx * x / depth + self.cx, self.fy * y / depth + self.cy], axis=1)
         inside = (uv > -0.5).all(axis=1) & (uv < (self.width - 0.5, self.height - 0.5)).all(axis=1)
         return uv, in_front & inside
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where the camera sits on the vehicle: T_base_camera of the camera's body axes (x forward)."""
+
+    xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Position of the camera in the base frame, in metres."""
+    rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; they level images."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([*self.xyz, *self.rpy]).all():
+            raise ConfigError(f"mount xyz {self.xyz}, rpy {self.rpy}: numbers must be finite")
+
+    @property
+    def T_base_camera_body(self) -> NDArray[np.float64]:
+        """(4, 4); the identity for a camera at the base frame."""
+        return make_transform(Rotation.from_euler("xyz", self.rpy).as_matrix(), np.array(self.xyz))
+
+    @property
+    def R_level_camera(self) -> NDArray[np.float64]:
+        """(3, 3) roll and pitch of the camera's body axes, see `geometry.without_yaw`."""
+        return without_yaw(self.T_base_camera_body[:3, :3])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, m
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 _COLUMNS = {
     "condition": ("condition", "{}"),

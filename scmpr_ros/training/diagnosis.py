@@ -38,7 +38,6 @@ from scmpr_ros.training.preparation import (
     PreparedRecording,
     find_recordings,
     load_recordings,
-    seen_cells,
 )
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
@@ -182,9 +181,10 @@ def _describe_views(
 
     Images that several interventions share are predicted once.
     """
-    tensors = (recording.views, recording.masks, recording.depth)
-    for views, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
-        pixels, seen = views.float() / 255, seen_cells(views)
+    all_seen = recording.seen_by(slice(None))
+    tensors = (recording.views, all_seen, recording.masks, recording.depth)
+    for views, seen, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
+        pixels = views.float() / 255
         images = dict.fromkeys(intervention.view for intervention in interventions)
         predictions = {change: network.predict(change(pixels)) for change in images}
         described = []

@@ -81,14 +81,16 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
     module = _module(config, validation)
-    mistakes = HardNegatives(
-        config.pairs.mine_every_steps, config.accumulate, config.module.loss.ambiguous_radius_m
+    hard_negatives = HardNegatives(
+        dataset,
+        config.pairs.mine_every_steps,
+        config.accumulate,
+        config.module.loss.ambiguous_radius_m,
     )
-    mistakes.dataset = dataset
-    trainer = _trainer(config, processes, [*callbacks, mistakes])
+    trainer = _trainer(config, processes, [*callbacks, hard_negatives])
     sampler = NeighbourhoodSampler(
         dataset, config.batch_size, trainer.max_steps * config.accumulate, config.seed,
-        resumed_steps * config.accumulate, mistakes, (rank, processes),
+        resumed_steps * config.accumulate, hard_negatives.negatives_for, (rank, processes),
     )  # fmt: skip
     trainer.fit(
         module,
