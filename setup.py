@@ -68,6 +68,7 @@ setup(
         "lightning",
         "jsonargparse[signatures]",
         "tensorboard",
+        "threadpoolctl",
         "tqdm",
         "rich",
         "matplotlib",

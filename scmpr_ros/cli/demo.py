@@ -36,8 +36,9 @@ from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.town.drives import DriveConfig
-from scmpr_ros.town.export import TownExportConfig, TraversalConfig
+from scmpr_ros.town.export import TownExportConfig
 from scmpr_ros.town.splits import SEEDS
+from scmpr_ros.town.traversal import TraversalConfig
 
 QUERY_SEQUENCE = "01"
 _ZERO_SHOT = "zero-shot: trained on synthetic towns only"

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from tqdm import tqdm
 
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
@@ -81,11 +79,7 @@ def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap
 
 def makes_map(drive: Drive) -> bool:
     """Whether a drive has something to make a map of: scans, or KITTI-360's static points."""
-    return len(drive.scan_frames) > 0 or _has_static_points(drive)
-
-
-def _has_static_points(drive: Drive) -> TypeGuard[Kitti360Drive]:
-    return isinstance(drive, Kitti360Drive) and len(drive.semantic_windows()) > 0
+    return len(drive.scan_frames) > 0 or len(drive.mapped_frames) > 0
 
 
 def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
@@ -112,7 +106,7 @@ def _folder_cloud(folder: Path, drive: Drive | None, config: MapSourceConfig) ->
     prebuilt = folder / PREBUILT_MAP
     if drive is None or prebuilt.is_file():
         return read_cloud(prebuilt, config.label_set)
-    if _has_static_points(drive):
+    if drive.mapped_frames:
         whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
         return accumulate(_static_points(drive), whole)
     if not drive.scan_frames:
@@ -123,7 +117,7 @@ def _folder_cloud(folder: Path, drive: Drive | None, config: MapSourceConfig) ->
     return accumulate(_posed_scans(drive, "accumulating scans", config), config.accumulation)
 
 
-def _static_points(drive: Kitti360Drive) -> Iterator[PosedScan]:
+def _static_points(drive: Drive) -> Iterator[PosedScan]:
     """Windows as if each were a scan, taken without rotation at the points' origin."""
     clouds = tqdm(drive.static_clouds(), desc="reading windows", unit="window", disable=None)
     for cloud in clouds:
@@ -150,8 +144,7 @@ def _mapped_frames(folder: Path, drive: Drive) -> range:
     """From the first to the last frame that the map was made of; a prebuilt map knows no frames."""
     frames: Sequence[int] = drive.frames
     if not (folder / PREBUILT_MAP).is_file():
-        windows = drive.semantic_windows() if _has_static_points(drive) else ()
-        frames = [f for w in windows for f in (w.start, w.end)] or drive.scan_frames
+        frames = drive.mapped_frames or drive.scan_frames
     return range(min(frames), max(frames) + 1)
 
 

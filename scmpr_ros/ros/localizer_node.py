@@ -23,7 +23,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Empty, Trigger
 
 from scmpr_ros.cancellation import Cancelled
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.localizer import Localizer
 from scmpr_ros.pipeline.states import LOCALIZED
 from scmpr_ros.records import CameraModel, PlaceMatch

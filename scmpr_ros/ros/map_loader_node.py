@@ -22,8 +22,8 @@ from std_srvs.srv import Trigger
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import ConfigError, ScmprError
 from scmpr_ros.geometry import make_transform, rotation_z
-from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_directory import BuiltFrom, MapDirectory, SourceDigest
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.files import (
     FrameFiles,
     read_ids,
@@ -27,7 +28,7 @@ from scmpr_ros.semantics import to_joint
 _log = logging.getLogger(__name__)
 
 
-class FileDrive:
+class FileDrive(Drive):
     """A `Drive` of files. A reader of one layout finds them, and adds `stamp_s`.
 
     images, scans: where the files of a frame lie; a folder may be missing, and files may be kept

@@ -15,7 +15,7 @@ float64, and points come with an origin. Scans are not corrected for the car's m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +138,14 @@ class Kitti360Drive(FileDrive):
                     )
                 windows.append(SemanticWindow(int(start), int(end), path))
         return windows
+
+    @property
+    def mapped_frames(self) -> Sequence[int]:
+        """Frames from the start of the first to the end of the last window of static points."""
+        windows = self.semantic_windows()
+        if not windows:
+            return ()
+        return range(min(w.start for w in windows), max(w.end for w in windows) + 1)
 
     def window_points(self, window: SemanticWindow) -> PointCloud:
         """Points of a window in the world, minus `origin`; labels are joint ids.

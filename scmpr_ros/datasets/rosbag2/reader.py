@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.ros_messages import (
     camera_from_info,
@@ -81,7 +82,7 @@ class BagReaderConfig:
             raise ConfigError(f"label_set {self.label_set!r}: expected one of {KNOWN_LABEL_SETS}")
 
 
-class Rosbag2Drive:
+class Rosbag2Drive(Drive):
     """A bag as a `Drive`.
 
     Frames are the distinct header stamps of images, scans and poses, numbered from 0 in order of

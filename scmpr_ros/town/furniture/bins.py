@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import IGNORE
 from scmpr_ros.town.furniture.solids import FOOT_M, STEEL_GREYS, drum, post, tapered
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, discs, tubes
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _GREY, _BLACK = np.array([0.10, 0.105, 0.11]), np.array([0.025, 0.026, 0.028])
@@ -40,23 +38,6 @@ def wheeled_bin(rng: Rng) -> Mesh:
                  IGNORE, 0.03)  # fmt: skip
     stand = boxes([[-0.7 * w, 0.4 * d, -0.01]], [[0.7 * w, 0.7 * d, 0.05]], *plastic, body)
     return Mesh.join([shell, rim, cover, handle, wheels, axle, stand])
-
-
-def waste_container(rng: Rng) -> Mesh:
-    """A container of 1100 litres on four castors, for a block of flats."""
-    body = _GREY * rng.uniform(0.8, 2.2)
-    lid = (body, _LIDS[0], _LIDS[1], _LIDS[2])[rng.choice(4, p=[0.4, 0.25, 0.25, 0.1])]
-    plastic = Material.CAR_PAINT, IGNORE
-    shell = tapered(
-        (-0.58, -0.42, 0.58, 0.42), (-0.66, -0.52, 0.66, 0.52), 0.2, 1.12, body, *plastic
-    )
-    rim = boxes([[-0.69, -0.55, 1.06]], [[0.69, 0.55, 1.13]], *plastic, 0.85 * body)
-    cover = tapered((-0.68, -0.54, 0.68, 0.54), (-0.66, -0.3, 0.66, 0.2), 1.13, 1.36, lid, *plastic)
-    hubs = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.34, 0.34)])
-    castors = boxes(
-        hubs - (0.05, 0.05, 0.01), hubs + (0.05, 0.05, 0.2), Material.RUBBER, IGNORE, 0.03
-    )
-    return Mesh.join([shell, rim, cover, castors])
 
 
 def recycling_container(rng: Rng) -> Mesh:

@@ -87,19 +87,6 @@ def bicycle_rack(rng: Rng) -> Mesh:
     return Mesh.join([placed(hoop, (0.9 * (i - (count - 1) / 2), 0, 0)) for i in range(count)])
 
 
-def cone(rng: Rng) -> Mesh:
-    """A traffic cone, orange and white."""
-    orange = np.array([0.62, 0.09, 0.015]) * rng.uniform(0.7, 1.1)
-    levels = np.array([[0, 0, 0.03], [0, 0, 0.2], [0, 0, 0.34], [0, 0, 0.5]])
-    radii = [0.15, 0.11, 0.075, 0.035]
-    parts = [
-        boxes([[-0.2, -0.2, -0.01]], [[0.2, 0.2, 0.035]], Material.RUBBER, IGNORE, 0.4 * orange)
-    ]
-    for i, colour in enumerate((orange, _WHITE, orange)):
-        parts.append(tubes(levels[i : i + 2], radii[i : i + 2], 8, Material.CLOTH, IGNORE, colour))
-    return Mesh.join(parts)
-
-
 def works_barrier(rng: Rng) -> Mesh:
     """A striped board on two feet along x, some with a lamp."""
     width, stripes = rng.uniform(1.6, 2.4), 11

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.furniture.solids import STEEL_GREYS, placed, post
@@ -11,7 +10,6 @@ from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, triangles
 from scmpr_ros.town.textures.sign_faces import SIGN_FACES, SignFace
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 SIGN = class_id("traffic_sign")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, discs, quads, triangles, tubes
 
-Array = NDArray[np.float64]
-Rng = np.random.Generator
 Rectangle = tuple[float, float, float, float]
 """A rectangle in plan: x0, y0, x1, y1."""
 
@@ -25,12 +23,11 @@ STEEL_GREYS = np.array(
 
 
 def post(
-    height_m: float, radius_m: float, colour: ArrayLike, label: int = POLE, taper: float = 0.8,
-    sides: int = 8,
-) -> Mesh:  # fmt: skip
+    height_m: float, radius_m: float, colour: ArrayLike, label: int = POLE, taper: float = 0.8
+) -> Mesh:
     """A round post with a flat top at the origin; `taper` is its upper over its lower radius."""
     radius = radius_m * np.array([1.0, taper])
-    return drum(-FOOT_M, height_m, radius, colour, Material.METAL, label, sides)
+    return drum(-FOOT_M, height_m, radius, colour, Material.METAL, label, 8)
 
 
 def drum(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import IGNORE
 from scmpr_ros.town.furniture.signs import FACES, plate
@@ -11,7 +10,6 @@ from scmpr_ros.town.furniture.solids import FOOT_M, STEEL_GREYS, drum, placed, p
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, quads
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _CABINETS = np.array(

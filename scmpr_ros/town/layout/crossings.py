@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.furniture.signals import traffic_signal
 from scmpr_ros.town.furniture.signs import name_plate, traffic_sign
@@ -16,7 +15,6 @@ from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.streets.network import Street
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _WIDE_M = 4.2

@@ -30,7 +30,6 @@ class Border:
 
     build: Callable[[Rng, Array, Array], Mesh]
     thick_m: float
-    has_gate: bool = True
 
 
 def _fence(kind: str) -> Border:

@@ -58,9 +58,9 @@ class Occupancy:
         row, col, inside = self._index(xy)
         self.uses[row[inside], col[inside]] |= np.uint8(use)
 
-    def try_claim(self, xy: Array, use: Use = Use.OBJECT, of: Use = BLOCKED) -> bool:
-        """Claim all points if all are free of the uses `of`; otherwise none."""
-        if not self.is_free(xy, of).all():
+    def try_claim(self, xy: Array, use: Use = Use.OBJECT) -> bool:
+        """Claim all points if all are free of `BLOCKED` uses; otherwise none."""
+        if not self.is_free(xy).all():
             return False
         self.claim(xy, use)
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.layout.kerbside import Kerbside, Site, Yard
 from scmpr_ros.town.layout.occupancy import rectangle
@@ -11,7 +10,6 @@ from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.vehicles.pool import Pool
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.ground.plan_triangles import split_triangles
@@ -14,7 +14,6 @@ from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, triangles
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 SIDEWALK, TERRAIN = class_id("sidewalk"), class_id("terrain")
 
@@ -35,7 +34,6 @@ COVERS: dict[str, Cover] = {
     "slabs": Cover(Material.PAVING, SIDEWALK, (0.30, 0.29, 0.27)),
     "setts": Cover(Material.COBBLE, SIDEWALK, (0.27, 0.26, 0.25)),
     "forecourt": Cover(Material.PAVING, SIDEWALK, (0.27, 0.265, 0.25), 0.012),
-    "square": Cover(Material.COBBLE, SIDEWALK, (0.29, 0.28, 0.26), 0.018),
     "asphalt": Cover(Material.ASPHALT, SIDEWALK, (0.15, 0.15, 0.15), 0.02),
     "lane": Cover(Material.ASPHALT, SIDEWALK, (0.16, 0.16, 0.16), 0.045),
     "gravel": Cover(Material.GRAVEL, TERRAIN, (0.26, 0.24, 0.20), 0.02),
@@ -43,14 +41,14 @@ COVERS: dict[str, Cover] = {
 }
 
 
-def lay(site: Site, corners: Array, kind: str, colour: ArrayLike | None = None) -> Mesh:
+def lay(site: Site, corners: Array, kind: str) -> Mesh:
     """Cover plan quads (N, 4, 2), corners in order around, as far as they lie off the pavement."""
     tris = np.asarray(corners)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 2)
     beyond = site.ground.beyond_pavement(tris.reshape(-1, 2)).reshape(-1, 3)
-    return cover(site, split_triangles(tris, beyond, 0.0)[1], kind, colour)
+    return cover(site, split_triangles(tris, beyond, 0.0)[1], kind)
 
 
-def cover(site: Site, tris: Array, kind: str, colour: ArrayLike | None = None) -> Mesh:
+def cover(site: Site, tris: Array, kind: str) -> Mesh:
     """Cover plan triangles (M, 3, 2), wherever they are."""
     style = COVERS[kind]
     flat = tris.reshape(-1, 2)
@@ -59,8 +57,7 @@ def cover(site: Site, tris: Array, kind: str, colour: ArrayLike | None = None) -
     away = np.clip(site.ground.beyond_pavement(flat) / 1.5 - 0.7, 0.0, 1.0)
     points[:, 2] += style.lift_m + _COARSE_M * away
     points = points.reshape(-1, 3, 3)
-    colour = style.colour if colour is None else colour
-    return triangles(points, style.material, style.label, colour, uv=tris)
+    return triangles(points, style.material, style.label, style.colour, uv=tris)
 
 
 def strip(line: Array, width_m: float) -> Array:

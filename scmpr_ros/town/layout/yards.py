@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings.outbuildings import outbuilding
 from scmpr_ros.town.layout import surfaces
@@ -17,7 +16,6 @@ from scmpr_ros.town.layout.occupancy import BLOCKED, Use, rectangle
 from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 Outbuilding = tuple[Mesh, float, float]
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.textures.canvas import Canvas, word
 from scmpr_ros.town.textures.glazing import dark_room, glaze, muted, panes
 
-Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 SHOP_KINDS = (

@@ -47,7 +47,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Outfit:
-    """Colours (3,) and cut of what somebody wears; a hat or helmet takes the colour `hat`."""
+    """Colours (3,) and cut of what somebody wears."""
 
     coat: Array
     trousers: Array
@@ -58,7 +58,6 @@ class Outfit:
     has_tights: bool = False
     has_long_hair: bool = False
     hat: Array | None = None
-    has_helmet: bool = False
     has_backpack: bool = False
     has_bag: bool = False
 
@@ -208,13 +207,6 @@ def _head(neck: Array, scale: float, outfit: Outfit, label: int) -> list[Mesh]:
     size = np.array([0.06, 0.06, 0.07, 0.08, 0.062, 0.01]) * scale
     path = neck + scale * np.stack([x, 0 * z, z], axis=1)
     face = loft(path, size, size * 1.2, 6, label, outfit.skin)
-    if outfit.has_helmet and outfit.hat is not None:
-        dome = neck + np.array([(0.02, 0, 0.05), (0.02, 0, 0.13), (0, 0, 0.24), (-0.01, 0, 0.315)])
-        size = np.array([0.10, 0.125, 0.115, 0.01])
-        visor = boxes([neck + (0.08, -0.085, 0.12)], [neck + (0.14, 0.085, 0.2)], Material.GLASS,
-                      label, (0.02, 0.02, 0.02))  # fmt: skip
-        shell = loft(dome, size, size * 1.15, 8, label, outfit.hat, Material.CAR_PAINT)
-        return [face, shell, visor]
     cover = outfit.hair if outfit.hat is None else outfit.hat
     low = 0.02 if outfit.has_long_hair else 0.14
     hz = np.array([low, 0.2, 0.27, 0.3])

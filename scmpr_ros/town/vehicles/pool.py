@@ -16,15 +16,9 @@ from scmpr_ros.town.vehicles.motor_vehicles import (
     of_one_body,
     trailer,
 )
-from scmpr_ros.town.vehicles.people import person
+from scmpr_ros.town.vehicles.people import draw_outfit, person
 from scmpr_ros.town.vehicles.shapes import CAR
-from scmpr_ros.town.vehicles.two_wheelers import (
-    bicycle,
-    cyclist,
-    motorcycle,
-    motorcyclist,
-    scooter,
-)
+from scmpr_ros.town.vehicles.two_wheelers import bicycle, cyclist
 
 Rng = np.random.Generator
 
@@ -61,8 +55,7 @@ class Pool:
         self._people = [person(rng) for _ in range(16)]
         self._bicycles = [bicycle(rng) for _ in range(8)]
         self._cyclists = [cyclist(rng) for _ in range(6)]
-        self._motorcycles = [motorcycle(rng), scooter(rng), scooter(rng)]
-        self._motorcyclists = [motorcyclist(rng) for _ in range(2)]
+        _skip_motorcycles(rng)
 
     def vehicle(self, rng: Rng) -> Vehicle:
         """A parked vehicle with its length and width, its lamps off."""
@@ -84,13 +77,17 @@ class Pool:
         """Somebody riding a bicycle."""
         return self._cyclists[rng.integers(len(self._cyclists))]
 
-    def motorcycle(self, rng: Rng) -> Mesh:
-        """A parked motorcycle or scooter."""
-        return self._motorcycles[rng.integers(len(self._motorcycles))]
 
-    def motorcyclist(self, rng: Rng) -> Mesh:
-        """Somebody riding a motorcycle or scooter, its lamp on."""
-        return self._motorcyclists[rng.integers(len(self._motorcyclists))]
+def _skip_motorcycles(rng: Rng) -> None:
+    """Take the draws of three parked and two ridden motorcycles, which no town places.
+
+    The looks of towns are frozen: without these draws all later ones would differ.
+    """
+    rng.integers(5, size=3)
+    for _ in range(2):
+        rng.random()
+        draw_outfit(rng)
+        rng.integers(5)
 
 
 def _repainted(rng: Rng, shape: Vehicle) -> Vehicle:
