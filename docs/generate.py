@@ -159,11 +159,11 @@ def _options(command: str, parser: ArgumentParser, meanings: dict[str, str]) -> 
 
 
 def _row(action: Action, meanings: dict[str, str]) -> str:
-    option = action.option_strings[-1] if action.option_strings else f"<{action.dest}>"
+    option = action.option_strings[0] if action.option_strings else f"<{action.dest}>"
     key = action.dest.removeprefix("settings.")
-    text = meanings.get(key) or action.help or ""
+    text = action.help or meanings.get(key, "")
     if isinstance(action.choices, (list, tuple)):
-        text += f" One of {', '.join(map(str, action.choices))}."
+        text += f"; one of {', '.join(map(str, action.choices))}"
     return f"| `{option}` | {_value(action.default)} | {_cell(text)} |"
 
 
@@ -243,4 +243,6 @@ def _value(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, (list, tuple)):
+        return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`"

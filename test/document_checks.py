@@ -32,6 +32,8 @@ OTHER_OPTIONS = {
     "--clock", "--nproc-per-node", "--ros-args", "--show-args", "--system-site-packages",
 }  # fmt: skip
 
+OTHER_NAMES = {"PIP_BREAK_SYSTEM_PACKAGES", "image_proc", "robot_localization"}
+
 
 class Fence(NamedTuple):
     """A code block of a document."""
@@ -91,6 +93,14 @@ def pages_in_site() -> set[str]:
     return set(re.findall(r"[\w/-]+\.md", text[text.index("\nnav:") :]))
 
 
+@cache
+def identifiers() -> set[str]:
+    """Words of the repository's sources."""
+    paths = [*REPOSITORY.rglob("*.py"), *REPOSITORY.glob("Makefile"), *REPOSITORY.glob("*/*.yaml")]
+    inside = (path for path in paths if ".venv" not in path.parts)
+    return {word for path in inside for word in re.findall(r"\w+", path.read_text())}
+
+
 def expand_braces(text: str) -> list[str]:
     """a/{b,c}.py as a/b.py and a/c.py."""
     parts = re.split(r"\{([^}]*)\}", text)
@@ -123,8 +133,6 @@ def check_command(words: list[str]) -> None:
     """Raise unless a command exists and takes these arguments."""
     words = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words))
     name, arguments = words[0].rpartition("/")[2], words[1:]
-    if (REPOSITORY / words[0]).is_file():
-        return
     if name == "torchrun":
         script = next(i for i, word in enumerate(arguments) if not re.match(r"-|\d", word))
         check_command(arguments[script:])
@@ -141,7 +149,8 @@ def check_command(words: list[str]) -> None:
     elif name in generator().NODES:
         check_node(name, arguments)
     else:
-        assert name in OTHER_TOOLS, f"unknown command {name}"
+        in_repository = (REPOSITORY / words[0]).is_file() and not words[0].startswith(".venv/")
+        assert name in OTHER_TOOLS or in_repository, f"unknown command {name}"
 
 
 def check_ros2(words: list[str]) -> None:

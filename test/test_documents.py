@@ -13,6 +13,7 @@ import pytest
 import yaml
 from document_checks import (
     DOCUMENTS,
+    OTHER_NAMES,
     OTHER_OPTIONS,
     REPOSITORY,
     accepts,
@@ -21,6 +22,7 @@ from document_checks import (
     expand_braces,
     fences,
     generator,
+    identifiers,
     inline_code,
     is_file_or_module,
     is_setting,
@@ -82,6 +84,15 @@ def test_files_exist(name: str) -> None:
         for path in expand_braces(code):
             there = [(root / path).exists() for root in (REPOSITORY, REPOSITORY / "scmpr_ros")]
             assert any(there), f"{name} names {path}"
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_names_exist_in_the_code(name: str) -> None:
+    """Classes, `Class.attribute`, functions and fields that are named in backticks."""
+    for code in inline_code(name):
+        if re.fullmatch(r"([A-Z_]\w+|[a-z]+(_\w+)+)(\.\w+)?(\(.*\))?", code):
+            words = set(re.findall(r"\w+", code.partition("(")[0])) - OTHER_NAMES
+            assert words <= identifiers(), f"{name}: {words - identifiers()}"
 
 
 def test_python_examples_import_what_exists() -> None:
