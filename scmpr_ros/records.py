@@ -140,8 +140,9 @@ class PlaceMatch:
     """The answer to one query: candidates, best first. Never empty."""
 
     candidates: tuple[Candidate, ...]
-    mask: NDArray[np.uint8]
-    """Predicted classes of the network's view of the image, (H, W) joint ids."""
+    mask: NDArray[np.uint8] | None
+    """Predicted classes of the network's view of the image, (H, W) joint ids; None for methods
+    that predict none."""
 
     def __post_init__(self) -> None:
         if not self.candidates:

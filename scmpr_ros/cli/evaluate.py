@@ -22,8 +22,8 @@ from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
-from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.methods.network import PlaceNetwork
 
 _COLUMNS = {
     "condition": ("condition", "{}"),

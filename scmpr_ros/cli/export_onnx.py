@@ -11,8 +11,8 @@ from rich.console import Console
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
-from scmpr_ros.networks.export import export_onnx
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.methods.export import export_onnx
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scmpr_ros.networks.processor import processor_capabilities
+from scmpr_ros.networks.device import processor_capabilities
 
 
 class Linear(nn.Linear):

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scmpr_ros.errors import CheckpointError
-from scmpr_ros.networks.checkpoint import load_strictly
 from scmpr_ros.networks.vmamba import NUM_ORDERS, VARIANTS, VMamba, build_vmamba
+from scmpr_ros.networks.weights import load_strictly
 
 RELEASES_URL = "https://github.com/MzeroMiko/VMamba/releases"
 

@@ -79,7 +79,7 @@ class AnswerPublisher:
                 self._initialpose.publish(pose)
         if state == LOCALIZED and self._tf is not None:
             self._tf.send(T_map_base, header)
-        if self._mask.get_subscription_count() > 0:
+        if match.mask is not None and self._mask.get_subscription_count() > 0:
             self._mask.publish(image_message(colourise(match.mask), image_header))
 
     def publish_state(self) -> None:

@@ -29,7 +29,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Empty, Trigger
 
 from scmpr_ros.errors import CalibrationError, ConfigError, ScmprError
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.localizer import Localizer
 from scmpr_ros.records import CameraModel, PlaceMatch
 from scmpr_ros.retrieval.place_map import PlaceMap

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 from scmpr_ros.config import load_yaml, save_yaml
 from scmpr_ros.errors import ConfigError, ScmprError
 from scmpr_ros.geometry import make_transform, rotation_z
-from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.records import PointCloud

@@ -9,7 +9,7 @@ where north is. Both together: the mirrored world, which is another recording fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.pair_batch import PairBatch, map_tensors
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 
 
@@ -58,36 +60,101 @@ class AugmentationConfig:
                 raise ConfigError(f"augmentation.{name} is {value}; it cannot be negative")
 
 
-def mirror_worlds(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Mirror some pairs of `pairs.PairDataset` at the plane y = 0, image and place alike.
+def augment(batch: PairBatch, config: AugmentationConfig, grid: AngularGrid) -> PairBatch:
+    """Augment views and places of a batch. grid: of the views."""
+    batch = augment_views(mirror_worlds(batch, config.mirror), config, grid)
+    return turn_panoramas(augment_panoramas(batch, config), config.turn)
 
-    Left becomes right, so that people drive on the other side and signs read backwards; a mirrored
-    recording is a recording of its own, with the number -1 - n.
+
+def mirror_worlds(batch: PairBatch, share: float) -> PairBatch:
+    """Mirror a share of the pairs at the plane y = 0, view and place alike.
+
+    Left becomes right: traffic drives on the other side and signs read backwards. A mirrored
+    recording counts as a different recording, number -1 - n.
     """
-    mirrored = torch.rand(len(batch["view"])) < share
+    mirrored = torch.rand(len(batch)) < share
 
-    def choose(name: str, other: Tensor) -> Tensor:
-        chosen = mirrored.view(-1, *[1] * (other.ndim - 1))
-        return torch.where(chosen, other, batch[name])
+    def choose(value: Tensor, other: Tensor) -> Tensor:
+        return torch.where(mirrored.view(-1, *[1] * (other.ndim - 1)), other, value)
 
-    result = {name: choose(name, batch[name].flip(-1)) for name in _IMAGES}
+    def flip(image: Tensor) -> Tensor:
+        return choose(image, image.flip(-1))
+
     sideways = torch.tensor([1.0, -1.0, 1.0])  # normals are (away, left, up), positions (x, y, z)
-    result["normal"] = choose("normal", batch["normal"].flip(-1) * sideways[:, None, None])
-    for name in ("view_position", "place_position"):
-        result[name] = choose(name, batch[name] * sideways)
-    for name in ("view_axes", "place_axes"):  # left stays left
-        result[name] = choose(name, batch[name] * sideways * sideways[:, None])
-    result["yaw_rad"] = choose("yaw_rad", -batch["yaw_rad"])
-    result["recording"] = choose("recording", -1 - batch["recording"])
-    return result
+    flip_axes = sideways * sideways[:, None]  # left stays left
+    panorama = batch.panorama
+    normal = choose(panorama.normal, panorama.normal.flip(-1) * sideways[:, None, None])
+    return replace(
+        batch,
+        view=flip(batch.view),
+        mask=flip(batch.mask),
+        depth=flip(batch.depth),
+        seen=flip(batch.seen),
+        yaw_rad=choose(batch.yaw_rad, -batch.yaw_rad),
+        view_position=choose(batch.view_position, batch.view_position * sideways),
+        view_axes=choose(batch.view_axes, batch.view_axes * flip_axes),
+        place_position=choose(batch.place_position, batch.place_position * sideways),
+        place_axes=choose(batch.place_axes, batch.place_axes * flip_axes),
+        recording=choose(batch.recording, -1 - batch.recording),
+        panorama=replace(map_tensors(flip, panorama), normal=normal),
+        segmented=flip(batch.segmented),
+        turned_rad=choose(batch.turned_rad, -batch.turned_rad),
+    )
 
 
-_IMAGES = ("view", "mask", "depth", "seen", "range_m", "height_m", "label", "segmented")
-"""What a pair shows, column by column from left to right."""
+def augment_views(batch: PairBatch, config: AugmentationConfig, grid: AngularGrid) -> PairBatch:
+    """Augment the views of a batch, each independently. grid: of the views."""
+    return replace(batch, view=_augment_images(batch.view, config, grid))
 
 
-def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) -> Tensor:
-    """Augment images (B, 3, H, W) in [0, 1] on a view's grid, each on its own."""
+def augment_panoramas(batch: PairBatch, config: AugmentationConfig) -> PairBatch:
+    """Augment the panoramas of a batch, each independently.
+
+    Some get the labels `segmented`, which classify points by geometry alone.
+    """
+    range_m, height_m = batch.panorama.range_m, batch.panorama.height_m
+    normal, label = batch.panorama.normal, batch.panorama.label
+    size = len(batch)
+    range_m = range_m * (1 + torch.randn_like(range_m) * config.range_noise)
+
+    def some(share: float) -> Tensor:
+        return torch.rand(size, 1, 1) < share
+
+    height_m = height_m + (torch.rand(size, 1, 1) * 2 - 1) * config.height_m
+    ceiling = torch.where(some(config.low_ceiling), 1.5 + 4 * torch.rand(size, 1, 1), torch.inf)
+    lost = torch.rand_like(range_m) < torch.rand(size, 1, 1) * config.missing_cells
+    keep = (range_m > 0) & (height_m < ceiling) & ~lost
+    label = torch.where(some(config.segmented), batch.segmented, label)
+    confused = torch.rand_like(range_m) < torch.rand(size, 1, 1) * config.confused_cells
+    label = torch.where(confused, torch.roll(label, 1, 0), label)
+    missing = torch.rand(size, NUM_CLASSES) < config.missing_classes
+    missing |= some(config.all_classes_missing)[:, 0]
+    unlabelled = torch.gather(missing, 1, label.flatten(1).long()).view_as(label)
+    label = torch.where(unlabelled, IGNORE, label)
+    panorama = Panoramas(range_m * keep, height_m * keep, normal * keep[:, None], label * keep)
+    return replace(batch, panorama=panorama)
+
+
+def turn_panoramas(batch: PairBatch, share: float) -> PairBatch:
+    """Turn the world of a share of the panoramas by whole columns, so north cannot be learned."""
+    size, width = len(batch), batch.panorama.label.shape[-1]
+    columns = torch.randint(width, (size,)) * (torch.rand(size) < share)
+    source = (torch.arange(width) + columns[:, None]) % width  # (B, W)
+
+    def turn(image: Tensor) -> Tensor:
+        index = source.view(size, *[1] * (image.ndim - 2), width).expand_as(image)
+        return torch.gather(image, -1, index)
+
+    return replace(
+        batch,
+        panorama=map_tensors(turn, batch.panorama),
+        segmented=turn(batch.segmented),
+        turned_rad=batch.turned_rad + columns * (2 * math.pi / width),
+    )
+
+
+def _augment_images(views: Tensor, config: AugmentationConfig, grid: AngularGrid) -> Tensor:
+    """Augment images (B, 3, H, W) in [0, 1] on a view's grid, each independently."""
     batch, lit = len(views), views.amax(1, keepdim=True) > 0
 
     def draw(amount: float) -> Tensor:
@@ -108,56 +175,6 @@ def augment_views(views: Tensor, config: AugmentationConfig, grid: AngularGrid) 
     views = _pitch(views, config.pitch_deg / math.degrees(grid.row_rad))
     views = views + torch.randn_like(views) * torch.rand(batch, 1, 1, 1) * config.noise
     return _cover(views, config.covered).clamp(0, 1) * lit  # black is where no camera looks
-
-
-def augment_panoramas(
-    panoramas: dict[str, Tensor], config: AugmentationConfig
-) -> dict[str, Tensor]:
-    """Augment `range_m`, `height_m`, `normal` and `label` of B panoramas, each on its own.
-
-    `segmented`, classes by geometry alone, takes the place of some labels.
-    """
-    range_m, height_m = panoramas["range_m"], panoramas["height_m"]
-    normal, label = panoramas["normal"], panoramas["label"]
-    batch = len(range_m)
-    range_m = range_m * (1 + torch.randn_like(range_m) * config.range_noise)
-
-    def some(share: float) -> Tensor:
-        return torch.rand(batch, 1, 1) < share
-
-    height_m = height_m + (torch.rand(batch, 1, 1) * 2 - 1) * config.height_m
-    ceiling = torch.where(some(config.low_ceiling), 1.5 + 4 * torch.rand(batch, 1, 1), torch.inf)
-    lost = torch.rand_like(range_m) < torch.rand(batch, 1, 1) * config.missing_cells
-    keep = (range_m > 0) & (height_m < ceiling) & ~lost
-    label = torch.where(some(config.segmented), panoramas["segmented"], label)
-    confused = torch.rand_like(range_m) < torch.rand(batch, 1, 1) * config.confused_cells
-    label = torch.where(confused, torch.roll(label, 1, 0), label)
-    missing = torch.rand(batch, NUM_CLASSES) < config.missing_classes
-    missing |= some(config.all_classes_missing)[:, 0]
-    unlabelled = torch.gather(missing, 1, label.flatten(1).long()).view_as(label)
-    label = torch.where(unlabelled, IGNORE, label)
-    return {
-        "range_m": range_m * keep,
-        "height_m": height_m * keep,
-        "normal": normal * keep[:, None],
-        "label": label * keep,
-    }
-
-
-def turn_panoramas(panoramas: dict[str, Tensor], share: float) -> tuple[dict[str, Tensor], Tensor]:
-    """Turn the world of some panoramas by whole columns: a network must not learn where north is.
-
-    Returns the panoramas and by how much each was turned, (B,), counter-clockwise: what lay along
-    +x now lies there.
-    """
-    batch, width = len(panoramas["label"]), panoramas["label"].shape[-1]
-    columns = torch.randint(width, (batch,)) * (torch.rand(batch) < share)
-    source = (torch.arange(width) + columns[:, None]) % width  # (B, W)
-    turned = {}
-    for name, image in panoramas.items():
-        index = source.view(batch, *[1] * (image.ndim - 2), width).expand_as(image)
-        turned[name] = torch.gather(image, -1, index)
-    return turned, columns * (2 * math.pi / width)
 
 
 def _fog(views: Tensor, share: float) -> Tensor:

@@ -14,6 +14,8 @@ from torch.utils.data import Dataset, Sampler
 
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.pair_batch import PairBatch, map_tensors
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.preparation import PreparedRecording, seen_cells
 
@@ -61,8 +63,10 @@ class Draw(NamedTuple):
     share: float
 
 
-class PairDataset(Dataset[dict[str, Tensor]]):
+class PairDataset(Dataset[PairBatch]):
     """All pairs of all recordings. The sampler draws, so that a pair depends on its draw alone.
+
+    Items are batches of one.
 
     view, panorama: the grids of masks (and depth) and of panoramas.
     """
@@ -109,29 +113,33 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         items, views = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
         return items, views
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: Draw) -> PairBatch:
         number, view = self.index[draw.view]
         recording = self.recordings[number]
         choices = self.reachable[draw.view]
         place = int(choices[int(draw.share * len(choices))])
         origin = recording.positions[0]
-        return {
-            "view": recording.views[view].float() / 255,
-            "mask": recording.masks[view],
-            "depth": recording.depth[view].float(),
-            "seen": seen_cells(recording.views[view]),
-            "yaw_rad": recording.yaw_rad[view].float(),
-            "view_position": (recording.poses[view, :3, 3] - origin).float(),
-            "view_axes": recording.view_axes[view].float(),
-            "place_position": (recording.positions[place] - origin).float(),
-            "place_axes": recording.axes[place].float(),
-            "recording": torch.tensor(number),
-            "range_m": recording.range_m[place].float(),
-            "height_m": recording.height_m[place].float(),
-            "normal": recording.normal[place].float(),
-            "label": recording.label[place],
-            "segmented": recording.segmented[place],
-        }
+        pair = PairBatch(
+            view=recording.views[view].float() / 255,
+            mask=recording.masks[view],
+            depth=recording.depth[view].float(),
+            seen=seen_cells(recording.views[view]),
+            yaw_rad=recording.yaw_rad[view].float(),
+            view_position=(recording.poses[view, :3, 3] - origin).float(),
+            view_axes=recording.view_axes[view].float(),
+            place_position=(recording.positions[place] - origin).float(),
+            place_axes=recording.axes[place].float(),
+            recording=torch.tensor(number),
+            panorama=Panoramas(
+                range_m=recording.range_m[place].float(),
+                height_m=recording.height_m[place].float(),
+                normal=recording.normal[place].float(),
+                label=recording.label[place],
+            ),
+            segmented=recording.segmented[place],
+            turned_rad=torch.tensor(0.0),
+        )
+        return map_tensors(lambda tensor: tensor[None], pair)
 
 
 def overlap(

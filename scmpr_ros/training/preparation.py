@@ -31,11 +31,11 @@ from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
 from scmpr_ros.lidar.ground import ground_aligned_axes
-from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import segment_points
-from scmpr_ros.networks.place_network import PlaceNetworkConfig
+from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.saff import MASK_STRIDE
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.map_source import (
@@ -105,6 +105,13 @@ class PreparedRecording:
     def view_axes(self) -> Tensor:
         """Ahead, left and up of each view, as columns (Q, 3, 3)."""
         return torch.from_numpy(body_axes(self.poses.numpy()))
+
+    def panoramas(self, places: slice | Tensor, device: torch.device) -> Panoramas:
+        """Panoramas of some places in single precision, on a device."""
+        range_m, height_m, normal = (
+            x[places].to(device).float() for x in (self.range_m, self.height_m, self.normal)
+        )
+        return Panoramas(range_m, height_m, normal, self.label[places].to(device))
 
 
 class RecordingSource(NamedTuple):

@@ -17,8 +17,8 @@ from recording import write_recording
 from scmpr_ros.cli import demo
 from scmpr_ros.cli.resources import FASTDDS_PROFILE, resource
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.checkpoint import save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.export import TownExportConfig, TraversalConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig

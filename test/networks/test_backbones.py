@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks import backbones
 from scmpr_ros.networks.backbones import (
     IMAGE_MEAN,
@@ -22,8 +24,6 @@ from scmpr_ros.networks.backbones import (
     build_backbone,
     register_backbone,
 )
-from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.semantics import STATIC_IDS
 
 WIDTHS = {

@@ -21,8 +21,8 @@ from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import class_id

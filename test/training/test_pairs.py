@@ -12,7 +12,7 @@ import torch
 from tiny_runs import PAIRS, TINY
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset, PairsConfig, overlap
 from scmpr_ros.training.preparation import PreparedRecording
@@ -21,7 +21,7 @@ from scmpr_ros.training.preparation import PreparedRecording
 def test_pairs_are_close_but_never_the_same_pose(dataset: PairDataset) -> None:
     for item, share in product(range(len(dataset)), (0.0, 0.5, 0.999)):
         pair = dataset[Draw(item, share)]
-        apart = (pair["view_position"] - pair["place_position"])[:2].norm()
+        apart = (pair.view_position - pair.place_position)[0, :2].norm()
         assert 0 < apart < PAIRS.reach_m
 
 

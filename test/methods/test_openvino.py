@@ -11,11 +11,13 @@ import torch
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.networks import openvino as openvino_module
-from scmpr_ros.networks.export import example_inputs
-from scmpr_ros.networks.inference import QueryEncoder
-from scmpr_ros.networks.openvino import OpenVinoEncoder
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods import openvino as openvino_module
+from scmpr_ros.methods.export import example_inputs
+from scmpr_ros.methods.network import Query
+from scmpr_ros.methods.openvino import OpenVinoEncoder
+from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.vmamba import SS2D
 
 CONFIG = ScmprConfig(
@@ -53,17 +55,18 @@ def test_openvino_computes_what_torch_computes(
     network: ScmprNetwork, precision: str, cache: Path
 ) -> None:
     for view, seen, context in example_inputs(CONFIG):
-        exact, exact_classes = QueryEncoder(network, context, torch.device("cpu"), "float32")(
-            view, seen
-        )
-        descriptor, classes = OpenVinoEncoder(network, context, precision)(view, seen)
-        assert classes.dtype == torch.float32
+        query = QueryView(view, seen)
+        exact = QueryEncoder(network, context, torch.device("cpu"), "float32")(query)
+        found = OpenVinoEncoder(network, context, precision)(query)
+        assert found.prediction is not None and exact.prediction is not None
         if precision == "auto":
-            torch.testing.assert_close(descriptor, exact, rtol=0, atol=1e-5)
-            torch.testing.assert_close(classes, exact_classes, rtol=0, atol=1e-4)
+            torch.testing.assert_close(found.descriptor, exact.descriptor, rtol=0, atol=1e-5)
+            for logits, wanted in zip(found.prediction, exact.prediction, strict=True):
+                torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
         else:
-            assert descriptor @ exact > 0.99
-            assert (classes.argmax(0) == exact_classes.argmax(0)).float().mean() > 0.9
+            assert (found.descriptor * exact.descriptor).sum() > 0.99
+            same = found.prediction.mask_logits.argmax(1) == exact.prediction.mask_logits.argmax(1)
+            assert same.float().mean() > 0.9
     assert len(list(cache.glob("*.onnx"))) == 1
 
 
@@ -74,13 +77,16 @@ def test_a_wrong_answer_is_noticed_before_the_first_query(
     _, _, context = next(example_inputs(CONFIG))
     right = OpenVinoEncoder._infer
 
-    for turned in (0, 1):
+    def with_wrong_descriptor(self: OpenVinoEncoder, *inputs: Any) -> Query:
+        query = right(self, *inputs)
+        return query._replace(descriptor=query.descriptor.roll(1, -1))
 
-        def half_right(self: OpenVinoEncoder, *inputs: object, turned: int = turned) -> list[Any]:
-            found = list(right(self, *inputs))
-            found[turned] = found[turned].roll(1, -1)
-            return found
+    def with_wrong_mask(self: OpenVinoEncoder, *inputs: Any) -> Query:
+        query = right(self, *inputs)
+        logits = query.prediction.mask_logits.roll(1, -1)
+        return query._replace(prediction=query.prediction._replace(mask_logits=logits))
 
+    for half_right in (with_wrong_descriptor, with_wrong_mask):
         monkeypatch.setattr(OpenVinoEncoder, "_infer", half_right)
         with pytest.raises(CheckpointError, match="use the engine torch"):
             OpenVinoEncoder(network, context)

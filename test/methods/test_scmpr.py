@@ -10,13 +10,16 @@ import torch
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.network import PlaceDescription, map_context
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.attention import (
     CrossModalSemanticAttention,
     class_tokens,
     mean_tokens,
 )
 from scmpr_ros.networks.saff import Saff, SaffConfig
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, class_id
 
@@ -33,37 +36,40 @@ def network() -> ScmprNetwork:
     return ScmprNetwork(CONFIG).eval()
 
 
-def random_panorama(batch: int) -> tuple[torch.Tensor, ...]:
+def random_panoramas(batch: int) -> Panoramas:
     shape = (batch, CONFIG.panorama.height, CONFIG.panorama.width)
     label = torch.randint(0, 9, shape, dtype=torch.uint8)
-    return torch.rand(shape) * 30, torch.randn(shape), torch.randn(batch, 3, *shape[1:]), label
+    normal = torch.randn(batch, 3, *shape[1:])
+    return Panoramas(torch.rand(shape) * 30, torch.randn(shape), normal, label)
+
+
+def describe(network: ScmprNetwork, panoramas: Panoramas) -> PlaceDescription:
+    return network.describe_place(PlaceView.of(panoramas, CONFIG.panorama))
 
 
 @torch.inference_mode()
 def test_shapes_and_unit_descriptors(network: ScmprNetwork) -> None:
-    panorama = random_panorama(3)
-    features = network.encode_panorama(*panorama)
-    descriptors = network.describe_headings(features, panorama[3], panorama[0])
-    context = network.semantic_context(features, panorama[3])
-    image = network.encode_image(torch.rand(2, 3, 32, 64), SEEN, context)
-    assert descriptors.shape == (3, 30, CONFIG.descriptor_dim) and image.descriptor.shape == (
-        2,
-        CONFIG.descriptor_dim,
-    )
-    assert context.shape == (len(STATIC_IDS), 64)
+    descriptors, tokens = describe(network, random_panoramas(3))
+    assert tokens is not None
+    context = map_context([tokens])
+    query = network.describe_query(QueryView(torch.rand(2, 3, 32, 64), SEEN), context)
+    assert descriptors.shape == (3, 30, CONFIG.descriptor_dim)
+    assert query.descriptor.shape == (2, CONFIG.descriptor_dim)
+    assert context.shape == CONFIG.context_shape == (len(STATIC_IDS), 64)
     grid = CONFIG.mask_grid
-    assert image.prediction.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
-    norms = torch.cat([descriptors.flatten(0, 1), image.descriptor]).norm(dim=1)
+    assert query.prediction is not None
+    assert query.prediction.mask_logits.shape == (2, NUM_CLASSES, grid.height, grid.width)
+    norms = torch.cat([descriptors.flatten(0, 1), query.descriptor]).norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
 @torch.inference_mode()
 def test_turning_the_panorama_turns_the_headings(network: ScmprNetwork) -> None:
     """24 degrees are 8 columns of 120 and one feature column: two headings of 12 degrees."""
-    panorama = random_panorama(1)
-    plain = network.describe_headings(network.encode_panorama(*panorama), panorama[3], panorama[0])
-    rolled = [torch.roll(x, -8, -1) for x in panorama]
-    turned = network.describe_headings(network.encode_panorama(*rolled), rolled[3], rolled[0])
+    panoramas = random_panoramas(1)
+    plain = describe(network, panoramas).descriptors
+    rolled = Panoramas(*(torch.roll(x, -8, -1) for x in vars(panoramas).values()))
+    turned = describe(network, rolled).descriptors
     torch.testing.assert_close(torch.roll(plain, 2, 1), turned, rtol=0, atol=1e-3)
 
 
@@ -72,8 +78,8 @@ def test_what_the_camera_does_not_see_is_not_in_the_layout(network: ScmprNetwork
     context, view = torch.zeros(len(STATIC_IDS), 64), torch.rand(1, 3, 32, 64)
     left = SEEN.clone()
     left[:, 8:] = False
-    whole = network.encode_image(view, SEEN, context).descriptor
-    half = network.encode_image(view, left, context).descriptor
+    whole = network.describe_query(QueryView(view, SEEN), context).descriptor
+    half = network.describe_query(QueryView(view, left), context).descriptor
     netvlad = slice(0, 256)
     torch.testing.assert_close(whole[:, netvlad], half[:, netvlad])
     assert not torch.allclose(whole[:, 256:], half[:, 256:], atol=1e-2)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.inference import QueryEncoder, choose_precision
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.precision import choose_precision
 from scmpr_ros.semantics import STATIC_IDS
 
 CPU = torch.device("cpu")
@@ -39,10 +41,12 @@ def query() -> tuple[Tensor, Tensor, Tensor]:
 @torch.inference_mode()
 def test_float32_is_the_network_itself(network: ScmprNetwork, query: tuple[Tensor, ...]) -> None:
     view, seen, context = query
-    expected = network.encode_image(view, seen, context)
-    descriptor, classes = QueryEncoder(network, context, CPU, "float32")(view, seen)
-    torch.testing.assert_close(descriptor, expected.descriptor[0])
-    torch.testing.assert_close(classes, expected.prediction.mask_logits[0].softmax(0))
+    expected = network.describe_query(QueryView(view, seen), context)
+    query = QueryEncoder(network, context, CPU, "float32")(QueryView(view, seen))
+    torch.testing.assert_close(query.descriptor, expected.descriptor)
+    assert query.prediction is not None and expected.prediction is not None
+    for found, wanted in zip(query.prediction, expected.prediction, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 @torch.inference_mode()
@@ -55,12 +59,15 @@ def test_bfloat16_is_near_and_leaves_the_network_alone(
     network = ScmprNetwork(config).eval()
     view, seen, context = query
     before = fingerprint(network)
-    exact, exact_classes = QueryEncoder(network, context, CPU, "float32")(view, seen)
-    descriptor, classes = QueryEncoder(network, context, CPU, "bfloat16")(view, seen)
-    assert descriptor.dtype == classes.dtype == torch.float32
-    torch.testing.assert_close(descriptor.norm(), torch.tensor(1.0))
-    assert exact @ descriptor > 0.998 and not torch.equal(exact, descriptor)
-    assert (classes.argmax(0) == exact_classes.argmax(0)).float().mean() > 0.95
+    exact = QueryEncoder(network, context, CPU, "float32")(QueryView(view, seen))
+    query = QueryEncoder(network, context, CPU, "bfloat16")(QueryView(view, seen))
+    assert exact.prediction is not None and query.prediction is not None
+    assert all(x.dtype == torch.float32 for x in (query.descriptor, *query.prediction))
+    torch.testing.assert_close(query.descriptor.norm(), torch.tensor(1.0))
+    assert (exact.descriptor * query.descriptor).sum() > 0.998
+    assert not torch.equal(exact.descriptor, query.descriptor)
+    classes, exact_classes = (x.prediction.mask_logits.argmax(1) for x in (query, exact))
+    assert (classes == exact_classes).float().mean() > 0.95
     assert fingerprint(network) == before
 
 

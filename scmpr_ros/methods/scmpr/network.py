@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.network import (
+    NUM_TOKENS,
+    PerceivingNetwork,
+    PlaceDescription,
+    PlaceNetworkConfig,
+)
+from scmpr_ros.methods.views import PlaceView
 from scmpr_ros.networks.attention import CrossModalSemanticAttention, class_tokens
 from scmpr_ros.networks.backbones import (
     IMAGE_MEAN,
@@ -21,7 +29,6 @@ from scmpr_ros.networks.depth import DepthConfig, predicted_shares, range_shares
 from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayout, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
-from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
 from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
 from scmpr_ros.networks.shares import one_hot, one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES
@@ -56,16 +63,21 @@ class ScmprConfig(PlaceNetworkConfig):
         layouts = (1 + self.use_depth) * self.use_layout
         return self.netvlad.descriptor_dim + layouts * self.layout.descriptor_dim
 
+    @property
+    def context_shape(self) -> tuple[int, int]:
+        """One token of the panorama encoder's features for each static class."""
+        return NUM_TOKENS, self.encoder.place_channels
 
-class ScmprNetwork(PlaceNetwork):
-    """Both branches. Built from its config alone; weights come by `checkpoint.load_checkpoint`."""
 
+class ScmprNetwork(PerceivingNetwork):
+    """Both branches. Built from its config alone; `load_checkpoint` brings the weights."""
+
+    method: ClassVar[str] = "scmpr"
     config: ScmprConfig
 
     def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
         """stochastic_depth: drop blocks of the backbone at random while training."""
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         # Whichever backbone it is: checkpoints have this name in their keys, and maps in the
         # fingerprint of the network that made them.
         self.vmamba = build_backbone(config.backbone, stochastic_depth)
@@ -96,10 +108,20 @@ class ScmprNetwork(PlaceNetwork):
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
 
+    @classmethod
+    def for_training(cls, config: ScmprConfig, stochastic_depth: bool) -> ScmprNetwork:
+        """Build a network to train."""
+        return cls(config, stochastic_depth)
+
     @property
     def backbone(self) -> Backbone:
         """The RGB branch's backbone, which is `vmamba` in checkpoints."""
         return cast(Backbone, self.vmamba)
+
+    @property
+    def ranges(self) -> DepthConfig:
+        """The ranges that the range head distinguishes."""
+        return self.config.depth
 
     @property
     def perception_modules(self) -> Sequence[nn.Module]:
@@ -134,11 +156,11 @@ class ScmprNetwork(PlaceNetwork):
                     parts.append(self.range_projection(layout))
         return self._join(parts)[:, 0]
 
-    def encode_panorama(
-        self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
-    ) -> Tensor:
+    def encode_panorama(self, panoramas: Panoramas) -> Tensor:
         """Semantic-geometric place features (B, C, h, w) of panoramas (B, H, W)."""
-        features: Tensor = self.panorama_encoder(range_m, height_m, normal, label)
+        features: Tensor = self.panorama_encoder(
+            panoramas.range_m, panoramas.height_m, panoramas.normal, panoramas.label
+        )
         return features
 
     def describe_headings(self, features: Tensor, label: Tensor, range_m: Tensor) -> Tensor:
@@ -172,13 +194,17 @@ class ScmprNetwork(PlaceNetwork):
         """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""
         return class_tokens(features, one_hot_share(label, features.shape[-2:]))
 
+    def describe_place(self, place: PlaceView) -> PlaceDescription:
+        """Encode the panoramas once; describe all headings and pool the context's tokens."""
+        panoramas = place.panoramas
+        features = self.encode_panorama(panoramas)
+        descriptors = self.describe_headings(features, panoramas.label, panoramas.range_m)  # eq. 6
+        return PlaceDescription(descriptors, self.class_tokens(features, panoramas.label))
 
-def is_perception_weight(name: str) -> bool:
-    """Whether the weight of that name in a `ScmprNetwork` decides masks and depth.
-
-    Backbone and SAFF do, but for what SAFF makes of them to describe a place.
-    """
-    return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.place_head.")
+    @staticmethod
+    def is_perception_weight(name: str) -> bool:
+        """Backbone and SAFF, except for SAFF's place head."""
+        return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.place_head.")
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from scmpr_ros.training.losses import Viewpoints
-from scmpr_ros.training.memory import NO_RECORDING, DescriptorMemory
+from scmpr_ros.methods.contrast import Viewpoints
+from scmpr_ros.methods.memory import NO_RECORDING, DescriptorMemory
 
 HEADINGS = torch.arange(4) * (math.pi / 2)
 

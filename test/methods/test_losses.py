@@ -8,19 +8,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from scmpr_ros.networks.depth import DepthConfig, range_ids, range_shares
-from scmpr_ros.training.losses import (
+from scmpr_ros.methods.contrast import (
     Viewpoints,
-    alignment_loss,
     ambiguous_pairs,
     contrastive_loss,
     cosines,
-    depth_loss,
     heading_targets,
-    segmentation_loss,
-    semantic_consistency_loss,
     triplet_loss,
 )
+from scmpr_ros.methods.scmpr.losses import (
+    alignment_loss,
+    depth_loss,
+    segmentation_loss,
+    semantic_consistency_loss,
+)
+from scmpr_ros.networks.depth import DepthConfig, range_ids, range_shares
 
 HEADINGS = torch.arange(12) * (2 * math.pi / 12)
 NONE = torch.zeros(2, 2, 12, dtype=torch.bool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scmpr_ros.training.losses import Viewpoints, ambiguous_pairs, cosines
+from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs, cosines
 
 NO_RECORDING = torch.iinfo(
     torch.int64

@@ -1,8 +1,8 @@
-"""The RGB branch in OpenVINO: an engine for CPUs, in the place of torch.
+"""The query side in OpenVINO: an engine for CPUs, in place of torch.
 
 The network is written as ONNX once, checked, and kept in the user's cache folder under its
-fingerprint. What OpenVINO then computes is held against torch before the first query: exported
-scans have been seen to go wrong in it without a word.
+fingerprint. OpenVINO's results are compared with torch's before the first query, because it can
+compute exported scans wrongly without an error.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.errors import CheckpointError, ConfigError
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.export import (
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.export import (
     INPUTS,
     OUTPUTS,
     VERSION,
-    RgbBranch,
+    QueryBranch,
     are_too_large,
     example_inputs,
     export_onnx,
     largest_errors,
+    query_of,
 )
-from scmpr_ros.networks.inference import choose_precision
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.methods.network import PlaceNetwork, Query
+from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.precision import choose_precision
 from scmpr_ros.networks.selective_scan.compilation import cache_folder
 from scmpr_ros.stages import stage
 
@@ -39,15 +41,15 @@ _log = logging.getLogger(__name__)
 
 
 class OpenVinoEncoder:
-    """Does what `inference.QueryEncoder` does, on a CPU."""
+    """Does what `query_encoder.QueryEncoder` does, on a CPU."""
 
-    def __init__(self, network: ScmprNetwork, context: Tensor, precision: str = "auto") -> None:
-        """Export the network if that was not done before, and compile it.
+    def __init__(self, network: PlaceNetwork, context: Tensor, precision: str = "auto") -> None:
+        """Export the network unless the cache has it, and compile it.
 
         context: (S, C) semantic context of the map.
         precision: `auto` is float32, which is exact and on small networks the faster by far.
 
-        Raises ConfigError if a package is missing, CheckpointError if OpenVINO is wrong.
+        Raises ConfigError if a package is missing, CheckpointError if OpenVINO's results are wrong.
         """
         if importlib.util.find_spec("openvino") is None:
             raise ConfigError(
@@ -56,44 +58,45 @@ class OpenVinoEncoder:
             )
         on_cpu = torch.device("cpu")
         self.dtype = choose_precision("float32" if precision == "auto" else precision, on_cpu)
-        self._context = context.cpu().float().numpy()
+        self._context = context.cpu().float()
         self._compiled = _compile(network, self.dtype)
         self._request = self._compiled.create_infer_request()
+        self._names = [output.any_name for output in self._compiled.outputs]
         self._check(network)
 
-    def __call__(self, view: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a view (1, 3, H, W) with seen (h, w): D_RGB (D,) and S_RGB (NUM_CLASSES, h, w)."""
+    def __call__(self, view: QueryView) -> Query:
+        """Describe one view, batch size 1."""
         with stage("RGB branch"):
-            return self._infer(view, seen, self._context)
+            return self._infer(view, self._context)
 
-    def _infer(self, view: Tensor, seen: Tensor, context: Any) -> tuple[Tensor, Tensor]:
-        inputs = dict(zip(INPUTS, (view.numpy(), seen.numpy(), context), strict=True))
-        found = self._request.infer(inputs)
-        descriptor, class_probs = (torch.from_numpy(found[name].copy()) for name in OUTPUTS)
-        return descriptor[0], class_probs
+    def _infer(self, view: QueryView, context: Tensor) -> Query:
+        arrays = (x.numpy() for x in (view.pixels, view.seen, context))
+        found = self._request.infer(dict(zip(INPUTS, arrays, strict=True)))
+        names = (name for name in OUTPUTS if name in self._names)
+        return query_of([torch.from_numpy(found[name].copy()) for name in names])
 
     @torch.inference_mode()
-    def _check(self, network: ScmprNetwork) -> None:
+    def _check(self, network: PlaceNetwork) -> None:
         """Raise CheckpointError unless random views give what torch makes of them."""
-        branch = RgbBranch(network).eval()
+        branch = QueryBranch(network).eval()
         device = next(network.parameters()).device
         for inputs in example_inputs(network.config):
-            descriptor, class_probs = (x.cpu() for x in branch(*(x.to(device) for x in inputs)))
-            found = self._infer(*inputs[:2], inputs[2].numpy())
-            errors = largest_errors(found, (descriptor[0], class_probs))
+            expected = query_of([x.cpu() for x in branch(*(x.to(device) for x in inputs))])
+            view, seen, context = inputs
+            errors = largest_errors(self._infer(QueryView(view, seen), context), expected)
             if are_too_large(errors, _LARGEST_ERROR[self.dtype]):
                 raise CheckpointError(
                     "OpenVINO does not compute what torch does: descriptors differ by "
-                    f"{errors[0]:.1e}, probabilities of classes by {errors[1]:.1e}; use the engine "
+                    f"{errors[0]:.1e}, probabilities by {errors[1]:.1e}; use the engine "
                     "torch, and please report the versions of both"
                 )
 
 
-def _compile(network: ScmprNetwork, dtype: torch.dtype) -> Any:
+def _compile(network: PlaceNetwork, dtype: torch.dtype) -> Any:
     """The network compiled for one view at a time on torch's number of threads."""
     import openvino
 
-    path = cache_folder() / f"rgb-branch-{VERSION}-{fingerprint(network)}.onnx"
+    path = cache_folder() / f"query-{VERSION}-{fingerprint(network)}.onnx"
     if not path.is_file():
         _log.info("writing %s for OpenVINO, once; half a minute", path)
         export_onnx(network, path)

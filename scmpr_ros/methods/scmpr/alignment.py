@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.pair_batch import PairBatch
 
 _SAME_SURFACE = 0.1  # share of the range by which a return may be nearer or farther
 _SLACK_M = 0.5
@@ -37,31 +38,24 @@ class Alignment:
         self,
         image_features: Tensor,
         place_features: Tensor,
-        depth: Tensor,
-        range_m: Tensor,
-        batch: dict[str, Tensor],
-        turned_rad: Tensor,
+        batch: PairBatch,
         most: int,
     ) -> Correspondences:
         """Find up to `most` points, drawn at random.
 
         Args:
             image_features: (B, C, h, w). place_features: (B, C, h', w').
-            depth: (B, H, W) metres to what the map shows in the view. range_m: (B, H', W') of the
-                panoramas.
-            batch: `view_position`, `place_position` (B, 3), `view_axes`, `place_axes` (B, 3, 3),
-                `recording` (B,).
-            turned_rad: (B,) by which the world was turned when the panorama was augmented.
+            batch: the pairs, with the panoramas from which `place_features` were computed.
         """
-        of_view = self._points_in_view(image_features.shape[-2:], depth)  # (B, h, w, 3)
+        of_view = self._points_in_view(image_features.shape[-2:], batch.depth)  # (B, h, w, 3)
         image, row, column = (of_view.norm(dim=-1) > 0).nonzero(as_tuple=True)
         chosen = torch.randperm(len(image), device=image.device)[:most]
         image, row, column = image[chosen], row[chosen], column[chosen]
-        point = _times(batch["view_axes"][image], of_view[image, row, column])
-        point = point + batch["view_position"][image]
+        point = _times(batch.view_axes[image], of_view[image, row, column])
+        point = point + batch.view_position[image]
 
-        seen = _times(batch["place_axes"][image].mT, point - batch["place_position"][image])
-        seen = _turn(seen, turned_rad[image])
+        seen = _times(batch.place_axes[image].mT, point - batch.place_position[image])
+        seen = _turn(seen, batch.turned_rad[image])
         distance = seen.norm(dim=1)
         azimuth = torch.atan2(seen[:, 1], seen[:, 0])
         elevation = torch.asin((seen[:, 2] / distance.clamp_min(1e-6)).clamp(-1, 1))
@@ -73,14 +67,14 @@ class Alignment:
             (y * self.panorama.height).long().clamp(0, self.panorama.height - 1),
             (x * self.panorama.width).long() % self.panorama.width,
         )
-        there = range_m[image, cell[0], cell[1]]
+        there = batch.panorama.range_m[image, cell[0], cell[1]]
         off = (there - distance).abs()
         shown = (y >= 0) & (y < 1) & (off < _SAME_SURFACE * distance + _SLACK_M)
         image, row, column, x, y = (v[shown] for v in (image, row, column, x, y))
         return Correspondences(
             functional.normalize(image_features[image, :, row, column], dim=1),
             functional.normalize(_sample(place_features, image, x, y), dim=1),
-            torch.cat([batch["recording"][image, None].float(), point[shown]], dim=1),
+            torch.cat([batch.recording[image, None].float(), point[shown]], dim=1),
         )
 
     def _points_in_view(self, size: tuple[int, int] | torch.Size, depth: Tensor) -> Tensor:

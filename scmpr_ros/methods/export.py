@@ -1,15 +1,18 @@
-"""The RGB branch as one ONNX file, for runtimes that have no torch, checked against torch.
+"""The query side of a network as one ONNX file, for runtimes without torch, checked against torch.
 
-    inputs   view        (1, 3, H, W) float32 in [0, 1], the image on the network's view grid
-             seen        (h, w) bool, cells of the mask's grid inside the camera's image
-             context     (S, C) float32, the map's semantic context: `context.npy` of a place map
-    outputs  descriptor  (1, D) float32, D_RGB, unit length
-             class_probs (NUM_CLASSES, h, w) float32, S_RGB, the probability of each joint class
+    inputs   view         (1, 3, H, W) float32 in [0, 1], the image on the network's view grid
+             seen         (h, w) bool, cells of the mask grid inside the camera's image
+             context      (S, C) float32, the map's semantic context: `context.npy` of a place map
+    outputs  descriptor   (1, D) float32, D_RGB, unit length
+             features     (1, C, H/8, W/8) float32, F_RGB
+             mask_logits  (1, NUM_CLASSES, h, w) float32 of S_RGB; softmax gives probabilities
+             range_logits (1, num_ranges + 1, h, w) float32 of the range head
 
-These are what `QueryEncoder` takes and gives, and what the index and eq. 10 ask for.
+A network without predictions has the descriptor alone, one without a range head no range_logits.
+Together they are what `QueryEncoder` gives.
 
-Runtimes have been seen to compute exported scans wrongly without a word. So a file gets its name
-only after ONNX Runtime has computed from it what torch computes from the network.
+Runtimes can compute exported scans wrongly without an error. A file therefore gets its name only
+after ONNX Runtime has reproduced torch's results from it.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +31,19 @@ from torch.nn import functional
 
 from scmpr_ros import __version__
 from scmpr_ros.atomic_files import atomic_write
+from scmpr_ros.config import to_dict
 from scmpr_ros.errors import CheckpointError, ConfigError
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.place_network import PlaceNetwork
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.network import PlaceNetwork, PlaceNetworkConfig, Query
+from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.selective_scan import forced_backend
-from scmpr_ros.semantics import CLASSES, STATIC_IDS
+from scmpr_ros.semantics import CLASSES
 
-VERSION = 2
-FORMAT = f"scmpr_ros RGB branch/{VERSION}"
+VERSION = 3
+FORMAT = f"scmpr_ros query/{VERSION}"
 INPUTS = ("view", "seen", "context")
-OUTPUTS = ("descriptor", "class_probs")
+OUTPUTS = ("descriptor", "features", "mask_logits", "range_logits")
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _NUM_CHECKS = 4
@@ -52,7 +57,7 @@ class OnnxExport:
     """A written file, and how far ONNX Runtime is from torch with it.
 
     descriptor_error: largest absolute difference in an entry of a descriptor.
-    mask_agreement: share of mask cells whose most probable class is the same.
+    mask_agreement: fraction of mask cells with the same most probable class; 1 without a mask.
     """
 
     path: Path
@@ -62,40 +67,46 @@ class OnnxExport:
 
 
 def export_onnx(network: PlaceNetwork, path: Path, tolerance: float = 1e-5) -> OnnxExport:
-    """Write the RGB branch for views of `network.config.view`, one at a time, in float32.
+    """Write the query side for views of `network.config.view`, one at a time, in float32.
 
     The file's metadata hold `format`, the network's `fingerprint` (which a place map's
     metadata.json must have too), its `config` as JSON, and the `classes` that the ids stand for.
 
     tolerance: how far an entry of a descriptor may be off, and, ten times that, a probability.
-        Right files stay below 1e-6; with trained weights, a scan gone wrong is off by 1e-2.
+        Correct files stay below 1e-6; with trained weights, a broken scan is off by 1e-2.
 
-    Raises ConfigError if a package is missing, the network is not SCM-PR's or has operations that
-    ONNX has not, and
-    CheckpointError, leaving no file, if ONNX Runtime computes something else than torch.
+    Raises ConfigError if a package is missing or the network has operations that ONNX lacks, and
+    CheckpointError, leaving no file, if ONNX Runtime's results differ from torch's.
     """
     _require_packages()
-    if not isinstance(network, ScmprNetwork):
-        raise ConfigError(f"only SCM-PR is exported, and this is a {type(network).__name__}")
-    branch = RgbBranch(copy.deepcopy(network).cpu().float()).eval()
+    branch = QueryBranch(copy.deepcopy(network).cpu().float()).eval()
     with atomic_write(path) as temporary:
         _write(branch, _metadata(network), temporary)
         error, agreement = _compare(branch, temporary, tolerance)
     return OnnxExport(path, path.stat().st_size, error, agreement)
 
 
-class RgbBranch(nn.Module):
-    """What is exported: from `INPUTS` to `OUTPUTS`."""
+class QueryBranch(nn.Module):
+    """What is exported: from `INPUTS` to those of `OUTPUTS` that the network has."""
 
-    def __init__(self, network: ScmprNetwork) -> None:
+    def __init__(self, network: PlaceNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, view: Tensor, seen: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptor (1, D) and probabilities (NUM_CLASSES, h, w); see the module."""
-        prediction = self.network.predict(view)
-        descriptor = self.network.describe_image(prediction, seen, context)
-        return descriptor, prediction.mask_logits[0].softmax(0)
+    def forward(self, view: Tensor, seen: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """Describe one view; see the module."""
+        query = self.network.describe_query(QueryView(view, seen), context)
+        outputs = (query.descriptor, *(query.prediction or ()))
+        return tuple(output for output in outputs if output is not None)
+
+
+def query_of(outputs: Sequence[Tensor]) -> Query:
+    """Put the outputs of a `QueryBranch`, or of a runtime, together again."""
+    descriptor, *prediction = outputs
+    if not prediction:
+        return Query(descriptor)
+    features, mask_logits, *ranges = prediction
+    return Query(descriptor, ImagePrediction(features, mask_logits, ranges[0] if ranges else None))
 
 
 def _require_packages() -> None:
@@ -110,29 +121,30 @@ def _require_packages() -> None:
             ) from error
 
 
-def _metadata(network: ScmprNetwork) -> dict[str, str]:
+def _metadata(network: PlaceNetwork) -> dict[str, str]:
     return {
         "format": FORMAT,
         "fingerprint": fingerprint(network),
-        "config": json.dumps(asdict(network.config)),
+        "config": json.dumps(to_dict(network.config)),
         "classes": json.dumps([c.name for c in CLASSES]),
     }
 
 
 @torch.no_grad()
-def _write(branch: RgbBranch, metadata: dict[str, str], path: Path) -> None:
+def _write(branch: QueryBranch, metadata: dict[str, str], path: Path) -> None:
     """Trace, translate and write."""
     example = next(example_inputs(branch.network.config))
+    names = OUTPUTS[: len(branch(*example))]
     try:
         with forced_backend("doubling"):  # whatever the environment prefers: the others are kernels
             program = torch.onnx.export(
-                branch, example, dynamo=True, input_names=INPUTS, output_names=OUTPUTS,
+                branch, example, dynamo=True, input_names=INPUTS, output_names=names,
                 optimize=False, verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         raise ConfigError(
-            f"a network with backbone {branch.network.config.backbone!r} cannot be written as "
-            f"ONNX: {_root_cause(error)}"
+            f"this network of method {branch.network.method!r} cannot be written as ONNX: "
+            f"{_root_cause(error)}"
         ) from error
     assert program is not None  # as ever with dynamo
     model: Any = program.model
@@ -171,7 +183,7 @@ def _fold(model: Any) -> None:
 
 
 @torch.no_grad()
-def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, float]:
+def _compare(branch: QueryBranch, path: Path, tolerance: float) -> tuple[float, float]:
     """Largest error of a descriptor, and share of equal mask cells; CheckpointError if too far."""
     import onnxruntime
 
@@ -180,28 +192,47 @@ def _compare(branch: RgbBranch, path: Path, tolerance: float) -> tuple[float, fl
     for inputs in example_inputs(branch.network.config):
         expected = branch(*inputs)
         fed = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
-        found = [torch.from_numpy(x) for x in session.run(OUTPUTS, fed)]
-        here = largest_errors(found, expected)
+        names = OUTPUTS[: len(expected)]
+        found = query_of([torch.from_numpy(x) for x in session.run(names, fed)])
+        here = largest_errors(found, query_of(expected))
         errors = max(errors[0], here[0]), max(errors[1], here[1])
-        equal.append(float((found[1].argmax(0) == expected[1].argmax(0)).float().mean()))
+        equal.append(_mask_agreement(found, query_of(expected)))
     if are_too_large(errors, tolerance):
         raise CheckpointError(
             "ONNX Runtime does not compute what torch does: descriptors differ by up to "
-            f"{errors[0]:.1e}, probabilities of classes by {errors[1]:.1e}; "
+            f"{errors[0]:.1e}, probabilities by {errors[1]:.1e}; "
             f"{tolerance:.1e} and ten times that are let pass. No file was written; please report "
             "it, with the versions of torch, onnxscript and onnxruntime"
         )
     return errors[0], sum(equal) / len(equal)
 
 
-def largest_errors(found: Iterable[Tensor], expected: Iterable[Tensor]) -> tuple[float, float]:
-    """Largest difference in an entry of a descriptor and in a probability: of both `OUTPUTS`."""
-    # A maximum that ignores NaN would let it pass.
-    descriptor, class_probs = (
-        float((a - b).abs().nan_to_num(torch.inf).max())
-        for a, b in zip(found, expected, strict=True)
-    )
-    return descriptor, class_probs
+def largest_errors(found: Query, expected: Query) -> tuple[float, float]:
+    """Largest difference in an entry of a descriptor, and in a probability of class or range."""
+    of_probs = [
+        _largest_difference(a.softmax(1), b.softmax(1))
+        for a, b in zip(_logits(found), _logits(expected), strict=True)
+    ]
+    return _largest_difference(found.descriptor, expected.descriptor), max(of_probs, default=0.0)
+
+
+def _largest_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().nan_to_num(torch.inf).max())  # max() alone would skip NaN
+
+
+def _logits(query: Query) -> list[Tensor]:
+    """Of mask and ranges, as far as there are some."""
+    if query.prediction is None:
+        return []
+    logits = (query.prediction.mask_logits, query.prediction.range_logits)
+    return [x for x in logits if x is not None]
+
+
+def _mask_agreement(found: Query, expected: Query) -> float:
+    if found.prediction is None or expected.prediction is None:
+        return 1.0
+    mask, other = (q.prediction.mask_logits.argmax(1) for q in (found, expected) if q.prediction)
+    return float((mask == other).float().mean())
 
 
 def are_too_large(errors: tuple[float, float], tolerance: float) -> bool:
@@ -210,9 +241,9 @@ def are_too_large(errors: tuple[float, float], tolerance: float) -> bool:
     return max(errors[0], errors[1] / 10) > tolerance
 
 
-def example_inputs(config: ScmprConfig) -> Iterator[Inputs]:
-    """Random inputs that leave nothing out: coarse shapes with noise, half-seen views, a map that
-    lacks a class. All zeros would hide most mistakes."""
+def example_inputs(config: PlaceNetworkConfig) -> Iterator[Inputs]:
+    """Random inputs that exercise every path: coarse shapes with noise, half-seen views, a map
+    that lacks a class. All zeros would hide most mistakes."""
     random = torch.Generator().manual_seed(0)
     height, width = config.mask_grid.height, config.mask_grid.width
     for _ in range(_NUM_CHECKS):
@@ -220,7 +251,7 @@ def example_inputs(config: ScmprConfig) -> Iterator[Inputs]:
         shapes = functional.interpolate(shapes, (config.view.height, config.view.width))
         view = 0.7 * shapes + 0.3 * torch.rand(shapes.shape, generator=random)
         seen = torch.rand(height, width, generator=random) < 0.7
-        size = (len(STATIC_IDS), config.encoder.place_channels)
-        context = functional.normalize(torch.randn(size, generator=random), dim=1)
-        context[torch.randint(len(context), (1,), generator=random)] = 0
+        context = functional.normalize(torch.randn(config.context_shape, generator=random), dim=1)
+        if len(context):
+            context[torch.randint(len(context), (1,), generator=random)] = 0
         yield view, seen, context

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from scmpr_ros.errors import CheckpointError
-from scmpr_ros.networks.checkpoint import (
+from scmpr_ros.methods.checkpoint import (
     FORMAT,
-    config_from_dict,
     fingerprint,
     load_checkpoint,
     save_checkpoint,
 )
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.networks.netvlad import NetVladConfig
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,26 @@ def test_half_precision_loads_as_float32_and_has_its_own_fingerprint(
     assert fingerprint(loaded) == fingerprint(load_checkpoint(path))
 
 
-def test_config_survives_json() -> None:
-    config = ScmprConfig(num_headings=12)
-    assert config_from_dict(json.loads(json.dumps(asdict(config)))) == config
+def test_config_survives_the_file(tmp_path: Path) -> None:
+    config = ScmprConfig(num_headings=12, netvlad=NetVladConfig(clusters=8))
+    save_checkpoint(ScmprNetwork(config), tmp_path / "net.safetensors")
+    assert load_checkpoint(tmp_path / "net.safetensors").config == config
+
+
+def test_names_of_older_checkpoints_are_translated(
+    network: ScmprNetwork, saved: Path, tmp_path: Path
+) -> None:
+    old = {
+        name.replace(".batch_norm.", ".centring.")
+        .replace("saff.mask_head.", "saff.segment.")
+        .replace("saff.range_head.", "saff.measure.")
+        .replace("saff.place_head.", "saff.describe."): value
+        for name, value in load_file(saved).items()
+    }
+    assert old.keys() != network.state_dict().keys()
+    with safe_open(saved, framework="pt") as file:
+        save_file(old, tmp_path / "old.safetensors", file.metadata())
+    assert fingerprint(load_checkpoint(tmp_path / "old.safetensors")) == fingerprint(network)
 
 
 def rewrite(path: Path, target: Path, change: str) -> Path:

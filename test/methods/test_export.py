@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scmpr_ros
+from scmpr_ros.config import from_dict
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.export import INPUTS, OUTPUTS, QueryBranch, export_onnx
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks import backbones
 from scmpr_ros.networks.backbones import STRIDES, register_backbone
-from scmpr_ros.networks.checkpoint import config_from_dict, fingerprint
-from scmpr_ros.networks.export import INPUTS, OUTPUTS, RgbBranch, export_onnx
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.selective_scan import BACKENDS
 from scmpr_ros.networks.vmamba import SS2D, VMamba, VMambaVariant
 from scmpr_ros.semantics import CLASSES, STATIC_IDS
@@ -77,12 +79,14 @@ def test_onnx_runtime_computes_what_torch_computes(small: ScmprNetwork, exported
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     for seed in range(5):
         inputs = random_inputs(seed)
-        expected = small.encode_image(*inputs)
+        view, seen, context = inputs
+        expected = small.describe_query(QueryView(view, seen), context)
+        assert expected.prediction is not None
         fed = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
-        descriptor, classes = (torch.from_numpy(x) for x in session.run(OUTPUTS, fed))
+        descriptor, *prediction = (torch.from_numpy(x) for x in session.run(OUTPUTS, fed))
         torch.testing.assert_close(descriptor, expected.descriptor, rtol=0, atol=2e-6)
-        expected_classes = expected.prediction.mask_logits[0].softmax(0)
-        torch.testing.assert_close(classes, expected_classes, rtol=0, atol=1e-4)
+        for found, wanted in zip(prediction, expected.prediction, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
         for name, x in zip(INPUTS, random_inputs(seed + 100), strict=True):
             (other,) = session.run(["descriptor"], {**fed, name: x.numpy()})
             assert abs(other - descriptor.numpy()).max() > 1e-3, f"{name} has no effect"
@@ -96,13 +100,14 @@ def test_the_file_says_what_it_is(small: ScmprNetwork, exported: Path) -> None:
     assert (model.producer_name, model.producer_version) == ("scmpr_ros", scmpr_ros.__version__)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["fingerprint"] == fingerprint(small)
-    assert config_from_dict(json.loads(metadata["config"])) == small.config
+    assert from_dict(ScmprConfig, json.loads(metadata["config"])) == small.config
     assert json.loads(metadata["classes"]) == [c.name for c in CLASSES]
     ends = (*model.graph.input, *model.graph.output)
     sizes = {x.name: [d.dim_value for d in x.type.tensor_type.shape.dim] for x in ends}
     assert sizes == {
         "view": [1, 3, 32, 64], "seen": [8, 16], "context": [len(STATIC_IDS), 64],
-        "descriptor": [1, 768], "class_probs": [15, 8, 16],
+        "descriptor": [1, 768], "features": [1, 64, 4, 8], "mask_logits": [1, 15, 8, 16],
+        "range_logits": [1, 11, 8, 16],
     }  # fmt: skip
     assert all(name in model.doc_string for name in (*INPUTS, *OUTPUTS))
 
@@ -122,17 +127,20 @@ def test_a_file_that_computes_something_else_gets_no_name(
     assert list(tmp_path.iterdir()) == [old] and old.read_text() == "the old one"
 
 
-def test_classes_are_held_against_torch_too(
-    small: ScmprNetwork, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wrong", [2, 3])
+def test_masks_and_ranges_are_compared_with_torch_too(
+    small: ScmprNetwork, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
 ) -> None:
-    right = RgbBranch.forward
+    right = QueryBranch.forward
 
-    def once(self: RgbBranch, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        descriptor, classes = right(self, *inputs)
-        return descriptor, classes if torch.compiler.is_exporting() else classes.roll(1, 0)
+    def rolled(self: QueryBranch, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = list(right(self, *inputs))
+        if not torch.compiler.is_exporting():
+            outputs[wrong] = outputs[wrong].roll(1, 1)
+        return tuple(outputs)
 
-    monkeypatch.setattr(RgbBranch, "forward", once)
-    with pytest.raises(CheckpointError, match=r"probabilities of classes by .*e-0[123]"):
+    monkeypatch.setattr(QueryBranch, "forward", rolled)
+    with pytest.raises(CheckpointError, match=r"probabilities by .*e-0[123]"):
         export_onnx(small, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -146,7 +154,7 @@ def test_an_operation_that_onnx_has_not_is_named(exported: Path, tmp_path: Path)
             return [functional.avg_pool2d(image * scale, stride) for stride in STRIDES]
 
     register_backbone("eigenvalues", lambda _: Eigenvalues())
-    with pytest.raises(ConfigError, match=r"'eigenvalues'.*linalg_eig"):
+    with pytest.raises(ConfigError, match=r"'scmpr'.*linalg_eig"):
         export_onnx(network_with("eigenvalues"), tmp_path / "eigenvalues.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -14,16 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.methods.network import (
+    PlaceDescription,
+    PlaceNetwork,
+    PlaceNetworkConfig,
+    Query,
+)
+from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.backbones import IMAGE_MEAN, IMAGE_STD, build_tower
-from scmpr_ros.networks.place_network import PlaceNetwork, PlaceNetworkConfig
-from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.semantics import IGNORE, NUM_CLASSES, STATIC_IDS
 
 _GREY_PER_M = 5.1 / 255
 _EMPTY = 251 / 255  # as in its code: what gave no return looks far away
@@ -51,11 +56,11 @@ class LipLocConfig(PlaceNetworkConfig):
 class LipLocNetwork(PlaceNetwork):
     """Both towers. Built from its config alone."""
 
+    method: ClassVar[str] = "lip_loc"
     config: LipLocConfig
 
     def __init__(self, config: LipLocConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.image_tower = build_tower(config.tower)
         self.range_tower = build_tower(config.tower)
         width = self.image_tower.num_features
@@ -68,49 +73,35 @@ class LipLocNetwork(PlaceNetwork):
 
     @property
     def perception_modules(self) -> Sequence[nn.Module]:
-        """See `PlaceNetwork.perception_modules`."""
+        """The image tower and its head."""
         return (self.image_tower, self.image_head)
 
-    def predict(self, view: Tensor) -> ImagePrediction:
-        """Its features are the whole image's, (B, D, 1, 1); its mask is `ignore` for certain."""
-        embedding = self.image_head(self.image_tower(self._square(view)))
-        grid = self.config.mask_grid
-        shape = (len(view), NUM_CLASSES, grid.height, grid.width)
-        mask_logits = view.new_full(shape, -torch.inf)
-        mask_logits[:, IGNORE] = 0
-        return ImagePrediction(embedding[:, :, None, None], mask_logits, None)
+    def describe_query(self, view: QueryView, context: Tensor) -> Query:
+        """Describe images; LIP-Loc uses neither `view.seen` nor a context."""
+        embedding = self.image_head(self.image_tower(self._square(view.pixels)))
+        return Query(functional.normalize(embedding.float(), dim=-1))
 
-    def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
-        """D_RGB (B, D), unit length; neither `seen` nor the context is looked at."""
-        return functional.normalize(prediction.features[:, :, 0, 0], dim=-1)
+    def describe_place(self, place: PlaceView) -> PlaceDescription:
+        """Encode a crop of the range image for each heading window."""
+        image = self.range_image(place.panoramas.range_m)
+        headings = self.headings_rad.to(image.device)
+        windows = [self.describe_windows(image, yaw.expand(len(image))) for yaw in headings]
+        return PlaceDescription(torch.stack(windows, dim=1))
 
-    def encode_panorama(
-        self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor
-    ) -> Tensor:
-        """The range image as grey levels, (B, 1, H, W): towers see windows of it."""
+    def range_image(self, range_m: Tensor) -> Tensor:
+        """Ranges (B, H, W) as grey levels (B, 1, H, W)."""
         reach = range_m.clamp_max(self.config.max_range_m)
         return torch.where(range_m > 0, reach * _GREY_PER_M, _EMPTY)[:, None]
 
-    def describe_headings(self, features: Tensor, label: Tensor, range_m: Tensor) -> Tensor:
-        """D_LiDAR of all heading windows, (B, V, D), each from a crop of its own."""
-        headings = self.headings_rad.to(features.device)
-        each = [self.describe_windows(features, yaw.expand(len(features))) for yaw in headings]
-        return torch.stack(each, dim=1)
-
-    def describe_windows(self, features: Tensor, yaw_rad: Tensor) -> Tensor:
-        """Descriptors (B, D) of one window of each panorama, around headings (B,)."""
-        width = features.shape[-1]
+    def describe_windows(self, image: Tensor, yaw_rad: Tensor) -> Tensor:
+        """Descriptors (B, D) of one window of each range image, around headings (B,)."""
+        width = image.shape[-1]
         columns = round(self.config.view.fov_rad / (2 * math.pi) * width)
         first = ((0.5 - yaw_rad / (2 * math.pi)) * width - columns / 2).round().long()
-        index = (first[:, None] + torch.arange(columns, device=features.device)) % width
-        index = index[:, None, None, :].expand(-1, 1, features.shape[-2], -1)
-        crop = torch.gather(features, -1, index).expand(-1, 3, -1, -1)
+        index = (first[:, None] + torch.arange(columns, device=image.device)) % width
+        index = index[:, None, None, :].expand(-1, 1, image.shape[-2], -1)
+        crop = torch.gather(image, -1, index).expand(-1, 3, -1, -1)
         return functional.normalize(self.range_head(self.range_tower(self._square(crop))), dim=-1)
-
-    def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """None: a context of zeros."""
-        shape = (len(features), len(STATIC_IDS))
-        return features.new_zeros(*shape, 1), features.new_zeros(shape)
 
     def _square(self, image: Tensor) -> Tensor:
         size = (self.config.size, self.config.size)
