@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.errors import CalibrationError, ConfigError, ShapeError
+from scmpr_ros.geometry import make_transform, without_yaw
 
 INTENSITY_FIELDS = ("intensity", "i", "reflectance", "remission")
 """Names of the intensity field in point cloud files and messages; kitti2bag writes `i`."""
@@ -81,6 +83,30 @@ class CameraModel:
 
 
 @dataclass(frozen=True)
+class Mount:
+    """Where the camera sits on the vehicle: T_base_camera of the camera's body axes (x forward)."""
+
+    xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Position of the camera in the base frame, in metres."""
+    rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; they level images."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([*self.xyz, *self.rpy]).all():
+            raise ConfigError(f"mount xyz {self.xyz}, rpy {self.rpy}: numbers must be finite")
+
+    @property
+    def T_base_camera_body(self) -> NDArray[np.float64]:
+        """(4, 4); the identity for a camera at the base frame."""
+        return make_transform(Rotation.from_euler("xyz", self.rpy).as_matrix(), np.array(self.xyz))
+
+    @property
+    def R_level_camera(self) -> NDArray[np.float64]:
+        """(3, 3) roll and pitch of the camera's body axes, see `geometry.without_yaw`."""
+        return without_yaw(self.T_base_camera_body[:3, :3])
+
+
+@dataclass(frozen=True)
 class PointCloud:
     """Points of a scan or a map.
 
@@ -143,8 +169,9 @@ class PlaceMatch:
     """The result of one query: at least one candidate, best first."""
 
     candidates: tuple[Candidate, ...]
-    mask: NDArray[np.uint8]
-    """(H, W) joint ids predicted for the network's view of the image."""
+    mask: NDArray[np.uint8] | None
+    """(H, W) joint ids predicted for the network's view of the image; None for methods that
+    predict none."""
 
     def __post_init__(self) -> None:
         if not self.candidates:

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import DatasetError, ScmprError
 from scmpr_ros.records import CameraModel, PointCloud
 
@@ -112,6 +113,7 @@ class FrameReader(Generic[Item]):
     def __iter__(self) -> Generator[tuple[int, Item], None, None]:
         self.skipped = 0
         for frame in self.frames:
+            raise_if_cancelled()
             try:
                 item = self.read(frame)
             except ScmprError as error:

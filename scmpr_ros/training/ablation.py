@@ -6,21 +6,23 @@ searched only, and no training, share their weights. Runs that are done are not 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from scmpr_ros.atomic_files import write_json
+from scmpr_ros.config import from_dict, to_dict
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.tables import make_table, pooled
-from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.training.train import TrainConfig, train
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
+from scmpr_ros.training.train import train
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class AblationConfig:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     test: Path = Path("data/towns/test")
     out: Path = Path("out/ablation")
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=train_config_class("scmpr"))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
@@ -60,20 +62,25 @@ class AblationConfig:
     def settings_of(
         self, name: str, changes: Mapping[str, Any]
     ) -> tuple[TrainConfig, EvaluationConfig]:
-        """Training and evaluation of a row; ConfigError for settings that there are not."""
-        training, evaluation = self.train, self.evaluation
+        """Training and evaluation of a row; ConfigError for settings that do not exist."""
+        training, evaluation = to_dict(self.train), {"evaluation": to_dict(self.evaluation)}
+        method = changes.get("method", self.train.method)
+        if method != self.train.method:  # its own defaults, and none of the other method's settings
+            training["module"] |= {"network": {}, "loss": {}}
         for setting, value in changes.items():
-            try:
-                first, _, rest = setting.partition(".")
-                if first == "evaluation":
-                    evaluation = _changed(evaluation, rest.split("."), value)
-                else:
-                    training = _changed(training, setting.split("."), value)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ConfigError(
-                    f"row {name!r}: {setting} cannot be {value!r}: {error}"
-                ) from error
-        return training, evaluation
+            _set(evaluation if setting.startswith("evaluation.") else training, setting, value)
+        source = f"row {name!r}"
+        return (
+            from_dict(train_config_class(method), training, source),
+            from_dict(EvaluationConfig, evaluation["evaluation"], source),
+        )
+
+
+@cache
+def ablation_config_class(method_name: str) -> type[AblationConfig]:
+    """`AblationConfig` whose `train` has the settings of a method."""
+    train = train_config_class(method_name)
+    return specialised(AblationConfig, train=(train, field(default_factory=train)))
 
 
 def ablate(config: AblationConfig) -> Path:
@@ -90,15 +97,15 @@ def ablate(config: AblationConfig) -> Path:
             _log.info("row %r, seed %d", name, seed)
             weights = _train(config.out, training, seed)
             results[name].append({"seed": seed, **_judge(weights, evaluation, recordings)})
-            write_json(path, {"rows": results, "config": dataclasses.asdict(config)})
+            write_json(path, {"rows": results, "config": to_dict(config)})
     return make_table("ablation", [path]).write(config.out)
 
 
 def _train(out: Path, config: TrainConfig, seed: int) -> Path:
     """Weights of a run, which is done if it was not."""
     config = replace(config, seed=seed)
-    settings = dataclasses.asdict(replace(config, out=Path(), jobs=1))
-    digest = hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode())
+    settings = to_dict(replace(config, out=Path(), jobs=1))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     folder = out / "runs" / digest.hexdigest()[:12]
     weights = folder / "model.safetensors"
     return weights if weights.is_file() else train(replace(config, out=folder))
@@ -106,7 +113,7 @@ def _train(out: Path, config: TrainConfig, seed: int) -> Path:
 
 def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) -> dict[str, Any]:
     """Recall@1 and more over all drives of all recordings; kept beside the weights."""
-    settings = json.dumps([dataclasses.asdict(config), recordings], default=str, sort_keys=True)
+    settings = json.dumps([to_dict(config), [str(r) for r in recordings]], sort_keys=True)
     kept = weights.parent / f"judged-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
     if not kept.is_file():
         network = load_checkpoint(weights)
@@ -122,20 +129,9 @@ def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) 
     }  # fmt: skip
 
 
-def _changed(config: Any, path: Sequence[str], value: Any) -> Any:
-    """A frozen dataclass with one setting, however deep, changed."""
-    name, *rest = path
-    before = getattr(config, name)
-    if rest:
-        value = _changed(before, rest, value)
-    elif isinstance(before, tuple):
-        value = tuple(value)
-    elif isinstance(before, Path):
-        value = Path(value)
-    elif (
-        before is not None
-        and not isinstance(value, type(before))
-        and not (isinstance(before, float) and isinstance(value, int))
-    ):
-        raise TypeError(f"it is a {type(before).__name__}, not a {type(value).__name__}")
-    return replace(config, **{name: value})
+def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one of nested settings by its dotted name; `from_dict` judges whether it exists."""
+    *parents, name = dotted.split(".")
+    for parent in parents:
+        settings = settings.setdefault(parent, {})
+    settings[name] = value

@@ -16,7 +16,7 @@ from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.sensors.rig import Rig
 from scmpr_ros.town.streets.network import StreetNetworkConfig
-from scmpr_ros.town.traversal import Recording, TraversalConfig
+from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig
 
 CAMERA = CameraModel(1240, 376, 720.0, 720.0, 620.0, 180.0)
@@ -85,17 +85,17 @@ def test_town_points_agree_with_town_masks() -> None:
     town = Town.generate(3, TownConfig(StreetNetworkConfig(columns=2, rows=2)))
     config = TraversalConfig(condition="overcast", season="summer", drive=DriveConfig(length_m=90))
     rig = Rig.named("kitti")
-    recording = Recording.plan(town, config, rig, LidarConfig())
-    image = recording.frame(44).image
+    traversal = Traversal.plan(town, config, rig, LidarConfig())
+    image = traversal.frame(44).image
     assert image is not None
-    scan_only = replace(recording, config=replace(config, images=False))
+    scan_only = replace(traversal, config=replace(config, images=False))
     scans = {i: scan_only.frame(i).scan for i in (32, 38, 44, 50, 56, 62)}
-    T_world_camera = recording.T_world_base[44] @ rig.T_base_camera
+    T_world_camera = traversal.T_world_base[44] @ rig.T_base_camera
 
     def points_of(*frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Still points in the camera's frame; what moves is elsewhere by the time of the image."""
         world = np.concatenate(
-            [transform_points(recording.T_world_lidar[i], scans[i].xyz) for i in frames]
+            [transform_points(traversal.T_world_lidar[i], scans[i].xyz) for i in frames]
         )
         label = np.concatenate([scans[i].label for i in frames])
         still = ~IS_DYNAMIC[label]
