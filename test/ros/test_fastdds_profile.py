@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 
 IMAGES = 20
 PUBLISHER = f"""
