@@ -66,10 +66,15 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parse(path)))
+
+
 def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
     """Line and absolute name of every module that a file imports, wherever in the file."""
     package_parts = (PACKAGE, *path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -89,7 +94,7 @@ def rooms_imported(path: Path) -> Iterator[tuple[int, str]]:
 
 def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
     """Every call in a file with its dotted name, such as `torch.load`."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             yield node, ast.unparse(node.func)
 
@@ -200,7 +205,7 @@ def test_only_ros_and_commands_name_nodes(path: Path) -> None:
         return
     named = [
         node.lineno
-        for node in ast.walk(parse(path))
+        for node in nodes(path)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and f"{PACKAGE}.ros" in node.value.replace(f"{PACKAGE}.ros_", "")
@@ -243,7 +248,7 @@ def test_the_library_logs_and_does_not_print(path: Path) -> None:
     if room_of(path) == "ros":
         allowed = {
             call.lineno
-            for function in ast.walk(parse(path))
+            for function in nodes(path)
             if isinstance(function, ast.FunctionDef) and function.name == "main"
             for call in ast.walk(function)
             if isinstance(call, ast.Call)
@@ -256,10 +261,9 @@ def test_the_library_logs_and_does_not_print(path: Path) -> None:
 
 @every_source
 def test_sizes(path: Path) -> None:
-    tree = parse(path)
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MAX_FILE_LINES, f"{lines} lines: this room wants to be two"
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
