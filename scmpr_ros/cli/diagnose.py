@@ -14,8 +14,8 @@ from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
-from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.training.diagnosis import DiagnosisConfig, diagnose
 
 

@@ -28,10 +28,11 @@ from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
-from scmpr_ros.records import PlaceMatch, PointCloud
+from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 _VIEWPOINTS_A_PLACE = 8
@@ -44,6 +45,7 @@ class EvaluationConfig:
 
     skip_bad: leave damaged images out, with a warning, instead of stopping at the first.
     segmenters: also measure how well images and the map are read, where masks and labels are.
+    mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
     """
 
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
@@ -52,6 +54,12 @@ class EvaluationConfig:
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_bad: bool = False
     segmenters: bool = False
+    mount: Mount = field(default_factory=Mount)
+
+    @property
+    def R_base_camera(self) -> NDArray[np.float64]:
+        """(3, 3) of `mount`, for `Localizer`."""
+        return self.mount.T_base_camera_body[:3, :3]
 
 
 def predict_in_map(
@@ -66,10 +74,13 @@ def predict_in_map(
     drives = _query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
-    localizer = Localizer(place_map, network, config.localizer)
+    localizer = Localizer(place_map, network, config.localizer, config.R_base_camera)
     skies = town_conditions(folder)
     rules = map_protocol(config.tolerance)
-    of_map = count_map_classes(point_map) if config.segmenters else None
+    label_free = (
+        load_label_free_map(folder, config.source, point_map) if config.segmenters else None
+    )
+    of_map = None if label_free is None else count_map_classes(label_free)
     for drive in drives:
         facts = _facts(folder, drive, "map", rules, skies.get(drive.name, ""))
         predictions = _predict(drive, localizer, place_map, config, facts)
@@ -103,8 +114,8 @@ def predict_in_scans(
     localizer = replace(config.localizer, candidates=kept, shortlist=shortlist, belief=belief)
     config = replace(config, localizer=localizer)
     return _predict(
-        drive, Localizer(place_map, network, config.localizer), place_map, config,
-        _facts(folder, drive, "scans", protocol),
+        drive, Localizer(place_map, network, config.localizer, config.R_base_camera), place_map,
+        config, _facts(folder, drive, "scans", protocol),
         lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s), asked,
     )  # fmt: skip
 
@@ -169,13 +180,14 @@ def _predict(
     may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
     frames: Sequence[int] | None = None,
 ) -> Predictions:
-    counter = MaskCounter(drive, localizer.mask_grid) if config.segmenters else None
+    counter = MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
     localized = localize_drive(drive, localizer, config.skip_bad, may_answer, frames, counter)
     allowed = np.ones((len(localized.frames), len(place_map)), bool)
     if may_answer is not None:
         allowed = np.stack([may_answer(frame) for frame in localized.frames])
     facts = {
         **facts, "fingerprint": place_map.fingerprint, "localizer": asdict(config.localizer),
+        "mount_rpy": list(config.mount.rpy),
     }  # fmt: skip
     return Predictions(
         localized, place_map.positions, place_map.headings_rad, allowed, facts,

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.evaluation.metrics import class_iou
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.networks.view import ViewSampler
-from scmpr_ros.records import PlaceMatch
+from scmpr_ros.pipeline.label_free_map import LabelFreeMap
+from scmpr_ros.records import Mount, PlaceMatch
 from scmpr_ros.semantics import CLASSES, NUM_CLASSES
 
 
@@ -34,10 +33,10 @@ def named_iou(confusion: NDArray[np.integer]) -> dict[str, float]:
 class MaskCounter:
     """Counts S_RGB of a drive's answers against its masks, on the grid of S_RGB."""
 
-    def __init__(self, drive: Drive, grid: AngularGrid) -> None:
+    def __init__(self, drive: Drive, grid: AngularGrid, mount: Mount) -> None:
         self.drive = drive
         self.confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
-        self._view = ViewSampler.of(drive.camera, grid)
+        self._view = ViewSampler.of(drive.camera, grid, mount.R_level_camera)
 
     def __call__(self, frame: int, match: PlaceMatch) -> None:
         """Count one answer, where its frame has a mask."""
@@ -47,10 +46,10 @@ class MaskCounter:
             self.confusion += count_classes(true, match.mask)
 
 
-def count_map_classes(point_map: PointCloudMap) -> NDArray[np.int64]:
-    """Points of a labelled map by class, and by the class that their geometry alone gives them."""
-    assert point_map.cloud.label is not None
-    return count_classes(point_map.cloud.label, segment_points(point_map.cloud))
+def count_map_classes(label_free: LabelFreeMap) -> NDArray[np.int64]:
+    """Points by true class and by the class that their geometry alone predicts, vehicles too."""
+    assert label_free.cloud.label is not None
+    return count_classes(label_free.true_label, label_free.cloud.label)
 
 
 def told(kind: str, confusion: NDArray[np.integer] | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scmpr_ros.atomic_files import cache_folder
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.methods.checkpoint import fingerprint
 from scmpr_ros.methods.export import (
@@ -30,7 +31,6 @@ from scmpr_ros.methods.export import (
 from scmpr_ros.methods.network import PlaceNetwork, Query
 from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.precision import choose_precision
-from scmpr_ros.networks.selective_scan.compilation import cache_folder
 from scmpr_ros.stages import stage
 
 _LARGEST_ERROR = {torch.float32: 1e-4, torch.bfloat16: 3e-2}

@@ -22,16 +22,17 @@ class PairBatch:
     recording. (H, W) is the view's size, (h, w) the panorama's. Mask cells are 4 pixels wide.
 
     view: (B, 3, H, W) float32 RGB in [0, 1], black where the camera does not look.
-    mask: (B, H/4, W/4) uint8 joint class ids.
-    depth: (B, H/4, W/4) float32, metres to the surface of the map, 0 where the map is empty.
+    mask: (B, H/4, W/4) uint8 joint class ids, `ignore` where the camera does not look.
+    depth: (B, H/4, W/4) float32, metres to the surface of the map, 0 where the map is empty or the
+        camera does not look.
     seen: (B, H/4, W/4) bool, cells inside the camera's image.
+    seen_pixels: (B, H, W) bool, pixels of `view` inside the camera's image.
     yaw_rad: (B,) float32, heading of the view, counter-clockwise from +x of the map.
     view_position, place_position: (B, 3) float32, metres.
     view_axes, place_axes: (B, 3, 3) float32, forward, left and up as columns.
     recording: (B,) int64, number of the recording; -1 - n for the mirrored recording n.
-    panorama: the place as rendered from the map; float32 and uint8, B panoramas.
-    segmented: (B, h, w) uint8 joint class ids that replace `panorama.label` in a map whose points
-        are classified by their geometry.
+    panorama: B panoramas of the places, float32 and uint8.
+    segmented: the same places in the map that would be built without labels.
     turned_rad: (B,) float32, angle by which the world of the panorama was turned
         counter-clockwise: a view with heading `yaw_rad` looks along `yaw_rad + turned_rad` in it.
     """
@@ -40,6 +41,7 @@ class PairBatch:
     mask: Tensor
     depth: Tensor
     seen: Tensor
+    seen_pixels: Tensor
     yaw_rad: Tensor
     view_position: Tensor
     view_axes: Tensor
@@ -47,7 +49,7 @@ class PairBatch:
     place_axes: Tensor
     recording: Tensor
     panorama: Panoramas
-    segmented: Tensor
+    segmented: Panoramas
     turned_rad: Tensor
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.panorama import RenderConfig, render
@@ -75,6 +76,7 @@ def build_map(
     def places() -> Iterator[_Places]:
         starts = range(0, len(positions), config.batch_size)
         for start in tqdm(starts, "describing places", unit="batch", disable=not progress):
+            raise_if_cancelled()
             batch = slice(start, start + config.batch_size)
             viewpoint, upright = (torch.from_numpy(x[batch]).to(device) for x in (positions, axes))
             view = _view(points, labels, viewpoint.float(), upright, network, config)

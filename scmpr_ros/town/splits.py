@@ -1,4 +1,4 @@
-"""Which seeds may be used for what. Train, validation and test towns never share a seed."""
+"""Seeds of the train, validation and test towns; no seed is in two splits."""
 
 from __future__ import annotations
 

@@ -30,15 +30,14 @@ from scmpr_ros.evaluation.metrics import (
 )
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.networks.depth import range_ids
+from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.preparation import (
     PreparationConfig,
     PreparedRecording,
     find_recordings,
     load_recordings,
-    seen_cells,
 )
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
@@ -182,9 +181,10 @@ def _describe_views(
 
     Images that several interventions share are predicted once.
     """
-    tensors = (recording.views, recording.masks, recording.depth)
-    for views, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
-        pixels, seen = views.float() / 255, seen_cells(views)
+    all_seen = recording.seen_by(slice(None))
+    tensors = (recording.views, all_seen, recording.masks, recording.depth)
+    for views, seen, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
+        pixels = views.float() / 255
         images = dict.fromkeys(intervention.view for intervention in interventions)
         predictions = {change: network.predict(change(pixels)) for change in images}
         described = []

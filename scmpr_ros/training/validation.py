@@ -23,7 +23,7 @@ from scmpr_ros.evaluation.metrics import (
 from scmpr_ros.methods.network import PlaceNetwork, map_context
 from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.semantics import colourise
-from scmpr_ros.training.preparation import PreparedRecording, seen_cells
+from scmpr_ros.training.preparation import PreparedRecording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,13 +119,13 @@ def draw_examples(recording: PreparedRecording, result: RetrievalResult, fov_rad
     axes = figure.subplots(count, 3, squeeze=False)
     tolerance = Tolerance()
     correct = result.correct(tolerance)
-    width = recording.label.shape[-1]
+    width = recording.panorama.label.shape[-1]
     half = round(fov_rad / (2 * np.pi) * width / 2)
     for row, view in zip(
         axes, np.linspace(0, len(recording.views) - 1, count).astype(int), strict=True
     ):
         centre = round((0.5 - float(result.yaw_rad[view]) / (2 * np.pi)) * width)
-        window = torch.roll(recording.label[result.place[view]], width // 2 - centre, -1)
+        window = torch.roll(recording.panorama.label[result.place[view]], width // 2 - centre, -1)
         window = window[:, width // 2 - half : width // 2 + half]
         row[0].imshow(recording.views[view].permute(1, 2, 0).numpy())
         if result.masks is not None:
@@ -145,9 +145,10 @@ def _describe_views(
     """Descriptors (Q, D) and predicted masks of all views, on the CPU."""
     device = context.device
     queries, masks = [], []
-    for views in recording.views.split(BATCH):
-        seen = seen_cells(views).to(device)
-        pixels = views.to(device).float() / 255
+    for start in range(0, len(recording.views), BATCH):
+        part = slice(start, start + BATCH)
+        seen = recording.seen_by(part).to(device)
+        pixels = recording.views[part].to(device).float() / 255
         query = network.describe_query(QueryView(pixels, seen), context)
         queries.append(query.descriptor.cpu())
         if query.prediction is not None:

@@ -28,14 +28,15 @@ def pair_at_origin(yaw_deg: float, depth_m: float = 10.0) -> PairBatch:
     """Camera and place at the origin, all surfaces at 10 m; the camera looks along `yaw_deg`."""
     origin, yaw_rad = torch.zeros(1, 3), math.radians(yaw_deg)
     grid = torch.zeros(1, PANORAMA.height, PANORAMA.width)
+    panorama = Panoramas(grid + 10.0, grid, grid[:, None].expand(-1, 3, -1, -1), grid)
     return PairBatch(
         view=torch.zeros(1, 3, 32, 64), mask=torch.zeros(1, 8, 16), seen=torch.ones(1, 8, 16),
-        depth=torch.full((1, 8, 16), depth_m), yaw_rad=torch.tensor([yaw_rad]),
+        seen_pixels=torch.ones(1, 32, 64), depth=torch.full((1, 8, 16), depth_m),
+        yaw_rad=torch.tensor([yaw_rad]),
         view_position=origin, view_axes=torch.from_numpy(rotation_z(yaw_rad)[None]).float(),
         place_position=origin, place_axes=torch.eye(3)[None],
         recording=torch.zeros(1, dtype=torch.long),
-        panorama=Panoramas(grid + 10.0, grid, grid[:, None].expand(-1, 3, -1, -1), grid),
-        segmented=grid, turned_rad=torch.zeros(1),
+        panorama=panorama, segmented=panorama, turned_rad=torch.zeros(1),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from scmpr_ros.methods.scmpr.losses import (
     segmentation_loss,
     semantic_consistency_loss,
 )
-from scmpr_ros.networks.depth import DepthConfig, range_ids, range_shares
+from scmpr_ros.networks.depth import DepthConfig, one_hot_ranges, range_ids
 
 HEADINGS = torch.arange(12) * (2 * math.pi / 12)
 NONE = torch.zeros(2, 2, 12, dtype=torch.bool)
@@ -130,7 +130,7 @@ def test_depth_is_the_range_in_which_the_map_has_its_return() -> None:
     depth = torch.tensor([[[3.0, 5.0, 0.0, 30.0, 0.4]]])
     ids = range_ids(depth, config)
     assert ids.tolist() == [[[0, 1, 2, 2, 2]]]  # the last is: nothing in reach
-    shares = range_shares(depth, config)
+    shares = one_hot_ranges(depth, config)
     assert shares[0, :, 0].T.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
     seen = torch.tensor([[[True, True, True, True, False]]])
     sure = 50 * functional.one_hot(ids, 3).permute(0, 3, 1, 2).float()

@@ -19,8 +19,8 @@ from scmpr_ros.networks.attention import (
     class_tokens,
     mean_tokens,
 )
+from scmpr_ros.networks.one_hot import class_fractions
 from scmpr_ros.networks.saff import Saff, SaffConfig
-from scmpr_ros.networks.shares import one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, class_id
 
 CONFIG = ScmprConfig(
@@ -113,7 +113,7 @@ def test_class_tokens_are_the_means_of_their_class() -> None:
     features = torch.randn(1, 5, 2, 2)
     road, wall = class_id("road"), class_id("building")
     label = torch.tensor([[[road, road], [wall, 0]]])
-    sums, weights = class_tokens(features, one_hot_share(label, (2, 2)))
+    sums, weights = class_tokens(features, class_fractions(label, (2, 2)))
     tokens = mean_tokens(sums, weights)
     expected = features[0, :, 0].mean(1)
     torch.testing.assert_close(tokens[STATIC_IDS.index(road)], expected / expected.norm())

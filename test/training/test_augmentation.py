@@ -1,4 +1,4 @@
-"""Augmentation keeps what it must and can be switched off."""
+"""Augmentation keeps views, labels and geometry consistent, and can be switched off."""
 
 from __future__ import annotations
 
@@ -27,24 +27,34 @@ GRID = AngularGrid(32, 64, 12.0, -15.0, 80.0)
 OFF = AugmentationConfig(**{f.name: 0.0 for f in fields(AugmentationConfig)})
 
 
-def batch_of(count: int = 4) -> PairBatch:
-    """Random pairs, with empty cells in the upper rows of the panoramas."""
+def random_panoramas(count: int) -> Panoramas:
+    """Panoramas whose upper rows are empty."""
     range_m = torch.rand(count, 6, 30) * 20 + 1
     range_m[:, :2] = 0
     hit = (range_m > 0).float()
     label = (torch.randint(1, 9, (count, 6, 30)) * hit).to(torch.uint8)
-    panorama = Panoramas(
-        range_m,
-        torch.randn(count, 6, 30) * hit,
-        torch.randn(count, 3, 6, 30) * hit[:, None],
-        label,
-    )
+    normal = torch.randn(count, 3, 6, 30) * hit[:, None]
+    return Panoramas(range_m, torch.randn(count, 6, 30) * hit, normal, label)
+
+
+def batch_of(count: int = 4) -> PairBatch:
     axes = torch.eye(3).repeat(count, 1, 1)
     return PairBatch(
-        torch.rand(count, 3, 32, 64), *torch.rand(3, count, 8, 16), torch.rand(count),
-        torch.randn(count, 3), axes, torch.randn(count, 3), axes, torch.arange(count),
-        panorama, label, torch.zeros(count),
-    )  # fmt: skip
+        view=torch.rand(count, 3, 32, 64),
+        mask=torch.randint(1, 9, (count, 8, 16), dtype=torch.uint8),
+        depth=torch.rand(count, 8, 16) + 5,
+        seen=torch.ones(count, 8, 16, dtype=torch.bool),
+        seen_pixels=torch.ones(count, 32, 64, dtype=torch.bool),
+        yaw_rad=torch.rand(count),
+        view_position=torch.randn(count, 3),
+        view_axes=axes,
+        place_position=torch.randn(count, 3),
+        place_axes=axes,
+        recording=torch.arange(count),
+        panorama=random_panoramas(count),
+        segmented=random_panoramas(count),
+        turned_rad=torch.zeros(count),
+    )
 
 
 def with_view(view: torch.Tensor) -> PairBatch:
@@ -56,11 +66,11 @@ def tensors(record: object) -> Iterator[tuple[str, torch.Tensor]]:
         yield from tensors(value) if isinstance(value, Panoramas) else [(name, value)]
 
 
-def test_strength_zero_leaves_panoramas_unchanged() -> None:
+def test_strength_zero_changes_nothing() -> None:
     before = batch_of()
-    after = augment_panoramas(before, OFF)
-    for (_, value), (_, unchanged) in zip(tensors(after), tensors(before), strict=True):
-        torch.testing.assert_close(value, unchanged, check_dtype=False)
+    after = augment_panoramas(augment_views(before, OFF, GRID), OFF)
+    for (name, value), (_, expected) in zip(tensors(after), tensors(before), strict=True):
+        torch.testing.assert_close(value, expected, msg=name)
 
 
 def test_empty_cells_stay_empty_in_every_channel() -> None:
@@ -84,11 +94,6 @@ def test_images_stay_images_and_differ_from_each_other() -> None:
 def test_negative_strength_is_refused() -> None:
     with pytest.raises(ConfigError, match="noise"):
         AugmentationConfig(noise=-0.1)
-
-
-def test_strength_zero_leaves_images_unchanged() -> None:
-    batch = batch_of(3)
-    torch.testing.assert_close(augment_views(batch, OFF, GRID).view, batch.view)
 
 
 def test_turning_the_world_turns_headings_with_it() -> None:
@@ -146,7 +151,7 @@ def test_mirroring_twice_restores_the_pairs_and_once_gives_other_recordings() ->
         assert torch.equal(kept, value)
     assert not set(once.recording.tolist()) & set(before.recording.tolist())
     torch.testing.assert_close(once.yaw_rad, -before.yaw_rad)
-    for name in ("view", "mask", "depth", "seen", "segmented"):
+    for name in ("view", "mask", "depth", "seen", "seen_pixels"):
         torch.testing.assert_close(getattr(once, name)[..., 0], getattr(before, name)[..., -1])
     for name in ("view_position", "place_position"):
         x, y, z = getattr(before, name).unbind(1)
@@ -161,7 +166,7 @@ def test_a_mirrored_pair_shows_the_same_points(dataset: PairDataset) -> None:
 
     def shared_points(batch: PairBatch) -> int:
         image = torch.ones(len(batch), 1, *batch.depth.shape[-2:])
-        place = torch.ones(len(batch), 1, *batch.segmented.shape[-2:])
+        place = torch.ones(len(batch), 1, *batch.panorama.label.shape[-2:])
         return len(align(image, place, batch, 10**6).pixels)
 
     count, mirrored = shared_points(batch), mirror_worlds(batch, share=1.0)
@@ -171,20 +176,83 @@ def test_a_mirrored_pair_shows_the_same_points(dataset: PairDataset) -> None:
         assert shared_points(replace(pairs, view_axes=aside)) < 0.9 * count
 
 
-def test_a_pitched_camera_moves_rows_and_brings_in_black() -> None:
+def test_pitch_shifts_views_labels_and_seen_cells_together() -> None:
+    """Rows show their own number, so a shift can be read from each image."""
     torch.manual_seed(0)
-    rows = torch.linspace(0.2, 0.9, 32)[:, None].expand(8, 3, 32, 64)
-    pitched = augment_views(with_view(rows), replace(OFF, pitch_deg=2.0), GRID).view
-    black = {int((image[0] == 0).any(-1).sum()) for image in pitched}
-    assert len(black) > 1 and max(black) <= 3  # two degrees are 2.4 rows
-    assert (pitched.amax((1, 2, 3)) <= rows.max()).all()
+    count, rows = 16, torch.arange(8)[:, None]
+    batch = replace(
+        batch_of(count),
+        view=(torch.arange(32)[:, None] / 32 + 0.02).expand(count, 3, 32, 64),
+        mask=(rows + 1).to(torch.uint8).expand(count, 8, 16),
+        depth=(rows + 1.0).expand(count, 8, 16),
+    )
+    pitched = augment_views(batch, replace(OFF, pitch_deg=8.0), GRID)  # up to 9 rows
+    shifts = set()
+    for number in range(count):
+        row = int(pitched.seen_pixels[number].any(-1).nonzero()[len(batch.view[0, 0]) // 4])
+        shift = round(float(pitched.view[number, 0, row, 0] - batch.view[0, 0, row, 0]) * 32)
+        shifts.add(shift)
+        assert int(pitched.seen_pixels[number, :, 0].sum()) == 32 - abs(shift)
+        in_cells = round(shift / 4)
+        cells = torch.arange(8) + in_cells
+        expected = torch.where((cells >= 0) & (cells < 8), cells + 1, 0)
+        assert torch.equal(pitched.mask[number, :, 0].long(), expected)
+        assert torch.equal(pitched.depth[number, :, 0].long(), expected)
+        assert torch.equal(pitched.seen[number, :, 0], expected > 0)
+        assert not pitched.view[number][:, ~pitched.seen_pixels[number]].any()
+    assert min(shifts) < -4 and max(shifts) > 4
 
 
-def test_segmented_labels_replace_the_true_ones() -> None:
+def test_pitch_tilts_the_axes_by_the_rows_that_are_shifted() -> None:
+    """A pixel at the centre column shows the same direction in the map before and after."""
+    torch.manual_seed(0)
+    row_numbers = (torch.arange(32)[:, None] / 32 + 0.01).expand(8, 3, 32, 64)
+    yaw = torch.from_numpy(rotation_z(0.8)).float().repeat(8, 1, 1)
+    batch = replace(batch_of(8), view=row_numbers, view_axes=yaw)
+    pitched = augment_views(batch, replace(OFF, pitch_deg=8.0), GRID)
+    directions = torch.from_numpy(GRID.directions()).float()[:, 32]  # half a column off the centre
+    for number in range(8):
+        shown = pitched.view[number, 0, :, 32]
+        rows = (shown > 0).nonzero().squeeze(1)
+        source = (shown[rows] * 32).long()
+        expected = directions[source] @ batch.view_axes[number].T
+        actual = directions[rows] @ pitched.view_axes[number].T
+        torch.testing.assert_close(actual, expected, atol=2e-3, rtol=0)
+    assert not torch.allclose(pitched.view_axes, batch.view_axes, atol=0.05)
+
+
+def test_a_narrow_view_keeps_labels_where_the_camera_looks() -> None:
+    torch.manual_seed(0)
+    batch = batch_of(64)
+    narrow = augment_views(batch, replace(OFF, narrow_view=1.0), GRID)
+    unseen = ~narrow.seen
+    assert not narrow.mask[unseen].any() and not narrow.depth[unseen].any()
+    assert torch.equal(narrow.mask[narrow.seen], batch.mask[narrow.seen])
+    assert not narrow.view.movedim(1, -1)[~narrow.seen_pixels].any()
+    assert torch.equal(narrow.seen_pixels[:, ::4, ::4], narrow.seen)
+    columns, rows = narrow.seen.any(1).sum(1), narrow.seen.any(2).sum(1)
+    assert 7 <= columns.min() < 10 and columns.max() == 16
+    assert 3 <= rows.min() < 6 and rows.max() == 8
+    some = augment_views(batch, replace(OFF, narrow_view=0.3), GRID).seen.flatten(1).all(1)
+    assert 0.5 < some.float().mean() < 0.9
+
+
+def test_dark_pixels_inside_the_image_count_as_seen() -> None:
+    """At night, black is not outside of the image: noise appears there, and nowhere else."""
+    torch.manual_seed(0)
+    batch = replace(batch_of(), view=torch.zeros(4, 3, 32, 64))
+    outside = torch.zeros(4, 32, 64, dtype=torch.bool)
+    outside[:, :, :8] = True
+    batch = replace(batch, seen_pixels=~outside)
+    view = augment_views(batch, replace(OFF, noise=0.2), GRID).view.amax(1)
+    assert (view[~outside] > 0).float().mean() > 0.5 and not view[outside].any()
+
+
+def test_panoramas_of_the_label_free_map_replace_those_of_the_labelled_one() -> None:
     before = batch_of()
-    sevens = torch.full_like(before.segmented, 7) * (before.panorama.range_m > 0)
-    after = augment_panoramas(replace(before, segmented=sevens), replace(OFF, segmented=1.0))
-    assert set(after.panorama.label.unique().tolist()) == {0, 7}
+    after = augment_panoramas(before, replace(OFF, segmented=1.0)).panorama
+    for (name, value), (_, expected) in zip(tensors(after), tensors(before.segmented), strict=True):
+        torch.testing.assert_close(value, expected, msg=name)
 
 
 def test_random_numbers_are_drawn_on_the_device_of_the_batch() -> None:

@@ -25,12 +25,12 @@ from scmpr_ros.networks.backbones import (
     build_backbone,
     check_backbone,
 )
-from scmpr_ros.networks.depth import DepthConfig, predicted_shares, range_shares
+from scmpr_ros.networks.depth import DepthConfig, one_hot_ranges, range_probs
 from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayout, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
+from scmpr_ros.networks.one_hot import class_fractions, one_hot
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
-from scmpr_ros.networks.shares import one_hot, one_hot_share
 from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.stages import stage
 
@@ -151,7 +151,7 @@ class ScmprNetwork(PerceivingNetwork):
                 window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
                 parts.append(self.layout_projection(self.image_layout(mask, window)))
                 if prediction.range_logits is not None:
-                    ranges = predicted_shares(prediction.range_logits.detach())
+                    ranges = range_probs(prediction.range_logits.detach())
                     layout = self.image_ranges(mask, ranges, window)
                     parts.append(self.range_projection(layout))
         return self._join(parts)[:, 0]
@@ -175,7 +175,7 @@ class ScmprNetwork(PerceivingNetwork):
             windows = self._windows(classes, self.config.layout.blocks)
             parts.append(self.layout_projection(self.panorama_layout(classes, windows)))
             if self.config.use_depth:
-                ranges = range_shares(range_m, self.config.depth)
+                ranges = one_hot_ranges(range_m, self.config.depth)
                 layout = self.panorama_ranges(classes, ranges, windows)
                 parts.append(self.range_projection(layout))
         return self._join(parts)
@@ -192,7 +192,7 @@ class ScmprNetwork(PerceivingNetwork):
 
     def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Class-wise sums and weights of panorama features; see `attention.class_tokens`."""
-        return class_tokens(features, one_hot_share(label, features.shape[-2:]))
+        return class_tokens(features, class_fractions(label, features.shape[-2:]))
 
     def describe_place(self, place: PlaceView) -> PlaceDescription:
         """Encode the panoramas once; describe all headings and pool the context's tokens."""

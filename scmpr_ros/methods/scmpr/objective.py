@@ -32,8 +32,8 @@ from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.attention import class_tokens, mean_tokens
 from scmpr_ros.networks.distributed import gather
 from scmpr_ros.networks.netvlad import heading_windows
+from scmpr_ros.networks.one_hot import class_fractions
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.networks.shares import one_hot_share
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ class ScmprObjective(Objective):
 
     def _consistency(self, features: Tensor, place_features: Tensor, batch: PairBatch) -> Tensor:
         """L_sem of the batch: classes in each image, and in its window of the panorama."""
-        of_image = class_tokens(features, one_hot_share(batch.mask, features.shape[-2:]))
+        of_image = class_tokens(features, class_fractions(batch.mask, features.shape[-2:]))
         fov_rad, columns = self.network.config.view.fov_rad, place_features.shape[-1]
         yaw_rad = batch.yaw_rad + batch.turned_rad
         window = heading_windows(yaw_rad, fov_rad, columns, blocks=1)[:, 0]
-        classes = one_hot_share(batch.panorama.label, place_features.shape[-2:])
+        classes = class_fractions(batch.panorama.label, place_features.shape[-2:])
         of_place = class_tokens(place_features, classes * window[:, None, None, :].clamp_max(1))
         return semantic_consistency_loss(*(gather(x) for x in (*of_image, *of_place)))

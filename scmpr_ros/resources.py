@@ -1,4 +1,4 @@
-"""Where the files lie that come with the package: config/, launch/ and models/."""
+"""Locate the files that ship with the package: config/, launch/ and models/."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FASTDDS_PROFILE = "config/fastdds.xml"
 
 
 def resource(name: str) -> Path:
-    """Path of a file such as `models/nano.safetensors`.
+    """Return the path of a shipped file such as `models/nano.safetensors`.
 
-    In a clone it lies beside the package, in an installation in `<prefix>/share/scmpr_ros`; both
-    are above this file. Raises ConfigError where it is in neither.
+    In a clone the file lies beside the package, in an installation in `<prefix>/share/scmpr_ros`.
+    Raises ConfigError if it is in neither.
     """
     for folder in Path(__file__).resolve().parents:
         for path in (folder / name, folder / "share" / "scmpr_ros" / name):
