@@ -26,7 +26,7 @@ class DepthConfig:
 
     def __post_init__(self) -> None:
         edges = self.edges_m
-        if len(edges) < 2 or any(a >= b for a, b in zip(edges, edges[1:], strict=False)):
+        if len(edges) < 2 or not all(a < b for a, b in zip(edges, edges[1:], strict=False)):
             raise ConfigError(f"edges_m {edges} must rise, with two edges at least")
         if edges[0] < 0:
             raise ConfigError(f"edges_m begin at {edges[0]}: a range cannot be negative")

@@ -37,7 +37,7 @@ class LayoutConfig:
 
     def __post_init__(self) -> None:
         edges = self.band_edges_deg
-        if len(edges) < 2 or any(a <= b for a, b in zip(edges, edges[1:], strict=False)):
+        if len(edges) < 2 or not all(a > b for a, b in zip(edges, edges[1:], strict=False)):
             raise ConfigError(f"band_edges_deg {edges} must fall, with two edges at least")
         if min(self.blocks, self.descriptor_dim) < 1:
             raise ConfigError("the layout needs at least one block and one dimension")

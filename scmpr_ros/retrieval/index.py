@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scmpr_ros.errors import ShapeError
+from scmpr_ros.errors import ScmprError, ShapeError
 
 _BLOCK_ROWS = 16_384
 
@@ -49,9 +49,17 @@ class DescriptorIndex:
         """Find the k nearest viewpoints of a descriptor (D,), or all if there are fewer.
 
         allowed: (P,) places to search; None for all.
+
+        Raises ShapeError for arguments of another shape, and ScmprError if the descriptor is not
+        finite.
         """
         if descriptor.shape != (self._dim,):
             raise ShapeError.of("descriptor", f"({self._dim},)", tuple(descriptor.shape))
+        if not descriptor.isfinite().all():
+            raise ScmprError(
+                "the descriptor of the image is not finite: check the network's weights, or set "
+                "precision to float32"
+            )
         rows = None
         if allowed is not None:
             if allowed.shape != (self._places,) or allowed.dtype != np.bool_:

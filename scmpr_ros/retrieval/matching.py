@@ -65,8 +65,12 @@ class MatchingConfig:
     """Weight of poles and traffic signs in the IoU."""
 
     def __post_init__(self) -> None:
-        if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:
-            raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
+        weights = (self.alpha, self.beta, self.ground_weight, self.thin_weight)
+        if not all(0 <= weight < math.inf for weight in weights):
+            raise ConfigError(
+                "alpha, beta, ground_weight and thin_weight must be finite and not negative, got "
+                f"{weights}"
+            )
         if self.measure not in ("likelihood", "iou"):
             raise ConfigError(f"measure is {self.measure!r}; it must be likelihood or iou")
         if not 0 < self.outlier_probability < 1:

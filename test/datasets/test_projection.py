@@ -30,16 +30,16 @@ def wall(depth_m: float, half_width_m: float, step_m: float) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.full(x.size, depth_m)], axis=1)
 
 
-def test_a_wall_of_points_hides_what_is_behind_it() -> None:
-    """Points of the near wall are 11 pixels apart, so that the far one shows between them."""
+def test_a_wall_of_points_hides_points_behind_it() -> None:
+    """Points of the near wall are 11 pixels apart; the far wall would show through the gaps."""
     near, far = wall(10, 2, 0.15), wall(14, 12, 0.15)
     uv, visible = project_visible(np.concatenate([near, far]), CAMERA)
-    seen_near, seen_far = visible[: len(near)], visible[len(near) :]
-    assert seen_near.all()
+    visible_near, visible_far = visible[: len(near)], visible[len(near) :]
+    assert visible_near.all()
     edge_m = 2 * 14 / 10
     inside = np.abs(uv[len(near) :, 1] - CAMERA.cy) < 720 * 1.9 / 10
-    assert not seen_far[inside & (np.abs(far[:, 0]) < edge_m - 0.3)].any()
-    assert seen_far[inside & (np.abs(far[:, 0]) > edge_m + 0.3) & (np.abs(far[:, 0]) < 11)].all()
+    assert not visible_far[inside & (np.abs(far[:, 0]) < edge_m - 0.3)].any()
+    assert visible_far[inside & (np.abs(far[:, 0]) > edge_m + 0.3) & (np.abs(far[:, 0]) < 11)].all()
 
 
 def test_a_road_does_not_hide_itself() -> None:
@@ -65,16 +65,16 @@ def test_no_points_give_an_empty_mask() -> None:
     assert mask.shape == (376, 1240) and not mask.any()
 
 
-def test_each_visible_point_paints_its_pixel() -> None:
+def test_each_visible_point_labels_its_pixel() -> None:
     points = np.array([[0, 0, 10.0], [0, 0, 10.2], [-5, 0, 10], [5, 0, 10]])
     label = np.array([POLE, ROAD, BUILDING, ROAD], np.uint8)
     mask = project_labels(points, label, CAMERA)
-    assert mask[180, 620] == POLE, "the nearer one"
+    assert mask[180, 620] == POLE, "the nearer point wins"
     assert mask[180, 260] == BUILDING and mask[180, 980] == ROAD
     assert np.count_nonzero(mask) == 3 and mask.dtype == np.uint8
 
 
-def test_where_classes_touch_nothing_is_painted() -> None:
+def test_pixels_between_classes_stay_empty() -> None:
     points = np.array([[0, 0, 10.0], [10 / 720, 0, 10], [20 / 720, 0, 10], [30 / 720, 0, 10]])
     mask = project_labels(points, np.array([POLE, POLE, ROAD, ROAD], np.uint8), CAMERA)
     assert mask[180, 620:624].tolist() == [POLE, IGNORE, IGNORE, ROAD]
@@ -125,7 +125,7 @@ def test_town_points_agree_with_town_masks() -> None:
     assert shares[0] > shares[1] + 0.05, "points behind others are left out"
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input() -> None:
     with pytest.raises(ShapeError, match=r"labels of projected points: expected \(2,\), got \(3,"):
         project_labels(np.ones((2, 3)), np.zeros(3, np.uint8), CAMERA)
     with pytest.raises(ConfigError, match="patch_m=-1 must not be negative"):

@@ -77,7 +77,8 @@ def test_projection_is_initially_orthogonal_and_returns_unit_vectors() -> None:
 
 
 def test_impossible_bands_are_refused() -> None:
-    with pytest.raises(ConfigError, match="fall"):
-        LayoutConfig(band_edges_deg=(0, 5, -5))
+    for edges in ((0, 5, -5), (5, math.nan, -5), (5,)):
+        with pytest.raises(ConfigError, match="fall"):
+            LayoutConfig(band_edges_deg=edges)
     with pytest.raises(ConfigError, match="block"):
         LayoutConfig(blocks=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.errors import ShapeError
+from scmpr_ros.errors import ScmprError, ShapeError
 from scmpr_ros.retrieval import index as index_module
 from scmpr_ros.retrieval.index import DescriptorIndex
 
@@ -45,6 +45,12 @@ def test_a_small_map_returns_all_its_viewpoints(searcher: str) -> None:
     assert len(index.search(torch.tensor([1.0, 0, 0]), 50).phi) == 3
     with pytest.raises(ShapeError, match="descriptor"):
         index.search(torch.zeros(4), 1)
+
+
+def test_a_descriptor_that_is_not_finite_is_refused(searcher: str) -> None:
+    index = DescriptorIndex(unit_descriptors(5, 3, 8))
+    with pytest.raises(ScmprError, match="not finite"):
+        index.search(torch.full((8,), torch.nan), 4)
 
 
 def test_only_allowed_places_are_found(searcher: str) -> None:

@@ -162,7 +162,8 @@ def test_invalid_settings_and_shapes_are_refused() -> None:
         MatchingConfig(measure="cosine")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="class_probs"):
         overlap(np.zeros((4, 30), np.uint8), street())
-    with pytest.raises(ConfigError):
-        MatchingConfig(beta=-1)
+    for beta in (-1, np.nan, np.inf):
+        with pytest.raises(ConfigError, match="beta"):
+            MatchingConfig(beta=beta)
     with pytest.raises(ConfigError):
         MatchingConfig(slide_columns=-1)

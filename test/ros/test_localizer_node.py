@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -24,7 +25,6 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.answer_publisher import AnswerPublisher
 from scmpr_ros.ros.conversions import image_message

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -13,7 +14,6 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.match_messages import (
     CovarianceConfig,

@@ -14,6 +14,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from camera_poses import level_camera_pose
 from circle_drive import CircleDrive
 from PIL import Image
 from recording import write_recording
@@ -26,7 +27,7 @@ from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError, ScmprError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.metrics import Tolerance
-from scmpr_ros.geometry import level_camera_pose, make_transform
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
 from scmpr_ros.methods.memory import NO_RECORDING

@@ -166,7 +166,7 @@ def _packed(orders: tuple[int, ...]) -> tuple[int, int]:
 
 @cache
 def _kernels() -> tuple[ModuleType | None, str | None]:
-    """The kernels, or the reason why there are none. Imported on first use: Triton is slow to."""
+    """The kernels, or the reason why there are none. Triton is slow to import: on first use."""
     try:
         from scmpr_ros.networks.selective_scan import triton_kernels
     except ImportError as error:

@@ -15,11 +15,11 @@ from scmpr_ros.town.buildings.roof_details import gutters
 from scmpr_ros.town.buildings.roofs import (
     HALF_HIP,
     SEAT_M,
-    Cover,
-    build_cover,
-    cover,
+    RoofForm,
+    build_roof,
     flat_roof,
     gable_wall,
+    roof_over,
 )
 from scmpr_ros.town.materials import Material
 
@@ -125,7 +125,7 @@ def raise_roof(
     rng: Rng, shell: Shell, house: House, block: Block, shape: str, ridge_along: str = "x",
     reach: tuple[float, float] = (0.0, 0.0), attic_blank: float = 0.35, is_clad: bool = False,
     material: Material = Material.ROOF_TILES,
-) -> Cover | None:  # fmt: skip
+) -> RoofForm | None:  # fmt: skip
     """Build the roof of a block with gables and gutters; returns None if it is flat.
 
     reach: extension at each end of the ridge into a neighbouring roof, where it has no gable.
@@ -137,8 +137,8 @@ def raise_roof(
         return None
     if shape == "hip":
         ridge_along = "x" if block.x1 - block.x0 >= block.y1 - block.y0 else "y"
-    roof = cover(house, block.plan, block.top, shape, ridge_along, reach)
-    build_cover(shell, roof, house, shape, material)
+    roof = roof_over(house, block.plan, block.top, shape, ridge_along, reach)
+    build_roof(shell, roof, house, shape, material)
     ends = [end for end, run in ((-1, reach[0]), (1, reach[1])) if run == 0.0]
     for end in ends if shape != "hip" else ():
         _gable(rng, shell, house, roof, end, shape, attic_blank, is_clad)
@@ -153,7 +153,7 @@ def raise_roof(
 
 
 def _gable(
-    rng: Rng, shell: Shell, house: House, roof: Cover, end: int, shape: str, blank: float,
+    rng: Rng, shell: Shell, house: House, roof: RoofForm, end: int, shape: str, blank: float,
     is_clad: bool,
 ) -> None:  # fmt: skip
     """A gable, with attic windows if it is high enough."""

@@ -35,7 +35,7 @@ from scmpr_ros.town.buildings.roof_details import (
     skylights,
     solar_panels,
 )
-from scmpr_ros.town.buildings.roofs import Cover
+from scmpr_ros.town.buildings.roofs import RoofForm
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
@@ -190,7 +190,7 @@ def _stack_balconies(
               railing)  # fmt: skip
 
 
-def _dress_roof(rng: Rng, shell: Shell, house: House, roof: Cover, plain: bool) -> None:
+def _dress_roof(rng: Rng, shell: Shell, house: House, roof: RoofForm, plain: bool) -> None:
     """Add dormers, skylights or solar panels to each slope, chimneys and a satellite dish."""
     run = roof.ridge[1] - 0.9
     for side in (-1, 1):

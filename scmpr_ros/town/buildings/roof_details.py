@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.buildings.faces import FOUNDATION_M, Shell
 from scmpr_ros.town.buildings.house_styles import House
-from scmpr_ros.town.buildings.roofs import THICKNESS_M, Cover
+from scmpr_ros.town.buildings.roofs import THICKNESS_M, RoofForm
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
@@ -19,7 +19,7 @@ _Placing = Callable[[Array, ArrayLike, ArrayLike], Array]
 """Maps s relative to the middles of N dormers, t and h, to points (N, K, 3)."""
 
 
-def chimneys(rng: Rng, shell: Shell, roof: Cover, count: int) -> None:
+def chimneys(rng: Rng, shell: Shell, roof: RoofForm, count: int) -> None:
     """Stacks with a cap and a dark mouth, near the ridge."""
     low_s, high_s = roof.ridge[0] + 0.6, roof.ridge[1] - 0.6
     if high_s <= low_s or count == 0:
@@ -44,7 +44,7 @@ def chimneys(rng: Rng, shell: Shell, roof: Cover, count: int) -> None:
                 Material.METAL, np.full(3, 0.05))  # fmt: skip
 
 
-def dormers(rng: Rng, shell: Shell, roof: Cover, house: House, side: int, s: Array) -> None:
+def dormers(rng: Rng, shell: Shell, roof: RoofForm, house: House, side: int, s: Array) -> None:
     """Dormers at s (N,) on one side: gabled or flat."""
     kind = rng.choice(["gabled", "flat"])
     half = float(rng.uniform(0.6, 0.85))
@@ -76,7 +76,7 @@ def dormers(rng: Rng, shell: Shell, roof: Cover, house: House, side: int, s: Arr
         _gabled_lid(shell, roof, house, at, wide, lip, top)
 
 
-def _distance_at(roof: Cover, h: float) -> float:
+def _distance_at(roof: RoofForm, h: float) -> float:
     """Distance from the ridge at which the tiles are at height h."""
     half = len(roof.profile) // 2 + 1
     t, heights = roof.profile[:half].T
@@ -97,7 +97,7 @@ def _flat_lid(shell: Shell, at: _Placing, wide: float, lip: float, back: float, 
 
 
 def _gabled_lid(
-    shell: Shell, roof: Cover, house: House, at: _Placing, wide: float, lip: float, top: float
+    shell: Shell, roof: RoofForm, house: House, at: _Placing, wide: float, lip: float, top: float
 ) -> None:
     """Two small slopes that run back into the main one."""
     ridge = min(top + 0.75 * wide, roof.top - 0.08)
@@ -115,7 +115,7 @@ def _gabled_lid(
     shell.triangles(tri, house.finish.wall, house.finish.trim_colour)
 
 
-def skylights(rng: Rng, shell: Shell, roof: Cover, side: int, count: int) -> None:
+def skylights(rng: Rng, shell: Shell, roof: RoofForm, side: int, count: int) -> None:
     """Windows in the slope, slightly above the tiles."""
     plane = roof.slope(side)
     rise = _slope_length(roof)
@@ -131,12 +131,12 @@ def skylights(rng: Rng, shell: Shell, roof: Cover, side: int, count: int) -> Non
     shell.pictures(rng, panes, Material.WINDOW, kinds=("roof",))
 
 
-def _slope_length(roof: Cover) -> float:
+def _slope_length(roof: RoofForm) -> float:
     (t0, h0), (t1, h1) = roof.profile[:2]
     return float(np.hypot(t1 - t0, h1 - h0))
 
 
-def solar_panels(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
+def solar_panels(rng: Rng, shell: Shell, roof: RoofForm, side: int) -> None:
     """An array of solar modules."""
     plane = roof.slope(side)
     rise, margin = _slope_length(roof), (roof.half_length + roof.verge) - roof.ridge[1] + 0.7
@@ -155,7 +155,7 @@ def solar_panels(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
     shell.quads(edge, Material.METAL, np.full(3, 0.12))
 
 
-def satellite_dish(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
+def satellite_dish(rng: Rng, shell: Shell, roof: RoofForm, side: int) -> None:
     """A dish on a pole near the ridge."""
     s, t = rng.uniform(*roof.ridge) * 0.7, side * rng.uniform(0.8, 1.6)
     foot = float(roof.height(t))
@@ -166,7 +166,7 @@ def satellite_dish(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
                 np.full(3, rng.uniform(0.25, 0.6)))  # fmt: skip
 
 
-def gutters(shell: Shell, roof: Cover, pipes: dict[int, list[float]], street: float) -> None:
+def gutters(shell: Shell, roof: RoofForm, pipes: dict[int, list[float]], street: float) -> None:
     """Gutters along the eaves, and downpipes into the ground.
 
     pipes: s of the downpipes by side. street: height of the walls above the street.

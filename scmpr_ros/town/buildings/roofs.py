@@ -26,7 +26,7 @@ BITE_M = 0.05
 
 
 @dataclass(frozen=True)
-class Cover:
+class RoofForm:
     """A roof over a rectangle, with coordinates s along its ridge, t across it, h above the walls.
 
     centre: (3,) middle of the rectangle at the height of the walls. axis: (2,) unit, along s.
@@ -70,8 +70,10 @@ class Cover:
         return Plane(a, along, up, np.cross(along, up), float(np.linalg.norm(b - a)))
 
 
-def cover(house: House, plan: tuple[float, float, float, float], top: float, shape: str,
-          ridge_along: str = "x", reach: tuple[float, float] = (0.0, 0.0)) -> Cover:  # fmt: skip
+def roof_over(
+    house: House, plan: tuple[float, float, float, float], top: float, shape: str,
+    ridge_along: str = "x", reach: tuple[float, float] = (0.0, 0.0),
+) -> RoofForm:  # fmt: skip
     """The roof of `shape` over the plan (x0, x1, y0, y1) of walls that end at height `top`.
 
     reach: extension beyond each end of the plan, into a neighbouring roof.
@@ -88,7 +90,7 @@ def cover(house: House, plan: tuple[float, float, float, float], top: float, sha
         end = max(length + house.roof.eave - (span + house.roof.eave), 0.25)
     elif shape == "half_hip":
         end = length + house.roof.verge - (1 - HALF_HIP) * span
-    return Cover(np.array([*middle, top]), axis, float(length), float(span), profile,
+    return RoofForm(np.array([*middle, top]), axis, float(length), float(span), profile,
                  (-end, end), house.roof.eave, house.roof.verge)  # fmt: skip
 
 
@@ -108,8 +110,10 @@ def _profile(roof: Roof, shape: str, span: float) -> Array:
     return np.array(half + mirrored)
 
 
-def build_cover(shell: Shell, roof: Cover, house: House, shape: str,
-                material: Material = Material.ROOF_TILES) -> None:  # fmt: skip
+def build_roof(
+    shell: Shell, roof: RoofForm, house: House, shape: str,
+    material: Material = Material.ROOF_TILES,
+) -> None:  # fmt: skip
     """Build tiles, underside and edge boards of a roof."""
     board = house.finish.accent_colour if house.finish.accent_colour[0] < 0.3 else tints.METAL
     if shape in ("hip", "half_hip"):
@@ -135,7 +139,7 @@ def build_cover(shell: Shell, roof: Cover, house: House, shape: str,
         shell.quads(wall, house.finish.wall, house.finish.colour)
 
 
-def _build_hips(shell: Shell, roof: Cover, house: House, board: Array, share: float) -> None:
+def _build_hips(shell: Shell, roof: RoofForm, house: House, board: Array, share: float) -> None:
     """Build a roof whose ends slope above `share` of its height."""
     outer, base, crown = -roof.profile[0, 0], roof.profile[0, 1], roof.profile[1, 1]
     side = roof.half_length + (roof.eave if share == 0 else roof.verge)
@@ -168,7 +172,7 @@ def _build_hips(shell: Shell, roof: Cover, house: House, board: Array, share: fl
     shell.quads(np.stack([a, b, b + lift, a + lift], axis=1), Material.WOOD, board)
 
 
-def gable_wall(shell: Shell, roof: Cover, house: House, end: int,
+def gable_wall(shell: Shell, roof: RoofForm, house: House, end: int,
                rect: tuple[float, float] = (0.0, 0.0), is_clad: bool = False,
                ceiling: float = np.inf) -> None:  # fmt: skip
     """Build the gable between the walls and the rafters.

@@ -25,7 +25,7 @@ from scmpr_ros.town.buildings.faces import Plane, Shell
 from scmpr_ros.town.buildings.house_styles import House
 from scmpr_ros.town.buildings.openings import Opening, Openings
 from scmpr_ros.town.buildings.roof_details import chimneys, dormers, skylights
-from scmpr_ros.town.buildings.roofs import Cover
+from scmpr_ros.town.buildings.roofs import RoofForm
 from scmpr_ros.town.buildings.shop_fronts import dress_shops, open_gateway, open_shops
 
 Array = NDArray[np.float64]
@@ -168,7 +168,7 @@ def _courses(
         pilasters(shell, wall, house, levels[1] + 0.07, eaves - 0.48)
 
 
-def _crown(rng: Rng, shell: Shell, house: House, roof: Cover, turret_side: int) -> None:
+def _crown(rng: Rng, shell: Shell, house: House, roof: RoofForm, turret_side: int) -> None:
     """Dormers on both slopes, skylights, chimneys at the firewalls."""
     spacing = house.windows.pitch * float(rng.choice([1.0, 1.5, 2.0]))
     count = max(1, int((house.width - 1.6) / max(spacing, 2.3)))

@@ -1,4 +1,4 @@
-"""Bins: on wheels in the colours of German collections, on posts for litter, and for recycling."""
+"""Bins: wheeled household bins in German colours, litter bins, recycling containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIDS = np.array([[0.02, 0.07, 0.26], [0.62, 0.40, 0.01], [0.11, 0.055, 0.02], [
 
 
 def wheeled_bin(rng: Rng) -> Mesh:
-    """A household bin, its lid towards +y: grey or black, whole or only its lid coloured."""
+    """A household bin facing +y, grey or black, with a coloured lid or coloured all over."""
     body = np.where(rng.random() < 0.6, _GREY, _BLACK)
     lid = body if rng.random() < 0.35 else _LIDS[rng.choice(4, p=[0.36, 0.28, 0.3, 0.06])]
     if rng.random() < 0.5:
@@ -41,7 +41,7 @@ def wheeled_bin(rng: Rng) -> Mesh:
 
 
 def recycling_container(rng: Rng) -> Mesh:
-    """A bell for glass, its slots above: white, green or brown glass."""
+    """A bell-shaped container for white, green or brown glass."""
     green = np.array([0.03, 0.11, 0.045]) * rng.uniform(0.7, 1.3)
     path = np.array([[0, 0, -0.03], [0, 0, 0.9], [0, 0, 1.35], [0, 0, 1.62]])
     bell = tubes(path, [0.66, 0.72, 0.58, 0.2], 12, Material.CAR_PAINT, IGNORE, green)
@@ -56,7 +56,7 @@ def recycling_container(rng: Rng) -> Mesh:
 
 
 def litter_bin(rng: Rng) -> Mesh:
-    """A small bin on a post, or a drum that stands on the ground."""
+    """A small bin on a post, or a drum on the ground."""
     paint = ((0.62, 0.16, 0.01), (0.02, 0.07, 0.04), *STEEL_GREYS[:3])[rng.integers(5)]
     if rng.random() < 0.5:
         bucket = drum(0.52, 0.98, (0.15, 0.18), paint, Material.METAL, IGNORE, 10, (0.0, 0.2))

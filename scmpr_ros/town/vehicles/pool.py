@@ -1,4 +1,4 @@
-"""The vehicles and people that one traversal meets."""
+"""Vehicles and people of one traversal."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _DRIVING_SHARES = (0.17, 0.23, 0.15, 0.14, 0.08, 0.06, 0.04, 0.02, 0.04, 0.02, 0
 
 
 def vehicle(rng: Rng, kind: str, is_driving: bool = False) -> Vehicle:
-    """A vehicle of a kind at the origin that points along +x, with its length and width in metres.
+    """A vehicle of one of `KINDS` at the origin, pointing along +x, with length and width (m).
 
-    One that is driving has lamps that glow, and lights.
+    is_driving: whether its lamps are on.
     """
     lamps = DRIVING if is_driving else PARKED
     if kind == "trailer":
@@ -42,9 +42,9 @@ def vehicle(rng: Rng, kind: str, is_driving: bool = False) -> Vehicle:
 
 
 class Pool:
-    """The vehicles and people of one traversal: a few dozen shapes, as real streets repeat models.
+    """The vehicles and people of one traversal: a few dozen shapes, which recur like real models.
 
-    Cars are painted anew at every place, so that two of a model rarely look alike.
+    Every car gets its own paint.
     """
 
     def __init__(self, rng: Rng, shapes: int = 24) -> None:
@@ -62,11 +62,11 @@ class Pool:
         return _repainted(rng, self._parked[rng.integers(len(self._parked))])
 
     def driving_vehicle(self, rng: Rng) -> Vehicle:
-        """A vehicle under way with its length and width, whose lamps glow and shine."""
+        """A driving vehicle with its length and width, its lamps on."""
         return _repainted(rng, self._driving[rng.integers(len(self._driving))])
 
     def person(self, rng: Rng) -> Mesh:
-        """Somebody on foot."""
+        """A person on foot."""
         return self._people[rng.integers(len(self._people))]
 
     def bicycle(self, rng: Rng) -> Mesh:
@@ -74,14 +74,14 @@ class Pool:
         return self._bicycles[rng.integers(len(self._bicycles))]
 
     def cyclist(self, rng: Rng) -> Mesh:
-        """Somebody riding a bicycle."""
+        """A cyclist."""
         return self._cyclists[rng.integers(len(self._cyclists))]
 
 
 def _skip_motorcycles(rng: Rng) -> None:
-    """Take the draws of three parked and two ridden motorcycles, which no town places.
+    """Consume the draws of three parked and two ridden motorcycles, which are no longer built.
 
-    The looks of towns are frozen: without these draws all later ones would differ.
+    The looks of towns are frozen: without these draws all later ones would change.
     """
     rng.integers(5, size=3)
     for _ in range(2):
@@ -91,7 +91,7 @@ def _skip_motorcycles(rng: Rng) -> None:
 
 
 def _repainted(rng: Rng, shape: Vehicle) -> Vehicle:
-    """The same shape in a colour of its own; what is no passenger car keeps its livery."""
+    """The shape with newly drawn paint; only passenger cars are repainted."""
     mesh, length, width = shape
     paint = draw_paint(rng)
     is_painted = (mesh.material == Material.CAR_PAINT) & (mesh.label == CAR)

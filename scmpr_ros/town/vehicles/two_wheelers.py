@@ -57,7 +57,7 @@ def _fender(x: float, radius: float, start_deg: float, end_deg: float, colour: A
 
 
 def bicycle(rng: Rng) -> Mesh:
-    """A bicycle at the origin along +x: a city bicycle, with mudguards, or a sporty one."""
+    """A city bicycle with mudguards or a sports bicycle, at the origin along +x."""
     is_city = rng.random() < 0.6
     radius, thick = 0.34, 0.024 if is_city or rng.random() < 0.5 else 0.032
     colour = rng.choice([(0.015, 0.015, 0.017), (0.3, 0.3, 0.31), (0.02, 0.04, 0.12),
@@ -113,7 +113,7 @@ def _pedals(crank: Array, angle: float) -> list[Mesh]:
 
 
 def _luggage(rng: Rng, stem: Array) -> list[Mesh]:
-    """A carrier over the rear wheel, lamps, and at times a basket."""
+    """A rack over the rear wheel, a rear lamp, and at times a basket."""
     low, high = [(-0.78, -0.06, 0.73)], [(-0.3, 0.06, 0.745)]
     if rng.random() < 0.35:
         low.append(tuple(stem + (0.04, -0.18, -0.26)))
@@ -128,7 +128,7 @@ def _luggage(rng: Rng, stem: Array) -> list[Mesh]:
 
 
 def cyclist(rng: Rng) -> Mesh:
-    """Somebody who rides a bicycle along +x."""
+    """A cyclist riding along +x."""
     angle = rng.uniform(0, 2 * np.pi)
     arm = 0.17 * np.array([np.cos(angle), 0, np.sin(angle)])
     soles = np.array([(_CRANK, 0.12, 0.29) + arm, (_CRANK, -0.12, 0.29) - arm])
