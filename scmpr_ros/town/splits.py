@@ -1,9 +1,7 @@
-"""Which seeds may be used for what. Train, validation and test towns never share a seed."""
+"""Seeds of train, validation and test towns; see `datasets.town_files`."""
 
 from __future__ import annotations
 
-SEEDS: dict[str, range] = {
-    "train": range(0, 1000),
-    "validation": range(1000, 2000),
-    "test": range(2000, 3000),
-}
+from scmpr_ros.datasets.town_files import SEEDS
+
+__all__ = ["SEEDS"]

@@ -42,9 +42,11 @@ from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset, PairsCon
 from scmpr_ros.training.preparation import (
     PreparationConfig,
     PreparedRecording,
+    RecordingSource,
     find_recordings,
     load_recordings,
 )
+from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
@@ -64,6 +66,10 @@ class TrainConfig:
     recordings, validation: folders of recordings with a map or scans, whatever their layout, as
         `make_town` writes them; or one recording. None may lie in both. Without validation nothing
         is measured on the way.
+    sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
+        that is one recording without a map.ply; all if empty.
+    allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns with seeds that
+        are reserved for validation or test; results on these are then meaningless.
     initial: weights to start from, of a network of the same config; None starts from scratch.
     initial_share: how much of `initial` is in the weights at the end, which are means of both
         ("model soups", Wortsman et al. 2022): on unseen recordings they can be better
@@ -89,6 +95,9 @@ class TrainConfig:
     task: Task = "place"
     recordings: Path = Path("data/towns/train")
     validation: Path | None = Path("data/towns/validation")
+    sequences: str = ""
+    validation_sequences: str = ""
+    allow_test_data: bool = False
     initial: Path | None = None
     initial_share: float = 0.0
     perception: Path | None = None
@@ -153,9 +162,16 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         _tell_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.trained
-    recordings = _load_recordings(config.recordings, config)
+    sources = _find_recordings(config.recordings, config.sequences)
+    validation_sources = (
+        _find_recordings(config.validation, config.validation_sequences)
+        if config.validation
+        else []
+    )
+    check_split(sources, validation_sources, allow_test_data=config.allow_test_data)
+    recordings = _load_recordings(sources, config, config.recordings.name)
     dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
-    validation = _load_recordings(config.validation, config) if config.validation else []
+    validation = _load_recordings(validation_sources, config, "validation")
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
@@ -286,20 +302,21 @@ def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
             value.lerp_(others[name].to(value), share)
 
 
-def _load_recordings(folder: Path, config: TrainConfig) -> list[PreparedRecording]:
-    sources = find_recordings(folder)
+def _find_recordings(folder: Path, sequences: str) -> list[RecordingSource]:
+    sources = find_recordings(folder, sequences)
     if not sources:
         raise DatasetError(
             f"{folder}: no recording with images and a map or scans, nor a folder of some; "
             f"make recordings with `make_town --out {folder}`"
         )
+    return sources
+
+
+def _load_recordings(
+    sources: list[RecordingSource], config: TrainConfig, name: str
+) -> list[PreparedRecording]:
     return load_recordings(
-        sources,
-        config.module.trained,
-        config.preparation,
-        config.prepared,
-        config.jobs,
-        folder.name,
+        sources, config.module.trained, config.preparation, config.prepared, config.jobs, name
     )
 
 
