@@ -47,6 +47,7 @@ from scmpr_ros.training.preparation import (
     load_recordings,
 )
 from scmpr_ros.training.settings import Precision, TrainConfig
+from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
