@@ -21,7 +21,9 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.tables import make_table, pooled
 from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.training.preparation import RecordingSource, find_recordings
 from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
+from scmpr_ros.training.split import check_split
 from scmpr_ros.training.train import train
 
 _log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ def ablate(config: AblationConfig) -> Path:
     path = config.out / "results.json"
     for name in config.selected:
         training, evaluation = config.settings_of(name, config.rows[name])
+        _check_split(training, recordings)
         results[name] = []
         for seed in config.seeds:
             _log.info("row %r, seed %d", name, seed)
@@ -99,6 +102,16 @@ def ablate(config: AblationConfig) -> Path:
             results[name].append({"seed": seed, **_evaluate(weights, evaluation, recordings)})
             write_json(path, {"rows": results, "config": to_dict(config)})
     return make_table("ablation", [path]).write(config.out)
+
+
+def _check_split(config: TrainConfig, test: Sequence[Path]) -> None:
+    """Raise ConfigError if a row would be trained or selected by what it is judged by."""
+    training = find_recordings(config.recordings, config.sequences)
+    validation = (
+        find_recordings(config.validation, config.validation_sequences) if config.validation else []
+    )
+    sources = [RecordingSource(recording) for recording in test]
+    check_split(training, validation, sources, config.allow_test_data)
 
 
 def _train(out: Path, config: TrainConfig, seed: int) -> Path:

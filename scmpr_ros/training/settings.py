@@ -29,6 +29,10 @@ class TrainConfig:
         `local` aligns pixels with map points: stages to start a `place` run from, by `initial`.
     recordings, validation: a folder of recordings with a map or scans, in any known layout, or one
         recording. No recording may be in both. Without validation nothing is measured meanwhile.
+    sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
+        that is one recording without a map.ply; all if empty.
+    allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns whose seeds are
+        reserved for validation or test; results on these are then meaningless.
     initial: weights to start from, of a network with the same config; None starts from scratch.
     initial_share: weight of `initial` in the final weights, an average of both ("model soups",
         Wortsman et al. 2022), which can beat either on unseen recordings if the run stayed close to
@@ -55,6 +59,9 @@ class TrainConfig:
     task: str = "place"
     recordings: Path = Path("data/towns/train")
     validation: Path | None = Path("data/towns/validation")
+    sequences: str = ""
+    validation_sequences: str = ""
+    allow_test_data: bool = False
     initial: Path | None = None
     initial_share: float = 0.0
     perception: Path | None = None

@@ -42,10 +42,12 @@ from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import (
     PreparedRecording,
+    RecordingSource,
     find_recordings,
     load_recordings,
 )
 from scmpr_ros.training.settings import Precision, TrainConfig
+from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
@@ -74,9 +76,14 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         _warn_of_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.network
-    recordings = _load_recordings(config.recordings, config)
+    sources = _find_recordings(config.recordings, config.sequences)
+    validation_sources: list[RecordingSource] = []
+    if config.validation is not None:
+        validation_sources = _find_recordings(config.validation, config.validation_sequences)
+    check_split(sources, validation_sources, allow_test_data=config.allow_test_data)
+    recordings = _load_recordings(sources, config, config.recordings.name)
     dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
-    validation = _load_recordings(config.validation, config) if config.validation else []
+    validation = _load_recordings(validation_sources, config, "validation")
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
@@ -210,17 +217,22 @@ def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
             value.lerp_(others[name].to(value), share)
 
 
-def _load_recordings(folder: Path, config: TrainConfig) -> list[PreparedRecording]:
-    sources = find_recordings(folder)
+def _find_recordings(folder: Path, sequences: str) -> list[RecordingSource]:
+    sources = find_recordings(folder, sequences)
     if not sources:
         raise DatasetError(
             f"{folder}: no recording with images and a map or scans, nor a folder of such; "
             f"make towns with `make_town --out {folder}`"
         )
+    return sources
+
+
+def _load_recordings(
+    sources: list[RecordingSource], config: TrainConfig, name: str
+) -> list[PreparedRecording]:
     return load_recordings(
-        sources, config.module.network, config.preparation, config.prepared, config.jobs,
-        folder.name,
-    )  # fmt: skip
+        sources, config.module.network, config.preparation, config.prepared, config.jobs, name
+    )
 
 
 def _step_of(checkpoint: Path) -> int:
