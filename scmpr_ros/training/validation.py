@@ -113,7 +113,7 @@ def describe_places(network: PlaceNetwork, recording: PreparedRecording) -> tupl
 
 
 def draw_examples(recording: PreparedRecording, result: RetrievalResult, fov_rad: float) -> Figure:
-    """Draw some views, their predicted masks, and the classes of the window they were matched to."""
+    """Draw some views, their predicted masks, and the classes of the windows that match them."""
     count = min(_SHOWN, len(recording.views))
     figure = new_figure(9, 1.1 * count)
     axes = figure.subplots(count, 3, squeeze=False)

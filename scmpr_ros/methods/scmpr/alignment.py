@@ -100,7 +100,7 @@ def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:
 
 
 def _sample(features: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Interpolate panorama features (B, C, h, w) at x, y in [0, 1], (N, C); `image` (N,) picks one."""
+    """Interpolate panorama features (B, C, h, w) at x, y in [0, 1] of panoramas `image`: (N, C)."""
     height, width = features.shape[-2:]
     column, row = x * width - 0.5, (y * height - 0.5).clamp(0, height - 1)
     left, upper = column.floor(), row.floor()
