@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from scmpr_ros.config import flatten, from_dict, unflatten
+from scmpr_ros.methods.registry import method_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -227,8 +228,9 @@ def settings() -> tuple[set[str], set[str]]:
     """Dotted names of all ROS parameters and settings, and all options of commands."""
     keys = {key for node in generator().NODES for key in flatten(generator().node_config(node)())}
     options: set[str] = set()
-    for command in generator().commands():
-        parsers = [generator().parse(command, [], check=False)]
+    methods = [["train", "--method", method] for method in method_names()]
+    for command, *arguments in [*([name] for name in generator().commands()), *methods]:
+        parsers = [generator().parse(command, arguments, check=False)]
         for parser in parsers:
             for action in parser._actions:
                 keys.add(action.dest)

@@ -20,13 +20,17 @@ TOWN = PreparationConfig()
 
 
 def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
-    """A run of some steps that validates and writes its state every second one."""
+    """A short run that validates and saves its state every second step.
+
+    recordings: as the fixture of this name makes them, with `validation` beside them.
+    """
     module = ModuleConfig(
         network=TINY, loss=ScmprObjectiveConfig(),
         optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1),
     )  # fmt: skip
     return TrainConfig(
-        recordings=recordings, validation=recordings, prepared=recordings / ".prepared",
+        recordings=recordings, validation=recordings.parent / "validation",
+        prepared=recordings / ".prepared",
         jobs=1, out=out, batch_size=6, validate_every_steps=2, save_every_steps=2,
         pairs=PAIRS, module=module,
     )  # fmt: skip

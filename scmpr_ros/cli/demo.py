@@ -27,6 +27,7 @@ from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance
@@ -37,7 +38,6 @@ from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.export import TownExportConfig
-from scmpr_ros.town.splits import SEEDS
 from scmpr_ros.town.traversal import TraversalConfig
 
 QUERY_SEQUENCE = "01"

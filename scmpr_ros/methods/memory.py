@@ -1,7 +1,7 @@
-"""Descriptors of earlier batches, as further wrong answers: a large contrast for little memory.
+"""Cross-batch memory (Wang et al. 2020): descriptors of earlier batches as further negatives.
 
-Cross-batch memory (Wang et al. 2020): weights move slowly, so descriptors of some batches ago are
-nearly what they would be now. They carry no gradient.
+Weights move slowly, so the descriptors of recent batches are nearly what they would be now. They
+carry no gradient, and cost little memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs, cosines
 
-NO_RECORDING = torch.iinfo(
-    torch.int64
-).min  # mirrored recordings have the numbers from -1 downwards
+NO_RECORDING = torch.iinfo(torch.int64).min
+"""Number in empty slots; mirrored recordings have the numbers from -1 downwards."""
 
 
 class DescriptorMemory(nn.Module):
-    """The last `size` places with all their windows; part of a run's state, so that it resumes."""
+    """The last `size` places with all their windows, saved and resumed with a run's state."""
 
     def __init__(self, size: int, headings: int, dim: int) -> None:
         super().__init__()
@@ -34,22 +33,22 @@ class DescriptorMemory(nn.Module):
         self, descriptors: Tensor, images: Viewpoints, headings_rad: Tensor, radius_m: float,
         angle_rad: float,
     ) -> Tensor:  # fmt: skip
-        """Cosines (B, size * V) of images (B, D) with what is remembered.
+        """Cosines (B, size * V) of images (B, D) with the remembered windows.
 
-        -1 where nothing is yet, and where it is too close to call it wrong, as in `losses`.
+        -1 for empty slots and for places that are ambiguous, see `ambiguous_pairs`.
         """
         if len(self.recordings) == 0:
             return descriptors.new_zeros(len(descriptors), 0)
-        # A copy: what the gradient needs must not change when this batch is remembered.
+        # Copied, because `remember` overwrites the buffer before the backward pass.
         similarity = cosines(descriptors, self.descriptors.clone())
         places = Viewpoints(self.positions, self.recordings, self.turned_rad)
-        excused = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
-        excused = excused | (self.recordings == NO_RECORDING)[None, :, None]
-        return similarity.masked_fill(excused, -1.0).flatten(1)
+        ambiguous = ambiguous_pairs(images, places, headings_rad, radius_m, angle_rad)
+        ambiguous = ambiguous | (self.recordings == NO_RECORDING)[None, :, None]
+        return similarity.masked_fill(ambiguous, -1.0).flatten(1)
 
     @torch.no_grad()
     def remember(self, descriptors: Tensor, places: Viewpoints) -> None:
-        """Put places (B, V, D) in, and forget the oldest."""
+        """Store places (B, V, D) and forget the oldest."""
         size = len(self.recordings)
         for kept, new in (
             (self.descriptors, descriptors), (self.positions, places.position),

@@ -34,9 +34,9 @@ def shared_memory_problem(
         return None
     return (
         f"{folder} has {free / 1e6:.0f} MB free, but the Fast DDS profile {profile} takes "
-        f"{needed / 1e6:.0f} MB in each process: images and clouds will be lost. Enlarge it "
-        "(docker run --shm-size=1g), delete what killed processes left there (fastrtps_*), or "
-        "lower segment_size in the profile"
+        f"{needed / 1e6:.0f} MB in each process: large messages will be lost. Enlarge it (docker "
+        "run --shm-size=1g), delete what killed processes left there (fastdds shm clean), or lower "
+        "segment_size in the profile"
     )
 
 

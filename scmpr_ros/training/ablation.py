@@ -1,7 +1,7 @@
-"""What each module is worth: the same training with one thing changed, on several seeds (table 3).
+"""Ablations: the same training with one thing changed, on several seeds (table 3).
 
-A row is a set of settings that differ from the base run's. Rows that change how answers are
-searched only, and no training, share their weights. Runs that are done are not done again.
+A row is a set of settings that differ from the base run's. Rows that change only the search share
+their weights. Finished runs are not repeated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.tables import make_table, pooled
 from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.training.preparation import RecordingSource, find_recordings
 from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
+from scmpr_ros.training.split import check_split
 from scmpr_ros.training.train import train
 
 _log = logging.getLogger(__name__)
@@ -29,13 +31,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """Which rows, and by what they are judged.
+    """The rows of an ablation, and the recordings they are evaluated on.
 
-    rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; those below
-        `evaluation.` are of the search.
-    only: the rows to train and judge now; all where it is empty.
-    seeds: of the runs of each row. test: folder of the recordings they are judged in.
-    train: what all rows start from; its `out` and `seed` are not used.
+    rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; settings
+        below `evaluation.` change the search.
+    only: the rows to train and evaluate now; all if empty.
+    seeds: of the runs of each row. test: folder of the recordings to evaluate on.
+    train: settings shared by all rows; its `out` and `seed` are not used.
     """
 
     rows: dict[str, dict[str, Any]]
@@ -51,12 +53,12 @@ class AblationConfig:
             raise ConfigError("an ablation needs at least one row and one seed")
         if unknown := set(self.only) - set(self.rows):
             raise ConfigError(f"only: no rows {sorted(unknown)}; there are {list(self.rows)}")
-        for name in self.asked:
-            self.settings_of(name, self.rows[name])  # complains of what cannot be set
+        for name in self.selected:
+            self.settings_of(name, self.rows[name])  # raises for settings that do not exist
 
     @property
-    def asked(self) -> list[str]:
-        """Names of the rows to train and judge now."""
+    def selected(self) -> list[str]:
+        """Names of the rows to train and evaluate now."""
         return self.only or list(self.rows)
 
     def settings_of(
@@ -65,7 +67,7 @@ class AblationConfig:
         """Training and evaluation of a row; ConfigError for settings that do not exist."""
         training, evaluation = to_dict(self.train), {"evaluation": to_dict(self.evaluation)}
         method = changes.get("method", self.train.method)
-        if method != self.train.method:  # its own defaults, and none of the other method's settings
+        if method != self.train.method:  # start from the other method's defaults
             training["module"] |= {"network": {}, "loss": {}}
         for setting, value in changes.items():
             _set(evaluation if setting.startswith("evaluation.") else training, setting, value)
@@ -84,25 +86,36 @@ def ablation_config_class(method_name: str) -> type[AblationConfig]:
 
 
 def ablate(config: AblationConfig) -> Path:
-    """Train and judge all rows; returns the Markdown of the table."""
+    """Train and evaluate all rows; return the path of the table in Markdown."""
     recordings = sorted(path.parent for path in config.test.glob("*/map.ply"))
     if not recordings:
-        raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
+        raise DatasetError(f"{config.test}: no recordings with a map.ply to evaluate the rows on")
     results: dict[str, list[dict[str, Any]]] = {}
     path = config.out / "results.json"
-    for name in config.asked:
+    for name in config.selected:
         training, evaluation = config.settings_of(name, config.rows[name])
+        _check_split(training, recordings)
         results[name] = []
         for seed in config.seeds:
             _log.info("row %r, seed %d", name, seed)
             weights = _train(config.out, training, seed)
-            results[name].append({"seed": seed, **_judge(weights, evaluation, recordings)})
+            results[name].append({"seed": seed, **_evaluate(weights, evaluation, recordings)})
             write_json(path, {"rows": results, "config": to_dict(config)})
     return make_table("ablation", [path]).write(config.out)
 
 
+def _check_split(config: TrainConfig, test: Sequence[Path]) -> None:
+    """Raise ConfigError if a row would be trained or selected by what it is judged by."""
+    training = find_recordings(config.recordings, config.sequences)
+    validation = (
+        find_recordings(config.validation, config.validation_sequences) if config.validation else []
+    )
+    sources = [RecordingSource(recording) for recording in test]
+    check_split(training, validation, sources, config.allow_test_data)
+
+
 def _train(out: Path, config: TrainConfig, seed: int) -> Path:
-    """Weights of a run, which is done if it was not."""
+    """Return the weights of a run; train it unless that was done before."""
     config = replace(config, seed=seed)
     settings = to_dict(replace(config, out=Path(), jobs=1))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -111,17 +124,19 @@ def _train(out: Path, config: TrainConfig, seed: int) -> Path:
     return weights if weights.is_file() else train(replace(config, out=folder))
 
 
-def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) -> dict[str, Any]:
-    """Recall@1 and more over all drives of all recordings; kept beside the weights."""
+def _evaluate(
+    weights: Path, config: EvaluationConfig, recordings: Sequence[Path]
+) -> dict[str, Any]:
+    """Evaluate over all drives of all recordings; results are cached beside the weights."""
     settings = json.dumps([to_dict(config), [str(r) for r in recordings]], sort_keys=True)
-    kept = weights.parent / f"judged-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
-    if not kept.is_file():
+    cached = weights.parent / f"evaluated-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
+    if not cached.is_file():
         network = load_checkpoint(weights)
         write_json(
-            kept,
+            cached,
             [r for recording in recordings for r in evaluate_recording(recording, network, config)],
         )
-    results = json.loads(kept.read_text())
+    results = json.loads(cached.read_text())
     recall, half, chance, queries = pooled(results)
     return {
         "recall_at_1": recall / 100, "half_interval": half / 100, "chance": chance / 100,

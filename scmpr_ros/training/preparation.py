@@ -22,6 +22,7 @@ from tqdm import tqdm
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.datasets.town_files import is_unfinished
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
 from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.network import PlaceNetworkConfig
@@ -105,11 +106,17 @@ class RecordingSource(NamedTuple):
         return f"{self.folder.name}-{self.drive}" if self.drive else self.folder.name
 
 
-def find_recordings(folder: Path) -> list[RecordingSource]:
+def find_recordings(folder: Path, sequences: str = "") -> list[RecordingSource]:
     """Find the recordings that can be trained on in a folder, or the folder itself.
 
     Unfinished towns are skipped.
+
+    sequences: names of drives, separated by commas, of a folder that is one recording without a
+        map.ply; all of its drives if empty. Raises ConfigError if they cannot be chosen, and
+        DatasetError if there is no such drive, or if it lacks images or scans.
     """
+    if sequences:
+        return _named_drives(folder, [name.strip() for name in sequences.split(",")])
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
@@ -123,6 +130,19 @@ def find_recordings(folder: Path) -> list[RecordingSource]:
             if makes_map(drive) and len(drive.image_frames):
                 found.append(RecordingSource(recording, drive.name))
     return found
+
+
+def _named_drives(recording: Path, names: Sequence[str]) -> list[RecordingSource]:
+    if not is_recording(recording) or (recording / PREBUILT_MAP).is_file():
+        raise ConfigError(
+            f"cannot choose the sequences {', '.join(names)} of {recording}: it must be a single "
+            f"recording without a {PREBUILT_MAP}, whose drives each make a map of their own"
+        )
+    for name in names:
+        (drive,) = open_drives(recording, name)
+        if not (makes_map(drive) and len(drive.image_frames)):
+            raise DatasetError(f"{recording}: sequence {name} has no images, or no scans for a map")
+    return [RecordingSource(recording, name) for name in dict.fromkeys(names)]
 
 
 def load_recording(

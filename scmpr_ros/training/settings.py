@@ -21,35 +21,37 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. `train_config_class` gives it with the settings of a method.
+    """One training run. `train_config_class` fills in the settings of a method.
 
     module: what is trained, and how.
     method: a name of `methods.registry`.
     task: `place` learns everything. Of SCM-PR, `segmentation` learns masks and ranges only, and
         `local` aligns pixels with map points: stages to start a `place` run from, by `initial`.
-    recordings, validation: folders of recordings with a map or scans, whatever their layout, as
-        `make_town` writes them; or one recording. None may lie in both. Without validation nothing
-        is measured on the way.
-    initial: weights to start from, of a network of the same config; None starts from scratch.
-    initial_share: how much of `initial` is in the weights at the end, which are means of both
-        ("model soups", Wortsman et al. 2022): on unseen recordings they can be better
-        than either, where a run did not go far from where it started. Not for a stage that began
-        with untrained parts. What is validated on the way is the run alone.
+    recordings, validation: a folder of recordings with a map or scans, in any known layout, or one
+        recording. No recording may be in both. Without validation nothing is measured meanwhile.
+    sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
+        that is one recording without a map.ply; all if empty.
+    allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns whose seeds are
+        reserved for validation or test; results on these are then meaningless.
+    initial: weights to start from, of a network with the same config; None starts from scratch.
+    initial_share: weight of `initial` in the final weights, an average of both ("model soups",
+        Wortsman et al. 2022), which can beat either on unseen recordings if the run stayed close to
+        its start. Not for a stage with untrained parts. Validation measures the run alone.
     perception: weights of which only the perception modules (backbone, mask head, range head) are
         loaded; the rest of their network may differ. With `module.frozen_perception` only the
         descriptor is learned, so one perception stage serves all rows of an ablation.
-    vmamba: a file of the official VMamba releases, for the backbone alone.
-    prepared: cache of views and rendered places, which any run may share; jobs: processes that
-        fill it.
+    vmamba: a file of the official VMamba releases, to initialise the backbone.
+    prepared: cache of views and rendered places, shared by all runs. jobs: processes that fill it.
     out: folder for the weights, TensorBoard logs and the state to resume from.
-    batch_size: of all processes together; accumulate: batches for one step of the optimiser.
+    batch_size: of all processes together. accumulate: batches for one optimiser step; it adds no
+        negatives to a contrast.
     precision: `auto` takes `bf16-mixed` where the hardware multiplies it faster, else `32-true`;
         `16-mixed` is for older GPUs.
-    patience: validations without a better Recall@1 (IoU, in the task segmentation) after which
-        training ends early, with the best weights; 0 goes on to the last step and takes the last.
-    save_every_steps: how often the state to resume from is written; steps after it are done again,
-        alike.
-    deterministic: refuse operations that may give other sums each time, as some on GPUs do.
+    patience: validations without a better Recall@1 (IoU in the task segmentation) after which
+        training stops and keeps the best weights; 0 trains to the last step and keeps the last.
+    save_every_steps: how often the state to resume from is written; a resumed run repeats the
+        steps after it identically.
+    deterministic: refuse operations whose results vary from run to run, as some do on GPUs.
     """
 
     module: ModuleConfig
@@ -57,6 +59,9 @@ class TrainConfig:
     task: str = "place"
     recordings: Path = Path("data/towns/train")
     validation: Path | None = Path("data/towns/validation")
+    sequences: str = ""
+    validation_sequences: str = ""
+    allow_test_data: bool = False
     initial: Path | None = None
     initial_share: float = 0.0
     perception: Path | None = None

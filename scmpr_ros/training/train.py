@@ -42,25 +42,27 @@ from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import (
     PreparedRecording,
+    RecordingSource,
     find_recordings,
     load_recordings,
 )
 from scmpr_ros.training.settings import Precision, TrainConfig
+from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
 _RECORD = "run.json"
-"""How a run was made, beside its weights."""
+"""Versions and settings of a run, beside its weights."""
 _BEST = "best"
 
 
 def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
-    """Train, resuming from `out/last.ckpt` if it is there; returns the path of the weights.
+    """Train, or resume from `out/last.ckpt` if it exists; return the path of the weights.
 
-    callbacks: lightning's, of your own, called before those that a run has anyway.
-    Under torchrun every process takes part (see `processes`); the first one writes. Raises
-    ConfigError where another run is at work in `out`.
+    callbacks: further Lightning callbacks, called before the run's own.
+    Under torchrun every process takes part (see `networks.distributed`); the first one writes.
+    Raises ConfigError if another run uses `out`.
     """
-    processes, rank = _launched()
+    processes, rank = _world()
     if config.batch_size % processes:
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
                           "number of processes")  # fmt: skip
@@ -74,19 +76,22 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         _warn_of_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.network
-    recordings = _load_recordings(config.recordings, config)
+    sources = _find_recordings(config.recordings, config.sequences)
+    validation_sources: list[RecordingSource] = []
+    if config.validation is not None:
+        validation_sources = _find_recordings(config.validation, config.validation_sequences)
+    check_split(sources, validation_sources, allow_test_data=config.allow_test_data)
+    recordings = _load_recordings(sources, config, config.recordings.name)
     dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
-    validation = _load_recordings(config.validation, config) if config.validation else []
+    validation = _load_recordings(validation_sources, config, "validation")
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
-    module = _module(config, validation)
+    module = _initialised_module(config, validation)
     hard_negatives = HardNegatives(
-        dataset,
-        config.pairs.mine_every_steps,
-        config.accumulate,
+        dataset, config.pairs.mine_every_steps, config.accumulate,
         config.module.loss.ambiguous_radius_m,
-    )
+    )  # fmt: skip
     trainer = _trainer(config, processes, [*callbacks, hard_negatives])
     sampler = NeighbourhoodSampler(
         dataset, config.batch_size, trainer.max_steps * config.accumulate, config.seed,
@@ -100,7 +105,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         weights_only=True,
     )
     if config.patience:
-        _take_best(module, config.out)
+        _load_best(module, config.out)
     weights_path = config.out / "model.safetensors"
     if rank == 0:
         if config.initial is not None and config.initial_share:
@@ -110,12 +115,14 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     return weights_path
 
 
-def _launched() -> tuple[int, int]:
-    """Number of processes that torchrun started, and which of them this one is."""
+def _world() -> tuple[int, int]:
+    """Number of processes that torchrun started, and the rank of this one."""
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
 
 
-def _module(config: TrainConfig, validation: list[PreparedRecording]) -> PlaceRecognitionModule:
+def _initialised_module(
+    config: TrainConfig, validation: list[PreparedRecording]
+) -> PlaceRecognitionModule:
     module = PlaceRecognitionModule(
         find_method(config.method), config.module, validation, config.seed, config.task,
         config.accumulate,
@@ -124,7 +131,7 @@ def _module(config: TrainConfig, validation: list[PreparedRecording]) -> PlaceRe
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
     if config.perception is not None:
-        _take_perception(module.network, config.perception)
+        _load_perception(module.network, config.perception)
     if config.vmamba is not None:
         backbones = [part for part in module.network.modules() if isinstance(part, VMamba)]
         if len(backbones) != 1:
@@ -136,7 +143,7 @@ def _module(config: TrainConfig, validation: list[PreparedRecording]) -> PlaceRe
     return module
 
 
-def _take_perception(network: PlaceNetwork, weights: Path) -> None:
+def _load_perception(network: PlaceNetwork, weights: Path) -> None:
     """Load the perception weights of another checkpoint, except those that `network` lacks."""
     assert isinstance(network, PerceivingNetwork)  # `TrainConfig` checks it
     own = network.state_dict()
@@ -181,21 +188,21 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
         deterministic=config.deterministic,
         devices=local if processes > 1 else "auto",
         num_nodes=processes // local,
-        # Some parameters are without gradient: the heads, in the tasks that do not use them.
+        # Tasks that do not use a head leave its parameters without gradient.
         strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
     )
 
 
 def _precision(wanted: Precision) -> Precision:
-    """What `auto` is on this machine."""
+    """Resolve `auto` for this machine."""
     if wanted != "auto":
         return wanted
     lower = choose_precision("auto", choose_device("auto")) == torch.bfloat16
     return "bf16-mixed" if lower else "32-true"
 
 
-def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
-    """Load the weights of the best validation."""
+def _load_best(module: PlaceRecognitionModule, out: Path) -> None:
+    """Load the weights with the best validation."""
     state = torch.load(out / f"{_BEST}.ckpt", map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     _log.info("the best validation was at step %d", state["global_step"])
@@ -203,45 +210,46 @@ def _take_best(module: PlaceRecognitionModule, out: Path) -> None:
 
 @torch.no_grad()
 def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
-    """Move all weights and running means by `share` of the way to those of another network."""
+    """Interpolate weights and running means towards another network's; `share` 1 reaches them."""
     others = other.state_dict()
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(others[name].to(value), share)
 
 
-def _load_recordings(folder: Path, config: TrainConfig) -> list[PreparedRecording]:
-    sources = find_recordings(folder)
+def _find_recordings(folder: Path, sequences: str) -> list[RecordingSource]:
+    sources = find_recordings(folder, sequences)
     if not sources:
         raise DatasetError(
-            f"{folder}: no recording with images and a map or scans, nor a folder of some; "
-            f"make recordings with `make_town --out {folder}`"
+            f"{folder}: no recording with images and a map or scans, nor a folder of such; "
+            f"make towns with `make_town --out {folder}`"
         )
+    return sources
+
+
+def _load_recordings(
+    sources: list[RecordingSource], config: TrainConfig, name: str
+) -> list[PreparedRecording]:
     return load_recordings(
-        sources,
-        config.module.network,
-        config.preparation,
-        config.prepared,
-        config.jobs,
-        folder.name,
+        sources, config.module.network, config.preparation, config.prepared, config.jobs, name
     )
 
 
 def _step_of(checkpoint: Path) -> int:
-    """Optimiser steps that a checkpoint has behind it; 0 where there is none."""
+    """Optimiser steps of a checkpoint; 0 if it does not exist."""
     if not checkpoint.is_file():
         return 0
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
 
 
 def _warn_of_changes(record: Path, config: TrainConfig) -> None:
-    """Warn of settings that differ from those with which the run in this folder began."""
+    """Warn of settings that differ from those that the run in this folder started with."""
     if not record.is_file():
         return
     before, today = json.loads(record.read_text())["settings"], flatten(config)
     for name in sorted(before.keys() | today.keys()):
         if before.get(name) != today.get(name):
-            _log.warning("%s was %s when this run began, and is %s now", name, before.get(name),
+            _log.warning("%s was %s when this run started and is %s now", name, before.get(name),
                          today.get(name))  # fmt: skip
 
 
@@ -257,7 +265,7 @@ def _provenance(config: TrainConfig) -> dict[str, object]:
 
 
 def _commit() -> str | None:
-    """The commit of the clone that this code is in, with a + where it was changed since."""
+    """Commit of the clone that this code is in, with a + if the clone has changes."""
     command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     try:
         described = subprocess.run(

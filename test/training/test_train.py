@@ -208,7 +208,7 @@ def test_perception_weights_of_another_network_load(recordings: Path, tmp_path: 
     assert all(torch.equal(frozen[name], start[name]) for name in of_perception)
     assert all(not torch.equal(trained_on[name], start[name]) for name in
                ("saff.mask_head.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
-    learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "shares")
+    learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "part_logits")
     assert all(not torch.equal(frozen[name], untrained[name]) for name in learned)
 
 

@@ -17,9 +17,9 @@ def semantic_consistency_loss(
 ) -> Tensor:
     """L_sem, eq. 11: class-wise pooled features of an image and of its window of the map.
 
-    The distance is 1 - cosine, averaged over the pairs of (place, class) that both sides see.
-    Each modality's mean is taken off first: without that the loss is least where all features
-    are the same, and training went there within a hundred steps.
+    The distance is 1 - cosine, averaged over the (place, class) pairs that both sides see. Each
+    modality's mean is subtracted first; otherwise the loss is lowest when all features are equal,
+    and training collapses to that.
 
     image_sums, place_sums: (B, S, C); image_weight, place_weight: (B, S), from
     `attention.class_tokens`.
@@ -36,14 +36,14 @@ def semantic_consistency_loss(
 def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
     """L_seg: cross-entropy of (B, NUM_CLASSES, H, W) against ids (B, H, W), without `ignore`.
 
-    Dense where masks are; where they are sparse, what lies between the labelled cells is `ignore`.
+    Sparse masks hold `ignore` between their labelled cells.
     """
     loss = functional.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum")
     return total(loss) / total((label != IGNORE).sum().to(loss)).clamp_min(1)
 
 
 def depth_loss(logits: Tensor, depth: Tensor, seen: Tensor, config: DepthConfig) -> Tensor:
-    """Cross-entropy of the depth head against what the map shows in the cells that are seen.
+    """Cross-entropy of the range head against the map's ranges in the cells that are seen.
 
     logits: (B, num_ranges + 1, h, w). depth: (B, h, w) metres, 0 for nothing. seen: (B, h, w) bool.
     """
@@ -52,10 +52,10 @@ def depth_loss(logits: Tensor, depth: Tensor, seen: Tensor, config: DepthConfig)
 
 
 def alignment_loss(pixels: Tensor, points: Tensor, where: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE between image features and the map features of the very points that they show.
+    """InfoNCE between features of pixels and of the map points that they show.
 
-    The local stage of VXP: what a pixel and a map point have in common is learned before whole
-    views are described. Points within two metres of each other are not called wrong.
+    The local stage of VXP: pixels and points are aligned before whole views are described. Points
+    within two metres of each other are no negatives.
 
     pixels, points: (N, C), unit length, pair by pair; where: (N, 4) recording, position in metres.
     """
