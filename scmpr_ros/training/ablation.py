@@ -18,7 +18,8 @@ from typing import Any
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
-from scmpr_ros.evaluation.tables import make_table, pooled
+from scmpr_ros.evaluation.result import read_results, write_results
+from scmpr_ros.evaluation.tables import make_table, pool
 from scmpr_ros.networks.checkpoint import load_checkpoint
 from scmpr_ros.training.train import TrainConfig, train
 
@@ -110,15 +111,14 @@ def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) 
     kept = weights.parent / f"judged-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
     if not kept.is_file():
         network = load_checkpoint(weights)
-        write_json(
-            kept,
+        write_results(
             [r for recording in recordings for r in evaluate_recording(recording, network, config)],
+            kept,
         )
-    results = json.loads(kept.read_text())
-    recall, half, chance, queries = pooled(results)
+    results = read_results(kept)
     return {
-        "recall_at_1": recall / 100, "half_interval": half / 100, "chance": chance / 100,
-        "num_queries": queries, "weights": str(weights), "drives": results,
+        **pool(results)._asdict(), "weights": str(weights),
+        "drives": [result.to_json() for result in results],
     }  # fmt: skip
 
 

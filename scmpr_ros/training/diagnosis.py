@@ -23,12 +23,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.metrics import (
-    Tolerance,
-    bootstrap_interval,
-    recall_at,
-    within,
-)
+from scmpr_ros.evaluation.intervals import recall_interval
+from scmpr_ros.evaluation.metrics import Tolerance, recall_at, within
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.place_network import PlaceNetwork
 from scmpr_ros.networks.saff import ImagePrediction
@@ -127,11 +123,13 @@ class _Found(NamedTuple):
 
     hits: (Q, 1 + parts), whether the whole descriptor and each part alone found them.
     right: (Q, 2), share of the cells whose class and whose range were read right; NaN for none.
+    xy_m: (Q, 2), where the views were taken.
     """
 
     name: str
     hits: Tensor
     right: Tensor
+    xy_m: Tensor
 
 
 def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
@@ -143,7 +141,11 @@ def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
     return {
         "change": found[0].name, "num_queries": len(hits),
         "recall_at_1": {part: recall_at(1, hit[:, None].numpy()) for part, hit in columns},
-        "recall_at_1_interval": bootstrap_interval(hits[:, 0].numpy()),
+        "recall_at_1_interval": recall_interval(
+            hits[:, 0].numpy(),
+            torch.cat([recording.xy_m for recording in found]).numpy(),
+            np.repeat([str(n) for n in range(len(found))], [len(r.hits) for r in found]),
+        ),
         "read_right": {name: share for name, share in right if not math.isnan(share)},
     }  # fmt: skip
 
@@ -164,7 +166,8 @@ def _look_for_views(
         best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
         errors = [locate(viewpoints, network.headings_rad, recording)[2:] for viewpoints in best]
         hits = [within(*error, tolerance) for error in errors]
-        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
+        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right),
+                     recording.poses[:, :2, 3])  # fmt: skip
 
 
 def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]:
