@@ -43,8 +43,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two tiny recordings, see `recording`."""
-    folder = tmp_path_factory.mktemp("recordings")
+    """A folder of two tiny recordings, see `recording`, beside `validation` with another one."""
+    folder = tmp_path_factory.mktemp("recordings") / "train"
     for seed in (0, 1):
         write_recording(folder / f"{seed:04d}", seed)
+    write_recording(folder.parent / "validation" / "0002", seed=2)
     return folder

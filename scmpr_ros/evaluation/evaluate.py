@@ -19,7 +19,7 @@ from tqdm import tqdm
 from scmpr_ros.config import to_dict
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.town_files import town_conditions
+from scmpr_ros.datasets.town_files import town_conditions, town_split
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.drive_split import DriveSplit
 from scmpr_ros.evaluation.iou import MaskCounter, count_map_classes
@@ -30,11 +30,13 @@ from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.evaluation.result import Provenance, Result
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
-from scmpr_ros.records import PlaceMatch, PointCloud
+from scmpr_ros.records import Mount, PlaceMatch, PointCloud
+from scmpr_ros.retrieval.place_map import PlaceMap
 
 _VIEWPOINTS_PER_PLACE = 8
 """Viewpoints to shortlist for each candidate: neighbouring headings of a place come together."""
@@ -46,6 +48,7 @@ class EvaluationConfig:
 
     skip_bad: leave damaged images out, with a warning, instead of stopping at the first.
     segmenters: also measure the IoU of image masks and map labels where there is ground truth.
+    mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
     """
 
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
@@ -54,6 +57,7 @@ class EvaluationConfig:
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_bad: bool = False
     segmenters: bool = False
+    mount: Mount = field(default_factory=Mount)
 
 
 def predict_in_map(
@@ -68,19 +72,20 @@ def predict_in_map(
     drives = _query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
-    localizer = Localizer(place_map, network, config.localizer)
-    conditions = town_conditions(folder)
+    localizer = _localizer(place_map, network, config.localizer, config.mount)
     protocol = map_protocol(config.tolerance)
-    map_classes = count_map_classes(point_map) if config.segmenters else None
+    map_classes = None
+    if config.segmenters:
+        label_free = load_label_free_map(folder, config.source, point_map)
+        map_classes = None if label_free is None else count_map_classes(label_free)
     for drive in drives:
-        counter = MaskCounter(drive, localizer.mask_grid) if config.segmenters else None
+        counter = _mask_counter(drive, localizer, config)
         localized = localize_drive(drive, localizer, config.skip_bad, on_match=counter)
         allowed = np.ones((len(localized.frames), len(place_map)), bool)
         yield Predictions(
             localized, place_map.positions, place_map.headings_rad, allowed,
-            _provenance(folder, drive, "map", localizer, conditions.get(drive.name, "")),
-            protocol.include_self, protocol.min_gap_s,
-            counter.confusion if counter is not None else None, map_classes,
+            _provenance(folder, drive, "map", localizer, config.mount), protocol.include_self,
+            protocol.min_gap_s, None if counter is None else counter.confusion, map_classes,
         )  # fmt: skip
 
 
@@ -99,16 +104,17 @@ def predict_in_scans(
     scans = _static_scans(drive, split.scans, labelled)
     confusion = None if labelled else point_confusion()
     place_map = build_scan_map(scans, network, config.builder, confusion)
-    localizer = Localizer(place_map, network, _single_scan_search(config.localizer, len(place_map)))
-    counter = MaskCounter(drive, localizer.mask_grid) if config.segmenters else None
+    search = _single_scan_search(config.localizer, len(place_map))
+    localizer = _localizer(place_map, network, search, config.mount)
+    counter = _mask_counter(drive, localizer, config)
     localized = localize_drive(
         drive, localizer, config.skip_bad, split.allowed, split.queries, counter
     )
     return Predictions(
         localized, place_map.positions, place_map.headings_rad,
         np.stack([split.allowed(frame) for frame in localized.frames]),
-        _provenance(folder, drive, "scans", localizer), protocol.include_self, protocol.min_gap_s,
-        counter.confusion if counter is not None else None,
+        _provenance(folder, drive, "scans", localizer, config.mount), protocol.include_self,
+        protocol.min_gap_s, None if counter is None else counter.confusion,
     )  # fmt: skip
 
 
@@ -161,14 +167,28 @@ def _single_scan_search(config: LocalizerConfig, places: int) -> LocalizerConfig
     return replace(config, candidates=candidates, shortlist=shortlist, belief=belief)
 
 
+def _localizer(
+    place_map: PlaceMap, network: PlaceNetwork, config: LocalizerConfig, mount: Mount
+) -> Localizer:
+    return Localizer(place_map, network, config, mount.T_base_camera_body[:3, :3])
+
+
+def _mask_counter(
+    drive: Drive, localizer: Localizer, config: EvaluationConfig
+) -> MaskCounter | None:
+    return MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
+
+
 def _provenance(
     folder: Path, drive: Drive, database: Literal["map", "scans"], localizer: Localizer,
-    condition: str = "",
+    mount: Mount,
 ) -> Provenance:  # fmt: skip
     return Provenance(
-        recording=folder.name, drive=drive.name, condition=condition, database=database,
-        pose_source=drive.pose_source, fingerprint=localizer.place_map.fingerprint,
-        localizer=to_dict(localizer.config),
+        recording=folder.name, drive=drive.name,
+        condition=town_conditions(folder).get(drive.name, ""), split=town_split(folder),
+        database=database, pose_source=drive.pose_source,
+        fingerprint=localizer.place_map.fingerprint, localizer=to_dict(localizer.config),
+        mount_rpy=mount.rpy,
     )  # fmt: skip
 
 

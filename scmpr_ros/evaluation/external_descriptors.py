@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.town_files import town_conditions
+from scmpr_ros.datasets.town_files import town_conditions, town_split
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.descriptor_files import DescriptorFile
 from scmpr_ros.evaluation.drive_split import DriveSplit
@@ -71,10 +71,10 @@ def predict_from_descriptors(
     if not named:
         raise DatasetError(f"{queries.path}: {folder} has none of the drives that it names")
     fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    conditions = town_conditions(folder)
     for drive in named:
         facts = Provenance(
-            recording=folder.name, drive=drive.name, condition=conditions.get(drive.name, ""),
+            recording=folder.name, drive=drive.name, split=town_split(folder),
+            condition=town_conditions(folder).get(drive.name, ""),
             database="map" if protocol.name == "map" else "scans", pose_source=drive.pose_source,
             fingerprint=fingerprint,
             localizer={"descriptors": [path.name for path in files], "similarity": similarity},

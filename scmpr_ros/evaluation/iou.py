@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.evaluation.metrics import class_iou
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.networks.view import ViewSampler
-from scmpr_ros.records import PlaceMatch
+from scmpr_ros.pipeline.label_free_map import LabelFreeMap
+from scmpr_ros.records import Mount, PlaceMatch
 from scmpr_ros.semantics import CLASSES, NUM_CLASSES
 
 
@@ -32,23 +31,23 @@ def named_iou(confusion: NDArray[np.integer]) -> dict[str, float]:
 class MaskCounter:
     """Counts predicted against true mask cells of a drive's answers, on the grid of S_RGB."""
 
-    def __init__(self, drive: Drive, grid: AngularGrid) -> None:
+    def __init__(self, drive: Drive, grid: AngularGrid, mount: Mount) -> None:
         self.drive = drive
         self.confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
-        self._view = ViewSampler.of(drive.camera, grid)
+        self._view = ViewSampler.of(drive.camera, grid, mount.R_level_camera)
 
     def __call__(self, frame: int, match: PlaceMatch) -> None:
         """Count one answer, if its frame has a mask."""
         mask = self.drive.mask(frame)
-        if mask is not None:
+        if mask is not None and match.mask is not None:
             true = self._view.labels(torch.from_numpy(mask)[None])[0].numpy()
             self.confusion += count_classes(true, match.mask)
 
 
-def count_map_classes(point_map: PointCloudMap) -> NDArray[np.int64]:
-    """Count points of a labelled map by true class and by the class from geometry alone."""
-    assert point_map.cloud.label is not None
-    return count_classes(point_map.cloud.label, segment_points(point_map.cloud))
+def count_map_classes(label_free: LabelFreeMap) -> NDArray[np.int64]:
+    """Count points by true class and by the class predicted from geometry, vehicles included."""
+    assert label_free.cloud.label is not None
+    return count_classes(label_free.true_label, label_free.cloud.label)
 
 
 def iou_summary(confusion: NDArray[np.integer] | None) -> dict[str, float] | None:

@@ -26,10 +26,12 @@ class Provenance:
 
     recording: name of its folder. drive: name of the drive within it.
     condition: light and season of a synthetic drive, such as `night/winter`; else empty.
+    split: what a synthetic town is reserved for, `train`, `validation` or `test`; else None.
     database: what was searched, a prebuilt map or the single scans of the drive.
     pose_source: file or topic of the true poses.
     fingerprint: of the weights, or of the descriptor files.
     localizer: settings of the search.
+    mount_rpy: roll, pitch and yaw of the camera in radians, by which images were levelled.
     """
 
     recording: str
@@ -39,6 +41,8 @@ class Provenance:
     pose_source: str
     fingerprint: str
     localizer: dict
+    mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    split: str | None = None
 
 
 @dataclass(frozen=True)

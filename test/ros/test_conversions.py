@@ -7,6 +7,7 @@ import array
 import cv2
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -33,7 +34,7 @@ from scmpr_ros.datasets.ros_messages import (
     stamp_of_cdr,
 )
 from scmpr_ros.errors import CalibrationError, ShapeError
-from scmpr_ros.geometry import level_camera_pose, make_transform, rotation_z
+from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.records import PointCloud
 from scmpr_ros.ros import conversions
 from scmpr_ros.semantics import PALETTE
@@ -157,6 +158,15 @@ def test_cloud_colours_are_the_palette() -> None:
     packed = pack_points(original)["rgb"].view(np.uint32)
     colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1)
     np.testing.assert_array_equal(colours, PALETTE[original.label])
+
+
+def test_a_cloud_is_dense_if_all_coordinates_are_finite() -> None:
+    points = pack_points(cloud())
+    assert conversions.points_message(points, Header()).is_dense
+    points["intensity"][3] = np.nan
+    assert conversions.points_message(points, Header()).is_dense
+    points["y"][3] = np.nan
+    assert not conversions.points_message(points, Header()).is_dense
 
 
 def test_foreign_cloud_layouts() -> None:

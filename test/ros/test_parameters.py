@@ -120,7 +120,7 @@ def test_file_fields_and_declared_parameters_agree(
 ) -> None:
     text = (repository / "config" / f"{node_name}.yaml").read_text()
     assert text == parameter_file(node_name), "run: python -m scmpr_ros.ros.parameter_files config"
-    values = yaml.safe_load(text)[node_name]["ros__parameters"]
+    values = yaml.safe_load(text)["/**"]["ros__parameters"]
     cls = NODES[node_name]
     assert from_dict(cls, values) == cls()
     node = make_bare_node()
