@@ -327,7 +327,8 @@ def test_the_rival_is_trained_and_finds_in_the_same_harness(
     network = load_checkpoint(train(config))
     assert isinstance(network, LipLocNetwork) and network.config == rival
     (result,) = evaluate_recording(recordings / "0000", network, EvaluationConfig())
-    assert result["num_answered"] == result["num_queries"] == 12 and result["num_headings"] == 6
+    scores = result.scores
+    assert scores.num_answered == scores.num_queries == 12 and scores.num_headings == 6
     with pytest.raises(ConfigError, match="lip_loc has no task 'local'"):
         replace(config, task="local")
 
