@@ -48,6 +48,12 @@ API = {
 }
 """Folders of the package with a page in the API reference; the empty name is the ground floor."""
 
+INTERNAL = (
+    "scmpr_ros.evaluation.benchmark.", "scmpr_ros.evaluation.statistics.",
+    "scmpr_ros.networks.selective_scan.",
+)  # fmt: skip
+"""Prefixes of modules that the API reference leaves out."""
+
 INHERITED = {"ablate": {"train": "train", "evaluation": "evaluate"}}
 """Groups of options that another command documents."""
 
@@ -221,7 +227,7 @@ def _modules(folder: str) -> list[str]:
     paths = root.rglob("*.py") if folder else root.glob("*.py")
     dotted = (".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths)
     names = (name.removesuffix(".__init__") for name in dotted)
-    return sorted(name for name in names if _has_public_names(name))
+    return sorted(n for n in names if _has_public_names(n) and not n.startswith(INTERNAL))
 
 
 def _has_public_names(module: str) -> bool:

@@ -25,8 +25,8 @@ DOCUMENTS = sorted(
     for path in REPOSITORY.glob(pattern)
 )
 OTHER_TOOLS = {
-    "apt-get", "cd", "colcon", "docker", "export", "git", "mkdir", "rm", "rosdep", "source", "sudo",
-    "tensorboard",
+    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "rm", "rosdep",
+    "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
 OTHER_OPTIONS = {
@@ -174,6 +174,8 @@ def check_ros2(words: list[str]) -> None:
 
 def check_node(name: str, arguments: list[str]) -> None:
     """Parameters and remappings after `--ros-args`."""
+    if arguments == ["--help"]:
+        return
     assert arguments[0] == "--ros-args", arguments
     given: dict[str, Any] = {}
     for flag, word in zip(arguments[1::2], arguments[2::2], strict=True):

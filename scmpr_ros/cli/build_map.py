@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
+from scmpr_ros.errors import DatasetError
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
@@ -18,7 +19,7 @@ from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 @dataclass(frozen=True)
 class BuildMapConfig:
-    """How the LiDAR map is read and how its places are described."""
+    """How the LiDAR map is read, and how its places are described."""
 
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
     builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(options: argparse.Namespace) -> None:
     config = read_settings(options, BuildMapConfig)
+    if not options.map.exists():
+        raise DatasetError(f"no LiDAR map {options.map}: check the path")
     network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
     point_map = load_point_cloud_map(options.map, config.source)
     place_map = build_map(point_map, network, config.builder)
@@ -44,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="build_map",
         allow_abbrev=False,
-        description="Describe every place of a LiDAR map (.ply, .pcd, or a folder in KITTI layout) "
-        "in every heading, and write the place map that the localizer reads.",
+        description="Build the place map that the localizer reads from a LiDAR map: a .ply or .pcd "
+        "file, or a recording.",
     )
     parser.add_argument("map", type=Path, help="the LiDAR map")
     parser.add_argument("out", type=Path, help="directory of the place map")
-    parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: shipped)")
     add_settings(parser, BuildMapConfig)
     return parser
 

@@ -160,6 +160,15 @@ def test_cloud_colours_are_the_palette() -> None:
     np.testing.assert_array_equal(colours, PALETTE[original.label])
 
 
+def test_a_cloud_is_dense_if_all_coordinates_are_finite() -> None:
+    points = pack_points(cloud())
+    assert conversions.points_message(points, Header()).is_dense
+    points["intensity"][3] = np.nan
+    assert conversions.points_message(points, Header()).is_dense
+    points["y"][3] = np.nan
+    assert not conversions.points_message(points, Header()).is_dense
+
+
 def test_foreign_cloud_layouts() -> None:
     """kitti2bag calls intensity `i`; labels may be raw; NaN points are no points; rows padded."""
     dtype = np.dtype({"names": ["x", "y", "z", "i", "label"], "itemsize": 32,
