@@ -1,9 +1,10 @@
-"""A small drive whose every value is known, for tests of what reads and writes drives."""
+"""A small drive with known values, for tests of readers and writers."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform, rotation_z
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
@@ -11,11 +12,11 @@ from scmpr_ros.semantics import to_joint
 RAW_IDS = np.array([0, 10, 18, 30, 40, 44, 48, 50, 51, 70, 71, 72, 80, 81, 252, 259], np.uint32)
 
 
-class CircleDrive:
-    """Twelve frames on a spiral; an image every second, a scan every third frame.
+class CircleDrive(Drive):
+    """Twelve frames on a spiral; every second has an image, every third a scan.
 
-    Labels are SemanticKITTI's, with instances. Every fourth frame has a mask, so that some images
-    have none.
+    Labels are SemanticKITTI's, with instances. Every fourth frame has a mask, so some images have
+    none.
     """
 
     name = "circle"
@@ -51,6 +52,6 @@ class CircleDrive:
     def scan(self, frame: int) -> PointCloud:
         random, label = np.random.default_rng(frame), self.point_labels(frame)
         xyz = random.normal(size=(len(label), 3)).astype(np.float32)
-        xyz[3] = -0.0  # as LiDARs do say; its sign is a bit of the file
+        xyz[3] = -0.0  # LiDARs return it; its sign bit must be kept
         intensity = random.random(len(label)).astype(np.float32)
         return PointCloud(xyz, to_joint(label, "semantickitti"), intensity)

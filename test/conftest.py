@@ -17,13 +17,9 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(REPOSITORY / "config" / "fastdds.xml")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
-    """Leave a core to the nodes that tests start."""
-    import torch
-
-    torch.set_num_threads(2)
+# One thread a process, here and in every process that a test starts: tests run side by side, and
+# threads that wait for a busy core spin.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +39,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two tiny recordings, see `recording`."""
-    folder = tmp_path_factory.mktemp("recordings")
+    """A folder of two tiny recordings, see `recording`, beside `validation` with another one."""
+    folder = tmp_path_factory.mktemp("recordings") / "train"
     for seed in (0, 1):
         write_recording(folder / f"{seed:04d}", seed)
+    write_recording(folder.parent / "validation" / "0002", seed=2)
     return folder

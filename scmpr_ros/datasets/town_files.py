@@ -22,3 +22,18 @@ def town_conditions(folder: Path) -> dict[str, str]:
         return {}
     conditions = yaml.safe_load(record.read_text())["conditions"]
     return {f"{number:02d}": condition for number, condition in enumerate(conditions)}
+
+
+SEEDS: dict[str, range] = {
+    "train": range(0, 1000),
+    "validation": range(1000, 2000),
+    "test": range(2000, 3000),
+}
+"""Seeds by use, so that train, validation and test towns never share a seed."""
+
+
+def town_split(folder: Path) -> str | None:
+    """The use that a town's seed is reserved for, a key of `SEEDS`; None if it is no such town."""
+    record = folder / RECORD
+    seed = (yaml.safe_load(record.read_text()) or {}).get("seed") if record.is_file() else None
+    return next((name for name, seeds in SEEDS.items() if seed in seeds), None)

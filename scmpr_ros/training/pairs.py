@@ -1,10 +1,10 @@
-"""Training pairs: a view, and a place within reach of it but never at the identical pose."""
+"""Training pairs: a view and a place near it, but never exactly at it."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,26 +14,26 @@ from torch.utils.data import Dataset, Sampler
 
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.training.mining import HardNegatives
-from scmpr_ros.training.preparation import PreparedRecording, seen_cells
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.pair_batch import PairBatch, map_tensors
+from scmpr_ros.training.preparation import PreparedRecording, in_single_precision
 
 _log = logging.getLogger(__name__)
 
-_SAME_SURFACE = 0.15  # share of the range by which a place may see it nearer
-_SLACK_M = 0.5
+_OCCLUSION_RATIO = 0.15  # a surface this fraction of the range nearer hides what lies behind it
+_OCCLUSION_M = 0.5  # plus this distance
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Which places belong to a view, and which views to a batch.
+    """Which places are paired with a view, and which views form a batch.
 
-    reach_m: distance of the farthest place that a view is paired with; the other lane is 3 to 4 m
-    away. Heading needs no limit: a place is described in all headings, and the one that the view
-    has is its target.
-    min_overlap: least share of what the map shows in a view that the place must see, too.
-    neighbourhood_m, neighbours: size of the groups in a batch. hard_negatives: how many of a group
-    are views of the places that were last mistaken for the first view's, see `mining`.
-    mine_every_steps: how often mistakes are looked for; 0 never.
+    reach_m: largest distance between a view and its place; the other lane is 3 to 4 m away. Heading
+        is not limited: a place is described in all headings, and the view's heading is the target.
+    min_overlap: smallest fraction of the map's surface in a view that the place must see as well.
+    neighbourhood_m, neighbours: radius and size of the groups in a batch.
+    hard_negatives: largest number of mined hard negatives in a group, see `mining`.
+    mine_every_steps: optimiser steps between searches for hard negatives; 0 never searches.
     """
 
     reach_m: float = 4.5
@@ -55,16 +55,21 @@ class PairsConfig:
 
 
 class Draw(NamedTuple):
-    """What a sampler draws: a view, and where in [0, 1) among the places in its reach."""
+    """A drawn pair: number of the view, and in [0, 1) which of the places in its reach."""
 
     view: int
-    share: float
+    choice: float
 
 
-class PairDataset(Dataset[dict[str, Tensor]]):
-    """All pairs of all recordings. The sampler draws, so that a pair depends on its draw alone.
+FindNegatives = Callable[[int, int], list[int]]
+"""Views that are hard negatives of a view, hardest first, for a batch of this number."""
 
-    view, panorama: the grids of masks (and depth) and of panoramas.
+
+class PairDataset(Dataset[PairBatch]):
+    """All pairs of all recordings. Items are batches of one, determined by their `Draw` alone.
+
+    view, panorama: grids of the mask cells and of the panoramas.
+    index: recording and view of each item. reachable: the places that each may be paired with.
     """
 
     def __init__(
@@ -90,8 +95,8 @@ class PairDataset(Dataset[dict[str, Tensor]]):
                     self.reachable.append(within)
         if not self.index:
             raise DatasetError(
-                f"no view lies within {config.reach_m} m of a place that sees {config.min_overlap} "
-                "of what it sees: were the images and the map recorded in different frames?"
+                f"no view has a place within {config.reach_m} m that sees at least "
+                f"{config.min_overlap} of the same surface: do images and map share a frame?"
             )
         dropped = sum(len(recording.views) for recording in recordings) - len(self.index)
         _log.info(
@@ -102,36 +107,41 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         return len(self.index)
 
     def of_recording(self, number: int) -> tuple[Tensor, Tensor]:
-        """Numbers (N,) of a recording's pairs, and of their views in it."""
+        """Items (N,) of a recording, and the numbers of their views in it."""
         pairs = [
             (item, view) for item, (recording, view) in enumerate(self.index) if recording == number
         ]
         items, views = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
         return items, views
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: Draw) -> PairBatch:
         number, view = self.index[draw.view]
         recording = self.recordings[number]
         choices = self.reachable[draw.view]
-        place = int(choices[int(draw.share * len(choices))])
-        origin = recording.positions[0]
-        return {
-            "view": recording.views[view].float() / 255,
-            "mask": recording.masks[view],
-            "depth": recording.depth[view].float(),
-            "seen": seen_cells(recording.views[view]),
-            "yaw_rad": recording.yaw_rad[view].float(),
-            "view_position": (recording.poses[view, :3, 3] - origin).float(),
-            "view_axes": recording.view_axes[view].float(),
-            "place_position": (recording.positions[place] - origin).float(),
-            "place_axes": recording.axes[place].float(),
-            "recording": torch.tensor(number),
-            "range_m": recording.range_m[place].float(),
-            "height_m": recording.height_m[place].float(),
-            "normal": recording.normal[place].float(),
-            "label": recording.label[place],
-            "segmented": recording.segmented[place],
-        }
+        place = int(choices[int(draw.choice * len(choices))])
+        origin, camera = recording.positions[0], recording.camera[view]
+        seen = recording.seen[camera]
+        pair = PairBatch(
+            view=recording.views[view].float() / 255,
+            mask=recording.masks[view],
+            depth=recording.depth[view].float() * seen,
+            seen=seen,
+            seen_pixels=recording.seen_pixels[camera],
+            yaw_rad=recording.yaw_rad[view].float(),
+            view_position=(recording.poses[view, :3, 3] - origin).float(),
+            view_axes=recording.view_axes[view].float(),
+            place_position=(recording.positions[place] - origin).float(),
+            place_axes=recording.axes[place].float(),
+            recording=torch.tensor(number),
+            panorama=_at_place(recording.panorama, place),
+            segmented=_at_place(recording.segmented, place),
+            turned_rad=torch.tensor(0.0),
+        )
+        return map_tensors(lambda tensor: tensor[None], pair)
+
+
+def _at_place(panoramas: Panoramas, place: int) -> Panoramas:
+    return in_single_precision(map_tensors(lambda tensor: tensor[place], panoramas))
 
 
 def overlap(
@@ -141,39 +151,43 @@ def overlap(
     grid: AngularGrid,
     panorama: AngularGrid,
 ) -> Tensor:
-    """Share (N,) of what the map shows in a view that each of N places sees, too.
+    """Fraction (N,) of the map's surface in a view that each of N places sees as well.
 
-    A point of the map is seen from a place if its panorama shows nothing nearer in that direction.
-    A view in which the map shows nothing shares all: nothing speaks against it.
+    A place sees a point if its panorama has nothing nearer in that direction. The fraction is 1 for
+    a view without any surface.
+
+    grid, panorama: of the view's mask cells and of the panoramas.
     """
     depth = recording.depth[view].double()
     points = (torch.from_numpy(grid.directions()) * depth[..., None])[depth > 0]
     if len(points) == 0:
         return torch.ones(len(places))
-    there = points @ recording.view_axes[view].T + recording.poses[view, :3, 3]
-    offset = (there - recording.positions[places][:, None]) @ recording.axes[
-        places
-    ]  # (N, points, 3)
+    in_map = points @ recording.view_axes[view].T + recording.poses[view, :3, 3]
+    offset = in_map - recording.positions[places][:, None]
+    offset = offset @ recording.axes[places]  # (N, points, 3) in the axes of the places
     distance = offset.norm(dim=-1).clamp_min(1e-6)
     azimuth = torch.atan2(offset[..., 1], offset[..., 0])
-    row = (math.radians(panorama.fov_up_deg) - torch.asin(offset[..., 2] / distance)).div(
-        panorama.row_rad
-    )
+    elevation = torch.asin(offset[..., 2] / distance)
+    row = (math.radians(panorama.fov_up_deg) - elevation).div(panorama.row_rad)
     column = (panorama.fov_rad / 2 - azimuth).div(panorama.column_rad).long() % panorama.width
     inside = (row >= 0) & (row < panorama.height)
     row = row.long().clamp(0, panorama.height - 1)
-    shown = recording.range_m[places[:, None], row, column].double()
-    hidden = (shown > 0) & (shown < distance * (1 - _SAME_SURFACE) - _SLACK_M)
+    nearest = recording.panorama.range_m[places[:, None], row, column].double()
+    hidden = (nearest > 0) & (nearest < distance * (1 - _OCCLUSION_RATIO) - _OCCLUSION_M)
     return ((inside & ~hidden).sum(1) / inside.sum(1).clamp_min(1)).float()
 
 
 class NeighbourhoodSampler(Sampler[list[Draw]]):
-    """Batches of groups: each group is an anchor view and others within the neighbourhood.
+    """Batches of groups: an anchor view and other views of its neighbourhood.
 
-    Views down the same street are the hard negatives; a batch of strangers teaches little. Where
-    mistakes have been mined, some of a group are views of the places that were mistaken for the
-    anchor's. The n-th batch is the same however often a run was stopped before it; `skip` leaves
-    the first out. Of several processes, number `process` gets its part of each batch.
+    Views along the same street are hard negatives; random views of other streets teach little. A
+    group starts with its anchor, then come its mined hard negatives, if any, then random
+    neighbours. No view occurs twice in a group. The n-th batch depends on the seed, n and the mined
+    negatives only, so a resumed run draws the same batches.
+
+    skip: number of batches to omit at the start.
+    find_negatives: returns hard negatives of a view, see `mining.HardNegatives.negatives_for`.
+    process: number of this process and of all processes, which share each batch equally.
     """
 
     def __init__(
@@ -183,12 +197,12 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
         batches: int,
         seed: int,
         skip: int = 0,
-        mistakes: HardNegatives | None = None,
+        find_negatives: FindNegatives | None = None,
         process: tuple[int, int] = (0, 1),
     ) -> None:
         self.batch_size, self.batches, self.seed, self.skip = batch_size, batches, seed, skip
         self.config = dataset.config
-        self.mistakes, self.process = mistakes, process
+        self.find_negatives, self.process = find_negatives, process
         self.near: list[Tensor] = []
         for number, recording in enumerate(dataset.recordings):
             items, views = dataset.of_recording(number)
@@ -201,22 +215,26 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         generator = torch.Generator().manual_seed(self.seed)
-        number, of = self.process
-        part = self.batch_size // of
-        for count in range(self.batches):
-            batch = self._batch(generator, count)
-            if count >= self.skip:
-                yield batch[number * part : (number + 1) * part]
+        rank, processes = self.process
+        size = self.batch_size // processes
+        for number in range(self.batches):
+            batch = self._batch(generator, number)
+            if number >= self.skip:
+                yield batch[rank * size : (rank + 1) * size]
 
-    def _batch(self, generator: torch.Generator, count: int) -> list[Draw]:
-        batch: list[int] = []
-        while len(batch) < self.batch_size:
-            anchor = int(torch.randint(len(self.near), (), generator=generator))
-            near = self.near[anchor]
-            group = near[torch.randperm(len(near), generator=generator)].tolist()
-            if self.mistakes is not None:
-                hard = self.mistakes.of(anchor, count)[: self.config.hard_negatives]
-                group = [anchor, *hard, *group] if hard else group
-            batch.extend(group[: self.config.neighbours])
-        shares = torch.rand(self.batch_size, generator=generator, dtype=torch.float64).tolist()
-        return [Draw(*drawn) for drawn in zip(batch, shares, strict=False)]
+    def _batch(self, generator: torch.Generator, number: int) -> list[Draw]:
+        views: list[int] = []
+        while len(views) < self.batch_size:
+            views.extend(self._group(generator, number))
+        choices = torch.rand(self.batch_size, generator=generator, dtype=torch.float64).tolist()
+        return [Draw(view, choice) for view, choice in zip(views, choices, strict=False)]
+
+    def _group(self, generator: torch.Generator, batch: int) -> list[int]:
+        """Views of one group for a batch of this number."""
+        anchor = int(torch.randint(len(self.near), (), generator=generator))
+        near = self.near[anchor]
+        neighbours = near[torch.randperm(len(near), generator=generator)].tolist()
+        mined = self.find_negatives(anchor, batch) if self.find_negatives is not None else []
+        hard = [view for view in dict.fromkeys(mined) if view != anchor]
+        group = [anchor, *hard[: self.config.hard_negatives], *neighbours]
+        return list(dict.fromkeys(group))[: self.config.neighbours]

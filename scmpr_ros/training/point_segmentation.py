@@ -31,7 +31,7 @@ from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import describe_points
 from scmpr_ros.lidar.segmentation import PointNetwork, classify
-from scmpr_ros.process_pool import process_pool, results
+from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES, STATIC_IDS, class_id
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
@@ -112,7 +112,7 @@ def _in_processes(
     """What the work makes of each town, in their order."""
     with process_pool(config.jobs) as pool:
         asked = [pool.submit(work, source, config) for source in sources]
-        return results(asked, what, "town")
+        return collect_results(asked, what, "town")
 
 
 def _sample(source: RecordingSource, config: PointSegmentationConfig) -> list[Sample]:

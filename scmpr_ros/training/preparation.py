@@ -1,100 +1,73 @@
-"""Recordings made ready for training: views, masks and depth of a drive, panoramas of its map.
+"""Recordings prepared for training: views, masks and depth of the images, panoramas of the map.
 
-A recording with a map (synthetic or real, files or a bag) is prepared once. Its images
-are resampled to the network's view, its map is rendered from each image's pose, which is what the
-depth head has to tell, and at places along the mapping drive. All is kept as one safetensors file.
+A recording is prepared once, see `rendering`, and kept as one safetensors file in a cache that all
+trainings share.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
-from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
-from scmpr_ros.lidar.ground import ground_aligned_axes
-from scmpr_ros.lidar.panorama import RenderConfig, render
-from scmpr_ros.lidar.places import PlacesConfig, place_positions
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import segment_points
-from scmpr_ros.networks.place_network import PlaceNetworkConfig
-from scmpr_ros.networks.saff import MASK_STRIDE
-from scmpr_ros.networks.view import ViewSampler
-from scmpr_ros.pipeline.map_source import (
-    PREBUILT_MAP,
-    MapSourceConfig,
-    load_point_cloud_map,
-    makes_map,
-)
-from scmpr_ros.process_pool import process_pool, results
-from scmpr_ros.semantics import IGNORE, NUM_CLASSES
+from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.network import PlaceNetworkConfig
+from scmpr_ros.methods.pair_batch import map_tensors
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP, makes_map
+from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.training.rendering import PreparationConfig, render_recording
 
-_log = logging.getLogger(__name__)
-PREPARATION = 6
-"""Version of what is kept; recordings that another one prepared are prepared anew."""
+__all__ = [
+    "PreparationConfig", "PreparedRecording", "RecordingSource", "find_recordings",
+    "load_recording", "load_recordings",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class PreparationConfig:
-    """Where a recording's places lie.
-
-    place_jitter_m: how far at most they are moved along x and y from the mapping drive, so that no
-        image was taken exactly there.
-    skip_bad: leave damaged images, masks and scans out, with a warning, instead of stopping.
-    """
-
-    place_spacing_m: float = 1.5
-    place_jitter_m: float = 0.7
-    seed: int = 0
-    skip_bad: bool = False
-
-    def __post_init__(self) -> None:
-        if self.place_spacing_m <= 0 or self.place_jitter_m <= 0:
-            raise ConfigError("place_spacing_m and place_jitter_m must be positive")
+PREPARATION = 7
+"""Version of the prepared files; those of other versions are not used."""
 
 
 @dataclass(frozen=True)
 class PreparedRecording:
-    """One prepared recording.
+    """One prepared recording, with Q views of C cameras, and P places.
 
-    views: (Q, 3, H, W) uint8. masks: (Q, H/4, W/4) uint8 joint ids. depth: (Q, H/4, W/4) metres to
-    what the map shows in each mask cell, 0 for nothing. poses: (Q, 4, 4) float64.
-    positions: (P, 3) float64 of the places; axes: (P, 3, 3) float64, how one stands there, see
-    `ground_aligned_axes`; range_m, height_m (P, h, w), normal (P, 3, h, w), label (P, h, w) as in
-    `lidar.panorama.Panoramas`. Metres and normals are in half precision.
-    segmented: (P, h, w) uint8, what `label` would be of a map that had to be segmented by its
-    geometry, as most real ones have.
+    views: (Q, 3, H, W) uint8 RGB, levelled; black where the camera does not look.
+    masks: (Q, H/4, W/4) uint8 joint class ids, `ignore` where the camera does not look.
+    depth: (Q, H/4, W/4) float16, metres to the map's surface, also outside the camera's image; 0
+        where the map is empty.
+    poses: (Q, 4, 4) float64, T_map_camera of the levelled views (optical axes).
+    camera: (Q,) int64, number of each view's camera.
+    seen: (C, H/4, W/4) bool, mask cells whose centre lies in the camera's image.
+    seen_pixels: (C, H, W) bool, likewise for the pixels of views.
+    positions: (P, 3) float64, map frame. axes: (P, 3, 3) float64, see `ground_aligned_axes`.
+    panorama: P panoramas of the map; metres and normals are float16.
+    segmented: those of the map that would be built without labels, see `label_free_map`.
     """
 
     views: Tensor
     masks: Tensor
     depth: Tensor
     poses: Tensor
+    camera: Tensor
+    seen: Tensor
+    seen_pixels: Tensor
     positions: Tensor
     axes: Tensor
-    range_m: Tensor
-    height_m: Tensor
-    normal: Tensor
-    label: Tensor
-    segmented: Tensor
+    panorama: Panoramas
+    segmented: Panoramas
 
     @cached_property
     def yaw_rad(self) -> Tensor:
@@ -103,8 +76,21 @@ class PreparedRecording:
 
     @cached_property
     def view_axes(self) -> Tensor:
-        """Ahead, left and up of each view, as columns (Q, 3, 3)."""
+        """Forward, left and up of each view in the map frame, as columns (Q, 3, 3)."""
         return torch.from_numpy(body_axes(self.poses.numpy()))
+
+    def seen_by(self, views: slice | Tensor) -> Tensor:
+        """Mask cells (N, H/4, W/4) inside the camera's image, for some views."""
+        return self.seen[self.camera[views]]
+
+    def panoramas(self, places: slice | Tensor, device: torch.device) -> Panoramas:
+        """Panoramas of some places in single precision, on a device."""
+        return in_single_precision(map_tensors(lambda x: x[places].to(device), self.panorama))
+
+
+def in_single_precision(panoramas: Panoramas) -> Panoramas:
+    """Convert metres and normals to float32; labels stay."""
+    return map_tensors(lambda x: x.float() if x.is_floating_point() else x, panoramas)
 
 
 class RecordingSource(NamedTuple):
@@ -116,15 +102,21 @@ class RecordingSource(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For a file."""
+        """Name for files and messages."""
         return f"{self.folder.name}-{self.drive}" if self.drive else self.folder.name
 
 
-def find_recordings(folder: Path) -> list[RecordingSource]:
+def find_recordings(folder: Path, sequences: str = "") -> list[RecordingSource]:
     """Find the recordings that can be trained on in a folder, or the folder itself.
 
-    Towns that `make_town` has not finished are left out.
+    Unfinished towns are skipped.
+
+    sequences: names of drives, separated by commas, of a folder that is one recording without a
+        map.ply; all of its drives if empty. Raises ConfigError if they cannot be chosen, and
+        DatasetError if there is no such drive, or if it lacks images or scans.
     """
+    if sequences:
+        return _named_drives(folder, [name.strip() for name in sequences.split(",")])
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
@@ -134,51 +126,57 @@ def find_recordings(folder: Path) -> list[RecordingSource]:
         if (recording / PREBUILT_MAP).is_file():
             found.append(RecordingSource(recording))
             continue
-        for drive in open_drives(recording):  # each in a frame of its own
+        for drive in open_drives(recording):  # each has its own frame
             if makes_map(drive) and len(drive.image_frames):
                 found.append(RecordingSource(recording, drive.name))
     return found
 
 
+def _named_drives(recording: Path, names: Sequence[str]) -> list[RecordingSource]:
+    if not is_recording(recording) or (recording / PREBUILT_MAP).is_file():
+        raise ConfigError(
+            f"cannot choose the sequences {', '.join(names)} of {recording}: it must be a single "
+            f"recording without a {PREBUILT_MAP}, whose drives each make a map of their own"
+        )
+    for name in names:
+        (drive,) = open_drives(recording, name)
+        if not (makes_map(drive) and len(drive.image_frames)):
+            raise DatasetError(f"{recording}: sequence {name} has no images, or no scans for a map")
+    return [RecordingSource(recording, name) for name in dict.fromkeys(names)]
+
+
 def load_recording(
     source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig, cache: Path
 ) -> PreparedRecording:
-    """Prepare a recording, or load it from `cache` if it was prepared with these settings."""
+    """Load a recording from `cache`, preparing it first if necessary."""
     path = _prepared_file(source, network, config, cache)
     if not path.is_file():
         _prepare(source, network, config, cache)
-    return PreparedRecording(**load_file(path))
+    return _load(path)
 
 
 def load_recordings(
     sources: Sequence[RecordingSource], network: PlaceNetworkConfig,
     config: PreparationConfig, cache: Path, jobs: int, name: str,
 ) -> list[PreparedRecording]:  # fmt: skip
-    """As `load_recording`; those that are not prepared yet are shared out among `jobs` processes.
+    """Load recordings as `load_recording` does, preparing them in `jobs` processes.
 
-    Of several trainings, or processes of one, the first prepares and the others wait.
-    name: of them all, for the progress bar.
+    If several trainings, or processes of one, share a cache, the first prepares and the others
+    wait.
+
+    name: of all recordings together, for the progress bar.
     """
     with exclusive_lock(cache / ".preparing", wait=True):
         missing = [s for s in sources if not _prepared_file(s, network, config, cache).is_file()]
         if jobs > 1 and len(missing) > 1:
             with process_pool(min(jobs, len(missing))) as pool:
-                asked = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-                results(asked, f"preparing {name}", "recording")
+                tasks = [pool.submit(_prepare, s, network, config, cache) for s in missing]
+                collect_results(tasks, f"preparing {name}", "recording")
         else:
             progress = tqdm(missing, f"preparing {name}", unit="recording", disable=not missing)
             for source in progress:
                 _prepare(source, network, config, cache)
     return [load_recording(source, network, config, cache) for source in sources]
-
-
-def seen_cells(views: Tensor) -> Tensor:
-    """Mask cells inside the camera's image, (..., H/4, W/4) bool, of views (..., 3, H, W) uint8.
-
-    A prepared view is black where its camera does not look, and hardly anywhere else.
-    """
-    lit = (views.amax(-3, keepdim=True) > 0).float()
-    return functional.max_pool2d(lit, MASK_STRIDE).squeeze(-3) > 0
 
 
 def _prepared_file(
@@ -190,15 +188,30 @@ def _prepared_file(
 def _prepare(
     source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig, cache: Path
 ) -> None:
-    tensors = _prepare_recording(source, network, config)
+    with torch.random.fork_rng(devices=[]):  # a training's random numbers must not depend on it
+        tensors = render_recording(*source, network, config)
     with atomic_write(_prepared_file(source, network, config, cache)) as temporary:
         save_file(tensors, temporary)
+
+
+def _load(path: Path) -> PreparedRecording:
+    tensors = load_file(path)
+
+    def panoramas(name: str) -> Panoramas:
+        prefix = f"{name}."
+        keys = [key for key in tensors if key.startswith(prefix)]
+        return Panoramas(**{key.removeprefix(prefix): tensors.pop(key) for key in keys})
+
+    panorama = panoramas("panorama")
+    has_labels = "segmented.label" in tensors
+    segmented = panoramas("segmented") if has_labels else panorama
+    return PreparedRecording(**tensors, panorama=panorama, segmented=segmented)
 
 
 def _settings_digest(
     source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig
 ) -> str:
-    """Hash of all that a prepared recording depends on."""
+    """Hash of everything that a prepared recording depends on."""
     settings = {
         "preparation": PREPARATION,
         "folder": str(source.folder.resolve()),
@@ -213,106 +226,9 @@ def _settings_digest(
 
 
 def _files_digest(folder: Path) -> str:
-    """Hash of the names, sizes and times of a recording's files; their contents are not read."""
+    """Hash of the names, sizes and modification times of a recording's files."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         stat = path.stat()
         digest.update(f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
-
-
-def _prepare_recording(
-    source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig
-) -> dict[str, Tensor]:
-    drives = open_drives(source.folder, source.drive)
-    mapping = [drive for drive in drives if makes_map(drive)]
-    queries = [drive for drive in drives if len(drive.image_frames)]
-    if not mapping or not queries:
-        raise DatasetError(
-            f"{source.folder}: training needs one drive with scans (the mapping drive) and one "
-            f"with images; found {len(mapping)} and {len(queries)}"
-        )
-    of_map = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
-    point_map = load_point_cloud_map(source.folder, of_map)
-    if point_map.cloud.label is None:
-        raise DatasetError(f"the map of {source.folder} has no labels; training needs them")
-    seen = (v for drive in queries for v in _views(drive, point_map, network, config.skip_bad))
-    views, masks, depth, poses = zip(*seen, strict=True)
-    return {
-        "views": torch.stack(views),
-        "masks": torch.stack(masks),
-        "depth": torch.stack(depth),
-        "poses": torch.from_numpy(np.stack(poses)),
-        **_render_places(point_map, network, config),
-    }
-
-
-def _render_places(
-    point_map: PointCloudMap, network: PlaceNetworkConfig, config: PreparationConfig
-) -> dict[str, Tensor]:
-    """Places along the mapping drive, moved a little so that they are nobody's exact pose."""
-    positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
-    rng = np.random.default_rng(config.seed)
-    positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
-    points, label = _tensors(point_map)
-    where = torch.from_numpy(positions).float()
-    axes = torch.from_numpy(ground_aligned_axes(point_map.cloud.xyz, positions))
-    views = RenderConfig(max_range_m=network.max_range_m)
-    by_geometry = torch.from_numpy(segment_points(point_map.cloud))
-    # Both classes of a point in one byte: the map is rendered once.
-    label = label + NUM_CLASSES * by_geometry
-    panoramas = render(points, label, where, network.panorama, views, axes)
-    return {
-        "positions": torch.from_numpy(positions + point_map.cloud.origin),
-        "axes": axes,
-        "range_m": panoramas.range_m.half(),
-        "height_m": panoramas.height_m.half(),
-        "normal": panoramas.normal.half(),
-        "label": panoramas.label % NUM_CLASSES,
-        "segmented": panoramas.label // NUM_CLASSES,
-    }
-
-
-_View = tuple[Tensor, Tensor, Tensor, NDArray[np.float64]]
-"""View, mask, depth and pose, as in `PreparedRecording`."""
-
-
-def _views(
-    drive: Drive, point_map: PointCloudMap, network: PlaceNetworkConfig, skip_bad: bool
-) -> Iterator[_View]:
-    """Everything of a drive's images.
-
-    Where there are neither masks nor labelled points, the map's classes, seen from the camera, are
-    the mask: sparse, and without what is not in the map.
-    """
-    points, label = _tensors(point_map)
-    config = RenderConfig(max_range_m=network.max_range_m)
-    view = ViewSampler.of(drive.camera, network.view)
-    mask_view = ViewSampler.of(drive.camera, network.mask_grid)
-
-    masked = drive.mask(drive.image_frames[0]) is not None
-
-    def read(frame: int) -> tuple[Tensor, NDArray[np.uint8] | None]:
-        mask = drive.mask(frame)
-        if masked and mask is None:
-            raise DatasetError(f"{drive.name}: frame {frame} has no mask, as others have")
-        return torch.from_numpy(drive.image(frame)), mask
-
-    for frame, (image, mask) in FrameReader(drive.image_frames, read, skip_bad):
-        sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
-        pose = drive.T_world_camera(frame)
-        where = torch.from_numpy(pose[None, :3, 3] - point_map.cloud.origin).float()
-        axes = torch.from_numpy(body_axes(pose)[None])
-        of_map = render(points, label, where, network.mask_grid, config, axes)
-        labels = of_map.label[0] * mask_view.seen
-        if mask is not None:
-            labels = mask_view.labels(torch.from_numpy(mask)[None])[0]
-        elif not (labels != IGNORE).any():
-            _log.warning("%s: the map shows nothing at frame %d", drive.name, frame)
-        yield (sampled * 255).round().to(torch.uint8), labels, of_map.range_m[0].half(), pose
-
-
-def _tensors(point_map: PointCloudMap) -> tuple[Tensor, Tensor]:
-    cloud = point_map.cloud
-    assert cloud.label is not None  # `_prepare_recording` has seen to it
-    return torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label)

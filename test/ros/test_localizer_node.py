@@ -1,4 +1,4 @@
-"""The localizer under bad messages, bad files and signals."""
+"""The localizer's answers, and bad messages, files and parameters."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Float32, Header, String
+from std_msgs.msg import Float32, Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.answer_publisher import AnswerPublisher
 from scmpr_ros.ros.conversions import image_message
@@ -47,8 +48,9 @@ def camera_info() -> CameraInfo:
 
 def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> None:
     node = start_node(
-        "localizer_node", "-p", f"checkpoint:={street.checkpoint}", "-p", f"map:={street_map}",
+        "localizer", "-p", f"checkpoint:={street.checkpoint}", "-p", f"map:={street_map}",
         "-p", "queue_size:=20", "-p", "camera_info_timeout_s:=0.1",
+        "-p", "relocalize_timeout_s:=0.5",
         "-p", "mount.xyz:=[0.0, 0.0, 1.5]",
     )  # fmt: skip
     node.wait_for("localising images", timeout_s=150)
@@ -63,10 +65,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     for publisher in (images, compressed, infos):
         graph.until(lambda p=publisher: p.get_subscription_count() == 1, publisher.topic_name)
 
-    # an image without camera_info waits, and the node says for what
-    assert json.loads(graph.call(Trigger, "/localizer/relocalize").message) == {
-        "outcome": "NO_IMAGE"
-    }
+    # an image that comes before camera_info waits, with a warning
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: "no camera_info on /camera_info" in node.output, "warning")
     infos.publish(CameraInfo(width=160, height=96))
@@ -74,7 +73,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     infos.publish(camera_info())
     graph.until(lambda: len(poses) == 1, "answer to the image that waited")
 
-    # what cannot be an image is an error each, and the next image is answered
+    # invalid images are errors; the next image is answered
     empty, strange, short = (image_message(RGB, header(n)) for n in (2, 3, 4))
     empty.height = empty.width = 0
     strange.encoding = "quaternary9"
@@ -88,13 +87,18 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     graph.until(lambda: _count(diagnostics, "images failed") == 5, "diagnostics")
     assert "readable jpeg or png" in diagnostics[-1].status[0].message
     assert diagnostics[-1].status[0].level == b"\x02"
-    answer = graph.call(Trigger, "/localizer/relocalize")
-    assert not answer.success and json.loads(answer.message)["outcome"] == "FAILED"
+    answer = graph.request(Trigger, "/localizer/relocalize")
+    while not answer.done():  # until its timeout, since it waits for a good image
+        compressed.publish(broken)
+        broken.header.stamp.nanosec += 1
+        rclpy.spin_once(graph.node, timeout_sec=0.05)
+    assert not answer.result().success
+    assert json.loads(answer.result().message)["outcome"] == "FAILED"
 
     images.publish(image_message(RGB, header(7)))
     graph.until(lambda: len(poses) == 2, "answer after the bad images")
     assert poses[1].header.frame_id == "map" and poses[1].header.stamp.sec == 7
-    assert "image not localised" in node.output and "Traceback" not in node.output
+    assert "cannot localise an image" in node.output and "Traceback" not in node.output
     _check_covariance(poses[1])
     graph.until(lambda: len(confidences) == 2, "confidences")
     assert 0 < confidences[1].data <= 1
@@ -114,13 +118,14 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     # a bag that is played again has the same stamps again
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: len(poses) == 4, "answer to the first stamp of the second round")
+    graph.request(Trigger, "/localizer/relocalize")  # waits for an image when the signal comes
     assert node.stop(signal.SIGTERM) == 0
-    assert "Traceback" not in node.output
+    assert "Traceback" not in node.output and "never retrieved" not in node.output
 
 
-def test_another_checkpoints_map(start_node, graph, street, street_map: Path) -> None:
-    """A clear error; the node stays, unconfigured, and can be told another map."""
-    node = start_node("localizer_node", "-p", f"checkpoint:={street.other_checkpoint}",
+def test_map_of_another_checkpoint(start_node, graph, street, street_map: Path) -> None:
+    """A clear error; the node stays unconfigured and can be given another map."""
+    node = start_node("localizer", "-p", f"checkpoint:={street.other_checkpoint}",
                       "-p", f"map:={street_map}")  # fmt: skip
     node.wait_for("was made by checkpoint", timeout_s=150)
     state = graph.call(GetState, "/localizer/get_state").current_state
@@ -129,8 +134,8 @@ def test_another_checkpoints_map(start_node, graph, street, street_map: Path) ->
     assert "Traceback" not in node.output
 
 
-def test_deactivated_and_configured_again(make_node, graph, street, street_map: Path) -> None:
-    """Through the lifecycle by hand: parameters are free again once the node is cleaned up."""
+def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
+    """Parameters are fixed while configured; images are subscribed to while active."""
     node = make_node(LocalizerNode, checkpoint=str(street.checkpoint), map=str(street_map),
                      autostart=False)  # fmt: skip
     assert node.start() and node.trigger_configure() == SUCCESS
@@ -147,8 +152,8 @@ def test_deactivated_and_configured_again(make_node, graph, street, street_map: 
     assert node.config.queue_size == 3
 
 
-def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
-    node = make_node(LocalizerNode, checkpoint="none is loaded", autostart=False)
+def test_state_follows_confidence_not_score(make_node) -> None:
+    node = make_node(LocalizerNode, checkpoint="unused", autostart=False)
     answers = AnswerPublisher(node, node.config)
     pose = level_camera_pose(np.zeros(3), 0.0)
     for score, confidence, state in ((0.99, 0.2, "LOST"), (0.1, 0.9, "LOCALIZED")):
@@ -157,30 +162,17 @@ def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
         assert answers.state == state
 
 
-def test_maps_by_topic(make_node, graph, street, street_map: Path, capfd) -> None:
-    """Nonsense and foreign maps are errors; the first map that fits is taken."""
-    node = make_node(LocalizerNode, checkpoint=str(street.checkpoint))
-    assert node.start()
-    announce = node._on_place_map
-    announce(String(data="no JSON"))
-    announce(String(data=json.dumps({"directory": "/nowhere"})))
-    assert node.count_subscribers("/image") == 0
-    announce(String(data=json.dumps({"directory": str(street_map)})))
-    assert node.count_subscribers("/image") == 1
-    logged = capfd.readouterr().err
-    assert "should be JSON with a directory" in logged and "no place map there" in logged
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"chekpoint": "x"}, "unknown parameter 'chekpoint'"),
         ({"queue_size": 0}, "queue_size must be at least 1"),
+        ({"relocalize_timeout_s": 0.0}, "relocalize_timeout_s must be positive"),
         ({"state.lost_confidence": 0.9}, "must not exceed"),
-        ({"localizer.matching.alpha": -1.0}, "cannot be negative"),
+        ({"localizer.matching.alpha": -1.0}, "negative"),
     ],
 )
-def test_wrong_parameters(make_node, overrides: dict[str, object], message: str) -> None:
+def test_invalid_parameters(make_node, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_node(LocalizerNode, **overrides)
 
@@ -188,13 +180,12 @@ def test_wrong_parameters(make_node, overrides: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"checkpoint": ""}, "'checkpoint' is empty"),
         ({"checkpoint": "/none.safetensors"}, "no such checkpoint"),
         ({"broadcast_tf": True}, "tf2_ros"),
         ({"localizer.device": "abacus"}, "no device 'abacus'"),
     ],
 )
-def test_what_cannot_be_configured(
+def test_configure_fails_with_one_line(
     make_node, street, street_map: Path, capfd, overrides: dict[str, object], message: str
 ) -> None:
     if message == "tf2_ros" and importlib.util.find_spec("tf2_ros"):

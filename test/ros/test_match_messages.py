@@ -1,4 +1,4 @@
-"""What is published about a match, and the state it leads to."""
+"""Messages made of a match, and diagnostics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -13,23 +14,20 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.match_messages import (
     CovarianceConfig,
-    StateConfig,
-    StateGate,
     candidate_poses,
     covariance,
     markers,
     match_summary,
     pose_with_covariance,
 )
-from scmpr_ros.ros.statistics import Statistics
+from scmpr_ros.ros.statistics import ERROR, OK, STALE, WARN, Statistics
 
 
 def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
-    """Candidates of (x, y, yaw, confidence)."""
+    """Make candidates of (x, y, yaw, confidence)."""
     return PlaceMatch(
         tuple(
             Candidate(
@@ -41,26 +39,13 @@ def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
     )
 
 
-def test_state_has_hysteresis() -> None:
-    gate = StateGate(StateConfig(localized_confidence=0.6, lost_confidence=0.4))
-    assert gate.state == "LOST"
-    states = [gate.update(sure) for sure in (0.5, 0.6, 0.5, 0.39, 0.5, 0.9)]
-    assert states == ["LOST", "LOCALIZED", "LOCALIZED", "LOST", "LOST", "LOCALIZED"]
-    gate.reset()
-    assert gate.state == "LOST"
-    with pytest.raises(ConfigError, match="must not exceed"):
-        StateConfig(localized_confidence=0.3, lost_confidence=0.4)
-    with pytest.raises(ConfigError, match="and that not 1"):
-        StateConfig(localized_confidence=1.5)
-
-
-def test_covariance_of_agreement_is_the_floor() -> None:
+def test_covariance_of_one_candidate_is_the_floor() -> None:
     config = CovarianceConfig(position_floor_m=0.5, angle_floor_rad=0.2)
     spread = covariance(match((1, 2, 0.3, 0.9)), config)
     np.testing.assert_allclose(spread, np.diag([0.25] * 3 + [0.04] * 3))
 
 
-def test_covariance_grows_with_equal_rivals_and_wraps_angles() -> None:
+def test_covariance_grows_with_spread_and_wraps_angles() -> None:
     config = CovarianceConfig(position_floor_m=1.0, angle_floor_rad=0.1)
     equal = covariance(match((0, 0, 3.1, 0.4), (10, 0, -3.1, 0.4)), config)
     assert equal[0, 0] == pytest.approx(0.5 * 10**2 + 1)
@@ -91,16 +76,21 @@ def test_messages() -> None:
     assert summary["candidates"][1]["confidence"] == 0.2
 
 
-def test_diagnostics_levels() -> None:
+def test_diagnostics() -> None:
     statistics = Statistics()
-    assert statistics.message(Header(), "n", "LOST", "no map yet").status[0].level == b"\x02"
+    assert statistics.health("LOST", None, 5.0) == (WARN, "LOST: no image localised yet")
     statistics.localized(0.1)
     statistics.localized(0.3)
-    status = statistics.message(Header(), "n", "LOCALIZED", "").status[0]
-    assert status.level == b"\x00"
+    assert statistics.health("LOCALIZED", 1.0, 5.0) == (OK, "LOCALIZED")
+    assert statistics.health("LOST", 1.0, 5.0) == (WARN, "LOST")
+    assert statistics.health("LOST", 6.0, 5.0) == (STALE, "LOST: no image localised for 6 s")
+    status = statistics.message(Header(), "/r1/localizer", "LOST", (OK, "fine")).status[0]
+    assert (status.name, status.level, status.message) == (
+        "/r1/localizer: localization",
+        OK,
+        "fine",
+    )
     values = {v.key: v.value for v in status.values}
     assert values["images localized"] == "2" and values["latency p50 (ms)"] == "200.0"
-    assert statistics.message(Header(), "n", "LOST", "").status[0].level == b"\x01"
     statistics.failed("zero size")
-    status = statistics.message(Header(), "n", "LOCALIZED", "").status[0]
-    assert (status.level, status.message) == (b"\x02", "zero size")
+    assert statistics.health("LOCALIZED", 1.0, 5.0) == (ERROR, "zero size")

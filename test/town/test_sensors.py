@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import invert, level_camera_pose, make_transform, transform_points
+from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.materials import Material

@@ -1,0 +1,114 @@
+"""Correspondences between pixels and panorama cells, for the local stage of training."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.pair_batch import PairBatch
+
+_SAME_SURFACE = 0.1  # fraction of the range by which a return may be nearer or farther
+_SLACK_M = 0.5
+
+
+class Correspondences(NamedTuple):
+    """N points of the map that are visible in an image and in the panorama of its place.
+
+    pixels: (N, C) image features. points: (N, C) panorama features, interpolated bilinearly.
+    where: (N, 4) number of the recording, and position in it.
+    """
+
+    pixels: Tensor
+    points: Tensor
+    where: Tensor
+
+
+class Alignment:
+    """Finds correspondences for one pair of grids."""
+
+    def __init__(self, view: AngularGrid, panorama: AngularGrid) -> None:
+        self.view, self.panorama = view, panorama
+
+    def __call__(
+        self,
+        image_features: Tensor,
+        place_features: Tensor,
+        batch: PairBatch,
+        most: int,
+    ) -> Correspondences:
+        """Draw up to `most` correspondences at random.
+
+        Args:
+            image_features: (B, C, h, w). place_features: (B, C, h', w').
+            batch: the pairs, with the panoramas from which `place_features` were computed.
+        """
+        of_view = self._points_in_view(image_features.shape[-2:], batch.depth)  # (B, h, w, 3)
+        image, row, column = (of_view.norm(dim=-1) > 0).nonzero(as_tuple=True)
+        chosen = torch.randperm(len(image), device=image.device)[:most]
+        image, row, column = image[chosen], row[chosen], column[chosen]
+        point = _times(batch.view_axes[image], of_view[image, row, column])
+        point = point + batch.view_position[image]
+
+        seen = _times(batch.place_axes[image].mT, point - batch.place_position[image])
+        seen = _turn(seen, batch.turned_rad[image])
+        distance = seen.norm(dim=1)
+        azimuth = torch.atan2(seen[:, 1], seen[:, 0])
+        elevation = torch.asin((seen[:, 2] / distance.clamp_min(1e-6)).clamp(-1, 1))
+        x = 0.5 - azimuth / (2 * math.pi)
+        y = (math.radians(self.panorama.fov_up_deg) - elevation) / (
+            self.panorama.row_rad * self.panorama.height
+        )
+        cell = (
+            (y * self.panorama.height).long().clamp(0, self.panorama.height - 1),
+            (x * self.panorama.width).long() % self.panorama.width,
+        )
+        there = batch.panorama.range_m[image, cell[0], cell[1]]
+        off = (there - distance).abs()
+        shown = (y >= 0) & (y < 1) & (off < _SAME_SURFACE * distance + _SLACK_M)
+        image, row, column, x, y = (v[shown] for v in (image, row, column, x, y))
+        return Correspondences(
+            functional.normalize(image_features[image, :, row, column], dim=1),
+            functional.normalize(_sample(place_features, image, x, y), dim=1),
+            torch.cat([batch.recording[image, None].float(), point[shown]], dim=1),
+        )
+
+    def _points_in_view(self, size: tuple[int, int] | torch.Size, depth: Tensor) -> Tensor:
+        """Points (B, h, w, 3) in the axes of the view, x forward; zero without a return."""
+        height, width = size
+        grid = self.view.resized(height, width)
+        directions = torch.from_numpy(grid.directions()).to(depth)
+        rows = (torch.arange(height) * depth.shape[-2] + depth.shape[-2] // 2) // height
+        columns = (torch.arange(width) * depth.shape[-1] + depth.shape[-1] // 2) // width
+        return directions * depth[:, rows][:, :, columns, None]
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (N, 3, 3) times vectors (N, 3)."""
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:
+    """Turn vectors (N, 3) counter-clockwise about z by angles (N,)."""
+    c, s = torch.cos(angle_rad), torch.sin(angle_rad)
+    x, y, z = vectors.unbind(1)
+    return torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
+
+
+def _sample(features: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Interpolate panorama features (B, C, h, w) at x, y in [0, 1] of panoramas `image`: (N, C)."""
+    height, width = features.shape[-2:]
+    column, row = x * width - 0.5, (y * height - 0.5).clamp(0, height - 1)
+    left, upper = column.floor(), row.floor()
+    result = torch.zeros(len(image), features.shape[1], device=features.device)
+    for d_column in (0, 1):
+        for d_row in (0, 1):
+            share = (1 - (column - left - d_column).abs()) * (1 - (row - upper - d_row).abs())
+            r = (upper.long() + d_row).clamp_max(height - 1)
+            c = (left.long() + d_column) % width
+            result = result + share[:, None] * features[image, :, r, c]
+    return result
