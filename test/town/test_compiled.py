@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.town import compiled as compiled_module
 from scmpr_ros.town.compiled import compiled, sources_digest
 from scmpr_ros.town.extras import import_extra
 
@@ -37,7 +38,7 @@ def test_compiled_functions_call_each_other() -> None:
 
 def test_import_leaves_numba_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    runpy.run_module("scmpr_ros.town.compiled")
+    runpy.run_path(compiled_module.__file__)
     assert numba.config.CACHE_DIR == ""  # type: ignore[attr-defined]
 
 
