@@ -11,10 +11,10 @@ from setuptools import find_packages, setup
 PACKAGE = "scmpr_ros"
 
 CONSOLE_SCRIPTS = {
-    "map_loader": "ros.map_loader_node",
-    "localizer": "ros.localizer_node",
-    "play_bag": "ros.bag_player_node",
-    "record_answers": "ros.answer_recorder_node",
+    "map_loader": "ros.commands.map_loader",
+    "localizer": "ros.commands.localizer",
+    "play_bag": "ros.commands.play_bag",
+    "record_answers": "ros.commands.record_answers",
     "ablate": "cli.ablate",
     "benchmark": "cli.benchmark",
     "build_map": "cli.build_map",
@@ -68,6 +68,7 @@ setup(
         "lightning",
         "jsonargparse[signatures]",
         "tensorboard",
+        "threadpoolctl",
         "tqdm",
         "rich",
         "matplotlib",

@@ -1,9 +1,9 @@
-"""Strict bridge between YAML and (nested) frozen dataclasses.
+"""Strict conversion between YAML and (nested) frozen dataclasses.
 
-A dataclass is the only home of a default, and its `__post_init__` the only judge of a value. This
-module judges names and types alone: an unknown key or a value of another type is a `ConfigError`
-that names the file, the dotted key and what is allowed. Nothing is coerced but the harmless:
-integers to floats, lists to tuples, strings to paths.
+Defaults live in the dataclass, and its `__post_init__` validates values. This module checks names
+and types: an unknown key or a value of another type raises a `ConfigError` that names the file, the
+dotted key and what is allowed. The only conversions are from integers to floats, lists to tuples
+and strings to paths.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def load_yaml(cls: type[T], path: Path) -> T:
-    """Read the dataclass `cls` from a YAML file; keys that are absent keep their default."""
+    """Read the dataclass `cls` from a YAML file; missing keys keep their defaults."""
     try:
         mapping = yaml.load(Path(path).read_text(), Loader=_StrictLoader)
     except OSError as error:
@@ -46,18 +46,18 @@ def save_yaml(instance: Any, path: Path) -> None:
 def from_dict(cls: type[T], mapping: Mapping[str, Any], source: str = "configuration") -> T:
     """Build the dataclass `cls` from nested mappings.
 
-    source: where the mapping came from, for the message of a `ConfigError`.
+    source: where the mapping came from, for error messages.
     """
     return _build(cls, mapping, source, "")
 
 
 def to_dict(instance: Any) -> dict[str, Any]:
-    """Nested dict of plain YAML types; `from_dict` takes it back to an equal instance."""
+    """Convert to nested dicts of plain YAML types; the inverse of `from_dict`."""
     return {f.name: _plain(getattr(instance, f.name)) for f in dataclasses.fields(instance)}
 
 
 def flatten(instance: Any) -> dict[str, Any]:
-    """`{dotted key: plain value}` of all leaves, in the order of the fields."""
+    """Return `{dotted key: plain value}` of all leaves, in field order."""
     leaves: dict[str, Any] = {}
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
@@ -69,7 +69,7 @@ def flatten(instance: Any) -> dict[str, Any]:
 
 
 def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest `{dotted key: value}`, as `from_dict` wants it; inverse of `flatten`."""
+    """Nest `{dotted key: value}` for `from_dict`; the inverse of `flatten`."""
     nested: dict[str, Any] = {}
     for dotted, value in leaves.items():
         *parents, name = dotted.split(".")
@@ -81,10 +81,10 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def descriptions(cls: type) -> dict[str, str]:
-    """`{dotted key: one line about it}`, from the strings that follow the fields of `cls`.
+    """Return `{dotted key: description}` of the fields of `cls`.
 
-    A field without a string of its own is looked up in the docstring of its class, where lines
-    of the form `name: text` describe fields; failing that, the description is empty.
+    A description is the string after the field, else the line `name: text` in the docstring of the
+    class, else empty.
     """
     documented = _documented_lines(cls) | _strings_after_fields(cls)
     hints = typing.get_type_hints(cls)
@@ -99,7 +99,7 @@ def descriptions(cls: type) -> dict[str, str]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads `1e-3` as the number it is."""
+    """Safe YAML that rejects duplicate keys and reads `1e-3` as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -144,7 +144,7 @@ def _build(cls: type[T], mapping: Any, source: str, prefix: str) -> T:
 
 
 def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
-    """Check `value` against a type hint; the few harmless conversions happen here."""
+    """Check a value against a type hint, with the conversions listed in the module docstring."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else _build(hint, value, source, f"{key}.")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -191,7 +191,7 @@ def _plain(value: Any) -> Any:
 def _strings_after_fields(cls: type) -> dict[str, str]:
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    except (OSError, TypeError):  # typed at a prompt, or built at run time: nothing to read
+    except (OSError, TypeError):  # no source, as for a class defined interactively
         return {}
     assert isinstance(tree, ast.ClassDef)
     found: dict[str, str] = {}
@@ -204,6 +204,6 @@ def _strings_after_fields(cls: type) -> dict[str, str]:
 
 
 def _documented_lines(cls: type) -> dict[str, str]:
-    """Fields described in the docstring as `name: text`, with indented lines continuing."""
+    """Fields described in the docstring as `name: text`, continued on indented lines."""
     entries = re.findall(r"^(\w+): (.+(?:\n {2,}\S.*)*)", inspect.getdoc(cls) or "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}

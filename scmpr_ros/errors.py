@@ -1,12 +1,12 @@
-"""Every error this package raises on purpose.
+"""Errors that the package raises deliberately.
 
-A message says what was found, where, and what to do about it. Console scripts and nodes catch
-`ScmprError` and print it without a traceback; anything else is a bug and keeps its traceback.
+A message states what was found, where, and what to do about it. Console scripts and nodes print a
+`ScmprError` without a traceback; any other exception is a bug and keeps its traceback.
 """
 
 
 class ScmprError(Exception):
-    """Root of all errors that a user can cause and mend."""
+    """Base class of errors that a user can fix."""
 
 
 class ConfigError(ScmprError):
@@ -14,7 +14,7 @@ class ConfigError(ScmprError):
 
 
 class DatasetError(ScmprError):
-    """A recording or a point cloud is missing, truncated, empty or of an unsupported kind."""
+    """A recording or point cloud is missing, truncated, empty or of an unsupported format."""
 
 
 class CalibrationError(ScmprError):
@@ -22,17 +22,17 @@ class CalibrationError(ScmprError):
 
 
 class CheckpointError(ScmprError):
-    """A weight file does not fit the network that should load it."""
+    """A weight file does not match the network that loads it."""
 
 
 class MapFormatError(ScmprError):
-    """A place map on disk is incomplete, of another format, or made by another checkpoint."""
+    """A place map on disk is incomplete, in another format, or made by another checkpoint."""
 
 
 class ShapeError(ScmprError):
-    """An array does not have the shape, dtype or encoding that was asked for."""
+    """An array does not have the expected shape, dtype or encoding."""
 
     @classmethod
     def of(cls, name: str, expected: object, actual: object) -> "ShapeError":
-        """Build the usual message: `name` should be `expected`, but is `actual`."""
+        """Format the standard message: `name` should be `expected` but is `actual`."""
         return cls(f"{name}: expected {expected}, got {actual}")

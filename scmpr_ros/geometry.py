@@ -1,13 +1,13 @@
-"""Rigid transforms, pinhole rays and the spherical grid, in numpy and float64.
+"""Rigid transforms, voxels and spherical grids, in numpy and float64.
 
 Conventions
 -----------
-`T_a_b` takes points from frame b to frame a: `p_a = T_a_b @ p_b`.
+`T_a_b` transforms points from frame b to frame a: `p_a = T_a_b @ p_b`.
 Body, LiDAR and map frames follow REP-103 (x forward, y left, z up); the camera's optical frame is
 x right, y down, z forward. Yaw is counter-clockwise about z, zero along x.
 
-An `AngularGrid` samples directions: the centre column looks along +x, and columns run to the right,
-so that azimuth falls as the column grows (the order in which a camera sees the world).
+The centre column of an `AngularGrid` looks along +x. Columns run to the right, as in a camera
+image, so azimuth decreases with the column.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from scmpr_ros.errors import ConfigError, ShapeError
 
 FloatArray = NDArray[np.floating]
 
-_VOXEL_BITS = 21  # three signed voxel indices in one int64: 157 km either way at 0.15 m
+_VOXEL_BITS = 21  # three signed voxel indices in one int64: +-157 km at 0.15 m
+_ORIGIN_GRID_M = 100.0
 
 R_BODY_OPTICAL: NDArray[np.float64] = np.array(
     [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
 )
-"""Rotation from the optical frame (z forward) to the body frame (x forward) of a level camera."""
+"""Rotation from a camera's optical frame (z forward) to its body frame (x forward)."""
 
 
 def make_transform(rotation: FloatArray, translation: FloatArray) -> NDArray[np.float64]:
-    """Join a (3, 3) rotation and a (3,) translation to a (4, 4) transform."""
+    """Combine a (3, 3) rotation and a (3,) translation into a (4, 4) transform."""
     T = np.eye(4)
     T[:3, :3] = rotation
     T[:3, 3] = translation
@@ -49,7 +50,7 @@ def invert(T: FloatArray) -> NDArray[np.float64]:
 
 
 def transform_points(T_a_b: FloatArray, points_b: FloatArray) -> NDArray[np.float64]:
-    """Take points (N, 3) from frame b to frame a."""
+    """Transform points (N, 3) from frame b to frame a."""
     points_b = np.asarray(points_b)
     if points_b.ndim != 2 or points_b.shape[1] != 3:
         raise ShapeError.of("points", "(N, 3)", points_b.shape)
@@ -57,47 +58,48 @@ def transform_points(T_a_b: FloatArray, points_b: FloatArray) -> NDArray[np.floa
 
 
 def rotation_z(yaw_rad: float) -> NDArray[np.float64]:
-    """Rotate counter-clockwise about z by `yaw_rad`."""
+    """Return the (3, 3) rotation by `yaw_rad` about z, counter-clockwise."""
     c, s = np.cos(yaw_rad), np.sin(yaw_rad)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-
-
-def level_camera_pose(position: FloatArray, yaw_rad: float) -> NDArray[np.float64]:
-    """Pose `T_map_camera` of a level camera at `position` (3,) that looks along `yaw_rad`."""
-    return camera_pose_on_ground(position, np.eye(3), yaw_rad, np.eye(3))
 
 
 def camera_pose_on_ground(
     position: FloatArray, axes: FloatArray, yaw_rad: float, R_level_body: FloatArray
 ) -> NDArray[np.float64]:
-    """Pose `T_map_camera` of a camera on a vehicle at `position` (3,).
+    """Return the pose `T_map_camera` (4, 4) of a camera mounted on a vehicle on the ground.
 
-    The vehicle stands with `axes` (3, 3), see `upright_axes`, turned by `yaw_rad`; the camera's
-    body is mounted on it with the roll and pitch of `R_level_body` (3, 3), see `without_yaw`.
+    position: (3,) of the camera. axes: (3, 3) of the ground there, see `upright_axes`.
+    yaw_rad: heading of the vehicle in those axes.
+    R_level_body: (3, 3) roll and pitch of the camera's body frame on the vehicle, see
+        `without_yaw`.
     """
     return make_transform(axes @ rotation_z(yaw_rad) @ R_level_body @ R_BODY_OPTICAL, position)
 
 
 def without_yaw(R_base_body: FloatArray) -> NDArray[np.float64]:
-    """A rotation (3, 3) less its yaw: the body turned about the base's z until it looks along x."""
+    """Remove the yaw from a rotation (3, 3): turn the body about the base's z to face x."""
     return rotation_z(-np.arctan2(R_base_body[1, 0], R_base_body[0, 0])) @ R_base_body
 
 
 def camera_yaw(T_map_camera: FloatArray) -> NDArray[np.float64]:
-    """Heading of the optical axis in the map's horizontal plane, in radians; stacks allowed."""
+    """Heading of the optical axis in the map's xy plane, in radians, (...) of poses (..., 4, 4)."""
     forward = np.asarray(T_map_camera)[..., :3, 2]
     return np.arctan2(forward[..., 1], forward[..., 0])
 
 
 def body_axes(T_map_camera: FloatArray) -> NDArray[np.float64]:
-    """Ahead, left and up of a camera in the map, as columns (3, 3); stacks allowed."""
+    """Rotation `R_map_body` (..., 3, 3) of a camera: its forward, left and up axes as columns.
+
+    The rotation of `ros.conversions.body_from_optical`, which returns the whole pose.
+    """
     return np.asarray(T_map_camera)[..., :3, :3] @ R_BODY_OPTICAL.T
 
 
 def upright_axes(up: FloatArray) -> NDArray[np.float64]:
-    """Ahead, left and up (N, 3, 3), as columns, of what faces the map's x with its `up` (N, 3).
+    """Forward, left and up axes (N, 3, 3), as columns, of a body facing the map's x.
 
-    Azimuths in these axes are those of the map, to second order of the tilt (0.2 deg at 5 deg).
+    up: (N, 3) the body's up axis in the map, of any length.
+    Azimuths in these axes equal those of the map to second order of the tilt (0.2 deg at 5 deg).
     """
     up = np.asarray(up, np.float64)
     up = up / np.linalg.norm(up, axis=1, keepdims=True)
@@ -107,14 +109,19 @@ def upright_axes(up: FloatArray) -> NDArray[np.float64]:
 
 
 def wrap_angle(angle_rad: FloatArray | float) -> NDArray[np.float64]:
-    """Bring angles into [-pi, pi)."""
+    """Wrap angles to [-pi, pi)."""
     return (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
 
 
 def voxel_keys(xyz: FloatArray, voxel_m: float) -> NDArray[np.int64]:
-    """One sortable int64 for each point's (N, 3) voxel; equal where the voxels are equal."""
+    """Sortable int64 key (N,) of each point's voxel; points (N, 3) in metres."""
     index = np.floor(xyz / voxel_m).astype(np.int64) + (1 << (_VOXEL_BITS - 1))
     return (index[:, 0] << (2 * _VOXEL_BITS)) | (index[:, 1] << _VOXEL_BITS) | index[:, 2]
+
+
+def round_origin(position: FloatArray) -> NDArray[np.float64]:
+    """Round a position (3,) to 100 m: an origin to subtract before coordinates become float32."""
+    return np.round(position / _ORIGIN_GRID_M) * _ORIGIN_GRID_M
 
 
 def spherical(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -126,10 +133,10 @@ def spherical(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 @dataclass(frozen=True)
 class AngularGrid:
-    """An image whose columns are equal steps of azimuth, and its rows of elevation.
+    """An image with equal steps of azimuth between columns and of elevation between rows.
 
-    Panoramas of the map (fov_deg = 360) and the network's view of a camera image are both such
-    grids, so that a thing has the same shape in both and turning the head shifts columns.
+    Panoramas of the map (fov_deg = 360) and the network's view of a camera image both use such
+    grids. So objects have the same shape in both, and a rotation in yaw shifts the columns.
     """
 
     height: int
@@ -153,49 +160,49 @@ class AngularGrid:
 
     @property
     def row_rad(self) -> float:
-        """Height of a cell."""
+        """Height of a cell in radians."""
         return float(np.radians(self.fov_up_deg - self.fov_down_deg)) / self.height
 
     @property
     def column_rad(self) -> float:
-        """Width of a cell."""
+        """Width of a cell in radians."""
         return float(np.radians(self.fov_deg)) / self.width
 
     @property
     def fov_rad(self) -> float:
-        """Horizontal field of view."""
+        """Horizontal field of view in radians."""
         return float(np.radians(self.fov_deg))
 
     @property
     def is_circle(self) -> bool:
-        """Whether the last column meets the first."""
+        """Whether the grid covers 360 degrees."""
         return self.fov_deg == 360
 
     def resized(self, height: int, width: int) -> AngularGrid:
-        """The same field of view in other cells."""
+        """Return a grid of another size with the same field of view."""
         return AngularGrid(height, width, self.fov_up_deg, self.fov_down_deg, self.fov_deg)
 
     def azimuths(self) -> NDArray[np.float64]:
-        """Azimuth of each column's centre, (width,), falling."""
+        """Azimuth of each column's centre, (width,), decreasing."""
         return self.fov_rad / 2 - (np.arange(self.width, dtype=np.float64) + 0.5) * self.column_rad
 
     def elevations(self) -> NDArray[np.float64]:
-        """Elevation of each row's centre, (height,), falling."""
+        """Elevation of each row's centre, (height,), decreasing."""
         return (
             math.radians(self.fov_up_deg)
             - (np.arange(self.height, dtype=np.float64) + 0.5) * self.row_rad
         )
 
     def columns(self, azimuth_rad: FloatArray | float) -> NDArray[np.float64]:
-        """Continuous column of an azimuth: cell j covers [j, j + 1)."""
+        """Continuous column of an azimuth; cell j covers [j, j + 1)."""
         return (self.fov_rad / 2 - np.asarray(azimuth_rad, dtype=np.float64)) / self.column_rad
 
     def rows(self, elevation_rad: FloatArray | float) -> NDArray[np.float64]:
-        """Continuous row of an elevation: cell i covers [i, i + 1)."""
+        """Continuous row of an elevation; cell i covers [i, i + 1)."""
         up = np.radians(self.fov_up_deg)
         return (up - np.asarray(elevation_rad, dtype=np.float64)) / self.row_rad
 
     def directions(self) -> NDArray[np.float64]:
-        """Unit vectors of the cells in the body frame (x forward, y left, z up), (H, W, 3)."""
+        """Unit vectors (H, W, 3) of the cells in the body frame (x forward, y left, z up)."""
         az, el = np.meshgrid(self.azimuths(), self.elevations())
         return np.stack([np.cos(el) * np.cos(az), np.cos(el) * np.sin(az), np.sin(el)], axis=-1)

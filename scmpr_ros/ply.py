@@ -1,7 +1,7 @@
-"""PLY files to and from records: numpy arrays with a named column for each vertex property.
+"""Read and write PLY files as structured arrays with a field per vertex property.
 
-PLY is parsed here, because Open3D drops 16-bit fields (the natural type of a SemanticKITTI label)
-and fills the missing rows of a truncated file with whatever lay in memory.
+Open3D is not used, because it drops 16-bit fields (the natural type of SemanticKITTI labels) and
+fills missing rows of a truncated file with uninitialised memory.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _MAX_HEADER_BYTES = 65536
 
 
 def read_ply(path: Path) -> NDArray[np.void]:
-    """Read the vertices of a PLY, ASCII or binary: (N,) records with the file's fields and types.
+    """Read the vertices of an ASCII or binary PLY: (N,) records with the file's fields and types.
 
-    Raises DatasetError for a file that is truncated or no PLY, and for lists among its properties.
+    Raises DatasetError if the file is truncated, not a PLY, or has list properties.
     """
     with path.open("rb") as file:
         form, count, dtype = _parse_header(path, file.read(_MAX_HEADER_BYTES))
@@ -37,23 +37,23 @@ def read_ply(path: Path) -> NDArray[np.void]:
         if form == "ascii":
             lines = [file.readline().split() for _ in range(count)]
             names = dtype.names or ()
-            whole = [line for line in lines if len(line) >= len(names)]
-            rows = np.zeros(len(whole), dtype)
+            complete = [line for line in lines if len(line) >= len(names)]
+            rows = np.zeros(len(complete), dtype)
             for column, name in enumerate(names):
-                rows[name] = np.array([line[column] for line in whole], dtype=np.float64)
+                rows[name] = np.array([line[column] for line in complete], dtype=np.float64)
         else:
             data = file.read(count * dtype.itemsize)
             rows = np.frombuffer(data, dtype, count=len(data) // dtype.itemsize)
     if len(rows) < count:
         raise DatasetError(
-            f"{path} is truncated: its header promises {count} points, {len(rows)} are there; "
+            f"{path} is truncated: its header promises {count} points, it has {len(rows)}; "
             "copy it again"
         )
     return rows
 
 
 def write_ply(path: Path, rows: NDArray[np.void]) -> None:
-    """Write (N,) records as the vertices of a binary PLY, which appears whole or not at all."""
+    """Write (N,) records atomically as the vertices of a binary PLY."""
     fields = [(name, rows.dtype[name]) for name in rows.dtype.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
     header += [f"property {_NAMES[kind.str[1:]]} {name}" for name, kind in fields]
@@ -63,11 +63,11 @@ def write_ply(path: Path, rows: NDArray[np.void]) -> None:
 
 
 def _parse_header(path: Path, head: bytes) -> tuple[str, int, np.dtype]:
-    """Format, number of vertices and their record, from the first bytes of a file."""
+    """Parse format, number of vertices and their dtype from the first bytes of a file."""
     text, end, _ = head.partition(b"end_header")
     lines = [line.split() for line in text.decode("ascii", errors="replace").splitlines()]
     if not end or not lines or lines[0] != ["ply"]:
-        raise DatasetError(f"{path} is no PLY file: it has no header from 'ply' to 'end_header'")
+        raise DatasetError(f"{path} is not a PLY file: it has no header from 'ply' to 'end_header'")
     form = next((line[1] for line in lines if line[:1] == ["format"]), "none")
     starts = [i for i, line in enumerate(lines) if line[:1] == ["element"]]
     if form not in _BYTE_ORDER or not starts or lines[starts[0]][1] != "vertex":

@@ -1,7 +1,8 @@
-"""Processes of our own that share out work of many parts."""
+"""A pool of single-threaded worker processes."""
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.connection
 import os
 import threading
@@ -10,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError
@@ -19,40 +21,39 @@ Result = TypeVar("Result")
 
 @contextmanager
 def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that each keep to one core: threads of matrix products would only wait there.
+    """Run `jobs` worker processes with one thread each: more would only compete for the cores.
 
-    After an error what has not begun yet is not begun. Processes whose parent was killed end, too.
+    On an error, tasks that have not started are cancelled. Workers exit when this process dies.
     """
     if jobs < 1:
         raise ConfigError(f"{jobs} processes do nothing: at least 1")
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by each process when it loads its libraries
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
-def results(asked: Sequence[Future[Result]], what: str, unit: str) -> list[Result]:
-    """What a pool's tasks give, in their order, with a progress bar; the first error ends it."""
-    for done in tqdm(as_completed(asked), what, len(asked), unit=unit):
-        done.result()
-    return [future.result() for future in asked]
+def collect_results(futures: Sequence[Future[Result]], what: str, unit: str) -> list[Result]:
+    """Wait for a pool's tasks with a progress bar; return their results in order.
+
+    what: description of the progress bar. unit: what it counts. Raises the first error at once.
+    """
+    for future in tqdm(as_completed(futures), what, len(futures), unit=unit):
+        future.result()
+    return [future.result() for future in futures]
 
 
-def _end_with_parent() -> None:
-    """Do not go on alone: half a town a minute, for nobody."""
+def _start_worker() -> None:
     parent = multiprocessing.parent_process()
-    assert parent is not None, "this is for processes of a pool"
-    threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+    assert parent is not None, "runs in worker processes only"
+    threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are loaded later
+    threadpool_limits(1)  # for those that the main module has loaded already
 
 
-def _wait_and_end(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
+def _exit_with(parent_sentinel: int) -> None:
+    """Exit when the parent process dies."""
+    multiprocessing.connection.wait([parent_sentinel])
     os._exit(1)

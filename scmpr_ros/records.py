@@ -1,4 +1,4 @@
-"""Plain records that the layers hand to each other. No behaviour beyond checking themselves."""
+"""Records exchanged between the layers; they validate their fields."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import CalibrationError, ConfigError, ShapeError
 from scmpr_ros.geometry import make_transform, without_yaw
 
+INTENSITY_FIELDS = ("intensity", "i", "reflectance", "remission")
+"""Names of the intensity field in point cloud files and messages; kitti2bag writes `i`."""
+
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A rectified pinhole camera: sizes and intrinsics in pixels, pixel centres at integers."""
+    """A rectified pinhole camera; size and intrinsics in pixels, pixel centres at integers."""
 
     width: int
     height: int
@@ -46,19 +49,19 @@ class CameraModel:
 
     @property
     def horizontal_fov_rad(self) -> float:
-        """Angle between the outer edges of the first and the last column."""
+        """Angle between the outer edges of the first and last column, in radians."""
         left, right = self.cx + 0.5, self.width - 0.5 - self.cx
         return float(np.arctan(left / self.fx) + np.arctan(right / self.fx))
 
     def resized(self, width: int, height: int) -> CameraModel:
-        """The same camera with its image scaled to another size."""
+        """Return the camera of the image scaled to another size."""
         sx, sy = width / self.width, height / self.height
         cx = (self.cx + 0.5) * sx - 0.5
         cy = (self.cy + 0.5) * sy - 0.5
         return CameraModel(width, height, self.fx * sx, self.fy * sy, cx, cy)
 
     def rays(self) -> NDArray[np.float64]:
-        """Viewing direction of each pixel in the optical frame, (H, W, 3), with z = 1."""
+        """Viewing direction (H, W, 3) of each pixel in the optical frame, with z = 1."""
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         x, y = (u - self.cx) / self.fx, (v - self.cy) / self.fy
         return np.stack([x, y, np.ones_like(x)], axis=-1)
@@ -68,8 +71,8 @@ class CameraModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Project points (N, 3) of the optical frame.
 
-        Returns pixel coordinates (N, 2) and a mask (N,) of the points that lie in front of the
-        camera and inside the image; the other rows of the coordinates mean nothing.
+        Returns pixel coordinates (N, 2) and a mask (N,) of the points in front of the camera and
+        inside the image; coordinates outside the mask are meaningless.
         """
         x, y, z = points_camera[:, 0], points_camera[:, 1], points_camera[:, 2]
         in_front = z > 1e-6
@@ -105,13 +108,13 @@ class Mount:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """Points of one scan or one map.
+    """Points of a scan or a map.
 
     xyz: (N, 3) float32, metres, relative to `origin`.
-    label: (N,) uint8 joint class ids (`semantics`), or None where nobody labelled the points.
+    label: (N,) uint8 joint class ids (`semantics`), or None if unlabelled.
     intensity: (N,) float32, or None.
-    origin: (3,) float64, what was subtracted from the file's coordinates: world coordinates of
-        real maps are too large for float32.
+    origin: (3,) float64, to be added to `xyz`: world coordinates of real maps are too large for
+        float32.
     """
 
     xyz: NDArray[np.float32]
@@ -131,7 +134,7 @@ class PointCloud:
         return len(self.xyz)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.integer]) -> PointCloud:
-        """The points that a boolean mask or an index array picks, with all their fields."""
+        """Select points, with all their fields, by a boolean mask or an index array."""
         return PointCloud(
             self.xyz[keep],
             None if self.label is None else self.label[keep],
@@ -142,14 +145,14 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Where a query may have been taken: a neighbourhood of the map, see `retrieval.belief`.
+    """A possible pose of a query: a cluster of neighbouring places, see `retrieval.belief`.
 
-    place_index, heading_index: the place amid it, and the heading by which that was found.
-    score = alpha * phi + beta * psi of that place (eq. 10); phi is the descriptors' cosine, psi the
-    semantic overlap as `retrieval.matching` measures it.
-    T_map_camera: (4, 4) pose of a level camera, the mean of the neighbourhood.
-    confidence: in [0, 1], how much it is believed that the camera was there, and at none of the
-    candidates before.
+    place_index, heading_index: the cluster's central place, and the heading that matched there.
+    T_map_camera: (4, 4) mean pose of the cluster.
+    score: alpha * phi + beta * psi of the central place (eq. 10).
+    phi: cosine of the descriptors. psi: semantic overlap, see `retrieval.matching`.
+    confidence: in [0, 1], probability that the camera was in this cluster and in none of the
+        candidates before it.
     """
 
     place_index: int
@@ -163,11 +166,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PlaceMatch:
-    """The answer to one query: candidates, best first. Never empty."""
+    """The result of one query: at least one candidate, best first."""
 
     candidates: tuple[Candidate, ...]
-    mask: NDArray[np.uint8]
-    """Predicted classes of the network's view of the image, (H, W) joint ids."""
+    mask: NDArray[np.uint8] | None
+    """(H, W) joint ids predicted for the network's view of the image; None for methods that
+    predict none."""
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -175,14 +179,16 @@ class PlaceMatch:
 
     @property
     def best(self) -> Candidate:
-        """The candidate that is most believed in."""
+        """The candidate with the highest confidence."""
         return self.candidates[0]
 
     @property
     def confidence(self) -> float:
-        """How far the best candidate is to be trusted. How high its score is says little, for
-        streets look alike; what says more is whether another place looks as much like the image.
-        Where no other is shortlisted it is 1."""
+        """Confidence of the best candidate.
+
+        It measures whether another place looks as much like the image, which says more than the
+        score, since streets look alike. It is 1 if no other place is shortlisted.
+        """
         return self.best.confidence
 
     def __iter__(self) -> Iterator[Candidate]:

@@ -1,8 +1,8 @@
-"""The joint classes that cameras, LiDARs and maps share, and the way into them.
+"""Joint classes of cameras, LiDARs and maps, and conversions from public label sets.
 
-Cityscapes, SemanticKITTI and KITTI-360 each have labels of their own. All of them map to 14 joint
-classes and `ignore`, so that a mask predicted from an image can be held against a map. Dynamic
-classes never enter a map and never score in psi; sky is seen by cameras only.
+Cityscapes, SemanticKITTI and KITTI-360 labels all map to 14 joint classes and `ignore`, which makes
+masks predicted from images comparable to maps. Dynamic classes never enter a map and never count in
+psi; only cameras see the sky.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class Role(Enum):
-    """What a class may be used for."""
+    """How a class is used."""
 
     IGNORE = "ignore"
     STATIC = "static"
@@ -27,7 +27,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class JointClass:
-    """One joint class: its role, its colour, and the raw ids of each label set that map to it."""
+    """A joint class: its role, its colour, and the raw ids of each label set that map to it."""
 
     name: str
     role: Role
@@ -67,7 +67,7 @@ IS_DYNAMIC: NDArray[np.bool_] = np.array([c.role is Role.DYNAMIC for c in CLASSE
 
 
 def class_id(name: str) -> int:
-    """Joint id of a class name; KeyError with the known names if there is none."""
+    """Joint id of a class name; KeyError, with the known names, if unknown."""
     for index, joint in enumerate(CLASSES):
         if joint.name == name:
             return index
@@ -77,10 +77,10 @@ def class_id(name: str) -> int:
 def label_confusion(
     shares: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> NDArray[np.float32]:
-    """Shares of the labels (columns) that things of each static class (rows) get, (S, S).
+    """Confusion matrix (S, S) of the static classes: rows are true classes, columns labels.
 
-    shares: by name of the true class and of the label; classes that are not named get their own.
-    Rows sum to one.
+    shares: fractions by name of the true class, then of the label; a class that is not listed is
+        always labelled correctly. Rows are normalised to sum to one.
     """
     names = [CLASSES[index].name for index in STATIC_IDS]
     rows = [[shares.get(true, {true: 1.0}).get(label, 0.0) for label in names] for true in names]
@@ -102,9 +102,9 @@ LABEL_SETS: tuple[str, ...] = tuple(_TABLES)
 
 
 def to_joint(raw: NDArray[np.integer], label_set: str) -> NDArray[np.uint8]:
-    """Map raw ids of any shape to joint ids; ids that a label set does not know become `ignore`.
+    """Map raw ids of any shape to joint ids; unknown ids become `ignore`.
 
-    label_set: one of `LABEL_SETS`. SemanticKITTI's upper 16 bits (the instance) are cut off.
+    label_set: one of `LABEL_SETS`. SemanticKITTI's upper 16 bits, the instance, are dropped.
     """
     table = _TABLES[label_set]
     raw = np.asarray(raw)
@@ -115,11 +115,11 @@ def to_joint(raw: NDArray[np.integer], label_set: str) -> NDArray[np.uint8]:
 
 
 def from_joint(joint: NDArray[np.integer], label_set: str) -> NDArray[np.int32]:
-    """Map joint ids to the first raw id of each class, for writing; 0 where there is none."""
+    """Map joint ids to the first raw id of each class, for writing; 0 if a class has none."""
     first = [next((r for r in getattr(c, label_set) if r >= 0), 0) for c in CLASSES]
     return np.array(first, dtype=np.int32)[np.asarray(joint)]
 
 
 def colourise(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colour joint ids of any shape: (...) -> (..., 3) RGB."""
+    """Return the colours (..., 3), RGB, of joint ids (...)."""
     return PALETTE[np.asarray(labels)]

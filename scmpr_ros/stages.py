@@ -1,7 +1,7 @@
-"""Named stages of a query, for whoever wants to know where the time goes.
+"""Time the named stages of a query.
 
-The pipeline says which stage it is in; nobody listens unless `recording_stages` is active, and then
-saying so costs less than a microsecond.
+The pipeline marks its stages with `stage`. Times are recorded inside `recording_stages` only;
+elsewhere a mark costs less than a microsecond.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
-_NOBODY: AbstractContextManager[None] = nullcontext()
+_NOT_RECORDING: AbstractContextManager[None] = nullcontext()
 
 
 class StageTimes:
-    """Seconds that each stage took, in the order of their first appearance.
+    """Seconds per stage, in order of first appearance.
 
-    synchronise: called at both ends of a stage, so that a GPU's work counts where it was asked for.
+    synchronise: called at both ends of a stage, so that GPU work counts for the stage that
+        launched it.
     """
 
     def __init__(self, synchronise: Callable[[], None] = lambda: None) -> None:
@@ -26,7 +27,7 @@ class StageTimes:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Add the time that a block takes to a stage."""
+        """Add the duration of a block to a stage."""
         self._synchronise()
         began_s = time.perf_counter()
         try:
@@ -36,20 +37,20 @@ class StageTimes:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began_s
 
 
-_listener: ContextVar[StageTimes | None] = ContextVar("stage times", default=None)
+_recorder: ContextVar[StageTimes | None] = ContextVar("stage times", default=None)
 
 
 def stage(name: str) -> AbstractContextManager[None]:
     """Mark a block as a stage."""
-    listener = _listener.get()
-    return _NOBODY if listener is None else listener.measure(name)
+    recorder = _recorder.get()
+    return _NOT_RECORDING if recorder is None else recorder.measure(name)
 
 
 @contextmanager
 def recording_stages(times: StageTimes) -> Iterator[StageTimes]:
-    """Let `times` hear of all stages inside a block."""
-    token = _listener.set(times)
+    """Record all stages inside a block in `times`."""
+    token = _recorder.set(times)
     try:
         yield times
     finally:
-        _listener.reset(token)
+        _recorder.reset(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform, rotation_z
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
@@ -11,7 +12,7 @@ from scmpr_ros.semantics import to_joint
 RAW_IDS = np.array([0, 10, 18, 30, 40, 44, 48, 50, 51, 70, 71, 72, 80, 81, 252, 259], np.uint32)
 
 
-class CircleDrive:
+class CircleDrive(Drive):
     """Twelve frames on a spiral; an image every second, a scan every third frame.
 
     Labels are SemanticKITTI's, with instances. Every fourth frame has a mask, so that some images

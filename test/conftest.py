@@ -20,10 +20,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
-    """Leave a core to the nodes that tests start."""
+    """One thread a process: more of them wait for each other on busy machines."""
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@
     pipeline
     methods
     networks | lidar | retrieval | datasets
-    config, geometry, semantics, records, ply, atomic_files, process_pool, errors, stages
+    cancellation, config, geometry, semantics, records, resources, ply, atomic_files, process_pool,
+    errors, stages
 
 Imports go down only; names between bars never import each other. The town is a wing of its own:
 only `cli` imports it, and it sees only `datasets` and the ground floor. Everything here is read
@@ -28,10 +29,12 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 GROUND = {
+    "cancellation",
     "config",
     "geometry",
     "semantics",
     "records",
+    "resources",
     "ply",
     "atomic_files",
     "process_pool",

@@ -1,30 +1,191 @@
-"""What the documents point to is there."""
+"""Links, commands, launch arguments, parameters and files in the documents are real."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import logging
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
+from document_checks import (
+    DOCUMENTS,
+    OTHER_NAMES,
+    OTHER_OPTIONS,
+    REPOSITORY,
+    accepts,
+    anchors,
+    check_command,
+    expand_braces,
+    fences,
+    generator,
+    identifiers,
+    inline_code,
+    is_file_or_module,
+    is_setting,
+    launch_arguments,
+    pages_in_site,
+    private_names,
+    prose,
+    settings,
+    shell_commands,
+)
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/nano.md")
+from scmpr_ros.errors import ScmprError
+
+pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+
+# --- size, links, files --------------------------------------------------------------------------
 
 
-def anchor(heading: str) -> str:
-    """The name that a heading has in links."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+def test_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(repository: Path, name: str) -> None:
-    text = (repository / name).read_text()
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    headings = {anchor(line.lstrip("#")) for line in prose.splitlines() if line.startswith("#")}
-    links = re.findall(r"\]\(([^)\s]+)\)", prose)
-    local = [link for link in links if not link.startswith(("http://", "https://"))]
-    for link in local:
+def test_links_lead_somewhere(name: str) -> None:
+    folder = (REPOSITORY / name).parent
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(name)):
+        if link.startswith(("http://", "https://")):
+            continue
         path, _, section = link.partition("#")
-        if path:
-            assert (repository / name).parent.joinpath(path).exists(), f"{name} links to {path}"
-        else:
-            assert section in headings, f"{name} links to its section {section}"
+        target = (folder / path).resolve() if path else REPOSITORY / name
+        if not target.exists() and target.is_relative_to(REPOSITORY / "docs"):
+            page = target.relative_to(REPOSITORY / "docs").as_posix()
+            assert page in pages_in_site(), f"{name} links to {link}, which the site does not have"
+            included = REPOSITORY / {"contributing.md": "CONTRIBUTING.md"}.get(page, page)
+            if not included.exists():
+                continue  # generated: MkDocs checks its anchors
+            target = included
+        assert target.exists(), f"{name} links to {path}"
+        if section:
+            assert section in anchors(target.read_text()), f"{name} links to {link}"
+
+
+def test_every_page_is_in_the_site() -> None:
+    on_disk = {
+        p.relative_to(REPOSITORY / "docs").as_posix() for p in REPOSITORY.glob("docs/**/*.md")
+    }
+    assert pages_in_site() == on_disk | set(generator().pages())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_exist(name: str) -> None:
+    """Files of the repository that are named in backticks, with or without `scmpr_ros/`."""
+    rooms = {p.name for root in (REPOSITORY, REPOSITORY / "scmpr_ros") for p in root.iterdir()}
+    for code in inline_code(name) if name != "CHANGELOG.md" else ():
+        if "/" not in code or code.split("/")[0] not in rooms - {"out", "data"}:
+            continue
+        if not re.fullmatch(r"[\w./{},-]+", code):
+            continue
+        for path in expand_braces(code):
+            there = [(root / path).exists() for root in (REPOSITORY, REPOSITORY / "scmpr_ros")]
+            assert any(there), f"{name} names {path}"
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_names_exist_in_the_code(name: str) -> None:
+    """Classes, `Class.attribute`, functions and fields that are named in backticks."""
+    for code in inline_code(name):
+        if re.fullmatch(r"([A-Z_]\w+|[a-z]+(_\w+)+)(\.\w+)?(\(.*\))?", code):
+            words = set(re.findall(r"\w+", code.partition("(")[0])) - OTHER_NAMES
+            assert words <= identifiers(), f"{name}: {words - identifiers()}"
+
+
+def test_python_examples_import_what_exists() -> None:
+    found = 0
+    for fence in fences("python"):
+        for node in ast.walk(ast.parse(fence.body)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scmpr_ros"):
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:
+                    found += 1
+                    assert hasattr(module, alias.name), f"{fence.document}: {node.module}"
+    assert found
+
+
+def test_equations_are_where_the_method_page_says() -> None:
+    table = (REPOSITORY / "docs" / "explanation" / "method.md").read_text()
+    rows = re.findall(r"^\| (\d+)(?:–(\d+))? \|.*\| ([^|]+) \|$", table, re.MULTILINE)
+    seen: set[int] = set()
+    for first, last, files in rows:
+        seen |= set(range(int(first), int(last or first) + 1))
+        sources = [(REPOSITORY / f).read_text() for f in re.findall(r"`([^`]+)`", files)]
+        numbers = rf"eq\. (\d+-)?{first}\b|eq\. {first}-"
+        assert any(re.search(numbers, source) for source in sources), f"eq. {first} in {files}"
+    assert seen == set(range(1, 13))
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def test_commands_are_real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(REPOSITORY)  # for --config config/train.yaml
+    failures = []
+    for document, words in shell_commands():
+        try:
+            check_command(words)
+        except (AssertionError, SystemExit, ScmprError, KeyError, ValueError) as error:
+            message = capsys.readouterr().err.rpartition("error: ")[2] or error
+            failures.append(f"{document}: {shlex.join(words)}\n{message}")
+    assert not failures, "\n".join(failures)
+
+
+def test_every_topic_and_service_is_documented() -> None:
+    named = inline_code("docs/reference/ros-interface.md")
+    assert {name for name in named if re.fullmatch(r"~/\w+", name)} == private_names()
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_settings_exist(name: str) -> None:
+    for code in inline_code(name):
+        option = re.match(r"--[\w.]+(?=[ =]|$)", code)
+        if option and option[0] not in OTHER_OPTIONS:
+            group = option[0].removeprefix("--").rstrip(".")
+            assert option[0] in settings()[1] or is_setting(group), f"{name}: no option {code}"
+        dotted = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)+)(?=: |:=|$)", code)
+        if dotted and not is_file_or_module(dotted[1]):
+            assert is_setting(dotted[1]), f"{name}: no setting {code}"
+        assigned = re.match(r"([a-z_]+):=", code)
+        if assigned:
+            launch = (launch_arguments(p.name) for p in REPOSITORY.glob("launch/*.launch.py"))
+            assert assigned[1] in set().union(*launch) or is_setting(assigned[1]), code
+
+
+def test_parameter_files_in_the_documents() -> None:
+    found = 0
+    for fence in fences("yaml"):
+        content = yaml.safe_load(fence.body)
+        for node, section in content.items():
+            if "lifecycle_manager" in node:
+                continue
+            leaves = section["ros__parameters"]
+            nodes = [node] if node in generator().NODES else list(generator().NODES)
+            assert any(accepts(name, leaves) for name in nodes), f"{fence.document}: {leaves}"
+            found += 1
+    assert found
+
+
+# --- the site ------------------------------------------------------------------------------------
+
+
+def test_site_builds_without_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("mkdocs", reason='no MkDocs: pip install ".[docs]"')
+    pytest.importorskip("mkdocstrings", reason='no mkdocstrings: pip install ".[docs]"')
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+    from mkdocs.exceptions import Abort
+
+    config = load_config(str(REPOSITORY / "mkdocs.yml"), strict=True, site_dir=str(tmp_path))
+    with caplog.at_level(logging.WARNING, logger="mkdocs"):
+        try:
+            build(config)
+        except Abort:
+            pytest.fail("\n".join(record.getMessage() for record in caplog.records))
+    assert (tmp_path / "reference" / "commands" / "train.html").is_file()

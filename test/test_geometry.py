@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from scmpr_ros.geometry import (
     body_axes,
     camera_yaw,
     invert,
-    level_camera_pose,
     make_transform,
     rotation_z,
     spherical,

@@ -1,4 +1,4 @@
-"""Processes that share out work end when they should."""
+"""Worker processes use one thread each and end with their parent."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.process_pool import process_pool
+from scmpr_ros.process_pool import collect_results, process_pool
 
-SCRIPT = """
+ROOT = str(Path(__file__).resolve().parents[1])
+SLEEP = """
 import os, sys, time
 from pathlib import Path
 from scmpr_ros.process_pool import process_pool
@@ -26,43 +29,72 @@ if __name__ == "__main__":
     with process_pool(2) as pool:
         list(pool.map(work, [sys.argv[1]] * 2))
 """
+COUNT_THREADS = """
+import os
+import numpy as np  # loads BLAS in each worker before anything else runs there
+from threadpoolctl import threadpool_info
+from scmpr_ros.process_pool import process_pool
+
+def threads():
+    np.ones((500, 500)) @ np.ones((500, 500))
+    return [library["num_threads"] for library in threadpool_info()], os.environ["OMP_NUM_THREADS"]
+
+if __name__ == "__main__":
+    with process_pool(1) as pool:
+        (worker, variable), (own, _) = pool.submit(threads).result(60), threads()
+        print(set(worker), variable, set(own), os.environ["OMP_NUM_THREADS"])
+"""
 
 
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    script, began = tmp_path / "script.py", tmp_path / "began"
-    script.write_text(SCRIPT)
-    began.mkdir()
-    root = str(Path(__file__).resolve().parents[1])
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(began)], env={**os.environ, "PYTHONPATH": root}
-    )
-    _until(lambda: len(list(began.iterdir())) == 2)
+def start(script: Path, text: str, *arguments: Path, **environment: str) -> subprocess.Popen[str]:
+    script.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, str(script), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": ROOT, **environment}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    started.mkdir()
+    parent = start(tmp_path / "script.py", SLEEP, started)
+    wait_until(lambda: len(list(started.iterdir())) == 2)
     parent.kill()
     parent.wait()
-    workers = [int(path.name) for path in began.iterdir()]
-    _until(lambda: not any(map(_runs, workers)))
+    workers = [int(path.name) for path in started.iterdir()]
+    wait_until(lambda: not any(map(is_running, workers)))
 
 
-def test_each_keeps_to_one_core_and_the_environment_is_as_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with process_pool(1) as pool:
-        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result(60) == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "7"
+def test_workers_use_one_thread_and_the_parent_keeps_its_own(tmp_path: Path) -> None:
+    parent = start(tmp_path / "script.py", COUNT_THREADS, OMP_NUM_THREADS="2")
+    assert parent.communicate(timeout=60)[0] == "{1} 1 {2} 2\n"
+
+
+def test_a_pool_needs_a_process() -> None:
     with pytest.raises(ConfigError, match="0 processes do nothing"), process_pool(0):
         pass
 
 
-def _until(condition, timeout_s: float = 30.0) -> None:
+def test_results_come_in_order_and_the_first_error_is_raised() -> None:
+    futures: list[Future[int]] = [Future(), Future()]
+    futures[1].set_result(1)
+    futures[0].set_result(0)
+    assert collect_results(futures, "counting", "number") == [0, 1]
+    futures = [Future(), Future()]
+    futures[1].set_exception(ValueError("broken"))
+    with pytest.raises(ValueError, match="broken"):  # without waiting for the other
+        collect_results(futures, "counting", "number")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     give_up = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.05)
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is there and more than an entry that nobody has read."""
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

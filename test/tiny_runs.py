@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.networks.scmpr import ScmprConfig
+from scmpr_ros.methods.scmpr.network import ScmprConfig
+from scmpr_ros.methods.scmpr.objective import ScmprObjectiveConfig
 from scmpr_ros.training.module import ModuleConfig, OptimiserConfig
 from scmpr_ros.training.pairs import PairsConfig
 from scmpr_ros.training.preparation import PreparationConfig
-from scmpr_ros.training.train import TrainConfig
+from scmpr_ros.training.settings import TrainConfig
 
 TINY = ScmprConfig(
     view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
@@ -24,8 +25,9 @@ def tiny_run(recordings: Path, out: Path, max_steps: int) -> TrainConfig:
     recordings: as the fixture of this name makes them, with `validation` beside them.
     """
     module = ModuleConfig(
-        network=TINY, optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1)
-    )
+        network=TINY, loss=ScmprObjectiveConfig(),
+        optimiser=OptimiserConfig(max_steps=max_steps, warmup_steps=1),
+    )  # fmt: skip
     return TrainConfig(
         recordings=recordings, validation=recordings.parent / "validation",
         prepared=recordings / ".prepared",

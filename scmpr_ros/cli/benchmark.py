@@ -39,7 +39,7 @@ from scmpr_ros.evaluation.benchmark.scans import (
     ScanTiming,
     benchmark_scans,
 )
-from scmpr_ros.pipeline.map_builder import choose_device
+from scmpr_ros.networks.device import choose_device
 from scmpr_ros.town.benchmark import (
     TownBenchmarkConfig,
     TownTiming,

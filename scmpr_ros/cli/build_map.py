@@ -10,10 +10,10 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from scmpr_ros.cli.console import run_command
-from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 
 @dataclass(frozen=True)

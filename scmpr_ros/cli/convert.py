@@ -1,4 +1,4 @@
-"""`convert`: recordings to rosbag2 and to KITTI's layout, without ROS."""
+"""`convert`: convert between KITTI layouts and rosbag2, without ROS."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from scmpr_ros.errors import ConfigError, DatasetError
 
 _EXAMPLES = """\
 examples:
-  a KITTI sequence as a bag, and the bag as a KITTI sequence again:
+  a KITTI sequence to a bag, and back:
     convert kitti/dataset bags/07 --sequence 07
     convert bags/07 kitti/again
-  images that are smaller, with every pixel; a clip of it, with odometry that drifts:
+  smaller images without loss; a clip with odometry that drifts:
     convert kitti/dataset bags/07 --sequence 07 --image_format png
     convert kitti/dataset bags/clip --sequence 07 --frames 100:200 \\
         --odometry_drift_deg_per_m 0.05 --tf true
-  a bag of a robot of yours, whose LiDAR and camera /tf_static does not connect:
+  your robot's bag, without LiDAR and camera on /tf_static:
     convert bags/robot kitti/robot --topics.image /cam/image_rect \\
         --topics.camera_info /cam/camera_info --topics.points /lidar/points \\
         --topics.pose /slam/pose --T_lidar_camera "[0,0,1,0.1, -1,0,0,0, 0,-1,0,-0.2]"
-  labels that are SemanticKITTI's, in a bag that does not say so:
+  a bag with SemanticKITTI labels but no label set in its metadata:
     convert bags/labelled kitti/labelled --label_set semantickitti
 """
 
@@ -46,41 +46,41 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     return run_command(
-        "convert", lambda: print(convert(parser.instantiate(options))), "nothing was left behind"
+        "convert", lambda: print(convert(parser.instantiate(options))), "nothing was written"
     )
 
 
 def convert(options: Namespace) -> str:
-    """Convert as the options say; gives a summary for people."""
-    began_s, source, target = time.monotonic(), options.source, options.target
+    """Convert according to the options; return a summary."""
+    start_s, source, target = time.monotonic(), options.source, options.target
     from_bag = _is_bag(source)
     drives = _open(source, _config(BagReaderConfig, options), options.sequence)
-    drive = drives[0] if from_bag else _chosen(drives, source, options.sequence)
-    choice = _choice(options.frames, options.skip_bad)
+    drive = drives[0] if from_bag else _select(drives, source, options.sequence)
+    choice = _parse_frames(options.frames, options.skip_bad)
     if (options.to or ("kitti" if from_bag else "rosbag2")) == "rosbag2":
         config = _config(BagWriterConfig, options)
         frames = write_drive_bag(drive, target, config, progress=True, choice=choice)
-        return _summary(frames, target, time.monotonic() - began_s)
+        return _summary(frames, target, time.monotonic() - start_s)
     name = options.sequence or drive.name
     frames = write_drive_kitti(drive, target, name, progress=True, choice=choice)
-    return _summary(frames, target / "sequences" / name, time.monotonic() - began_s)
+    return _summary(frames, target / "sequences" / name, time.monotonic() - start_s)
 
 
 def _open(source: Path, bag: BagReaderConfig, name: str) -> Sequence[Drive]:
-    """The named drive of a recording, or all; a bag is one drive, whatever the name."""
+    """Open the named drive of a recording, or all of them; a bag is a single drive."""
     if not source.is_dir():
-        raise DatasetError(f"there is no folder {source}")
+        raise DatasetError(f"folder {source} does not exist")
     if _is_bag(source):
         return [Rosbag2Drive(source, bag)]
     return open_drives(source, name)
 
 
 def _is_bag(source: Path) -> bool:
-    """Whether a folder is a bag; one that lost its metadata is one, too."""
+    """Whether a folder is a bag, even one whose metadata is missing."""
     return any(any(source.glob(name)) for name in ("metadata.yaml", "*.mcap", "*.db3"))
 
 
-def _chosen(drives: Sequence[Drive], source: Path, name: str) -> Drive:
+def _select(drives: Sequence[Drive], source: Path, name: str) -> Drive:
     names = [drive.name for drive in drives]
     if name in names or (len(drives) == 1 and not name):
         return drives[names.index(name) if name else 0]
@@ -89,7 +89,7 @@ def _chosen(drives: Sequence[Drive], source: Path, name: str) -> Drive:
 
 
 def _config(kind: type[Config], options: Namespace) -> Config:
-    """The options that are fields of a config, as that config."""
+    """Build a config from the options named like its fields."""
     return kind(**{f.name: options[f.name] for f in fields(kind)})
 
 
@@ -100,15 +100,15 @@ def _summary(frames: DriveFrames, written: Path, seconds: float) -> str:
     lines = [f"{written}: {', '.join(counts)}; {size / 1e6:.1f} MB in {seconds:.1f} s"]
     first, last, most = frames.numbers[0], frames.numbers[-1], len(frames.numbers) - 1
     if (first, last) != (0, most):
-        lines.append(f"frames {first} to {last} are {0} to {most} there")
+        lines.append(f"frames {first} to {last} are renumbered 0 to {most}")
     if frames.skipped:
-        lines.append(f"{len(frames.skipped)} skipped, for they could not be read:")
+        lines.append(f"skipped {len(frames.skipped)} damaged images, masks or scans:")
         lines += [f"  {line}" for line in frames.skipped]
     return "\n".join(lines)
 
 
-def _choice(frames: str, skip_bad: bool) -> FrameChoice:
-    """100:200, 100: or :200 as a choice of frames."""
+def _parse_frames(frames: str, skip_bad: bool) -> FrameChoice:
+    """Parse 100:200, 100: or :200."""
     first, colon, stop = frames.partition(":")
     try:
         if colon:
@@ -119,7 +119,7 @@ def _choice(frames: str, skip_bad: bool) -> FrameChoice:
 
 
 class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the examples."""
+    """Keeps the line breaks of the examples."""
 
 
 def _parser() -> ArgumentParser:
@@ -127,28 +127,30 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="convert",
         formatter_class=_HelpFormatter,
-        description="Write a recording as a rosbag2 directory (mcap, topics of kitti2bag), or as\n"
-        "a sequence in KITTI odometry layout. There and back, images (but for jpeg), scans,\n"
-        "labels with their instances, masks, stamps, poses, intrinsics and extrinsics stay\n"
-        "what they are.",
+        description="Convert a drive to a rosbag2 directory (mcap, topics of kitti2bag), or to a\n"
+        "sequence in KITTI odometry layout. Images (except jpeg), scans, labels with instances,\n"
+        "masks, stamps, poses, intrinsics and extrinsics are preserved in both directions.",
         epilog=_EXAMPLES,
     )
-    parser.add_argument("source", type=Path, help="a folder in KITTI layout, or a bag's folder")
-    parser.add_argument("target", type=Path, help="the bag's folder, or the root of KITTI's layout")
+    parser.add_argument("source", type=Path, help="folder in a KITTI layout, or a bag")
+    parser.add_argument("target", type=Path, help="bag, or root folder of the KITTI layout")
     parser.add_argument(
-        "--to", choices=["rosbag2", "kitti"], help="default: a folder becomes a bag, a bag a folder"
+        "--to",
+        choices=["rosbag2", "kitti"],
+        help="format (default: rosbag2 for a folder, kitti for a bag)",
     )
     parser.add_argument(
-        "--sequence", default="", help="of a folder: the one to read, where it has several; of a "
-        "bag: the name of the one that is written (default: the bag's)"
+        "--sequence", default="",
+        help="sequence to read from a folder that has several; for a bag, the name of the sequence "
+        "to write (default: the bag's name)",
     )  # fmt: skip
     parser.add_argument(
         "--frames", default=":",
-        help="first:stop, either may be left out; those taken are numbered anew, from 0",
+        help="frames first:stop, both optional; a KITTI sequence renumbers them from 0",
     )  # fmt: skip
     parser.add_argument(
         "--skip_bad", action="store_true",
-        help="leave out images, masks and scans that cannot be read, instead of giving up",
+        help="skip damaged images, masks and scans instead of stopping",
     )  # fmt: skip
     parser.add_class_arguments(BagReaderConfig)
     parser.add_class_arguments(BagWriterConfig, skip={"topics"})

@@ -24,7 +24,6 @@ from rich.table import Table
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.make_town import TownOptions, make_towns
-from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.recordings import open_drives
@@ -34,10 +33,12 @@ from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles
 from scmpr_ros.evaluation.ros_session import RosSession
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.town.drives import DriveConfig
-from scmpr_ros.town.export import TownExportConfig, TraversalConfig
+from scmpr_ros.town.export import TownExportConfig
 from scmpr_ros.town.splits import SEEDS
+from scmpr_ros.town.traversal import TraversalConfig
 
 QUERY_SEQUENCE = "01"
 _ZERO_SHOT = "zero-shot: trained on synthetic towns only"

@@ -1,4 +1,4 @@
-"""`diagnose`: what a checkpoint loses where."""
+"""`diagnose`: error analysis of a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
-from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.training.diagnosis import DiagnosisConfig, diagnose
 
 
@@ -23,11 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = ArgumentParser(
         prog="diagnose",
-        description="Tell what a checkpoint loses where: Recall@1 by the whole descriptor and by "
-        "each of its parts alone, without psi, and how much of the images is read right: as it is, "
-        "of images made grey or soft, with true masks and depth in the place of those read, and "
-        "with the attention told of another recording's map, where there is one. "
-        "Where a recording has no masks, the map's classes are the truth.",
+        description="Analyse a checkpoint's errors: Recall@1 by the whole descriptor and by each "
+        "part alone, without psi, and the fraction of mask cells predicted correctly. Rows are "
+        "interventions: grey or blurred images, true masks and depth in place of the predicted "
+        "ones, and another recording's map as the attention's context. Recordings without masks "
+        "take the map's classes as the truth.",
     )
     parser.add_argument("recordings", nargs="+", type=Path,
                         help="folders of recordings with a map or scans, or of some")  # fmt: skip
@@ -43,20 +43,20 @@ def main(arguments: list[str] | None = None) -> int:
         rows = diagnose(network, DiagnosisConfig(**settings))
         console, images = Console(), f"{rows[0]['num_queries']} images"
         console.print(_table(rows, "recall_at_1", f"Recall@1 of {images}"))
-        console.print(_table(rows, "read_right", f"Cells read right in {images}"))
+        console.print(_table(rows, "cells_correct", f"Mask cells predicted correctly in {images}"))
         if out:
             write_json(out, rows)
 
     return run_command("diagnose", body)
 
 
-def _table(rows: Sequence[dict[str, Any]], told: str, title: str) -> Table:
+def _table(rows: Sequence[dict[str, Any]], key: str, title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("")
-    for part in rows[0][told]:
+    for part in rows[0][key]:
         table.add_column(part, justify="right")
     for row in rows:
-        table.add_row(row["change"], *(f"{value:.1%}" for value in row[told].values()))
+        table.add_row(row["intervention"], *(f"{value:.1%}" for value in row[key].values()))
     return table
 
 

@@ -15,15 +15,15 @@ from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
-from scmpr_ros.cli.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
-from scmpr_ros.networks.checkpoint import load_checkpoint
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 _COLUMNS = {
     "condition": ("condition", "{}"),

@@ -1,4 +1,4 @@
-"""`make_town`: synthetic towns in KITTI layout, with the LiDAR map of another traversal."""
+"""`make_town`: write synthetic towns in KITTI layout, each with a LiDAR map."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from scmpr_ros.town.export import (
     export_town,
     finish_export,
     is_finished,
-    open_recording,
+    open_traversal,
     plan_export,
 )
+from scmpr_ros.town.extras import check_extras
 from scmpr_ros.town.mesh_map import sample_mesh_map
 from scmpr_ros.town.sensors.conditions import CONDITIONS, SEASONS
 from scmpr_ros.town.sensors.lidar import LidarConfig
@@ -45,26 +46,26 @@ MAP, PERFECT_MAP, SHEET = "map.ply", "mesh_map.ply", "town.png"
 
 @dataclass(frozen=True)
 class TownOptions:
-    """What is recorded in every town.
+    """What to record in every town.
 
     Args:
-        drives: those with the camera, each "condition", "condition/season" or "any", e.g.
-            night/winter; a trailing ! drives the other way round
-        map_season: season of the drive whose LiDAR scans become the map
-        length_m: length of the drives
-        spacing_m: metres between images
-        map_spacing_m: metres between the map's scans
-        image_width: of the images in pixels
-        image_height: of the images in pixels; 0 keeps the proportions of the rig's camera
+        drives: camera drives, each "condition", "condition/season" or "any", e.g. night/winter; a
+            trailing ! reverses the direction
+        map_season: season of the mapping drive
+        length_m: length of each drive
+        spacing_m: distance between images
+        map_spacing_m: distance between the scans of the map
+        image_width: width of the images in pixels
+        image_height: height of the images in pixels; 0 keeps the aspect ratio of the rig's camera
         rig: kitti or kitti360
-        rings: of the LiDAR
-        columns: of a LiDAR scan
-        query_scans: record scans on the query drives, too
-        depth: write depth_2/ beside image_2/ and mask_2/
-        layout: file of KITTI odometry poses; the streets of the town follow it
-        mesh_map: also write mesh_map.ply, the perfect map that no LiDAR could make
+        rings: rings of the LiDAR
+        columns: columns of a LiDAR scan
+        query_scans: also record scans on the camera drives
+        depth: also write depth images, depth_2/
+        layout: file of KITTI odometry poses for the streets to follow
+        mesh_map: also write mesh_map.ply, points sampled from the surfaces of the town
         bag: also write each drive as a rosbag2
-        sheet: also draw town.png: images, masks, panoramas, the map from above
+        sheet: also draw town.png: images, masks, panoramas and the map from above
     """
 
     drives: Sequence[str] = (ANY,)
@@ -85,7 +86,7 @@ class TownOptions:
     sheet: bool = False
 
     def export_config(self) -> TownExportConfig:
-        """The mapping drive is sequence 00, the query drives follow."""
+        """The mapping drive as sequence 00, followed by the camera drives."""
         mapping = TraversalConfig(
             images=False, condition="overcast", season=self.map_season,
             drive=DriveConfig(spacing_m=self.map_spacing_m, length_m=self.length_m),
@@ -113,11 +114,13 @@ class TownOptions:
 def make_towns(
     folders: dict[int, Path], options: TownOptions, config: TownExportConfig, jobs: int = 2
 ) -> None:
-    """Write the town of each seed to its folder; whatever is there already is kept.
+    """Write the town of each seed to its folder, keeping files that exist.
 
-    Many towns are shared out among the processes; the frames of a few are.
+    Processes share many towns by town, few towns by frames.
     """
     missing = {seed: f for seed, f in folders.items() if not _is_complete(f, seed, config, options)}
+    if missing:
+        check_extras()
     with process_pool(jobs) as pool:
         if len(missing) >= 2 * jobs:
             towns = [pool.submit(_whole_town, f, seed, config, options)
@@ -129,7 +132,7 @@ def make_towns(
             tasks = pool.submit(plan_export, folder, seed, config).result()
             with tqdm(total=sum(len(t.frames) for t in tasks), desc=f"driving through town {seed}",
                       unit="frame", disable=None) as bar:  # fmt: skip
-                for done in _written(pool, tasks, jobs):
+                for done in _write_all(pool, tasks, jobs):
                     bar.update(done)
             pool.submit(_complete, folder, seed, config, options).result()
 
@@ -140,10 +143,10 @@ def _whole_town(folder: Path, seed: int, config: TownExportConfig, options: Town
     _complete(folder, seed, config, options)
 
 
-def _written(pool: Executor, tasks: list[Task], jobs: int) -> Iterator[int]:
-    """Let the pool write all tasks; yields how many frames each of them was, as they finish.
+def _write_all(pool: Executor, tasks: list[Task], jobs: int) -> Iterator[int]:
+    """Let the pool write all tasks; yields the number of frames of each finished task.
 
-    Few at a time are handed out, so that after an error the pool stops soon.
+    Few tasks are submitted at a time, so the pool stops soon after an error.
     """
     waiting, running = iter(tasks), set[Future[int]]()
     while True:
@@ -162,7 +165,7 @@ def _write(task: Task) -> int:
 
 
 def _is_complete(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> bool:
-    """Whether a town is there, with all that is asked for today."""
+    """Whether a town exists with everything that the options ask for."""
     extras = [PERFECT_MAP] * options.mesh_map + [SHEET] * options.sheet
     extras += [_bag(number) for number in range(len(config.traversals))] * options.bag
     return is_finished(folder, seed, config) and all((folder / name).exists() for name in extras)
@@ -173,21 +176,21 @@ def _bag(number: int) -> str:
 
 
 def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOptions) -> None:
-    """What is made of a town's frames, as far as it is missing: its map, and what was asked for."""
+    """Make what derives from a town's frames and is missing: its map and optional outputs."""
     if not (folder / MAP).exists():
         drive = KittiOdometryDrive(folder, MAPPING_SEQUENCE)
         scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
         write_cloud(folder / MAP, accumulate(scans, AccumulationConfig()))
     if options.mesh_map and not (folder / PERFECT_MAP).exists():
-        recording = open_recording(seed, config, 0)
-        way = recording.T_world_base[:, :2, 3]
-        write_cloud(folder / PERFECT_MAP, sample_mesh_map(recording.town, way))
+        traversal = open_traversal(seed, config, 0)
+        drive_xy = traversal.T_world_base[:, :2, 3]
+        write_cloud(folder / PERFECT_MAP, sample_mesh_map(traversal.town, drive_xy))
     for number in range(len(config.traversals) if options.bag else 0):
         if not (folder / _bag(number)).exists():
             write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), folder / _bag(number))
     if options.sheet and not (folder / SHEET).exists():
-        skies = describe_conditions(seed, config)
-        captions = {f"{i:02d}": f"{i:02d}: {sky}" for i, sky in enumerate(skies)}
+        conditions = describe_conditions(seed, config)
+        captions = {f"{i:02d}": f"{i:02d}: {name}" for i, name in enumerate(conditions)}
         draw_contact_sheet(folder, folder / SHEET, captions)
     finish_export(folder, seed, config)
 
@@ -197,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    return run_command("make_town", lambda: _make(chosen), "start it again to go on")
+    return run_command("make_town", lambda: _make(chosen), "run it again to continue")
 
 
 def _make(chosen: Namespace) -> None:
@@ -207,17 +210,17 @@ def _make(chosen: Namespace) -> None:
 
 
 def _seeds(chosen: Namespace) -> Sequence[int]:
-    """The towns asked for; ConfigError where there are none."""
+    """The seeds to make; ConfigError if there are none."""
     if chosen.seeds:
         if min(chosen.seeds) < 0:
-            raise ConfigError(f"seeds are 0 or more, not {min(chosen.seeds)}")
+            raise ConfigError(f"seed {min(chosen.seeds)} is negative: seeds are 0 or more")
         return tuple(chosen.seeds)
     split = SEEDS[chosen.split]
     seeds = split[max(chosen.first, 0) : max(chosen.first, 0) + max(chosen.count, 0)]
     if not seeds:
         raise ConfigError(
-            f"no towns from the {chosen.first}th on, {chosen.count} of them: split {chosen.split} "
-            f"has {len(split)}"
+            f"no towns selected: --first {chosen.first} --count {chosen.count} of the "
+            f"{len(split)} of split {chosen.split}"
         )
     return seeds
 
@@ -225,24 +228,30 @@ def _seeds(chosen: Namespace) -> Sequence[int]:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="make_town",
-        description="Write synthetic towns in KITTI layout. In each a car with a LiDAR drives "
-        "first (sequence 00, with labels); map.ply is accumulated from its scans. Then cars with a "
-        "camera drive there on other days (01, 02, ...; images, masks). A run that was stopped "
-        "goes on where it stopped; the same seed gives the same bytes.",
+        description="Write synthetic towns in KITTI layout. In each, a car with a LiDAR drives "
+        "first (sequence 00: labelled scans), and its scans are accumulated into map.ply. Then "
+        "cars with a camera drive there on other days (01, 02, ...: images and masks). An "
+        "interrupted run resumes where it stopped; the same seed gives the same bytes.",
     )
-    parser.add_argument("--config", action="config", help="YAML file with the settings below")
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--out", type=Path, default=Path("data/towns/train"),
-                        help="folder that gets a folder for each town")  # fmt: skip
+                        help="output folder, with one folder per town")  # fmt: skip
     parser.add_argument("--split", choices=sorted(SEEDS), default="train",
-                        help="seeds to draw from; splits never share a town")  # fmt: skip
-    parser.add_argument("--first", type=int, default=0, help="first town of the split")
+                        help="split to take seeds from; splits share no town")  # fmt: skip
+    parser.add_argument("--first", type=int, default=0, help="index of the first town in the split")
     parser.add_argument("--count", type=int, default=8, help="number of towns")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="exactly these instead")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        help="seeds to make, instead of --split, --first and --count",
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     parser.add_argument(
         "--drives", nargs="+", default=[ANY], metavar="CONDITION[/SEASON][!]",
-        help=f"drives with the camera; conditions: {', '.join(CONDITIONS)}; seasons: "
-        f"{', '.join(SEASONS)}; any: drawn by the seed; a trailing ! drives the other way round",
+        help=f"camera drives; conditions: {', '.join(CONDITIONS)}; seasons: "
+        f"{', '.join(SEASONS)}; any: drawn from the seed; a trailing ! reverses the direction",
     )  # fmt: skip
     parser.add_class_arguments(TownOptions, skip={"drives"})
     return parser

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from scmpr_ros.cli.training_command import run_training_command
-from scmpr_ros.training.train import TrainConfig, train
+from scmpr_ros.cli.training_command import chosen_method, run_training_command
+from scmpr_ros.training.settings import TrainConfig, train_config_class
+from scmpr_ros.training.train import train
 
-_DESCRIPTION = """Train SCM-PR on recordings of any known layout. A run that was stopped goes on
-where it stopped when it is started again with the same --out."""
+_DESCRIPTION = """Train a place recognition method on recordings of any known layout. An interrupted
+run resumes when it is started again with the same --out. `train --method NAME --help` shows the
+settings of a method."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     return run_training_command(
-        "train", _DESCRIPTION, TrainConfig, _train, arguments,
-        "start it again with the same --out to go on",
+        "train", _DESCRIPTION, lambda: train_config_class(chosen_method(arguments)),
+        _train, arguments,
+        "start it again with the same --out to resume",
     )  # fmt: skip
 
 

@@ -21,8 +21,9 @@ with the package are {WEIGHTS.name} beside scmpr_ros.lidar.segmentation."""
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     return run_training_command(
-        "train_segmenter", _DESCRIPTION, PointSegmentationConfig, _fit, arguments, "start it again"
-    )
+        "train_segmenter", _DESCRIPTION, lambda: PointSegmentationConfig, _fit, arguments,
+        "start it again",
+    )  # fmt: skip
 
 
 def _fit(config: PointSegmentationConfig) -> None:

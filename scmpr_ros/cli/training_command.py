@@ -1,15 +1,20 @@
-"""What `train` and `ablate` share: settings from a YAML file and flags, a log, and how to go on."""
+"""What `train` and `ablate` share: settings from a YAML file and flags, and a log."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from argparse import ArgumentParser as PlainParser
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+import yaml
 from jsonargparse import ArgumentParser
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.methods.registry import find_method
 
 Settings = TypeVar("Settings")
 
@@ -17,22 +22,49 @@ Settings = TypeVar("Settings")
 def run_training_command(
     name: str,
     description: str,
-    kind: type[Settings],
+    settings_class: Callable[[], type[Settings]],
     body: Callable[[Settings], None],
     arguments: list[str] | None,
     after_interrupt: str,
 ) -> int:
-    """Read settings of a dataclass, call the body with them, and return the exit code."""
-    parser = ArgumentParser(prog=name, description=description, default_env=False)
-    parser.add_argument("--config", action="config", help="YAML file with the settings below")
-    parser.add_class_arguments(kind)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    warnings.filterwarnings("ignore", module="lightning")
+    """Read settings, call the body with them, and return the exit code.
+
+    settings_class: gives the dataclass of settings; it may depend on `chosen_method(arguments)`.
+    """
 
     def run() -> None:
-        settings = parser.instantiate(options)
-        del settings.config
-        body(kind(**vars(settings)))
+        kind = settings_class()
+        parser = ArgumentParser(prog=name, description=description, default_env=False)
+        parser.add_argument("--config", action="config", help="YAML file with the settings below")
+        parser.add_class_arguments(kind)
+        options = parser.instantiate(parser.parse_args(arguments))
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        warnings.filterwarnings("ignore", module="lightning")
+        del options.config
+        body(kind(**vars(options)))
 
     return run_command(name, run, after_interrupt)
+
+
+def chosen_method(arguments: list[str] | None, default: str = "scmpr") -> str:
+    """The method that arguments choose, before its settings can be parsed.
+
+    `--method`, or in `ablate` `--train.method`, wins over the file named by `--config`.
+    """
+    parser = PlainParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", "--train.method", dest="method")
+    parser.add_argument("--config", type=Path)
+    options, _ = parser.parse_known_args(arguments)
+    name = options.method or _method_in(options.config) or default
+    return find_method(name).name
+
+
+def _method_in(config: Path | None) -> str | None:
+    if config is None:
+        return None
+    try:
+        content: Any = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{config}: cannot read the settings: {error}") from error
+    content = content if isinstance(content, dict) else {}
+    return content.get("method") or (content.get("train") or {}).get("method")

@@ -1,14 +1,19 @@
-"""What every recording offers, whatever it is stored as, and how its frames are gone through."""
+"""The interface of a drive, whatever format it is stored in.
+
+A *recording* is a folder or bag as a data set or a recorder wrote it; it holds one or several
+drives. A *drive* is one traversal: poses, images and scans, numbered by frame.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import DatasetError, ScmprError
 from scmpr_ros.records import CameraModel, PointCloud
 
@@ -17,10 +22,11 @@ Item = TypeVar("Item")
 
 
 class Drive(Protocol):
-    """One recording: a camera and a LiDAR on a moving base, with poses in one world frame.
+    """One traversal by a camera and a LiDAR on a moving base, with poses in one world frame.
 
-    The world frame is z-up. Frames are numbered as in the files, so a recording that keeps every
-    fifth image has `image_frames` 0, 5, 10 ... and poses for all frames.
+    The world frame is z-up. Frames are numbered as in the files, so a drive that keeps every
+    fifth image has `image_frames` 0, 5, 10 ... and poses for all frames. Readers inherit from this
+    class for the defaults of what few drives have: `static_clouds` and `mapped_frames`.
     """
 
     name: str
@@ -29,7 +35,7 @@ class Drive(Protocol):
     label_set: str
     """What `point_labels` are: "semantickitti", "kitti360" or "joint"."""
     pose_source: str
-    """Where the poses are from: a file or a topic, to be told beside what is measured by them."""
+    """Where the poses come from: a file or topic, reported beside results that depend on them."""
 
     @property
     def camera(self) -> CameraModel:
@@ -48,7 +54,7 @@ class Drive(Protocol):
         """Frames that have a scan and a pose."""
 
     def stamp_s(self, frame: int) -> float:
-        """Seconds since the start of the recording."""
+        """Seconds since the start of the drive."""
 
     def T_world_camera(self, frame: int) -> NDArray[np.float64]:
         """Pose (4, 4) of the optical frame in the world."""
@@ -60,27 +66,39 @@ class Drive(Protocol):
         """RGB image (H, W, 3)."""
 
     def scan(self, frame: int) -> PointCloud:
-        """Scan in the LiDAR frame; labels are joint ids where the recording has labels."""
+        """Scan in the LiDAR frame; labels, if any, are joint ids."""
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
-        """Raw ids (N,) of the points that `scan` gives, as they are stored, or None without."""
+        """Raw ids (N,), as stored, of the points that `scan` returns; None without labels."""
 
     def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
         """Joint ids (H, W) of the image's pixels.
 
-        Dense where the recording has masks, else, unless `sparse` is false, made of projected
-        labelled points (IGNORE between them), None where nothing is labelled.
+        Dense if the drive has masks. Otherwise, if `sparse`, labelled points are projected
+        (IGNORE between them). None if nothing is labelled.
         """
+
+    @property
+    def mapped_frames(self) -> Sequence[int]:
+        """Frames that `static_clouds` was made from; empty if the drive has no such clouds."""
+        return ()
+
+    def static_clouds(self) -> Iterable[PointCloud]:
+        """Clouds of the static scene in the world frame (plus their origin), without overlap.
+
+        KITTI-360 publishes them as windows of accumulated scans. None by default.
+        """
+        return ()
 
 
 class FrameReader(Generic[Item]):
-    """Goes through frames, and past damaged ones if it may: `for frame, item in FrameReader(...)`.
+    """Iterate over frames, skipping damaged ones on request: `for frame, item in FrameReader(...)`.
 
-    read: gives what is wanted of a frame, or raises a ScmprError.
-    skip_bad: log a frame that cannot be read with its cause, and go on; else its error is raised.
-    skipped: frames that the last pass left out.
+    read: reads an item of a frame, or raises a ScmprError.
+    skip_bad: log and skip a frame that cannot be read, instead of raising its error.
+    skipped: number of frames that the last iteration skipped.
 
-    Raises DatasetError where all frames were left out.
+    Raises DatasetError if all frames were skipped.
     """
 
     def __init__(
@@ -95,6 +113,7 @@ class FrameReader(Generic[Item]):
     def __iter__(self) -> Generator[tuple[int, Item], None, None]:
         self.skipped = 0
         for frame in self.frames:
+            raise_if_cancelled()
             try:
                 item = self.read(frame)
             except ScmprError as error:

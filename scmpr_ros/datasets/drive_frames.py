@@ -1,4 +1,4 @@
-"""A drive frame by frame, for those who write it in another form."""
+"""Read a drive frame by frame, to write it in another format."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """Which frames of a drive to take: first <= frame < stop, in the drive's own numbers.
+    """Selection of a drive's frames: first <= frame < stop.
 
-    skip_bad: leave out images, masks and scans that cannot be read, instead of giving up.
+    skip_bad: skip images, masks and scans that cannot be read, instead of stopping.
     """
 
     first: int = 0
@@ -43,11 +43,12 @@ class FrameChoice:
 
 @dataclass(frozen=True)
 class DriveFrame:
-    """What a drive holds for one frame; None where it holds nothing.
+    """The data of one frame; None for what the drive does not have.
 
     image: (H, W, 3) uint8, RGB. mask: (H, W) uint8, joint ids.
-    scan: in the LiDAR frame. point_labels: (N,) uint32 raw ids of the drive's label set, one for
-    each point of the scan; None, too, where the scan's joint ids are all that there is.
+    scan: in the LiDAR frame.
+    point_labels: (N,) uint32 raw ids of the drive's label set for the points of the scan; None if
+        the drive stores joint ids only.
     """
 
     number: int
@@ -58,11 +59,13 @@ class DriveFrame:
 
 
 class DriveFrames:
-    """The chosen frames of a drive in their order; keeps account of what it has given.
+    """The selected frames of a drive in order, with a count of what was read.
 
-    numbers: the frames, all of which have a pose. counts: of "images", "masks", "scans" and
-    "labelled scans". skipped: a line for each thing that could not be read.
-    Raises DatasetError where no frame is chosen.
+    numbers: the selected frames; all have a pose.
+    counts: number of "images", "masks", "scans" and "labelled scans" read so far.
+    skipped: an error message for each image, mask or scan that could not be read.
+
+    Raises DatasetError if no frame is selected.
     """
 
     def __init__(self, drive: Drive, choice: FrameChoice | None = None) -> None:
@@ -70,18 +73,18 @@ class DriveFrames:
         frames = list(drive.frames)
         self.numbers: list[int] = [frame for frame in frames if frame in self.choice]
         if not self.numbers:
-            there = f"they are {frames[0]} to {frames[-1]}" if frames else "there are none at all"
+            found = f"it has frames {frames[0]} to {frames[-1]}" if frames else "it has none at all"
             raise DatasetError(
-                f"drive {drive.name} has no frames with a pose in {self.choice}; {there}"
+                f"drive {drive.name} has no frames with a pose in {self.choice}; {found}"
             )
         self.label_set = drive.label_set
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
 
     def read(self, progress: bool = False, scans: bool = True) -> Iterator[DriveFrame]:
-        """Read frame after frame; those without image and scan are given, too: they have a pose.
+        """Read all selected frames, including those that have only a pose.
 
-        Raises what the drive raises, unless bad ones are to be skipped.
+        Raises the drive's errors unless `choice.skip_bad`.
         """
         images, scanned = set(self.drive.image_frames), set(self.drive.scan_frames)
         for number in tqdm(self.numbers, unit="frame", disable=not progress):

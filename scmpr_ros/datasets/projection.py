@@ -1,11 +1,11 @@
-"""Labelled points into the image: which of them the camera sees, and the sparse mask they give.
+"""Project labelled points into an image: visibility, and a sparse mask of the visible ones.
 
-A cloud has no surfaces, so what hides what is judged from points alone. Each point stands for a
-patch of surface, about as wide as the gap to its neighbours: `patch_m`, and more with the distance
-as beams spread. In the image the patch is a square window that shrinks as the point moves away, and
-it hides what lies behind it. A road seen from low above, though, is one surface whose far points
-lie just above its near ones. So a point r pixels away hides another only where a surface through
-both would be steeper to the line of sight than `min_grazing_deg`: it must be nearer by
+A cloud has no surfaces, so occlusion is estimated from points. Each point represents a patch of
+surface about as wide as the gap to its neighbours: `patch_m`, plus a term that grows with distance
+as beams diverge. In the image, the patch is a square window that hides what lies behind it. On a
+road seen at a grazing angle, however, far points lie in the windows of near points of the same
+surface. So a point r pixels away hides another only if a surface through both would make an angle
+of more than `min_grazing_deg` with the line of sight, that is, if it is nearer by
 
     margin_m + (r + 1) depth / (f tan(min_grazing_deg))
 """
@@ -27,13 +27,12 @@ from scmpr_ros.semantics import IGNORE
 class OcclusionConfig:
     """When a point hides another.
 
-    patch_m: width of the patch that a point stands for; about twice the spacing of a map.
-    patch_deg: what its width gains with distance, as seen from the camera; about the angle between
-        a scanner's beams.
-    max_window_px: patches of points near the camera are not drawn wider than this.
-    margin_m: depth that noise and the thickness of a surface may make up.
-    min_grazing_deg: surfaces seen at a flatter angle than this may hide themselves.
-    max_depth_m: points further away are not used: too few lie before them to tell.
+    patch_m: width of the patch around a point; about twice the point spacing of a map.
+    patch_deg: growth of the patch with distance; about the angle between a scanner's beams.
+    max_window_px: largest width of a patch in the image.
+    margin_m: depth difference due to noise and the thickness of surfaces.
+    min_grazing_deg: surfaces seen at a smaller angle are not expected to hide others.
+    max_depth_m: farther points are dropped: too few points lie in front of them to judge.
     """
 
     patch_m: float = 0.2
@@ -61,11 +60,11 @@ def project_visible(
     camera: CameraModel,
     config: OcclusionConfig | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Pixels of points, and which of the points the camera sees.
+    """Project points and find those that the camera sees.
 
     points_camera: (N, 3) in the optical frame, metres.
-    Returns pixel coordinates (N, 2) as (u, v), and a mask (N,) of the points that lie in the image
-    with no other before them; the other rows of the coordinates mean nothing.
+    Returns pixel coordinates (N, 2) as (u, v), and a mask (N,) of the points inside the image that
+    no other point hides; coordinates outside the mask are meaningless.
     """
     config = config or OcclusionConfig()
     uv, visible = camera.project(points_camera)
@@ -83,20 +82,20 @@ def project_labels(
     camera: CameraModel,
     config: OcclusionConfig | None = None,
 ) -> NDArray[np.uint8]:
-    """Paint the labels of the visible points: a sparse mask (H, W), IGNORE where no point is.
+    """Project labels into a sparse mask (H, W), IGNORE at pixels without a visible point.
 
-    points_camera: (N, 3) in the optical frame, metres; label: (N,) joint ids. Each point paints one
-    pixel, the nearest one wins. Where points of two classes touch, neither paints: which of them a
-    pixel shows is below the accuracy of calibrations.
+    points_camera: (N, 3) in the optical frame, metres. label: (N,) joint ids.
+    Each point sets one pixel; the nearest point wins. Pixels next to one of another class are
+    dropped: calibrations are not accurate enough to tell which class they show.
     """
     if label.shape != (len(points_camera),):
         raise ShapeError.of("labels of projected points", f"({len(points_camera)},)", label.shape)
     uv, visible = project_visible(points_camera, camera, config)
-    seen = np.flatnonzero(visible)
-    seen = seen[np.argsort(-points_camera[seen, 2], kind="stable")]  # the nearest is painted last
-    columns, rows = np.round(uv[seen]).astype(np.intp).T
+    drawn = np.flatnonzero(visible)
+    drawn = drawn[np.argsort(-points_camera[drawn, 2], kind="stable")]  # the nearest comes last
+    columns, rows = np.round(uv[drawn]).astype(np.intp).T
     mask = np.full((camera.height, camera.width), IGNORE, np.uint8)
-    mask[rows, columns] = label[seen]
+    mask[rows, columns] = label[drawn]
     window = np.ones((3, 3), np.uint8)
     lowest = cv2.erode(np.where(mask == IGNORE, np.uint8(255), mask), window)
     return np.where(lowest == cv2.dilate(mask, window), mask, np.uint8(IGNORE))
@@ -109,7 +108,7 @@ def _hidden(
     camera: CameraModel,
     config: OcclusionConfig,
 ) -> NDArray[np.bool_]:
-    """Which of the points (N,) of an image lie behind the patch of another."""
+    """Find the points (N,) that lie behind the patch of another."""
     focal_px = max(camera.fx, camera.fy)
     patch_px = focal_px * (config.patch_m / depth + np.radians(config.patch_deg))
     reach_px = (np.minimum(patch_px, config.max_window_px) / 2).astype(np.intp)
@@ -119,8 +118,8 @@ def _hidden(
     for reach in range(int(reach_px.max(initial=0)) + 1):
         drawn = far_to_near[reach_px[far_to_near] >= reach]
         nearest = np.full((camera.height, camera.width), np.inf, np.float32)
-        nearest[rows[drawn], columns[drawn]] = depth[drawn]  # the last, so nearest, one stays
+        nearest[rows[drawn], columns[drawn]] = depth[drawn]  # the last one, the nearest, wins
         window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        before = depth - cv2.erode(nearest, window)[rows, columns]
-        hidden |= before > config.margin_m + (reach + 1) * slope_m
+        behind_m = depth - cv2.erode(nearest, window)[rows, columns]
+        hidden |= behind_m > config.margin_m + (reach + 1) * slope_m
     return hidden

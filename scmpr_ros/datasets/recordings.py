@@ -1,4 +1,4 @@
-"""Opens whatever recording lies at a path, by its layout."""
+"""Open the drives of a recording; its layout is detected."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ from scmpr_ros.errors import DatasetError
 _log = logging.getLogger(__name__)
 
 _Openers = Mapping[str, Callable[[], Drive]]
-"""What opens each drive of a recording, by the drive's name."""
+"""Functions that open the drives of a recording, by drive name."""
 
 
 def open_drives(path: Path, name: str = "") -> list[Drive]:
-    """Open a recording's drives: all that have poses, sorted by name, or the named one alone.
+    """Open a recording's drives: all that have poses, sorted by name, or only the named one.
 
-    Raises DatasetError where no known layout is found, where it has no drive of that name, and for
-    whatever is wrong with a drive's files.
+    Raises DatasetError for an unknown layout, an unknown drive, and damaged files.
     """
     path = Path(path)
     openers = _openers(path)
     if not name:
-        return [openers[each]() for each in _posed(path, sorted(openers))]
+        return [openers[drive]() for drive in _with_poses(path, sorted(openers))]
     if name not in openers:
-        raise DatasetError(f"{path} has no drive {name!r}; there are: {', '.join(openers)}")
+        raise DatasetError(f"{path} has no drive {name!r}; it has {', '.join(openers)}")
     return [openers[name]()]
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a folder has one of the known layouts."""
+    """Whether a folder has a known layout."""
     return any(find(Path(path)) is not None for find in _LAYOUTS.values())
 
 
 def _openers(path: Path) -> _Openers:
     if not path.is_dir():
-        raise DatasetError(f"no recording {path}: there is no such folder")
+        raise DatasetError(f"no recording {path}: the folder does not exist")
     for find in _LAYOUTS.values():
         openers = find(path)
         if openers is not None:
@@ -49,15 +48,15 @@ def _openers(path: Path) -> _Openers:
     raise DatasetError(f"no recording in {path}: looked for {'; '.join(_LAYOUTS)}")
 
 
-def _posed(path: Path, names: list[str]) -> list[str]:
-    """The names without KITTI odometry's sequences that have no poses, unless none has any."""
+def _with_poses(path: Path, names: list[str]) -> list[str]:
+    """Drop KITTI odometry sequences without poses, unless all lack them."""
     if not (path / "sequences").is_dir():
         return names
     posed = [name for name in names if pose_file(path, name) is not None]
     if posed and len(posed) < len(names):
-        _log.warning("%s: left out sequences without poses: %s", path,
+        _log.warning("%s: skipped sequences without poses: %s", path,
                      ", ".join(sorted(set(names) - set(posed))))  # fmt: skip
-    return posed or names  # opening a drive without poses tells how to come by them
+    return posed or names  # opening a drive without poses raises an error that says what to do
 
 
 def _odometry(path: Path) -> _Openers | None:
@@ -72,7 +71,7 @@ def _kitti360(path: Path) -> _Openers | None:
     names = find_kitti360_drives(path)
     if not names:
         raise DatasetError(
-            f"{path} has no drive with both poses and data: KITTI-360 keeps those of drive D in "
+            f"{path} has no drive with both poses and data: KITTI-360 stores drive D in "
             "data_poses/D, data_2d_raw/D and data_3d_raw/D"
         )
     return {name: partial(Kitti360Drive, path, name) for name in names}
@@ -88,9 +87,7 @@ def _bag(path: Path) -> _Openers | None:
 
 
 def _open_bag(path: Path) -> Drive:
-    from scmpr_ros.datasets.rosbag2.reader import (
-        Rosbag2Drive,  # loads a library that others do without
-    )
+    from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive  # imports rosbags
 
     return Rosbag2Drive(path)
 

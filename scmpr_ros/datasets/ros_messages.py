@@ -1,8 +1,7 @@
-"""The layout of the ROS messages that carry images, cameras, clouds and poses.
+"""Decode and encode the contents of ROS messages: images, cameras, clouds and poses.
 
-Messages are duck-typed: an rclpy message and one that `rosbags` read from a file have the same
-attributes. So the nodes and the bag reader share this code, and neither ROS nor a message package
-is imported here. Compressed images go through OpenCV.
+Messages are duck-typed: those of rclpy and those read by `rosbags` have the same attributes. So
+the nodes and the bag reader share this code, which imports neither ROS nor a message package.
 """
 
 from __future__ import annotations
@@ -16,45 +15,42 @@ from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import CalibrationError, ShapeError
 from scmpr_ros.geometry import make_transform
-from scmpr_ros.records import CameraModel, PointCloud
+from scmpr_ros.records import INTENSITY_FIELDS, CameraModel, PointCloud
 from scmpr_ros.semantics import PALETTE, to_joint
 
 RGB_CHANNELS: dict[str, tuple[int, ...]] = {
     "rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2, 3), "bgra8": (2, 1, 0, 3),
     "8UC3": (2, 1, 0), "mono8": (0, 0, 0), "8UC1": (0, 0, 0),
 }  # fmt: skip
-"""For each image encoding, where red, green and blue lie in a pixel (a fourth entry: alpha)."""
+"""Positions of red, green, blue (and alpha) in a pixel, by image encoding."""
 
-INTENSITY_NAMES = ("intensity", "i", "reflectance", "remission")
-"""What drivers and converters call a point's intensity; kitti2bag calls it `i`."""
-
-# sensor_msgs/PointField constants INT8 .. FLOAT64, in their order from 1 to 8
+# of the constants INT8 (1) to FLOAT64 (8) of sensor_msgs/PointField
 _POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 
 
 def stamp_ns(header: Any) -> int:
-    """Nanoseconds of a std_msgs/Header's stamp."""
+    """Stamp of a std_msgs/Header in nanoseconds."""
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 def stamp_of_cdr(raw: bytes | memoryview) -> int:
-    """Nanoseconds of the header stamp that a serialized message starts with.
+    """Header stamp, in nanoseconds, at the start of a serialized message.
 
-    CDR puts four bytes of encapsulation first, the second of which is odd for little endian.
+    CDR starts with four bytes of encapsulation; the second is odd for little endian.
     """
     sec, nanosec = np.frombuffer(raw[4:12], "<u4" if raw[1] & 1 else ">u4")
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
 def bytes_per_pixel(encoding: str) -> int:
-    """Bytes of one pixel of an image encoding; ShapeError for one that is not supported."""
+    """Bytes per pixel of an image encoding; ShapeError if it is not supported."""
     if encoding not in RGB_CHANNELS:
         raise ShapeError.of("image encoding", f"one of {', '.join(RGB_CHANNELS)}", repr(encoding))
     return len(set(RGB_CHANNELS[encoding]))
 
 
 def check_image(message: Any, min_step: int) -> None:
-    """Refuse a sensor_msgs/Image that is empty, or shorter than its own sizes promise."""
+    """Raise ShapeError for a sensor_msgs/Image that is empty or has too little data."""
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1:
         raise ShapeError.of("image size", "at least 1x1 pixel", f"{width}x{height}")
@@ -67,9 +63,9 @@ def check_image(message: Any, min_step: int) -> None:
 
 
 def rgb_from_image(message: Any) -> NDArray[np.uint8]:
-    """Pixels of a sensor_msgs/Image as RGB, (H, W, 3) uint8; rows may be padded to `step`.
+    """Decode a sensor_msgs/Image as RGB, (H, W, 3) uint8; rows may be padded to `step`.
 
-    Raises ShapeError for an encoding outside `RGB_CHANNELS`, an empty image or missing bytes.
+    Raises ShapeError for an encoding not in `RGB_CHANNELS`, an empty image or too little data.
     """
     pixel = bytes_per_pixel(message.encoding)
     check_image(message, pixel * message.width)
@@ -80,14 +76,14 @@ def rgb_from_image(message: Any) -> NDArray[np.uint8]:
 
 
 def mask_from_image(message: Any) -> NDArray[np.uint8]:
-    """Class ids (H, W) of a mono8 sensor_msgs/Image; ShapeError for any other."""
+    """Decode class ids (H, W) of a mono8 sensor_msgs/Image; ShapeError for other encodings."""
     if message.encoding not in ("mono8", "8UC1"):
         raise ShapeError.of("encoding of a mask", "mono8", repr(message.encoding))
     return np.ascontiguousarray(rgb_from_image(message)[..., 0])
 
 
 def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
-    """Pixels of a sensor_msgs/CompressedImage (jpeg or png) as RGB, (H, W, 3) uint8."""
+    """Decode a sensor_msgs/CompressedImage (jpeg or png) as RGB, (H, W, 3) uint8."""
     data = np.frombuffer(message.data, np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if bgr is None:
@@ -97,11 +93,12 @@ def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
 
 
 def camera_from_info(message: Any) -> CameraModel:
-    """Intrinsics of rectified images from a sensor_msgs/CameraInfo.
+    """Read the intrinsics of rectified images from a sensor_msgs/CameraInfo.
 
-    Rectified images are described by P; K is taken only where P is all zero and there is no
-    distortion left to undo. Binning and region of interest are applied, so that the camera has
-    the size of the images that are sent with the message.
+    P describes rectified images; K is used only if P is zero and there is no distortion. Binning
+    and region of interest are applied: the camera has the size of the published images.
+
+    Raises CalibrationError if the camera is not calibrated, or distorted without P.
     """
     P = np.asarray(message.p, dtype=np.float64).reshape(3, 4)
     K = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
@@ -128,7 +125,7 @@ def camera_from_info(message: Any) -> CameraModel:
 
 
 def point_dtype(message: Any) -> np.dtype[Any]:
-    """Structured dtype of a sensor_msgs/PointCloud2's points."""
+    """Structured dtype of the points of a sensor_msgs/PointCloud2."""
     order = ">" if message.is_bigendian else "<"
     fields = [f for f in message.fields if f.name and 1 <= f.datatype <= len(_POINT_DTYPES)]
     return np.dtype(
@@ -143,9 +140,9 @@ def point_dtype(message: Any) -> np.dtype[Any]:
 
 
 def points_from_pointcloud2(message: Any) -> NDArray[Any]:
-    """Points of a sensor_msgs/PointCloud2 whose x, y, z are finite, as a structured array (N,).
+    """Decode the finite points of a sensor_msgs/PointCloud2 as a structured array (N,).
 
-    Raises ShapeError where x, y, z are missing or the data is shorter than the sizes promise.
+    Raises ShapeError if x, y or z are missing or there is too little data.
     """
     try:
         dtype = point_dtype(message)
@@ -165,15 +162,15 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
 
 
 def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud:
-    """Points of a sensor_msgs/PointCloud2 that are finite, with intensity and labels if any.
+    """Decode the finite points of a sensor_msgs/PointCloud2, with intensity and labels if any.
 
-    label_set: what the field `label` holds: "joint" ids, or one of `semantics.LABEL_SETS`.
-    Raises ShapeError where x, y, z are missing or the data is shorter than the sizes promise.
+    label_set: ids in the field `label`: "joint", or one of `semantics.LABEL_SETS`.
+    Raises ShapeError if x, y or z are missing or there is too little data.
     """
     points = points_from_pointcloud2(message)
     names = points.dtype.names or ()
     xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
-    intensity = next((points[n].astype(np.float32) for n in INTENSITY_NAMES if n in names), None)
+    intensity = next((points[n].astype(np.float32) for n in INTENSITY_FIELDS if n in names), None)
     label = None
     if "label" in names:
         raw = points["label"].astype(np.uint32)
@@ -182,18 +179,18 @@ def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud
 
 
 def labels_from_pointcloud2(message: Any) -> NDArray[np.uint32] | None:
-    """The field `label` (N,) as it is, for the points of `cloud_from_pointcloud2`; None without."""
+    """Raw field `label` (N,) of the points of `cloud_from_pointcloud2`; None without labels."""
     points = points_from_pointcloud2(message)
     has_labels = "label" in (points.dtype.names or ())
     return points["label"].astype(np.uint32) if has_labels else None
 
 
 def pack_points(cloud: PointCloud, raw_labels: NDArray[np.uint32] | None = None) -> NDArray[Any]:
-    """Structured array of a cloud: x, y, z, and what there is of intensity, label and rgb.
+    """Pack a cloud into a structured array: x, y, z and, if present, intensity, label and rgb.
 
-    raw_labels: (N,) what `label` shall hold instead of the cloud's joint ids.
-    Points are in the cloud's full coordinates (its origin added). `rgb` is the packed float that
-    RViz and Foxglove colour by, from the palette of the joint classes.
+    raw_labels: (N,) ids for the field `label`, instead of the cloud's joint ids.
+    The cloud's origin is added to x, y, z. `rgb` is the packed float that RViz and Foxglove use
+    for colours, here those of the joint classes.
     """
     label = cloud.label if raw_labels is None else raw_labels
     optional = {"intensity": cloud.intensity, "label": label}
@@ -202,9 +199,8 @@ def pack_points(cloud: PointCloud, raw_labels: NDArray[np.uint32] | None = None)
     fields += [("rgb", "<f4")] if cloud.label is not None else []
     points = np.empty(len(cloud), dtype=fields)
     for axis, name in enumerate("xyz"):
-        # where nothing is added, the bits stay: -0.0 + 0.0 would be 0.0
-        at = cloud.origin[axis]
-        points[name] = cloud.xyz[:, axis] + at if at else cloud.xyz[:, axis]
+        offset = cloud.origin[axis]  # not added if zero: -0.0 + 0.0 would lose the sign
+        points[name] = cloud.xyz[:, axis] + offset if offset else cloud.xyz[:, axis]
     for name, values in optional.items():
         if values is not None:
             points[name] = values
@@ -214,8 +210,13 @@ def pack_points(cloud: PointCloud, raw_labels: NDArray[np.uint32] | None = None)
     return points
 
 
+def is_dense(points: NDArray[Any]) -> bool:
+    """Whether all of a structured array's points are finite: `is_dense` of PointCloud2."""
+    return all(bool(np.isfinite(points[axis]).all()) for axis in "xyz")
+
+
 def point_fields(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
-    """Keyword arguments of the sensor_msgs/PointFields that describe a structured dtype."""
+    """Keyword arguments of the sensor_msgs/PointFields of a structured dtype."""
     assert dtype.fields is not None
     return [
         {"name": name, "offset": offset, "count": 1,
@@ -225,7 +226,7 @@ def point_fields(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
 
 
 def pose_matrix(pose: Any) -> NDArray[np.float64]:
-    """(4, 4) matrix of a geometry_msgs/Pose or /Transform."""
+    """Matrix (4, 4) of a geometry_msgs/Pose or Transform; ShapeError for a zero quaternion."""
     position = pose.position if hasattr(pose, "position") else pose.translation
     quaternion = pose.orientation if hasattr(pose, "orientation") else pose.rotation
     xyzw = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])

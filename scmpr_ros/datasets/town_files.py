@@ -1,4 +1,4 @@
-"""The file that tells how a town was made, written last: without it a town is not finished."""
+"""Record files of a town: `town.yaml`, written last, marks it as finished."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 import yaml
 
 RECORD, STARTED = "town.yaml", "town.started.yaml"
-"""How a town was made: written when all is done; and when it is begun."""
+"""Names of the record of a finished town, and of one in the making."""
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder holds a town that `make_town` began and did not end."""
+    """Whether a folder holds a town that `make_town` started but did not finish."""
     return (folder / STARTED).is_file() and not (folder / RECORD).is_file()
 
 
 def town_conditions(folder: Path) -> dict[str, str]:
-    """Light and season of each drive of a town by name, such as `night/winter`; {} elsewhere."""
+    """Light and season by sequence of a town, such as `night/winter`; {} if it is no town."""
     record = folder / RECORD
     if not record.is_file():
         return {}
-    skies = yaml.safe_load(record.read_text())["conditions"]
-    return {f"{number:02d}": sky for number, sky in enumerate(skies)}
+    conditions = yaml.safe_load(record.read_text())["conditions"]
+    return {f"{number:02d}": condition for number, condition in enumerate(conditions)}
 
 
 SEEDS: dict[str, range] = {

@@ -27,7 +27,7 @@ from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map

@@ -41,7 +41,7 @@ class MaskCounter:
     def __call__(self, frame: int, match: PlaceMatch) -> None:
         """Count one answer, where its frame has a mask."""
         mask = self.drive.mask(frame)
-        if mask is not None:
+        if mask is not None and match.mask is not None:
             true = self._view.labels(torch.from_numpy(mask)[None])[0].numpy()
             self.confusion += count_classes(true, match.mask)
 

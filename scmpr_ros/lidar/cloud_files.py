@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros import ply
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.records import PointCloud
+from scmpr_ros.geometry import round_origin
+from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
 from scmpr_ros.semantics import LABEL_SETS, from_joint, to_joint
 
 _log = logging.getLogger(__name__)
@@ -22,12 +23,10 @@ _log = logging.getLogger(__name__)
 Fields = Mapping[str, NDArray]
 """Columns (N,) of a file by name; x, y and z are always among them."""
 
-_INTENSITY_FIELDS = ("intensity", "i", "reflectance", "remission")
 _LABEL_SET_OF_FIELD = {"label": "semantickitti", "semantic": "kitti360"}
 
 # float32 steps by 0.5 mm at 4 km; beyond that an origin is taken off first, in float64.
 _LARGE_COORDINATE_M = 4096.0
-_ORIGIN_GRID_M = 100.0
 
 
 def read_cloud(path: Path, label_set: str = "auto") -> PointCloud:
@@ -91,7 +90,7 @@ def _to_cloud(path: Path, fields: Fields, label_set: str) -> PointCloud:
 
     origin = choose_origin(xyz[finite])
     xyz = (xyz - origin if origin.any() else xyz).astype(np.float32)
-    intensity = next((fields[n] for n in _INTENSITY_FIELDS if n in fields), None)
+    intensity = next((fields[n] for n in INTENSITY_FIELDS if n in fields), None)
     cloud = PointCloud(
         xyz,
         _joint_labels(path, fields, label_set),
@@ -105,7 +104,7 @@ def choose_origin(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
     """What to take off coordinates (N, 3) before float32: zero, or a round middle of them."""
     if np.abs(xyz).max() < _LARGE_COORDINATE_M:
         return np.zeros(3)
-    return np.round(np.median(xyz, axis=0).astype(np.float64) / _ORIGIN_GRID_M) * _ORIGIN_GRID_M
+    return round_origin(np.median(xyz, axis=0).astype(np.float64))
 
 
 def _joint_labels(path: Path, fields: Fields, label_set: str) -> NDArray[np.uint8] | None:

@@ -1,8 +1,8 @@
-"""Cross-modal semantic attention, eq. 7-8: the map tells the image where to look.
+"""Cross-modal semantic attention, eq. 7-8: the map's semantic context weights image features.
 
-The map's semantic context is one token for each static class: the panorama features of all cells
-of that class, averaged (`class_tokens`). Every image position attends over these tokens, and what
-it reads there decides, channel by channel, how much of its own feature passes.
+The context has one token per static class: the mean of the panorama features of that class
+(`class_tokens`). Every image position attends over these tokens, and the result gates its own
+feature channel by channel.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ def class_tokens(features: Tensor, class_probs: Tensor) -> tuple[Tensor, Tensor]
 
     Args:
         features: (B, C, H, W).
-        class_probs: (B, NUM_CLASSES, H, W), share of each class in each position.
+        class_probs: (B, NUM_CLASSES, H, W), probability or fraction of each class.
 
     Returns:
         Sums (B, S, C) over the positions of each static class, and weights (B, S). The token of
-        a class is its sum over its weight; sums and weights of several images may be added first.
+        a class is sum / weight; sums and weights of several images may be added first.
     """
-    share = class_probs[:, list(STATIC_IDS)]
-    sums = torch.einsum("bchw,bshw->bsc", features, share)
-    return sums, share.sum((2, 3))
+    static = class_probs[:, list(STATIC_IDS)]
+    sums = torch.einsum("bchw,bshw->bsc", features, static)
+    return sums, static.sum((2, 3))
 
 
 def mean_tokens(sums: Tensor, weights: Tensor) -> Tensor:
-    """SemanticContext(P_LiDAR): unit tokens (S, C) of the static classes over a whole batch or map.
+    """SemanticContext(P_LiDAR): unit tokens (S, C) of the static classes of a batch or map.
 
-    Classes that were never seen have a token of zeros, which `CrossModalSemanticAttention` skips.
+    Classes that do not occur get a zero token, which `CrossModalSemanticAttention` ignores.
     """
     mean = sums.sum(0) / weights.sum(0).clamp_min(1e-6)[:, None]
     return functional.normalize(mean, dim=-1)
@@ -48,16 +48,16 @@ class CrossModalSemanticAttention(nn.Module):
         self.key = nn.Linear(context_channels, channels)
         self.value = nn.Linear(context_channels, channels)
         self.gate = nn.Conv2d(2 * channels, channels, 1)
-        # At first A = 1: training starts from the network without attention.
+        # Initially A = 1: training starts from the network without attention.
         for parameter in self.gate.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, context: Tensor) -> Tensor:
-        """Attention weights A (B, C, H, W) for F_RGB of that shape and tokens (S, C')."""
+        """Compute weights A (B, C, H, W) for F_RGB (B, C, H, W) and tokens (S, C')."""
         present = context.abs().sum(-1) > 0
         query = self.query(features)
         scores = torch.einsum("bchw,sc->bshw", query, self.key(context)) * query.shape[1] ** -0.5
-        # Subtracting a large number instead of infinity keeps a map without any class finite.
+        # Not -inf: a map without any static class would give NaN.
         scores = scores - 1e4 * (~present)[None, :, None, None].to(scores)
-        read = torch.einsum("bshw,sc->bchw", scores.softmax(1), self.value(context))
-        return 2 * torch.sigmoid(self.gate(torch.cat([features, read], dim=1)))
+        attended = torch.einsum("bshw,sc->bchw", scores.softmax(1), self.value(context))
+        return 2 * torch.sigmoid(self.gate(torch.cat([features, attended], dim=1)))

@@ -1,14 +1,14 @@
-"""Backbones of the RGB branch: VMamba as in the paper, any pyramid or plain ViT of timm, your own.
+"""Backbones of the RGB branch: VMamba as in the paper, timm pyramids and plain ViTs, or your own.
 
-`ScmprConfig.backbone` names one of three things:
+`ScmprConfig.backbone` names one of:
 
 - a VMamba variant of `vmamba.VARIANTS`, such as `nano`;
 - `timm/<model>`, such as `timm/resnet18`, `timm/convnext_tiny`, `timm/vit_small_patch16_224` or
-  `timm/vit_small_patch14_dinov2.lvd142m`: the architecture only, nothing is ever downloaded.
-  Below `trunk.` parameters keep timm's names, so that weights at hand load with
-  `network.backbone.trunk.load_state_dict(weights, strict=False)`, not strictly because the
-  classifier is left out here; then `save_checkpoint`, and `train --initial`;
-- a name given to `register_backbone`.
+  `timm/vit_small_patch14_dinov2.lvd142m`. Only the architecture is used; nothing is downloaded.
+  Parameters below `trunk.` keep timm's names. To start from pretrained weights, call
+  `network.backbone.trunk.load_state_dict(weights, strict=False)` (the classifier is omitted here),
+  then `save_checkpoint`, then `train --initial`;
+- a name registered with `register_backbone`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.vmamba import VARIANTS, build_vmamba
 
 STRIDES = (4, 8, 16, 32)
-"""Image pixels to a cell of each stage map."""
+"""Image pixels per cell of each stage map."""
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, by which every backbone's input is normalised."""
+"""ImageNet statistics that normalise the input of every backbone."""
 
 _TIMM = "timm/"
-_TIMM_DROP_PATH = 0.1  # what DeiT, ConvNeXt-T and Swin are trained with, within a factor of 2
+_TIMM_DROP_PATH = 0.1  # within a factor of 2 of what DeiT, ConvNeXt-T and Swin are trained with
 _TOKEN_STRIDE = 16  # of a plain ViT's token grid
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """What the RGB branch needs of an `nn.Module` to take it as its backbone.
+    """Interface of an `nn.Module` that can serve as the backbone of the RGB branch.
 
     widths: channels of the four stages.
     """
@@ -47,53 +47,54 @@ class Backbone(Protocol):
     widths: tuple[int, ...]
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
-        """Stage maps (B, widths[s], H / 2^(s+2), W / 2^(s+2)), at strides 4, 8, 16 and 32.
+        """Compute stage maps (B, widths[s], H / 2^(s+2), W / 2^(s+2)) at strides 4, 8, 16 and 32.
 
-        image: (B, 3, H, W), RGB less `IMAGE_MEAN` over `IMAGE_STD`; H and W multiples of 32.
+        image: (B, 3, H, W) RGB, normalised as (rgb - `IMAGE_MEAN`) / `IMAGE_STD`; H and W are
+            multiples of 32.
         """
         ...
 
 
 BackboneFactory = Callable[[bool], nn.Module]
-"""Makes a `Backbone`; takes `stochastic_depth`, whether blocks may be dropped in training."""
+"""Builds a `Backbone`; argument `stochastic_depth`: drop blocks at random in training."""
 
 _registered: dict[str, BackboneFactory] = {}
 
 
 def register_backbone(name: str, factory: BackboneFactory) -> None:
-    """Let `ScmprConfig.backbone` name a backbone of your own.
+    """Make a custom backbone available to `ScmprConfig.backbone`.
 
-    The name goes into checkpoints, but the code does not: register in every process that builds
-    the network, before it does. A script of your own that trains with it is
+    Checkpoints store the name but not the code: every process that builds the network must
+    register the backbone first. To train with it, run a script such as
 
         register_backbone("mine", lambda stochastic_depth: MyBackbone())
         sys.exit(scmpr_ros.cli.train.main(["--module.network.backbone", "mine"]))
 
-    Raises ConfigError if the name already stands for another backbone.
+    Raises ConfigError if the name is taken by another backbone.
     """
     if name in VARIANTS or name.startswith(_TIMM) or _registered.get(name, factory) != factory:
-        raise ConfigError(f"the backbone {name!r} is there already; register under another name")
+        raise ConfigError(f"a backbone {name!r} exists already; choose another name")
     _registered[name] = factory
 
 
 def check_backbone(name: str) -> None:
-    """Raise ConfigError unless there may be such a backbone; what timm has is not looked up."""
+    """Raise ConfigError for an unknown backbone; names of timm models are not looked up."""
     if name in VARIANTS or name in _registered or name.startswith(_TIMM):
         return
     known = ", ".join([*VARIANTS, *_registered])
     raise ConfigError(
-        f"no backbone {name!r}; there are {known}, the models of timm as timm/<model>, "
-        "and what this process has given to register_backbone"
+        f"unknown backbone {name!r}; known: {known}, timm/<model> for models of timm, and names "
+        "registered in this process with register_backbone"
     )
 
 
 def build_backbone(name: str, stochastic_depth: bool = False) -> nn.Module:
     """Build a `Backbone` with random weights.
 
-    stochastic_depth: drop blocks at random in training: at the variant's rate in VMamba, up to 0.1
-        in the models of timm that know it.
+    stochastic_depth: drop blocks at random in training: at the variant's rate in VMamba, at up to
+        0.1 in timm models that support it.
 
-    Raises ConfigError for unknown names and for models that cannot serve as a backbone.
+    Raises ConfigError for unknown names and for models that do not fit `Backbone`.
     """
     check_backbone(name)
     if name in VARIANTS:
@@ -103,7 +104,7 @@ def build_backbone(name: str, stochastic_depth: bool = False) -> nn.Module:
     backbone = _registered[name](stochastic_depth)
     if not (isinstance(backbone, nn.Module) and isinstance(backbone, Backbone)):
         raise ConfigError(
-            f"the factory of backbone {name!r} made a {type(backbone).__name__}: "
+            f"the factory of backbone {name!r} returned a {type(backbone).__name__}: "
             "it must be an nn.Module with `widths` and `forward_features`"
         )
     if len(backbone.widths) != len(STRIDES):
@@ -112,26 +113,26 @@ def build_backbone(name: str, stochastic_depth: bool = False) -> nn.Module:
 
 
 class TimmBackbone(nn.Module):
-    """A model of timm as a backbone.
+    """A timm model as a backbone.
 
-    A pyramid (ResNet, ConvNeXt, Swin, EfficientNet ...) gives its maps at the four strides as they
-    are. A plain ViT has one stride only: four layers, evenly spread over its depth and normalised
-    by its last norm, are brought to the four strides as in the simple feature pyramid of ViTDet
-    (Li et al. 2022). Its image is resampled such that the tokens are H/16 x W/16, whatever its
-    patch, and timm resamples the position embeddings to that grid.
+    Pyramids (ResNet, ConvNeXt, Swin, EfficientNet ...) have maps at all four strides. A plain ViT
+    has a single stride: four layers, evenly spaced in depth and passed through its final norm, are
+    resampled to the four strides by the simple feature pyramid of ViTDet (Li et al. 2022). The
+    image is resampled so that there are H/16 x W/16 tokens for any patch size, and timm resamples
+    the position embeddings to that grid.
     """
 
     def __init__(self, trunk: Any) -> None:
-        """trunk: of `timm.create_model`. Raises ConfigError if it lacks the strides."""
+        """trunk: from `timm.create_model`. Raises ConfigError if it lacks a stride."""
         super().__init__()
         strides = [info["reduction"] for info in trunk.feature_info]
         self.patch: int | None = strides[0] if len(set(strides)) == 1 else None
         if self.patch is None and not set(STRIDES) <= set(strides):
             raise ConfigError(
-                f"timm's {trunk.pretrained_cfg['architecture']} cannot be a backbone: it has maps "
-                f"at the strides {strides}, and {STRIDES} are needed"
+                f"timm/{trunk.pretrained_cfg['architecture']} cannot be a backbone: its maps have "
+                f"strides {strides}, but {STRIDES} are needed"
             )
-        layers = _pyramid_layers(strides) if self.patch is None else _spread_layers(len(strides))
+        layers = _pyramid_layers(strides) if self.patch is None else _spaced_layers(len(strides))
         channels = [_channels(trunk.feature_info[layer], bool(self.patch)) for layer in layers]
         self.layers = trunk.prune_intermediate_layers(layers, prune_norm=self.patch is None)
         self.trunk = trunk
@@ -142,7 +143,7 @@ class TimmBackbone(nn.Module):
             width = channels[0]
             self.widths = (width // 4, width // 2, width, width)
             self.rescale = _simple_feature_pyramid(width)
-        # From ImageNet's normalisation to the model's own: (x std + mean - own_mean) / own_std.
+        # From ImageNet's normalisation to the model's: (x std + mean - own_mean) / own_std.
         mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
         own_mean, own_std = (torch.tensor(trunk.pretrained_cfg[key]) for key in ("mean", "std"))
         self.gain: Tensor
@@ -153,7 +154,7 @@ class TimmBackbone(nn.Module):
         )
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
-        """Stage maps of an image (B, 3, H, W), see `Backbone`."""
+        """Compute the stage maps of an image (B, 3, H, W), see `Backbone`."""
         image = image * self.gain + self.offset
         if self.patch not in (None, _TOKEN_STRIDE):
             size = [side // _TOKEN_STRIDE * self.patch for side in image.shape[-2:]]
@@ -165,84 +166,84 @@ class TimmBackbone(nn.Module):
 
 
 def build_tower(model: str) -> Any:
-    """A model of timm that makes one vector (B, num_features) of an image of any size.
+    """Build a timm model that encodes an image of any size as one vector (B, num_features).
 
-    Raises ConfigError where timm does not know it.
+    Raises ConfigError if timm has no such model.
     """
-    timm = _timm_with(model)
+    timm = _import_timm_with(model)
     with torch.device("meta"):
-        options = _known_options(timm.create_model(model, pretrained=False), stochastic_depth=False)
+        options = _options(timm.create_model(model, pretrained=False), stochastic_depth=False)
     return timm.create_model(model, pretrained=False, num_classes=0, **options)
 
 
 def _build_timm(model: str, stochastic_depth: bool) -> TimmBackbone:
-    """Build `timm/<model>`, after a try on the meta device, which costs no memory or arithmetic."""
-    timm = _timm_with(model)
+    """Build `timm/<model>`, checking it on the meta device first, at no cost in memory or time."""
+    timm = _import_timm_with(model)
     with torch.device("meta"):
-        options = _known_options(timm.create_model(model, pretrained=False), stochastic_depth)
-        _try(TimmBackbone(timm.create_model(model, pretrained=False, **options)), model)
+        options = _options(timm.create_model(model, pretrained=False), stochastic_depth)
+        _check_maps(TimmBackbone(timm.create_model(model, pretrained=False, **options)), model)
     return TimmBackbone(timm.create_model(model, pretrained=False, **options))
 
 
-def _known_options(trunk: nn.Module, stochastic_depth: bool) -> dict[str, Any]:
-    """What a model is built with, of the options that its class knows."""
-    wanted = {
+def _options(trunk: nn.Module, stochastic_depth: bool) -> dict[str, Any]:
+    """Options for `timm.create_model`, limited to those that the model's class accepts."""
+    options = {
         "dynamic_img_size": True,  # ViT, EVA, Swin: images of any size
         "drop_path_rate": _TIMM_DROP_PATH if stochastic_depth else 0.0,
     }
-    known = inspect.signature(type(trunk)).parameters
-    return {key: value for key, value in wanted.items() if key in known}
+    accepted = inspect.signature(type(trunk)).parameters
+    return {key: value for key, value in options.items() if key in accepted}
 
 
-def _timm_with(model: str) -> Any:
-    """The package timm, if it knows the model."""
-    import timm  # takes seconds, and the shipped weights have no use for it
+def _import_timm_with(model: str) -> Any:
+    """Import timm and check that it has the model."""
+    import timm  # slow to import, and the shipped weights do not need it
 
     names = timm.list_models() + timm.list_models(include_tags=True)
-    if model not in names:  # nor may hf-hub:<model> be, which timm would download
+    if model not in names:  # also refuses hf-hub:<model>, which timm would download
         close = difflib.get_close_matches(model, names, n=5)
         close = close or [name for name in names if model and model in name][:5]
-        hint = f"close are {', '.join(close)}" if close else "timm.list_models() names them"
+        hint = f"close names: {', '.join(close)}" if close else "see timm.list_models()"
         raise ConfigError(f"timm {timm.__version__} has no model {model!r}; {hint}")
     return timm
 
 
 @torch.no_grad()
-def _try(backbone: TimmBackbone, model: str, size: tuple[int, int] = (64, 96)) -> None:
-    """Raise ConfigError unless a backbone keeps `Backbone`'s word for an image of some size."""
+def _check_maps(backbone: TimmBackbone, model: str, size: tuple[int, int] = (64, 96)) -> None:
+    """Raise ConfigError unless the maps of an image of this size have the shapes of `Backbone`."""
     height, width = size
-    complaint = f"timm/{model} cannot be a backbone: for an image of {height}x{width} "
+    refusal = f"timm/{model} cannot be a backbone: for an image of {height}x{width}"
     try:
         maps = backbone.eval().forward_features(torch.zeros(1, 3, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"{complaint}timm says: {str(error) or type(error).__name__}") from error
+        raise ConfigError(f"{refusal} timm says: {str(error) or type(error).__name__}") from error
     found = [tuple(x.shape[1:]) for x in maps]
     expected = [
         (channels, height // stride, width // stride)
         for channels, stride in zip(backbone.widths, STRIDES, strict=True)
     ]
     if found != expected:
-        raise ConfigError(f"{complaint}its maps are {found} instead of {expected}")
+        raise ConfigError(f"{refusal} its maps are {found} instead of {expected}")
 
 
 def _pyramid_layers(strides: list[int]) -> list[int]:
     """The last layer at each of `STRIDES`."""
-    return [max(i for i, stride in enumerate(strides) if stride == wanted) for wanted in STRIDES]
+    return [max(i for i, own in enumerate(strides) if own == stride) for stride in STRIDES]
 
 
-def _spread_layers(depth: int) -> list[int]:
-    """The last layers of the four quarters of a depth: 2, 5, 8 and 11 of 12."""
+def _spaced_layers(depth: int) -> list[int]:
+    """The last layer of each quarter of the depth: 2, 5, 8 and 11 of 12."""
     return [depth * (quarter + 1) // len(STRIDES) - 1 for quarter in range(len(STRIDES))]
 
 
 def _channels(layer: dict[str, Any], normalised: bool) -> int:
-    """Channels of a layer; SAM's last norm changes their number."""
+    """Channels of a layer, before or after the final norm; SAM's norm changes their number."""
     own: int = layer["num_chs"]
     return layer.get("num_chs_norm", own) if normalised else own
 
 
 def _simple_feature_pyramid(width: int) -> nn.ModuleList:
-    """From four maps at stride 16 to `STRIDES`, each by deconvolutions or pooling of its own."""
+    """Deconvolutions or pooling that bring four maps at stride 16 to `STRIDES`."""
     to_4 = nn.Sequential(
         nn.ConvTranspose2d(width, width // 2, 2, 2),
         nn.GroupNorm(1, width // 2),

@@ -13,8 +13,8 @@ from scmpr_ros.networks.distributed import num_processes
 class PlainBatchNorm(nn.Module):
     """Batch normalisation over the second axis of (N, C, ...), without learned scale and shift.
 
-    Training normalises with the statistics of the whole batch, however many processes share it;
-    evaluation uses the running means. `torch.nn.SyncBatchNorm` synchronises on GPUs only.
+    Training uses the statistics of the whole batch, across all processes that share it; evaluation
+    uses the running statistics. `torch.nn.SyncBatchNorm` would synchronise on GPUs only.
 
     eps: added to the variance.
     """
@@ -36,7 +36,7 @@ class PlainBatchNorm(nn.Module):
             )  # fmt: skip
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        precise = x.float()  # as torch's own has it: sums, and counts from 257 on, need it
+        precise = x.float()  # bfloat16 is too coarse for sums, and for counts above 256
         count = precise.new_tensor(x.numel() / x.shape[1])
         torch.distributed.all_reduce(count)
         mean = across_processes.all_reduce(precise.sum(axes)) / count

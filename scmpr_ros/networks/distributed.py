@@ -1,8 +1,8 @@
-"""One batch spread over several processes: each holds a part, all compute the loss of the whole.
+"""One batch split over several processes, each of which computes the loss of the whole batch.
 
-Every process gathers what the losses need and computes the same loss. The gradient of a sum over
-processes reaches all of them, and DDP takes the mean over processes, so parameters get the gradient
-of the whole batch's loss, as if one process had computed it.
+Every process gathers the inputs of the losses and computes the same loss. The gradient of a sum
+over processes reaches all of them, and DDP averages over processes, so parameters get the gradient
+of the whole batch's loss, as in a single process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.distributed.nn import functional as across_processes
 
 
 def num_processes() -> int:
-    """Processes that train the same network together; 1 for a single one."""
+    """Number of processes that train the network together, at least 1."""
     group = torch.distributed
     if not (group.is_available() and group.is_initialized()):
         return 1
@@ -23,7 +23,7 @@ def num_processes() -> int:
 
 
 def gather(part: Tensor) -> Tensor:
-    """Rows (B / processes, ...) of this process to those of all, (B, ...), with gradients."""
+    """Concatenate the rows (B / processes, ...) of all processes to (B, ...), with gradients."""
     if num_processes() == 1:
         return part
     whole: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ def total(part: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """torch's own, on CPUs, mixes gradients up that do not lie in memory in their own order."""
+    """Replaces torch's gather, which on CPUs scrambles gradients that are not contiguous."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Linear layers over images, by whichever of torch's libraries is the faster on this processor.
+"""Linear layers over images, computed by the faster of torch's CPU libraries.
 
-torch multiplies float32 matrices with Intel's MKL, which on AMD's processors reaches half of what
-oneDNN does (measured on Zen 5: 215 against 480 GFLOP/s). Convolutions go through oneDNN, and a 1x1
-convolution of an image whose channels lie last is the same product on the same memory.
+torch multiplies float32 matrices with Intel's MKL, which on AMD processors is half as fast as
+oneDNN (on Zen 5: 215 against 480 GFLOP/s). Convolutions use oneDNN, and a 1x1 convolution of a
+channels-last image is the same product on the same memory.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scmpr_ros.networks.processor import processor_capabilities
+from scmpr_ros.networks.device import processor_capabilities
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` on images (B, H, W, C), with its parameters."""
+    """`nn.Linear` for images (B, H, W, C), with the same parameters."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, in_features) -> (B, H, W, out_features)."""
@@ -25,7 +25,7 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`functional.linear` of an image (B, H, W, C)."""
+    """`functional.linear` for images (B, H, W, C)."""
     if (
         x.dtype == torch.float32
         and x.device.type == "cpu"

@@ -1,12 +1,11 @@
-"""NetVLAD (Arandjelovic et al. 2016), eq. 9, over one view or over many windows of a panorama.
+"""NetVLAD (Arandjelovic et al. 2016), eq. 9, over one view or many windows of a panorama.
 
-Plain NetVLAD forgets where in the view a feature was. Matching a heading needs the order of what
-is seen from left to right, so a view may be cut into `blocks` of equal angle, each pooled and
-projected by itself, with the same weights: what a wall looks like does not depend on where it
-stands. With one block this is the published NetVLAD.
+NetVLAD discards where in the view a feature lies, but matching headings needs the order from left
+to right. A view can therefore be cut into `blocks` of equal angle, pooled and projected separately
+with the same weights. With one block this is the published NetVLAD.
 
-Summing residuals is linear, so a panorama's residuals are summed once for each of its columns, and
-a window's VLAD is a weighted sum of columns: N_V heading windows come from a single pass (eq. 6).
+Summing residuals is linear: a panorama's residuals are summed once per column, and the VLAD of a
+window is a weighted sum of columns. So all N_V heading windows come from one pass (eq. 6).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.networks.batch_norm import PlainBatchNorm
 
 _SHARPNESS = 10.0
-"""NetVLAD's alpha at the start: how clearly a feature belongs to its nearest centroid."""
+"""Initial alpha of NetVLAD: how hard features are assigned to their nearest centroid."""
 _SMALLEST_NORM = 1e-12
 
 
@@ -35,7 +34,7 @@ class NetVladConfig:
     blocks: int = 8
     descriptor_dim: int = 256
     projection: Literal["linear", "mlp"] = "linear"
-    """Of a block's VLAD to its part of the descriptor; `mlp` has one hidden layer."""
+    """From a block's VLAD to its part of the descriptor; `mlp` has one hidden layer."""
 
     def __post_init__(self) -> None:
         if min(self.clusters, self.blocks, self.descriptor_dim) < 1:
@@ -48,12 +47,12 @@ class NetVladConfig:
 
 
 class NetVlad(nn.Module):
-    """Pools local features (B, C, H, W) to unit descriptors, one for each window of columns."""
+    """Pools local features (B, C, H, W) into unit descriptors, one for each window of columns."""
 
     def __init__(self, channels: int, config: NetVladConfig) -> None:
         super().__init__()
         self.config = config
-        # Local features share a large mean, which would put them all into one cluster.
+        # Local features share a large mean: uncentred, all would fall into one cluster.
         self.batch_norm = PlainBatchNorm(channels)
         centroids = functional.normalize(torch.randn(config.clusters, channels), dim=1)
         self.centroids = nn.Parameter(centroids)
@@ -64,16 +63,16 @@ class NetVlad(nn.Module):
         self.projection = _projection(
             config.projection, config.clusters * channels, config.descriptor_dim // config.blocks
         )
-        # VLADs of one kind of image nearly all point the same way. Taking off their mean and
-        # scale, as PCA whitening does, leaves what tells places apart.
+        # VLADs of similar images have a common direction. Removing mean and scale, as PCA
+        # whitening does, keeps what differs between places.
         self.whitening = PlainBatchNorm(config.descriptor_dim)
 
     def forward(self, features: Tensor, windows: Tensor) -> Tensor:
         """Describe each window.
 
         Args:
-            features: (B, C, H, W); they are brought to unit length first.
-            windows: (V, blocks, W), share of each column in each block of each window, from
+            features: (B, C, H, W); normalised to unit length first.
+            windows: (V, blocks, W), fraction of each column in each block of each window, from
                 `whole_view` or `heading_windows`.
 
         Returns:
@@ -83,8 +82,8 @@ class NetVlad(nn.Module):
         clusters, channels = columns.shape[1:3]
         summed = windows.to(columns).flatten(0, 1) @ columns.flatten(1, 2).transpose(1, 2)
         vlad = summed.view(len(columns), -1, self.config.blocks, clusters, channels)
-        # Intra-normalisation, per block and cluster. It leaves the norm of all at the root of their
-        # number, so that scaling by it is the last normalisation, too.
+        # Intra-normalisation per block and cluster leaves each block the norm sqrt(clusters);
+        # dividing by it is NetVLAD's final normalisation.
         norm = vlad.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
         vlad = (vlad * (clusters**-0.5 / norm)).flatten(3)
         projected = self.projection(vlad).flatten(2)
@@ -92,17 +91,17 @@ class NetVlad(nn.Module):
         return functional.normalize(whitened, dim=-1)
 
     def column_residuals(self, features: Tensor) -> Tensor:
-        """Sum of a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W)."""
+        """Sum a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W)."""
         x = functional.normalize(self.batch_norm(features), dim=1)
-        share = self.assignment(x).softmax(dim=1)
-        weighted = torch.einsum("bkhw,bchw->bkcw", share, x)
-        return weighted - share.sum(2)[:, :, None] * self.centroids[None, :, :, None]
+        assignment = self.assignment(x).softmax(dim=1)
+        weighted = torch.einsum("bkhw,bchw->bkcw", assignment, x)
+        return weighted - assignment.sum(2)[:, :, None] * self.centroids[None, :, :, None]
 
 
-def _projection(kind: str, size: int, part: int) -> nn.Module:
+def _projection(kind: str, in_dim: int, out_dim: int) -> nn.Module:
     if kind == "linear":
-        return nn.Linear(size, part, bias=False)
-    return nn.Sequential(nn.Linear(size, 4 * part), nn.GELU(), nn.Linear(4 * part, part))
+        return nn.Linear(in_dim, out_dim, bias=False)
+    return nn.Sequential(nn.Linear(in_dim, 4 * out_dim), nn.GELU(), nn.Linear(4 * out_dim, out_dim))
 
 
 def whole_view(width: int, blocks: int) -> Tensor:
@@ -113,22 +112,24 @@ def whole_view(width: int, blocks: int) -> Tensor:
 def heading_windows(headings_rad: Tensor, fov_rad: float, width: int, blocks: int) -> Tensor:
     """Windows of a panorama's columns, as wide as the camera's view: (V, blocks, width).
 
-    headings_rad: (V,) yaw of each window's centre; see `geometry` for the columns' azimuth.
+    headings_rad: (V,) yaw of each window's centre; see `geometry` for the azimuth of columns.
     """
     columns = fov_rad / (2 * math.pi) * width
     centre = (0.5 - headings_rad / (2 * math.pi)) * width
     return _overlap(centre - columns / 2, columns / blocks, width, blocks, circular=True)
 
 
-def _overlap(start: Tensor, block: float, width: int, blocks: int, circular: bool) -> Tensor:
-    """Length that each column [w, w + 1) shares with each block of each window."""
-    number = torch.arange(max(blocks, width), device=start.device, dtype=start.dtype)
-    begin = (start[:, None] + block * number[:blocks])[..., None]
-    column = number[:width]
-    turns = (-width, 0, width) if circular else (0,)
-    shares = torch.zeros(*begin.shape[:2], width, device=start.device, dtype=start.dtype)
-    for turn in turns:
-        left = torch.maximum(begin, column + turn)
-        right = torch.minimum(begin + block, column + turn + 1)
-        shares = shares + (right - left).clamp_min(0)
-    return shares
+def _overlap(start: Tensor, block_width: float, width: int, blocks: int, circular: bool) -> Tensor:
+    """Length of the overlap of each column [w, w + 1) with each block: (V, blocks, width).
+
+    start: (V,) column at which each window begins. block_width: in columns.
+    """
+    index = torch.arange(max(blocks, width), device=start.device, dtype=start.dtype)
+    begin = (start[:, None] + block_width * index[:blocks])[..., None]
+    column = index[:width]
+    overlap = torch.zeros(*begin.shape[:2], width, device=start.device, dtype=start.dtype)
+    for shift in (-width, 0, width) if circular else (0,):
+        left = torch.maximum(begin, column + shift)
+        right = torch.minimum(begin + block_width, column + shift + 1)
+        overlap = overlap + (right - left).clamp_min(0)
+    return overlap

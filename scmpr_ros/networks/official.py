@@ -1,9 +1,9 @@
-"""Weights of the official VMamba releases, for `vmamba.VMamba`.
+"""Load official VMamba weights into `vmamba.VMamba`.
 
-The files are those of https://github.com/MzeroMiko/VMamba: releases, which hold the tensors under
-`model`; its training checkpoints, which also hold an optimizer, an averaged `model_ema` and a
-config; or the tensors alone. Names and shapes of every age of that code are brought to ours. As
-everywhere, nothing is unpickled but tensors and plain containers, and nothing is loaded by half.
+Supported are the files of https://github.com/MzeroMiko/VMamba: releases, with the tensors under
+`model`; training checkpoints, which also hold an optimizer, averaged weights `model_ema` and a
+config; and plain state dicts. Names and shapes of all versions of that code are converted. Only
+tensors and plain containers are unpickled, and weights load completely or not at all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scmpr_ros.errors import CheckpointError
-from scmpr_ros.networks.checkpoint import load_strictly
 from scmpr_ros.networks.vmamba import NUM_ORDERS, VARIANTS, VMamba, build_vmamba
+from scmpr_ros.networks.weights import load_strictly
 
 RELEASES_URL = "https://github.com/MzeroMiko/VMamba/releases"
 
@@ -28,35 +28,35 @@ _HEAD = "classifier.head."
 _RENAMES = tuple(
     (re.compile(old), new)
     for old, new in (
-        # Until 28 January 2024; the official code still renames them, in the same way.
+        # Until 28 January 2024; the official code renames them in the same way.
         (r"^patch_embed\.proj\.", "patch_embed.0."),
         (r"^patch_embed\.norm\.", "patch_embed.2."),
         (r"^(layers\.\d+\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
         (r"^(layers\.\d+\.blocks\.\d+)\.self_attention\.", r"\1.op."),
         (r"^(norm|head)\.", r"classifier.\1."),
-        # Its single-file form of March 2025: grouped linear layers instead of bare parameters.
+        # Single-file version of March 2025: grouped linear layers instead of bare parameters.
         (r"\.op\.(x_proj|dt_projs)\.weight$", r".op.\1_weight"),
     )
 )
 
 
 def load_official(path: Path, variant: str | None = None, source: str = "model") -> VMamba:
-    """Build the VMamba that a file holds, in eval mode and float32 on the CPU.
+    """Build the VMamba stored in a file, in eval mode and float32 on the CPU.
 
     Args:
         path: .pth or .safetensors, see above.
-        variant: a name of `vmamba.VARIANTS`; without it the tensors tell. The number of classes is
-            always the file's.
+        variant: a name of `vmamba.VARIANTS`; None detects it from the tensors. The number of
+            classes always comes from the file.
         source: `model`, or `model_ema` for the averaged weights of a training checkpoint.
 
     Raises:
-        CheckpointError: the file is damaged, holds no such source, or does not fit the variant;
-            then it says which entries are missing, unexpected or of another shape.
-        ConfigError: there is no such variant.
+        CheckpointError: the file is damaged, lacks the source, or does not fit the variant; the
+            message lists missing, unexpected and mis-shaped entries.
+        ConfigError: the variant is unknown.
     """
     tensors = _read_tensors(path, source)
     variant = variant or _closest_variant(tensors)
-    with torch.device("meta"):  # random weights would take a second, only to be overwritten
+    with torch.device("meta"):  # skips the random initialisation, which takes a second
         network = build_vmamba(variant, _num_classes(tensors))
     network.to_empty(device="cpu")
     _load(network, tensors, path, source)
@@ -64,10 +64,10 @@ def load_official(path: Path, variant: str | None = None, source: str = "model")
 
 
 def load_official_into(network: VMamba, path: Path, source: str = "model") -> None:
-    """Copy a file's weights into a network that exists, for example to train it on from there.
+    """Copy a file's weights into an existing network, for example to fine-tune it.
 
-    A network without a classifier leaves the file's out. Arguments and errors are those of
-    `load_official`; after an error the network is as it was.
+    A network without a classifier ignores the file's. Arguments and errors are those of
+    `load_official`; after an error the network is unchanged.
     """
     tensors = _read_tensors(path, source)
     if network.classifier is None:
@@ -80,7 +80,7 @@ def _load(network: VMamba, tensors: dict[str, Tensor], path: Path, source: str) 
         load_strictly(network, tensors, f"{path} ({source!r})")
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}. Of {', '.join(VARIANTS)} its entries are closest to those of "
+            f"{error}. Of the variants {', '.join(VARIANTS)} it is closest to "
             f"{_closest_variant(tensors)!r}"
         ) from None
 
@@ -91,30 +91,31 @@ def _num_classes(tensors: dict[str, Tensor]) -> int:
 
 
 def _closest_variant(tensors: dict[str, Tensor]) -> str:
-    """The variant whose names and shapes differ least; which classes it knows says nothing."""
-    found = {(k, tuple(v.shape)) for k, v in tensors.items() if not k.startswith(_HEAD)}
-    return min(VARIANTS, key=lambda variant: len(found ^ _entries(variant)))
+    """The variant whose names and shapes differ least, ignoring the head."""
+    entries = {(k, tuple(v.shape)) for k, v in tensors.items() if not k.startswith(_HEAD)}
+    return min(VARIANTS, key=lambda variant: len(entries ^ _entries(variant)))
 
 
 @cache
 def _entries(variant: str) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a variant's tensors, without the head."""
     with torch.device("meta"):
         state = build_vmamba(variant).state_dict()
     return frozenset((k, tuple(v.shape)) for k, v in state.items() if not k.startswith(_HEAD))
 
 
 def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
-    """A file's tensors under today's names and in today's shapes."""
-    found = _pick(_read_file(path), source, path)
+    """Read a file's tensors, converted to the names and shapes of `VMamba`."""
+    stored = _pick(_read_file(path), source, path)
     tensors: dict[str, Tensor] = {}
-    for old_name, value in found.items():
+    for old_name, value in stored.items():
         name = old_name
         for old, new in _RENAMES:
             name = old.sub(new, name)
         if name in tensors:
             raise CheckpointError(
-                f"{path}: {old_name!r} is an old name of {name!r}, which is there too; "
-                "delete the one that is not meant"
+                f"{path}: {old_name!r} is an old name of {name!r}, which the file also holds; "
+                "delete one of the two"
             )
         tensors[name] = _reshaped(name, value)
     return tensors
@@ -122,7 +123,7 @@ def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
 
 def _reshaped(name: str, value: Tensor) -> Tensor:
     if value.ndim == 4 and value.shape[2:] == (1, 1):
-        return value.flatten(1)  # a linear layer saved as a 1x1 convolution; VMamba has no others
+        return value.flatten(1)  # a linear layer stored as a 1x1 convolution
     if name.endswith(("x_proj_weight", "dt_projs_weight")) and value.ndim == 2:
         rows = len(value)
         return value if rows % NUM_ORDERS else value.unflatten(0, (NUM_ORDERS, rows // NUM_ORDERS))
@@ -130,15 +131,15 @@ def _reshaped(name: str, value: Tensor) -> Tensor:
 
 
 def _pick(content: Any, source: str, path: Path) -> dict[str, Tensor]:
-    """The tensors under `source`, or the file's whole content where that is tensors alone."""
+    """The tensors under `source`, or the whole content if it is a plain state dict."""
     if isinstance(content, dict) and source in content:
         tensors = content[source]
     elif source == "model" and _is_state_dict(content):
         tensors = content
     else:
         raise CheckpointError(
-            f"{path}: no {source!r} in it, only {_summary(content)}; name what to load as "
-            f"`source`, or get an official file from {RELEASES_URL}"
+            f"{path}: no entry {source!r}, only {_summary(content)}; pass the entry to load as "
+            f"`source`, or download an official file from {RELEASES_URL}"
         )
     if not _is_state_dict(tensors):
         raise CheckpointError(
@@ -165,28 +166,28 @@ def _summary(content: Any) -> str:
 
 def _read_file(path: Path) -> Any:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; official ones are at {RELEASES_URL}")
-    # Training checkpoints keep their config, a dict of a class that need not be installed here.
+        raise CheckpointError(f"{path}: no such file; official releases: {RELEASES_URL}")
+    # Training checkpoints contain their config, a yacs CfgNode; yacs need not be installed.
     config_as_dict = torch.serialization.safe_globals([(OrderedDict, "yacs.config.CfgNode")])
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with config_as_dict:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no checkpoint raise nearly anything
-        raise CheckpointError(f"{path}: {_what_is_wrong(error)}") from error
+    except Exception as error:  # invalid files raise many types of exception
+        raise CheckpointError(f"{path}: {_reason(error)}") from error
 
 
-def _what_is_wrong(error: Exception) -> str:
-    """torch.load's complaint without its advice, which is to trust the file."""
+def _reason(error: Exception) -> str:
+    """The reason of `torch.load`'s error, without its advice to trust the file."""
     unsafe = re.search(r"GLOBAL (\S+)", str(error))
     if unsafe:
         return (
-            f"it holds {unsafe[1]}, which only running code from the file could rebuild; nothing "
-            "was run or loaded. Save its 'model' alone with the code that wrote it"
+            f"it contains {unsafe[1]}, which cannot be loaded without running code from the file; "
+            "nothing was run or loaded. Save its 'model' alone with the code that wrote it"
         )
     reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
     return (
-        f"not a whole file of weights ({reason or type(error).__name__}); fetch it again, official "
-        f"ones are at {RELEASES_URL}"
+        f"not a complete weight file ({reason or type(error).__name__}); download it again, "
+        f"official releases: {RELEASES_URL}"
     )

@@ -1,7 +1,7 @@
 """Local features of a place from its panorama: the semantic-geometric hybrid of eq. 6.
 
-Geometry (range, height, normals) and classes are concatenated along the channels, as section 3.3
-of the paper puts it. All convolutions close the circle: a panorama has no left or right edge.
+Geometry (range, height, normals) and classes are concatenated along the channels (section 3.3 of
+the paper). Convolutions pad circularly: a panorama has no left or right edge.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.shares import one_hot
+from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.semantics import NUM_CLASSES
 
-COLUMN_STRIDE = 8
-_GEOMETRY_CHANNELS = 6  # log range, return or not, height, three of the normal
+_GEOMETRY_CHANNELS = 6  # log range, valid, height, and three of the normal
 
 
 @dataclass(frozen=True)
 class PanoramaEncoderConfig:
-    """Channels of the encoder, and what it is shown."""
+    """Channels and inputs of the encoder."""
 
     widths: tuple[int, int, int] = (32, 64, 96)
     place_channels: int = 64
     use_semantics: bool = True
-    """Show the classes to the encoder; off in the ablation only."""
+    """Use the classes as input; off in the ablation only."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != 3 or min(*self.widths, self.place_channels) < 1:
-            raise ConfigError("the panorama encoder needs three positive widths and place_channels")
+            raise ConfigError("the panorama encoder needs three widths and place_channels above 0")
 
 
 class PanoramaEncoder(nn.Module):
@@ -54,12 +53,12 @@ class PanoramaEncoder(nn.Module):
 
     def forward(self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor) -> Tensor:
         """Encode panoramas; see `lidar.panorama.Panoramas` for the shapes."""
-        x = self._hybrid(range_m, height_m, normal, label)
+        x = self._inputs(range_m, height_m, normal, label)
         features: Tensor = self.head(self.body(functional.gelu(self.stem(x))))
         return features
 
-    def _hybrid(self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor) -> Tensor:
-        """Stack geometry and classes; ranges as logarithms, for near things matter more."""
+    def _inputs(self, range_m: Tensor, height_m: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+        """Stack geometry and classes; log ranges resolve near objects more finely."""
         valid = (range_m > 0).float()
         log_range = torch.log1p(range_m) * 0.25
         geometry = torch.stack([log_range, valid, height_m.clamp(-5, 15) * 0.2], dim=1)
@@ -70,14 +69,16 @@ class PanoramaEncoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, on the cylinder."""
+    """Two circular 3x3 convolutions and a shortcut."""
 
     def __init__(self, channels: int, out_channels: int, stride: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         self.conv1 = CircularConv(channels, out_channels, 3, stride)
         self.conv2 = CircularConv(out_channels, out_channels, 3)
-        plain = channels == out_channels and stride == (1, 1)
-        self.shortcut = nn.Identity() if plain else nn.Conv2d(channels, out_channels, 1, stride)
+        same_shape = channels == out_channels and stride == (1, 1)
+        self.shortcut = (
+            nn.Identity() if same_shape else nn.Conv2d(channels, out_channels, 1, stride)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
@@ -86,20 +87,20 @@ class ResidualBlock(nn.Module):
 
 
 class CircularConv(nn.Module):
-    """Convolution and group norm; columns wrap around, rows end in zeros."""
+    """Convolution and group norm; columns are padded circularly, rows with zeros."""
 
     def __init__(
         self, channels: int, out_channels: int, kernel: int, stride: int | tuple[int, int] = 1
     ) -> None:
         super().__init__()
-        self.reach = kernel // 2
+        self.padding = kernel // 2
         self.conv = nn.Conv2d(
-            channels, out_channels, kernel, stride, padding=(self.reach, 0), bias=False
+            channels, out_channels, kernel, stride, padding=(self.padding, 0), bias=False
         )
         self.norm = nn.GroupNorm(1, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        x = functional.pad(x, (self.reach, self.reach, 0, 0), mode="circular")
+        x = functional.pad(x, (self.padding, self.padding, 0, 0), mode="circular")
         result: Tensor = self.norm(self.conv(x))
         return result

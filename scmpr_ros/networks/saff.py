@@ -1,9 +1,8 @@
 """Semantic-Aware Feature Fusion, eq. 2-4: place features and a segmentation mask from one trunk.
 
-The four VMamba stages are fused from coarse to fine. A first head predicts the mask S_RGB, and
-one beside it the depth (see `depth`), where it is wanted. Their probabilities are then fused back
-into the features from which the place is described, so that the descriptor is built on what things
-are and where they stand as well as on how they look.
+The four backbone stages are fused from coarse to fine. One head predicts the mask S_RGB, an
+optional second one the ranges (see `depth`). Their probabilities are then concatenated to the
+features of the place head, so the descriptor reflects classes and ranges as well as appearance.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.semantics import NUM_CLASSES
 
 MASK_STRIDE = 4
-"""Image pixels to a mask cell."""
+"""Image pixels per mask cell."""
 
-_ELEVATIONS = 16  # at which the embedding of rows is learned; between them it is interpolated
+_ELEVATIONS = 16  # rows of the learned elevation embedding, which is interpolated to each stage
 
 
 class ImagePrediction(NamedTuple):
-    """What is read from B images.
+    """Predictions for B images.
 
     features: (B, place_channels, H/8, W/8) F_RGB, place features before the attention.
     mask_logits: (B, NUM_CLASSES, H/4, W/4) of S_RGB.
-    range_logits: (B, num_ranges + 1, H/4, W/4) of the depth head; None without one.
+    range_logits: (B, num_ranges + 1, H/4, W/4) of the range head; None without one.
     """
 
     features: Tensor
@@ -39,7 +38,7 @@ class ImagePrediction(NamedTuple):
 
 @dataclass(frozen=True)
 class SaffConfig:
-    """Channels of the fused maps and of the place features."""
+    """Channels of fused maps and place features."""
 
     fused_channels: int = 64
     place_channels: int = 64
@@ -52,19 +51,18 @@ class SaffConfig:
 
 
 class Saff(nn.Module):
-    """From stage maps at strides 4, 8, 16, 32 to place features (8), mask and depth logits (4)."""
+    """Predicts place features (stride 8), mask and ranges (stride 4) from maps at 4, 8, 16, 32."""
 
     def __init__(
         self, stage_channels: tuple[int, ...], config: SaffConfig, num_ranges: int = 0
     ) -> None:
-        """num_ranges: that the depth head tells apart; 0 leaves it out."""
+        """num_ranges: ranges of the range head; 0 omits it."""
         super().__init__()
         self.config = config
         fused = config.fused_channels
         self.lateral = nn.ModuleList(nn.Conv2d(c, fused, 1) for c in stage_channels)
         self.smooth = nn.ModuleList(_smoothing(fused) for _ in stage_channels)
-        # Rows of a view are elevations: where something stands in it says much about what and
-        # how far it is.
+        # Rows of a view are elevations, which say much about the class and range of an object.
         self.elevation = nn.Parameter(torch.zeros(1, fused, _ELEVATIONS, 1))
         self.mask_head = nn.Conv2d(fused, NUM_CLASSES, 1)
         self.range_head = nn.Conv2d(fused, num_ranges + 1, 1) if num_ranges else None
@@ -78,21 +76,21 @@ class Saff(nn.Module):
         )
 
     def forward(self, stages: list[Tensor]) -> ImagePrediction:
-        """Read an image from its stage maps."""
+        """Predict from the stage maps of B images."""
         fine, middle = self._fuse(stages)
-        logits = self.mask_head(fine)
-        ranges = self.range_head(fine) if self.range_head is not None else None
-        told = [logits] if self.config.feed_semantics else []
-        told += [ranges] if ranges is not None else []
-        for estimate in told:
-            # Detached: its own loss alone judges it, or it would drift into a private code.
-            share = estimate.detach().softmax(1)
-            share = functional.interpolate(share, stages[1].shape[-2:], mode="area")
-            middle = torch.cat([middle, share], dim=1)
-        return ImagePrediction(self.place_head(middle), logits, ranges)
+        mask_logits = self.mask_head(fine)
+        range_logits = self.range_head(fine) if self.range_head is not None else None
+        fed_back = [mask_logits] if self.config.feed_semantics else []
+        fed_back += [range_logits] if range_logits is not None else []
+        for logits in fed_back:
+            # Detached: trained by its own loss only, a prediction keeps its meaning.
+            probs = logits.detach().softmax(1)
+            probs = functional.interpolate(probs, stages[1].shape[-2:], mode="area")
+            middle = torch.cat([middle, probs], dim=1)
+        return ImagePrediction(self.place_head(middle), mask_logits, range_logits)
 
     def _fuse(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Coarse to fine; the fused maps of the two finest stages."""
+        """Fuse from coarse to fine; return the fused maps of the two finest stages."""
         levels: list[Tensor] = []
         coarse: Tensor | None = None
         for stage, lateral, smooth in zip(
@@ -108,7 +106,7 @@ class Saff(nn.Module):
 
 
 def _smoothing(channels: int) -> nn.Sequential:
-    """A depthwise-separable 3x3 convolution: spatial mixing at a quarter of the usual cost."""
+    """A depthwise-separable 3x3 convolution: an eighth of the multiplications of a full one."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
         nn.Conv2d(channels, channels, 1),

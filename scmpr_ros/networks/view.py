@@ -1,8 +1,8 @@
 """The network's view of a camera image: the image resampled to equal steps of angle.
 
-Cameras differ in size, focal length and tilt; places do not. Every image is therefore brought to
-one `AngularGrid` with its intrinsics before the network sees it. In that grid a thing has the same
-shape as in a panorama of the map, whatever camera took it.
+Cameras differ in resolution, focal length and tilt. Every image is therefore resampled, by its
+intrinsics, to one `AngularGrid`, in which an object has the same shape as in the map's panoramas
+for any camera.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class ViewSampler:
     """Where each cell of a grid lies in a camera's image.
 
     coordinates: (H, W, 2) float32, (u, v) in [-1, 1] from image edge to image edge.
-    seen: (H, W) bool, cells that the camera sees.
-    shrink: factor by which the image is scaled down first, so that no pixel is skipped.
+    seen: (H, W) bool, cells inside the camera's image.
+    shrink: factor by which images are scaled down first, to avoid aliasing.
     """
 
     coordinates: Tensor
@@ -41,8 +41,8 @@ class ViewSampler:
     ) -> ViewSampler:
         """Build the sampler of a camera.
 
-        R_level_body: (3, 3) roll and pitch of the camera's body axes against the horizon; level
-            where it is not known.
+        R_level_body: (3, 3) roll and pitch of the camera's body axes relative to the horizon;
+            None for a level camera.
         """
         directions = grid.directions()
         if R_level_body is not None:
@@ -51,7 +51,7 @@ class ViewSampler:
         uv, seen = camera.project(optical.reshape(-1, 3))
         size = np.array([camera.width, camera.height])
         normalised = (uv + 0.5) / size * 2 - 1
-        normalised[~seen] = 2.0  # anywhere outside
+        normalised[~seen] = 2.0  # outside the image
         shrink = min(1.0, 1.0 / (camera.fx * min(grid.column_rad, grid.row_rad)))
         shape = (grid.height, grid.width)
         return cls(
@@ -69,7 +69,7 @@ class ViewSampler:
 
         Unseen cells are zero.
         """
-        if image.is_cuda:  # where bytes cannot be scaled down; on CPUs they are the fastest
+        if image.is_cuda:  # torch scales uint8 down on CPUs only, where it is the fastest
             image = _in_unit_range(image)
         if self.shrink < 1:
             size = [max(1, round(side * self.shrink)) for side in image.shape[-2:]]
@@ -77,12 +77,12 @@ class ViewSampler:
         return self._sample(_in_unit_range(image), "bilinear")
 
     def labels(self, labels: Tensor) -> Tensor:
-        """Resample class ids (B, h, w) to (B, H, W), nearest; unseen cells are `ignore`."""
+        """Resample class ids (B, h, w) to (B, H, W) by nearest neighbour; unseen: `ignore`."""
         return self._sample(labels[:, None].float(), "nearest")[:, 0].to(labels.dtype)
 
     def _sample(self, image: Tensor, mode: str) -> Tensor:
-        where = self.coordinates.expand(len(image), -1, -1, -1)
-        return functional.grid_sample(image, where, mode=mode, align_corners=False)
+        grid = self.coordinates.expand(len(image), -1, -1, -1)
+        return functional.grid_sample(image, grid, mode=mode, align_corners=False)
 
 
 def _in_unit_range(image: Tensor) -> Tensor:

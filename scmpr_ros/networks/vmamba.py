@@ -1,8 +1,8 @@
-"""VMamba, the visual state space model (Liu et al. 2024), as eq. 1's backbone.
+"""VMamba, the visual state space model (Liu et al. 2024): the backbone of eq. 1.
 
-Modules and parameters carry the names of the official releases, so that their weights load
-strictly. Inside, images are kept channels last, and the scan (`selective_scan.ss2d`) walks them in
-pixel order instead of making four reordered copies.
+Module and parameter names match the official releases, so their weights load strictly. Internally
+images are channels last, and the scan (`selective_scan.ss2d`) reads them in pixel order instead of
+making four reordered copies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NUM_ORDERS = 4
 
 @dataclass(frozen=True)
 class VMambaVariant:
-    """Sizes of one variant. All use d_state 1, 3x3 depthwise convolutions and MLPs of ratio 4."""
+    """Sizes of one variant. All have d_state 1, 3x3 depthwise convolutions and MLP ratio 4."""
 
     depths: tuple[int, int, int, int]
     width: int
@@ -51,11 +51,13 @@ VARIANTS: dict[str, VMambaVariant] = {
 def build_vmamba(variant: str, num_classes: int = 1000, stochastic_depth: bool = False) -> VMamba:
     """Build a variant by name.
 
-    num_classes: 0 leaves the classifier out; then there are features only.
+    num_classes: classes of the classifier; 0 omits it.
     stochastic_depth: drop blocks at random in training, at the variant's rate.
+
+    Raises ConfigError for an unknown name.
     """
     if variant not in VARIANTS:
-        raise ConfigError(f"no VMamba variant {variant!r}; there are {', '.join(VARIANTS)}")
+        raise ConfigError(f"unknown VMamba variant {variant!r}; known: {', '.join(VARIANTS)}")
     return VMamba(VARIANTS[variant], num_classes, stochastic_depth)
 
 
@@ -69,8 +71,8 @@ class VMamba(nn.Module):
         self.widths = variant.widths
         self.patch_embed = _patch_embed(self.widths[0])
         last_block = sum(variant.depths) - 1
-        highest = variant.drop_path if stochastic_depth else 0.0
-        drops = [highest * block / last_block for block in range(last_block + 1)]
+        max_drop = variant.drop_path if stochastic_depth else 0.0
+        drops = [max_drop * block / last_block for block in range(last_block + 1)]
         self.layers = nn.ModuleList()
         for stage, depth in enumerate(variant.depths):
             width = self.widths[stage]
@@ -80,11 +82,11 @@ class VMamba(nn.Module):
             self.layers.append(Stage(nn.Sequential(*blocks), downsample))
         self.classifier = _classifier(self.widths[-1], num_classes) if num_classes else None
         self.apply(_initialise)
-        # Images lie channels last here; weights that do not are reordered at every call.
+        # Convolutions reorder weights of another layout at every call.
         self.to(memory_format=torch.channels_last)
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
-        """Stage maps F_RGB of an image (B, 3, H, W): (B, C_s, H / 2^(s+2), W / 2^(s+2)) each."""
+        """Compute stage maps F_RGB (B, C_s, H / 2^(s+2), W / 2^(s+2)) of an image (B, 3, H, W)."""
         x = self.patch_embed(image)
         maps = []
         for layer in self.layers:
@@ -93,15 +95,15 @@ class VMamba(nn.Module):
         return maps
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class logits (B, num_classes) of an image (B, 3, H, W)."""
+        """Compute the class logits (B, num_classes) of an image (B, 3, H, W)."""
         if self.classifier is None:
-            raise ConfigError("this VMamba was built with num_classes=0: it has no class logits")
+            raise ConfigError("this VMamba was built with num_classes=0: it has no classifier")
         logits: Tensor = self.classifier(self.forward_features(image)[-1].permute(0, 2, 3, 1))
         return logits
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, then the way down to the next; identity after the last stage."""
+    """Blocks at one resolution, then downsampling to the next (identity after the last stage)."""
 
     def __init__(self, blocks: nn.Sequential, downsample: nn.Module) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class Stage(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, W, C) -> the stage's map, of that shape, and the next stage's input."""
+        """Return the stage's map, of the shape (B, H, W, C) of x, and the next stage's input."""
         stage_map = self.blocks(x)
         return stage_map, self.downsample(stage_map)
 
@@ -132,7 +134,7 @@ class VSSBlock(nn.Module):
 
 
 class SS2D(nn.Module):
-    """The two-dimensional selective scan block, release type `v05_noz`: no gate branch."""
+    """The 2D selective scan block; type `v05_noz` of the releases, without a gate branch."""
 
     def __init__(self, width: int, ssm_ratio: float, d_state: int = 1) -> None:
         super().__init__()
@@ -153,27 +155,27 @@ class SS2D(nn.Module):
         self._initialise_steps()
 
     def _initialise_steps(self, step_min: float = 1e-3, step_max: float = 0.1) -> None:
-        """Mamba's initialisation: initial steps are log-uniform in [step_min, step_max]."""
-        # As a linear layer of each order would be: by its number of inputs.
+        """Initialise as Mamba does: initial steps are log-uniform in [step_min, step_max]."""
+        # Each order's slice is initialised like `nn.Linear`.
         for weight in (self.x_proj_weight, self.dt_projs_weight):
             bound = weight.shape[-1] ** -0.5
             nn.init.uniform_(weight, -bound, bound)
         log_min, log_max = math.log(step_min), math.log(step_max)
         step = torch.exp(torch.rand_like(self.dt_projs_bias) * (log_max - log_min) + log_min)
         with torch.no_grad():
-            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))  # softplus inverted
+            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))  # inverse softplus
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         x = self.in_proj(x)
         x = self.conv2d(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         u = functional.silu(x)
-        y = self.out_norm(self._scan(u))  # in float32, whatever u is
+        y = self.out_norm(self._scan(u))  # float32 for any dtype of u
         projected: Tensor = self.out_proj(y.to(u.dtype))
         return projected
 
     def _scan(self, u: Tensor) -> Tensor:
-        """Project the steps and B, C of all four orders in pixel order, then scan."""
+        """Project steps, B and C of all four orders in pixel order, then scan."""
         grid, inner = (NUM_ORDERS, *u.shape[:3]), u.shape[3]
         x_dbl = linear(u, self.x_proj_weight.flatten(0, 1))
         x_dbl = x_dbl.view(-1, NUM_ORDERS, x_dbl.shape[-1] // NUM_ORDERS).transpose(0, 1)
@@ -188,7 +190,7 @@ class SS2D(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with GELU between, on (B, H, W, C)."""
+    """Two linear layers with a GELU between them, on (B, H, W, C)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -204,13 +206,13 @@ class Mlp(nn.Module):
 def _drop_path(rate: float) -> nn.Module:
     if rate == 0:
         return nn.Identity()
-    from timm.layers import DropPath  # takes seconds, and a node that only infers has no use for it
+    from timm.layers import DropPath  # slow to import, and needed for training only
 
     return DropPath(rate)
 
 
 class Permute(nn.Module):
-    """`Tensor.permute` as a module, so that the layers of a Sequential keep official indices."""
+    """`Tensor.permute` as a module: layers of a Sequential keep their official indices."""
 
     def __init__(self, *dims: int) -> None:
         super().__init__()

@@ -6,22 +6,20 @@ segmentation misses stays in the map. Training and evaluation compare such maps 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.lidar.accumulation import PosedScan, accumulate
+from scmpr_ros.lidar.accumulation import accumulate
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, posed_scans
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import label_confusion
 
@@ -61,7 +59,7 @@ def load_label_free_map(
     drive = next((drive for drive in drives if drive.scan_frames), None)
     cloud = _cloud_with_vehicles(folder, drive, config, labelled)
     if drive is not None:
-        scans = _posed_scans(drive, "carving ghosts", config)
+        scans = posed_scans(drive, "carving ghosts", config)
         cloud = cloud.select(remove_ghosts(cloud, scans, config.ghosts))
     assert cloud.label is not None
     predicted = segment_points(replace(cloud, label=None))
@@ -75,16 +73,7 @@ def _cloud_with_vehicles(
     if drive is not None:
         label_reader = FrameReader(drive.scan_frames, drive.point_labels, config.skip_bad)
         if next(iter(label_reader))[1] is not None:
-            scans = _posed_scans(drive, "accumulating scans", config)
+            scans = posed_scans(drive, "accumulating scans", config)
             return accumulate(scans, config.accumulation, keep_dynamic=True)
     prebuilt = folder / PREBUILT_MAP
     return read_cloud(prebuilt, config.label_set) if prebuilt.is_file() else labelled.cloud
-
-
-def _posed_scans(drive: Drive, what: str, config: MapSourceConfig) -> Iterator[PosedScan]:
-    def read(frame: int) -> PosedScan:
-        return drive.scan(frame), drive.T_world_lidar(frame)
-
-    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
-    for _, scan in tqdm(scans, desc=what, unit="scan", disable=None):
-        yield scan

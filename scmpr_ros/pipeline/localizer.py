@@ -1,10 +1,14 @@
-"""The query, every image: from a camera image to a pose in the map (section 3.4 of the paper)."""
+"""The query, every image: from a camera image to a pose in the map (section 3.4 of the paper).
+
+`observe` turns an image into evidence about where it was taken; `answer` turns the evidence of one
+image into poses. Whoever fuses images over time takes observations.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,13 +17,14 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import camera_pose_on_ground, without_yaw
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.inference import QueryEncoder
-from scmpr_ros.networks.openvino import OpenVinoEncoder
-from scmpr_ros.networks.place_network import PlaceNetwork
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.network import PlaceNetwork, Query
+from scmpr_ros.methods.openvino import OpenVinoEncoder
+from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.device import choose_device
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.view import ViewSampler
-from scmpr_ros.pipeline.map_builder import choose_device
 from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.belief import BeliefConfig, Hypothesis, hypotheses
 from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
@@ -32,27 +37,72 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalizerConfig:
-    """How many candidates are matched and kept, and on what device."""
+    """How many candidates are matched and kept, and on which device."""
 
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     belief: BeliefConfig = field(default_factory=BeliefConfig)
     shortlist: int = 100
-    """Nearest (place, heading) by descriptor that go into eq. 10."""
+    """Nearest viewpoints (place, heading) by descriptor that are scored by eq. 10."""
     candidates: int = 10
-    """Poses of an answer: the best one and its alternatives."""
+    """Poses in an answer: the best one and its alternatives."""
     device: str = "auto"
-    """A torch device; `auto` takes the GPU where there is one."""
+    """A torch device; `auto` takes the GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of backbone and SAFF; `auto` takes bfloat16 where the hardware multiplies it faster."""
     engine: Literal["torch", "openvino"] = "torch"
-    """What computes the RGB branch. OpenVINO, on CPUs only, must be installed; in float32 it is
-    exact, and faster than torch on small networks."""
+    """What computes the RGB branch. OpenVINO runs on CPUs only and must be installed; in float32 it
+    is exact, and faster than torch on small networks."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.candidates <= self.shortlist:
             raise ConfigError(
                 f"candidates {self.candidates} must lie between 1 and shortlist {self.shortlist}"
             )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one image says about where it was taken: evidence for N viewpoints of the map.
+
+    A viewpoint is a place in one heading; the nearest ones by descriptor are listed.
+
+    place, heading: (N,) int64 indices into the map. yaw_rad: (N,) float64 heading, refined by
+        sliding the mask. phi, psi, score: (N,) float64 of eq. 10.
+    log_likelihood: (N,) float64, score / score_temperature. floor: the log-likelihood of every
+        viewpoint that is not listed, at most that of any listed one.
+    prediction: features, mask and range logits of the image, batch size 1, on the localizer's
+        device; None for methods that predict none.
+    """
+
+    place: NDArray[np.int64]
+    heading: NDArray[np.int64]
+    yaw_rad: NDArray[np.float64]
+    phi: NDArray[np.float64]
+    psi: NDArray[np.float64]
+    score: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+    floor: float
+    prediction: ImagePrediction | None
+
+    @property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """Most probable class of each cell of the mask grid, (H, W) joint ids."""
+        if self.prediction is None:
+            return None
+        return _on_host(self.prediction.mask_logits[0].argmax(0).to(torch.uint8))
+
+    @property
+    def range_probs(self) -> NDArray[np.float32] | None:
+        """Probability of each range, the last one being `nothing`: (num_ranges + 1, H, W)."""
+        if self.prediction is None or self.prediction.range_logits is None:
+            return None
+        return _on_host(self.prediction.range_logits[0].softmax(0))
+
+    def best_of_each_place(self) -> NDArray[np.int64]:
+        """Rows of the best heading of each place, by place."""
+        order = np.argsort(-self.score, kind="stable")
+        _, first = np.unique(self.place[order], return_index=True)
+        return order[first]
 
 
 class Localizer:
@@ -65,10 +115,10 @@ class Localizer:
         config: LocalizerConfig | None = None,
         R_base_camera: NDArray[np.float64] | None = None,
     ) -> None:
-        """Get ready, so that the first image is answered as fast as any.
+        """Load everything onto the device, so that the first image is answered as fast as any.
 
-        R_base_camera: (3, 3) how the camera's body axes are mounted on a vehicle that stands
-            upright on the ground, as places of the map do; level where it is None.
+        R_base_camera: (3, 3) orientation of the camera's body axes on a vehicle that stands
+            upright on the ground, as the map's places do; level if None.
 
         Raises MapFormatError if another checkpoint made the map.
         """
@@ -94,19 +144,28 @@ class Localizer:
         )
         self._warm_up()
 
-    @torch.inference_mode()
     def localize(
         self,
         image: NDArray[np.uint8],
         camera: CameraModel,
         allowed: NDArray[np.bool_] | None = None,
     ) -> PlaceMatch:
-        """Find where an image was taken.
+        """Find where an image was taken: `answer(observe(...))`."""
+        return self.answer(self.observe(image, camera, allowed))
+
+    @torch.inference_mode()
+    def observe(
+        self,
+        image: NDArray[np.uint8],
+        camera: CameraModel,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Observation:
+        """Gather what an image says about where it was taken.
 
         Args:
             image: (H, W, 3) RGB, rectified.
             camera: its intrinsics.
-            allowed: (P,) places that may be the answer, at least one; all where it is None.
+            allowed: (P,) places that may be the answer, at least one; all if None.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
@@ -114,43 +173,58 @@ class Localizer:
         with stage("preprocess"):
             sampler, seen = self._sampler(camera)
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-            view = sampler.image(pixels.permute(2, 0, 1)[None])
-        descriptor, class_probs = self.encoder(view, seen)  # eq. 1-9
+            view = QueryView(sampler.image(pixels.permute(2, 0, 1)[None]), seen)
+        query = self.encoder(view)  # eq. 1-9
         with stage("search"):
-            near = self._index.search(descriptor, self.config.shortlist, allowed)
+            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
         with stage("psi"):
-            candidates = self._match(class_probs, seen, near)
-        mask = class_probs.argmax(0).to(torch.uint8).cpu().numpy()
-        return PlaceMatch(candidates, mask)
+            return self._match(query, seen, near)
 
-    def _match(self, class_probs: Tensor, seen: Tensor, near: Neighbours) -> tuple[Candidate, ...]:
-        """Score the shortlist by eq. 10, and name the alternatives that it leaves."""
-        weights = self.config.matching
-        psi, yaw = self._matcher.overlap(
-            class_probs, seen, near.place, self._headings[near.heading]
-        )
-        score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
-        columns = torch.stack([near.place, near.heading, yaw, score, near.phi, psi])
-        viewpoints = _ScoredPlaces(*columns.cpu().numpy())  # all in one transfer
-        scored = viewpoints.best_heading_of_each()
+    def answer(self, observation: Observation) -> PlaceMatch:
+        """Name the most probable pose of one observation, and its alternatives."""
+        rows = observation.best_of_each_place()
         found = hypotheses(
-            self.place_map.positions[scored.place.astype(int)], scored.yaw_rad, scored.score,
-            self.config.belief, self.config.candidates,
+            self.place_map.positions[observation.place[rows]], observation.yaw_rad[rows],
+            observation.score[rows], self.config.belief, self.config.candidates,
         )  # fmt: skip
-        return tuple(self._candidate(scored, each) for each in found)
+        candidates = tuple(self._candidate(observation, rows[each.index], each) for each in found)
+        return PlaceMatch(candidates, observation.mask)
 
-    def _candidate(self, scored: _ScoredPlaces, found: Hypothesis) -> Candidate:
-        """The candidate that stands for a neighbourhood of them, standing as its place does."""
-        place, heading, _, score, phi, psi = (float(values[found.index]) for values in scored)
-        axes = self.place_map.axes[int(place)]
-        pose = camera_pose_on_ground(found.position, axes, found.yaw_rad, self._R_level_camera)
-        return Candidate(int(place), int(heading), pose, score, phi, psi, found.confidence)
+    def _match(self, query: Query, seen: Tensor, near: Neighbours) -> Observation:
+        """Score the shortlist by eq. 10."""
+        weights = self.config.matching
+        yaw = self._headings[near.heading]
+        psi = torch.zeros_like(near.phi)
+        if query.prediction is not None:
+            class_probs = query.prediction.mask_logits[0].softmax(0)
+            psi, yaw = self._matcher.overlap(class_probs, seen, near.place, yaw)
+        score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
+        place, heading = _on_host(torch.stack([near.place, near.heading]))
+        values = _on_host(torch.stack([x.double() for x in (yaw, near.phi, psi, score)]))
+        yaw_rad, phi, overlap, scores = values
+        temperature = self.config.belief.score_temperature
+        least = weights.alpha * phi.min() + weights.beta * overlap.min()
+        return Observation(
+            place, heading, yaw_rad, phi, overlap, scores, scores / temperature,
+            float(least / temperature), query.prediction,
+        )  # fmt: skip
+
+    def _candidate(self, observation: Observation, row: int, found: Hypothesis) -> Candidate:
+        """The candidate of a hypothesis; `row` is that of its central place."""
+        place = int(observation.place[row])
+        pose = camera_pose_on_ground(
+            found.position, self.place_map.axes[place], found.yaw_rad, self._R_level_camera
+        )
+        phi, psi, score = (float(x[row]) for x in
+                           (observation.phi, observation.psi, observation.score))  # fmt: skip
+        heading = int(observation.heading[row])
+        return Candidate(place, heading, pose, score, phi, psi, found.confidence)
 
     def _warm_up(self) -> None:
-        """Encode one empty view: kernels are compiled, memory is taken, layouts are chosen."""
+        """Encode one empty view: compile kernels, allocate memory, choose layouts."""
         view = torch.zeros(1, 3, self._view_grid.height, self._view_grid.width)
         seen = torch.ones(self.mask_grid.height, self.mask_grid.width, dtype=torch.bool)
-        self.encoder(view.to(self._device), seen.to(self._device))
+        self.encoder(QueryView(view.to(self._device), seen.to(self._device)))
 
     def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
@@ -163,23 +237,6 @@ class Localizer:
         return self._samplers[camera]
 
 
-class _ScoredPlaces(NamedTuple):
-    """N places of the map, each in one heading; see `Candidate`. place, heading: whole numbers."""
-
-    place: NDArray[np.float64]
-    heading: NDArray[np.float64]
-    yaw_rad: NDArray[np.float64]
-    score: NDArray[np.float64]
-    phi: NDArray[np.float64]
-    psi: NDArray[np.float64]
-
-    def best_heading_of_each(self) -> _ScoredPlaces:
-        """Of several headings of a place, the one with the best score."""
-        order = np.argsort(-self.score, kind="stable")
-        _, first = np.unique(self.place[order], return_index=True)
-        return _ScoredPlaces(*(values[order[first]] for values in self))
-
-
 def _encoder(
     network: PlaceNetwork, context: Tensor, device: torch.device, config: LocalizerConfig
 ) -> QueryEncoder | OpenVinoEncoder:
@@ -187,9 +244,11 @@ def _encoder(
         return QueryEncoder(network, context, device, config.precision)
     if device.type != "cpu":
         raise ConfigError(f"the engine openvino runs on CPUs, not on {device}: set device to cpu")
-    if not isinstance(network, ScmprNetwork):
-        raise ConfigError("the engine openvino runs SCM-PR only: set engine to torch")
     return OpenVinoEncoder(network, context, config.precision)
+
+
+def _on_host(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
 
 
 def _check_image(image: NDArray[np.uint8], camera: CameraModel) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.ground import ground_aligned_axes
-from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
+from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.attention import mean_tokens
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.network import PlaceNetwork, map_context
+from scmpr_ros.methods.views import PlaceView
+from scmpr_ros.networks.device import choose_device
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import label_confusion
@@ -26,22 +30,26 @@ from scmpr_ros.semantics import label_confusion
 
 @dataclass(frozen=True)
 class MapBuilderConfig:
-    """Where places lie, how they are rendered, and on what."""
+    """Where places lie, how they are rendered, and on which device."""
 
     places: PlacesConfig = field(default_factory=PlacesConfig)
     splat_radius_m: float = RenderConfig.splat_radius_m
     batch_size: int = 16
     device: str = "auto"
-    """A torch device; `auto` takes the GPU where there is one."""
+    """A torch device; `auto` takes the GPU if there is one."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
 
 
-_Seen = tuple[NDArray[np.float64], NDArray[np.float64], Panoramas]
-"""Positions (B, 3) in the map frame, axes (B, 3, 3) of who stands there, and the panoramas that
-are seen so, S_LiDAR of eq. 5."""
+class _Places(NamedTuple):
+    """B places: positions (B, 3) in the map frame, upright axes (B, 3, 3), and what is seen there,
+    S_LiDAR of eq. 5."""
+
+    positions: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    view: PlaceView
 
 
 @torch.inference_mode()
@@ -61,23 +69,20 @@ def build_map(
     device = choose_device(config.device)
     network = network.eval().to(device)
     cloud = point_map.cloud
-    if cloud.label is None:
-        raise DatasetError("the map has no labels; label its points first (eq. 5)")
-    points = torch.from_numpy(cloud.xyz).to(device)
-    labels = torch.from_numpy(cloud.label).to(device)
+    points, labels = _labelled_points(cloud, "the map", device)
     positions = place_positions(point_map, config.places)
     axes = ground_aligned_axes(cloud.xyz, positions)
-    where, standing = (torch.from_numpy(x).to(device) for x in (positions, axes))
-    size = config.batch_size
-    batches = [slice(first, first + size) for first in range(0, len(positions), size)]
-    grid, views = network.config.panorama, _views(network, config)
 
-    def seen() -> Iterator[_Seen]:
-        for some in tqdm(batches, "describing places", unit="batch", disable=not progress):
-            panoramas = render(points, labels, where[some].float(), grid, views, standing[some])
-            yield positions[some] + cloud.origin, axes[some], panoramas
+    def places() -> Iterator[_Places]:
+        starts = range(0, len(positions), config.batch_size)
+        for start in tqdm(starts, "describing places", unit="batch", disable=not progress):
+            raise_if_cancelled()
+            batch = slice(start, start + config.batch_size)
+            viewpoint, upright = (torch.from_numpy(x[batch]).to(device) for x in (positions, axes))
+            view = _view(points, labels, viewpoint.float(), upright, network, config)
+            yield _Places(positions[batch] + cloud.origin, axes[batch], view)
 
-    return _describe(network, seen(), point_map.confusion)
+    return _describe(network, places(), point_map.confusion)
 
 
 @torch.inference_mode()
@@ -89,57 +94,62 @@ def build_scan_map(
 ) -> PlaceMap:
     """Describe every scan of a drive by itself, as if it were the map of its own place.
 
-    So the literature's protocols ask for it, where the database is a drive's single scans.
+    The literature's protocols search such a database of single scans.
 
     Args:
-        scans: labelled clouds in the LiDAR frame with `T_world_lidar` (4, 4). Places stand where
-            the LiDAR was, headings are those of the world.
-        confusion: how their labels differ from the truth, see `semantics.label_confusion`; None
-            where they do not.
+        scans: labelled clouds in the LiDAR frame with `T_world_lidar` (4, 4). Places lie where
+            the LiDAR was; headings are those of the world.
+        confusion: how the scans' labels differ from the truth, see `semantics.label_confusion`;
+            None if they do not.
     """
     device = choose_device(config.device)
     network = network.eval().to(device)
-    here, grid = torch.zeros(1, 3, device=device), network.config.panorama
-    views = _views(network, config)
 
-    def seen() -> Iterator[_Seen]:
+    def places() -> Iterator[_Places]:
+        here = torch.zeros(1, 3, device=device)
         for cloud, T_world_lidar in scans:
-            if cloud.label is None:
-                raise DatasetError("a scan has no labels; label its points first (eq. 5)")
-            turned = cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32)
-            points, label = (torch.from_numpy(x).to(device) for x in (turned, cloud.label))
-            # As its car stood: a LiDAR may be mounted with a tilt, as KITTI-360's is.
-            axes = ground_aligned_axes(turned, np.zeros((1, 3)))
-            panoramas = render(points, label, here, grid, views, torch.from_numpy(axes))
-            yield T_world_lidar[None, :3, 3], axes, panoramas
+            turned = PointCloud(cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32), cloud.label)
+            points, labels = _labelled_points(turned, "a scan", device)
+            # The ground's axes and not the LiDAR's, which may be mounted with a tilt.
+            axes = ground_aligned_axes(turned.xyz, np.zeros((1, 3)))
+            view = _view(points, labels, here, torch.from_numpy(axes), network, config)
+            yield _Places(T_world_lidar[None, :3, 3], axes, view)
 
-    return _describe(network, seen(), label_confusion() if confusion is None else confusion)
+    return _describe(network, places(), label_confusion() if confusion is None else confusion)
 
 
-def _views(network: PlaceNetwork, config: MapBuilderConfig) -> RenderConfig:
-    return RenderConfig(
+def _labelled_points(cloud: PointCloud, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    if cloud.label is None:
+        raise DatasetError(f"{name} has no labels; label its points first (eq. 5)")
+    return torch.from_numpy(cloud.xyz).to(device), torch.from_numpy(cloud.label).to(device)
+
+
+def _view(
+    points: Tensor, labels: Tensor, positions: Tensor, axes: Tensor, network: PlaceNetwork,
+    config: MapBuilderConfig,
+) -> PlaceView:  # fmt: skip
+    """What is seen of the points from each position."""
+    grid = network.config.panorama
+    settings = RenderConfig(
         max_range_m=network.config.max_range_m, splat_radius_m=config.splat_radius_m
     )
+    return PlaceView(partial(render, points, labels, positions, grid, settings, axes), grid)
 
 
 def _describe(
-    network: PlaceNetwork, batches: Iterable[_Seen], confusion: NDArray[np.float32]
+    network: PlaceNetwork, batches: Iterable[_Places], confusion: NDArray[np.float32]
 ) -> PlaceMap:
-    """The place map of batches of places and what is seen from them."""
-    positions, axes, descriptors, panorama_labels = [], [], [], []
-    token_sums, token_weights = [], []
-    for where, standing, panoramas in batches:
-        positions.append(where)
-        axes.append(standing)
-        features = encode(network, panoramas)
-        windows = network.describe_headings(features, panoramas.label, panoramas.range_m)  # eq. 6
-        descriptors.append(windows.cpu())
-        panorama_labels.append(panoramas.label.cpu())
-        sums, weights = network.class_tokens(features, panoramas.label)
-        token_sums.append(sums.cpu())
-        token_weights.append(weights.cpu())
-
-    context = mean_tokens(torch.cat(token_sums), torch.cat(token_weights))  # for eq. 7
+    """The place map of batches of places."""
+    positions, axes, descriptors, panorama_labels, tokens = [], [], [], [], []
+    for places in batches:
+        description = network.describe_place(places.view)
+        positions.append(places.positions)
+        axes.append(places.axes)
+        descriptors.append(description.descriptors.cpu())
+        panorama_labels.append(places.view.panoramas.label.cpu())
+        if description.tokens is not None:
+            sums, weights = description.tokens
+            tokens.append((sums.cpu(), weights.cpu()))
     return PlaceMap(
         positions=np.concatenate(positions),
         axes=np.concatenate(axes),
@@ -147,27 +157,7 @@ def _describe(
         descriptors=torch.cat(descriptors).numpy().astype(np.float16),
         panorama_labels=torch.cat(panorama_labels).numpy(),
         confusion=confusion,
-        context=context.numpy(),
+        context=map_context(tokens).numpy(),  # for eq. 7
         grid=network.config.panorama,
         fingerprint=fingerprint(network),
     )
-
-
-def encode(network: PlaceNetwork, panoramas: Panoramas) -> Tensor:
-    """Place features (B, C, h, w) of rendered panoramas."""
-    return network.encode_panorama(
-        panoramas.range_m, panoramas.height_m, panoramas.normal, panoramas.label
-    )
-
-
-def choose_device(name: str) -> torch.device:
-    """Resolve `auto`; raise ConfigError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"no device {name!r}: use auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r} was asked for, but torch sees no GPU; use auto or cpu")
-    return device

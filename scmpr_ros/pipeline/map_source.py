@@ -1,23 +1,23 @@
 """The first step of building a map: from files to a static, labelled point cloud.
 
-Files become one cloud; ghosts of moving objects go; points get their classes (3DSegmentation in
-eq. 5); and what can drive away, moving or not, goes as well.
+A source gives one cloud. Ghosts of moving objects are removed from it, its points get their classes
+(3DSegmentation in eq. 5), and then everything that can drive away is removed as well.
 """
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
@@ -34,11 +34,11 @@ PREBUILT_MAP = "map.ply"
 
 @dataclass(frozen=True)
 class MapSourceConfig:
-    """What a map is made of.
+    """How a map source is read.
 
-    sequence: the drive in a folder that has several; empty takes the only one that has scans.
-    label_set: what a cloud file's labels are, see `read_cloud`.
-    skip_bad: leave damaged scans out, with a warning, instead of stopping at the first.
+    sequence: the drive to map in a folder with several; empty takes the only one with scans.
+    label_set: the label set of a cloud file, see `read_cloud`.
+    skip_bad: skip damaged scans with a warning instead of stopping at the first.
     """
 
     sequence: str = ""
@@ -51,44 +51,146 @@ class MapSourceConfig:
 def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
     """Make the map of a point cloud file, or of a recording that `open_drives` knows.
 
-    A folder's map.ply is taken as the cloud; without one, KITTI-360's static points; without those,
-    its scans are accumulated. Where there are scans and poses, they carve the ghosts out and give
-    the trajectory. A cloud that nobody labelled is segmented. Raises DatasetError for sources that
-    are missing or hold nothing usable.
+    Raises DatasetError for sources that are missing or hold nothing usable.
     """
-    source = Path(source)
-    drive: Drive | None = None
-    if source.is_dir():
-        drive = _mapping_drive(source, config.sequence)
-        cloud = _folder_cloud(source, drive, config)
-    else:
-        cloud = read_cloud(source, config.label_set)
+    origin = open_map_source(Path(source), config.sequence)
+    cloud = origin.cloud(config)
     _log.info("%s: %d points", source, len(cloud))
-
     confusion = None
-    if cloud.label is None:  # else the labels already say what moves
-        if drive is not None:
-            cloud = _without_ghosts(cloud, drive, config)
+    if cloud.label is None:  # labels would already say what moves
+        cloud = _without_ghosts(cloud, origin.drive, config)
         cloud, confusion = replace(cloud, label=segment_points(cloud)), point_confusion()
-    trajectory = None if drive is None else _trajectory(drive, _mapped_frames(source, drive))
-    trajectory = None if trajectory is None else trajectory - cloud.origin
-    point_map = PointCloudMap.of(cloud, trajectory, confusion)
-    _log.info("%d points are of dynamic classes, %d remain", len(cloud) - len(point_map.cloud),
-              len(point_map.cloud))  # fmt: skip
+    point_map = PointCloudMap.of(cloud, origin.trajectory(cloud.origin), confusion)
+    dynamic = len(cloud) - len(point_map.cloud)
+    _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
     return point_map
 
 
+class MapSource(ABC):
+    """Where the points of a map come from."""
+
+    drive: Drive | None
+    """The drive that mapped: its scans carve ghosts out, its poses are the trajectory."""
+
+    @abstractmethod
+    def cloud(self, config: MapSourceConfig) -> PointCloud:
+        """Read or accumulate the points."""
+
+    @property
+    @abstractmethod
+    def mapped_frames(self) -> Sequence[int]:
+        """Frames of the drive between which the map was made."""
+
+    def trajectory(self, origin: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Positions (S, 3) of the LiDAR relative to `origin`, in driving order; None without drive.
+
+        From the first to the last mapped frame.
+        """
+        if self.drive is None:
+            return None
+        mapped = range(min(self.mapped_frames), max(self.mapped_frames) + 1)
+        frames = [frame for frame in self.drive.frames if frame in mapped]
+        return np.stack([self.drive.T_world_lidar(frame)[:3, 3] for frame in frames]) - origin
+
+
+@dataclass(frozen=True)
+class CloudFile(MapSource):
+    """A point cloud file, alone or as the prebuilt map of a drive."""
+
+    path: Path
+    drive: Drive | None = None
+
+    def cloud(self, config: MapSourceConfig) -> PointCloud:
+        """Read the file."""
+        return read_cloud(self.path, config.label_set)
+
+    @property
+    def mapped_frames(self) -> Sequence[int]:
+        """All: a file does not say which ones it was made of."""
+        return () if self.drive is None else self.drive.frames
+
+
+@dataclass(frozen=True)
+class StaticClouds(MapSource):
+    """Clouds of the static scene that a drive offers, as KITTI-360 does."""
+
+    drive: Drive
+
+    def cloud(self, config: MapSourceConfig) -> PointCloud:
+        """Join the clouds."""
+        whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
+        return accumulate(self._as_scans(), whole)
+
+    @property
+    def mapped_frames(self) -> Sequence[int]:
+        """Those that the clouds were made from."""
+        return self.drive.mapped_frames
+
+    def _as_scans(self) -> Iterator[PosedScan]:
+        """Each cloud as a scan taken without rotation at the cloud's origin."""
+        clouds = self.drive.static_clouds()
+        for cloud in tqdm(clouds, desc="reading windows", unit="window", disable=None):
+            raise_if_cancelled()
+            yield PointCloud(cloud.xyz, cloud.label), make_transform(np.eye(3), cloud.origin)
+
+
+@dataclass(frozen=True)
+class AccumulatedScans(MapSource):
+    """The scans of a drive, accumulated."""
+
+    drive: Drive
+
+    def cloud(self, config: MapSourceConfig) -> PointCloud:
+        """Accumulate the scans."""
+        return accumulate(
+            posed_scans(self.drive, "accumulating scans", config), config.accumulation
+        )
+
+    @property
+    def mapped_frames(self) -> Sequence[int]:
+        """Those with a scan."""
+        return self.drive.scan_frames
+
+
+def open_map_source(path: Path, sequence: str = "") -> MapSource:
+    """Decide what a map is made of: a file, or in a folder the first of these that is there.
+
+    A map.ply, static clouds, scans. sequence: the drive in a folder that has several.
+    """
+    if not path.is_dir():
+        return CloudFile(path)
+    prebuilt = path / PREBUILT_MAP
+    drive = _mapping_drive(path, sequence)
+    if prebuilt.is_file() or drive is None:
+        return CloudFile(prebuilt, drive)
+    if drive.mapped_frames:
+        return StaticClouds(drive)
+    if not drive.scan_frames:
+        raise DatasetError(
+            f"{path} has no {PREBUILT_MAP}, and sequence {drive.name} has no scans to make a map "
+            "of: name another `sequence`"
+        )
+    return AccumulatedScans(drive)
+
+
 def makes_map(drive: Drive) -> bool:
-    """Whether a drive has something to make a map of: scans, or KITTI-360's static points."""
-    return len(drive.scan_frames) > 0 or _has_static_points(drive)
+    """Whether a map can be made of a drive: it has scans or static clouds."""
+    return len(drive.scan_frames) > 0 or len(drive.mapped_frames) > 0
 
 
-def _has_static_points(drive: Drive) -> TypeGuard[Kitti360Drive]:
-    return isinstance(drive, Kitti360Drive) and len(drive.semantic_windows()) > 0
+def posed_scans(drive: Drive, purpose: str, config: MapSourceConfig) -> Iterator[PosedScan]:
+    """Scans of a drive with their poses; `purpose` labels the progress bar."""
+
+    def read(frame: int) -> PosedScan:
+        return drive.scan(frame), drive.T_world_lidar(frame)
+
+    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
+    for _, scan in tqdm(scans, desc=purpose, unit="scan", disable=None):
+        yield scan
 
 
 def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
-    """The drive whose scans made the map, or None where the folder holds a cloud and no scans."""
+    """The drive that made the map; None if the folder holds a map.ply and no scans."""
     prebuilt = (folder / PREBUILT_MAP).is_file()
     if prebuilt and not sequence and not is_recording(folder):
         return None
@@ -107,53 +209,10 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
     return mapping[0]
 
 
-def _folder_cloud(folder: Path, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    prebuilt = folder / PREBUILT_MAP
-    if drive is None or prebuilt.is_file():
-        return read_cloud(prebuilt, config.label_set)
-    if _has_static_points(drive):
-        whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
-        return accumulate(_static_points(drive), whole)
-    if not drive.scan_frames:
-        raise DatasetError(
-            f"{folder} has no {PREBUILT_MAP}, and sequence {drive.name} has no scans to make a map "
-            "of: name another `sequence`"
-        )
-    return accumulate(_posed_scans(drive, "accumulating scans", config), config.accumulation)
-
-
-def _static_points(drive: Kitti360Drive) -> Iterator[PosedScan]:
-    """Windows as if each were a scan, taken without rotation at the points' origin."""
-    clouds = tqdm(drive.static_clouds(), desc="reading windows", unit="window", disable=None)
-    for cloud in clouds:
-        yield PointCloud(cloud.xyz, cloud.label), make_transform(np.eye(3), cloud.origin)
-
-
-def _without_ghosts(cloud: PointCloud, drive: Drive, config: MapSourceConfig) -> PointCloud:
-    keep = remove_ghosts(cloud, _posed_scans(drive, "carving ghosts", config), config.ghosts)
-    _log.info("%d points are ghosts of moving objects: later scans see through them", np.sum(~keep))
+def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
+    """Remove what later scans see through; everything stays if no drive scanned it."""
+    if drive is None:
+        return cloud
+    keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
+    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
     return cloud.select(keep)
-
-
-def _posed_scans(drive: Drive, what: str, config: MapSourceConfig) -> Iterator[PosedScan]:
-    def read(frame: int) -> PosedScan:
-        return drive.scan(frame), drive.T_world_lidar(frame)
-
-    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
-    for _, scan in tqdm(scans, desc=what, unit="scan", disable=None):
-        yield scan
-
-
-def _mapped_frames(folder: Path, drive: Drive) -> range:
-    """From the first to the last frame that the map was made of; a prebuilt map knows no frames."""
-    frames: Sequence[int] = drive.frames
-    if not (folder / PREBUILT_MAP).is_file():
-        windows = drive.semantic_windows() if _has_static_points(drive) else ()
-        frames = [f for w in windows for f in (w.start, w.end)] or drive.scan_frames
-    return range(min(frames), max(frames) + 1)
-
-
-def _trajectory(drive: Drive, mapped: range) -> NDArray[np.float64]:
-    """Positions (S, 3) of the LiDAR in the world, in driving order."""
-    frames = [frame for frame in drive.frames if frame in mapped]
-    return np.stack([drive.T_world_lidar(frame)[:3, 3] for frame in frames])

@@ -1,11 +1,11 @@
-"""From scores to answers: where the camera is believed to have been.
+"""From scores to hypotheses about where the camera was.
 
-A score says how much a place looks like the image, not how likely it is to be the right one: the
-next place on the same street looks much the same, and so does a place on another street. So the
-scores of the shortlisted places become shares of belief, exp(score / temperature), and an answer is
-a neighbourhood: a place and all that agree with it on where the camera was. The first is the one
-that holds the most belief, which is its confidence; each further one holds the most of what is
-left. Candidates are therefore alternatives, not five neighbours on one street.
+A score measures how well a place matches the image, not how probable the place is: neighbouring
+places match almost equally well, and so may a place on another street. So scores become
+probabilities over the shortlist, proportional to exp(score / temperature), and places are
+clustered: a cluster is a central place and all places that agree with it on where the camera was,
+and its confidence is its total probability. Clusters are taken greedily, the most probable first,
+and each removes its places. Candidates are thus alternatives, not neighbours on one street.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import wrap_angle
 
 _DECIMALS = 6
-"""To which shares of belief are told apart; of equal ones the best score goes first."""
+"""Decimals to which probabilities are compared; ties go to the best score."""
 
 
 @dataclass(frozen=True)
 class BeliefConfig:
-    """How scores are weighed against each other, and which places agree.
+    """How scores become probabilities, and which places form a cluster.
 
-    The limits lie between the steps of places and headings, so that rounding decides nothing.
+    The default limits lie between multiples of the default spacings of places (2 m) and headings
+    (12 deg, slid by 1 deg), so that rounding decides no membership.
     """
 
     score_temperature: float = 0.03
-    """Score difference at which a place is believed in 1/e as much as the best one."""
+    """Score difference at which a place is 1/e times as probable as the best one."""
     cluster_radius_m: float = 4.5
-    """Places as near to each other as this agree on where the camera was; 0: each stands alone."""
+    """Places within this distance of a cluster's central place belong to it; 0: no clustering."""
     cluster_heading_deg: float = 15.5
-    """Those that agree have headings as near as this."""
+    """Places of a cluster have headings within this angle of the central place's."""
 
     def __post_init__(self) -> None:
         if not self.score_temperature > 0:
@@ -52,10 +53,10 @@ class BeliefConfig:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One neighbourhood.
+    """One cluster of places.
 
-    index: of the place amid it. confidence: the belief it holds, in [0, 1]. position: (3,) metres;
-    yaw_rad: where the camera was and looked, the mean of the places by their belief.
+    index: of its central place. confidence: its total probability, in [0, 1]. position: (3,)
+    metres, and yaw_rad: means over its places, weighted by probability.
     """
 
     index: int
@@ -71,45 +72,49 @@ def hypotheses(
     config: BeliefConfig,
     count: int,
 ) -> list[Hypothesis]:
-    """The neighbourhoods of N scored places, the one that is most believed in first.
+    """Cluster N scored places, the most probable cluster first.
 
-    position: (N, 3); yaw_rad, score: (N,), one heading for each place. At most `count`, each amid
-    another place. Where there are fewer neighbourhoods, the places that they hold already follow,
-    each with its own pose and no confidence, by their score.
+    position: (N, 3) metres; yaw_rad, score: (N,), one heading per place.
+
+    Returns at most `count` hypotheses with different central places. If there are fewer clusters,
+    the remaining places follow by score, each with its own pose and confidence 0.
     """
     ranked = np.argsort(-score, kind="stable")
     position, yaw_rad, score = position[ranked], yaw_rad[ranked], score[ranked]
-    belief = np.exp((score - score[0]) / config.score_temperature)
-    belief /= belief.sum()
-    turned_rad = np.abs(wrap_angle(yaw_rad[:, None] - yaw_rad))
+    probability = np.exp((score - score[0]) / config.score_temperature)
+    probability /= probability.sum()
+    difference_rad = np.abs(wrap_angle(yaw_rad[:, None] - yaw_rad))
     agree = (cdist(position, position) <= config.cluster_radius_m) & (
-        turned_rad <= np.deg2rad(config.cluster_heading_deg)
+        difference_rad <= np.deg2rad(config.cluster_heading_deg)
     )
-    found: list[Hypothesis] = []
+    clusters: list[Hypothesis] = []
     centres: list[int] = []
     free = np.ones(len(score), bool)
-    while len(found) < count:
-        held = np.where(free, (agree @ belief).round(_DECIMALS), 0.0)
-        centre = int(held.argmax())  # of equals the first, which has the best score
-        if held[centre] <= 0:
+    while len(clusters) < count:
+        total = np.where(free, (agree @ probability).round(_DECIMALS), 0.0)
+        centre = int(total.argmax())  # ties: the first, which has the best score
+        if total[centre] <= 0:
             break
-        share = belief * agree[centre]
-        found.append(
+        weights = probability * agree[centre]
+        clusters.append(
             Hypothesis(
-                int(ranked[centre]), float(held[centre]),
-                np.average(position, axis=0, weights=share),
-                _mean_heading(yaw_rad, yaw_rad[centre], share),
+                int(ranked[centre]), float(total[centre]),
+                np.average(position, axis=0, weights=weights),
+                _mean_heading(yaw_rad, yaw_rad[centre], weights),
             )
         )  # fmt: skip
         centres.append(centre)
-        belief = belief * ~agree[centre]
+        probability = probability * ~agree[centre]
         free &= ~agree[centre]
-    rest = np.delete(np.arange(len(score)), centres)[: count - len(found)]
-    return found + [Hypothesis(int(ranked[i]), 0.0, position[i], float(yaw_rad[i])) for i in rest]
+    rest = np.delete(np.arange(len(score)), centres)[: count - len(clusters)]
+    return clusters + [
+        Hypothesis(int(ranked[i]), 0.0, position[i], float(yaw_rad[i])) for i in rest
+    ]
 
 
 def _mean_heading(
-    yaw_rad: NDArray[np.float64], about_rad: float, share: NDArray[np.float64]
+    yaw_rad: NDArray[np.float64], reference_rad: float, weights: NDArray[np.float64]
 ) -> float:
-    """Mean of headings weighted by `share`, all of which lie within a half turn of `about_rad`."""
-    return float(about_rad + np.average(wrap_angle(yaw_rad - about_rad), weights=share))
+    """Weighted mean of headings within half a turn of a reference heading."""
+    differences = wrap_angle(yaw_rad - reference_rad)
+    return float(reference_rad + np.average(differences, weights=weights))

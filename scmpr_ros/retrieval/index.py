@@ -1,4 +1,4 @@
-"""Nearest descriptors of a place map: FAISS on the CPU, one product on a GPU."""
+"""Exact nearest-neighbour search of descriptors: FAISS on the CPU, a matrix product on a GPU."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scmpr_ros.errors import ShapeError
+from scmpr_ros.errors import ScmprError, ShapeError
 
-_ROWS_AT_ONCE = 16_384
+_BLOCK_ROWS = 16_384
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The K nearest (place, heading) of a query: indices (K,) int64 and phi (K,), best first."""
+    """The K nearest viewpoints of a query, best first.
+
+    place, heading: (K,) int64 indices. phi: (K,) float32, cosine of the descriptors.
+    """
 
     place: Tensor
     heading: Tensor
@@ -26,15 +29,15 @@ class Neighbours:
 
 
 class DescriptorIndex:
-    """Exact inner-product search; descriptors have unit length, so phi is their cosine.
+    """Exact search by inner product, which is the cosine phi as descriptors have unit length.
 
-    They stay in the float16 in which a map holds them; products are summed in float32.
+    Descriptors are copied in the float16 of the place map; products are summed in float32.
     """
 
     def __init__(
         self, descriptors: NDArray[np.floating], device: torch.device | str = "cpu"
     ) -> None:
-        """Index descriptors (P, V, D) for queries on a device."""
+        """Index descriptors (P, V, D) for queries on `device`."""
         self._places, self._headings, self._dim = descriptors.shape
         rows = descriptors.reshape(-1, self._dim)
         on_cpu = torch.device(device).type == "cpu"
@@ -43,12 +46,20 @@ class DescriptorIndex:
     def search(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None = None
     ) -> Neighbours:
-        """Find the k nearest of a descriptor (D,); fewer where there are less than k.
+        """Find the k nearest viewpoints of a descriptor (D,), or all if there are fewer.
 
-        allowed: (P,) places to look in; all where it is None.
+        allowed: (P,) places to search; None for all.
+
+        Raises ShapeError for arguments of another shape, and ScmprError if the descriptor is not
+        finite.
         """
         if descriptor.shape != (self._dim,):
             raise ShapeError.of("descriptor", f"({self._dim},)", tuple(descriptor.shape))
+        if not descriptor.isfinite().all():
+            raise ScmprError(
+                "the descriptor of the image is not finite: check the network's weights, or set "
+                "precision to float32"
+            )
         rows = None
         if allowed is not None:
             if allowed.shape != (self._places,) or allowed.dtype != np.bool_:
@@ -61,9 +72,9 @@ class DescriptorIndex:
 
 
 class _Search(Protocol):
-    """phi (K,) and row numbers (K,) of the K rows nearest to a descriptor (D,), best first.
+    """Returns phi (K,) float32 and indices (K,) int64 of the rows nearest to a descriptor (D,).
 
-    allowed: (P * V,) rows to look at; k is not more than there are of them.
+    allowed: (P * V,) rows to search, at least k; None for all.
     """
 
     def __call__(
@@ -72,17 +83,17 @@ class _Search(Protocol):
 
 
 class _FaissSearch:
-    """FAISS, on one thread.
+    """FAISS on one thread.
 
-    Rows could be spread over shards, one a thread. But FAISS's threads are not torch's: they wait
-    by spinning, and the network, which comes next, then takes twice the time that shards save.
+    Shards would use several threads, but FAISS's idle threads spin and slow the network's threads
+    down by twice the time that shards save.
     """
 
     def __init__(self, rows: NDArray[np.floating]) -> None:
         half = faiss.ScalarQuantizer.QT_fp16
         self._index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
-        for begin in range(0, len(rows), _ROWS_AT_ONCE):  # in float32 a map is twice as large
-            block = rows[begin : begin + _ROWS_AT_ONCE]
+        for begin in range(0, len(rows), _BLOCK_ROWS):  # avoids a float32 copy of the whole map
+            block = rows[begin : begin + _BLOCK_ROWS]
             self._index.add(np.ascontiguousarray(block, np.float32))
 
     def __call__(
@@ -99,7 +110,7 @@ class _FaissSearch:
 
 
 class _TorchSearch:
-    """One matrix-vector product: for a GPU no search is faster that is exact."""
+    """One matrix-vector product, the fastest exact search on a GPU."""
 
     def __init__(self, rows: NDArray[np.floating], device: torch.device | str) -> None:
         self._rows = torch.from_numpy(np.ascontiguousarray(rows)).half().to(device)
@@ -108,12 +119,12 @@ class _TorchSearch:
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[Tensor, Tensor]:
         k = min(k, len(self._rows))
-        # A product of halves is rounded to a half, so more than k are scored again in float32.
+        # A float16 product is rounded to float16: score more than k rows again in float32.
         coarse = self._rows @ descriptor.half()
-        most = len(self._rows)
+        count = len(self._rows)
         if allowed is not None:
             coarse[~torch.from_numpy(allowed).to(coarse.device)] = -torch.inf
-            most = int(allowed.sum())
-        shortlist = coarse.topk(min(4 * k, most)).indices
+            count = int(allowed.sum())
+        shortlist = coarse.topk(min(4 * k, count)).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]

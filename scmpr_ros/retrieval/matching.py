@@ -1,26 +1,25 @@
 """Multi-view semantic-geometric matching: Sim = alpha phi + beta psi (eq. 10).
 
-psi is the "visible semantic point overlap": how well the classes that are read in an image agree
-with the part of a place's semantic panorama that the camera would look at. There are two measures.
+psi is the "visible semantic point overlap": the agreement of the classes predicted in an image
+with the part of a place's semantic panorama that the camera would see. Two measures are available.
 
-`likelihood`, the default: the evidence for a place. In each cell the reading says how probable the
-map's class is there, and the map how common it is in that row; psi is the logarithm of their ratio,
-in nats, summed over the cells that are seen and divided by the number of all: a camera that sees
-less says less. So rare agreements count more than those of road with road, and doubtful readings
-less than sure ones. What is hidden by a dynamic thing, has no class, or lies where the map has no
-return says nothing; sky over a wall speaks against the place. Maps whose labels come from geometry
-confuse classes, and say which: see `PlaceMap`.
+`likelihood`, the default, is the evidence for a place. Per cell it is log p(class | image) /
+p(class) of the map's class: its predicted probability over its frequency in that row of the map.
+psi is the sum over visible cells divided by the number of all cells, in nats: a camera that sees
+less gives less evidence. Rare agreements count more than road on road, confident predictions more
+than uncertain ones. Cells behind dynamic objects, without a class, or without a return in the map
+contribute nothing; sky over a wall counts against the place. Maps labelled by geometry confuse
+classes; their confusion matrix is taken into account, see `PlaceMap`.
 
-`iou`, as the paper has it: the weighted IoU of static classes between the most probable classes and
-the map's. A cell counts where the map has a static return and where the camera looks and sees
-neither a dynamic thing nor a thing without a class. Sky over a wall counts against the match.
+`iou` is the paper's measure: the weighted IoU of static classes between the most probable classes
+and the map. Cells count where the map has a static return and the image shows neither a dynamic
+object nor an unknown class. Sky over a wall counts against the place.
 
-In both, a wall where the map has no return does not count, for the map may simply not reach that
-high.
+In both, a wall where the map has no return is ignored: the LiDAR may not have reached that high.
 
-For a fixed position a pixel is a direction, so psi needs no depth, and another heading is another
-column: sliding the mask by whole columns around a candidate refines its heading. All candidates
-and slides are computed in one batch, on any device.
+For a fixed position a pixel is a direction, so psi needs no depth, and a change of heading is a
+shift of columns: sliding the mask by whole columns around a candidate refines its heading. All
+candidates and slides are computed in one batch, on any device.
 """
 
 from __future__ import annotations
@@ -42,33 +41,38 @@ from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, NUM_CLASSES, STATI
 _GROUND = ("road", "sidewalk", "terrain")
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
-_RAREST = 1e-3  # share of a row's cells; a class that a map lacks is not impossible
+_MIN_RATE = 1e-3  # added to each class's frequency: a class absent from the map stays possible
 
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Weights of eq. 10, and what psi is."""
+    """Weights of eq. 10 and measure of psi."""
 
     alpha: float = 1.0
     beta: float = 0.8
     measure: Literal["likelihood", "iou"] = "likelihood"
-    """What psi is: the evidence for a place in nats a cell, or the paper's weighted IoU, for which
-    beta was 0.4."""
+    """Measure of psi: evidence for a place in nats per cell, or the paper's weighted IoU (use it
+    with beta 0.4)."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
     outlier_probability: float = 0.05
-    """Share of cells in which image and map are taken to have nothing to do with each other:
-    what a single cell can say against a place ends at its logarithm."""
+    """Probability that image and map are unrelated in a cell. Its logarithm bounds the evidence of
+    a single cell against a place."""
     ground_weight: float = 0.5
-    """For the IoU. The ground is nearly everywhere: it says little about where one is."""
+    """Weight of ground classes in the IoU. Ground is nearly everywhere: it says little about where
+    the camera is."""
     thin_weight: float = 2.0
-    """For the IoU."""
+    """Weight of poles and traffic signs in the IoU."""
 
     def __post_init__(self) -> None:
-        if min(self.alpha, self.beta, self.ground_weight, self.thin_weight) < 0:
-            raise ConfigError("alpha, beta and the class weights of psi cannot be negative")
+        weights = (self.alpha, self.beta, self.ground_weight, self.thin_weight)
+        if not all(0 <= weight < math.inf for weight in weights):
+            raise ConfigError(
+                "alpha, beta, ground_weight and thin_weight must be finite and not negative, got "
+                f"{weights}"
+            )
         if self.measure not in ("likelihood", "iou"):
-            raise ConfigError(f"measure is {self.measure!r}; there are likelihood and iou")
+            raise ConfigError(f"measure is {self.measure!r}; it must be likelihood or iou")
         if not 0 < self.outlier_probability < 1:
             raise ConfigError(
                 f"outlier_probability is {self.outlier_probability}; it must lie between 0 and 1"
@@ -77,7 +81,7 @@ class MatchingConfig:
             raise ConfigError(f"slide_columns is {self.slide_columns}; it cannot be negative")
 
     def class_weights(self) -> NDArray[np.float32]:
-        """Weight of each joint class in psi, (NUM_CLASSES,); zero for all but static ones."""
+        """Weight of each joint class in the IoU, (NUM_CLASSES,); zero unless static."""
         weights = np.zeros(NUM_CLASSES, dtype=np.float32)
         for index in STATIC_IDS:
             name = CLASSES[index].name
@@ -87,7 +91,7 @@ class MatchingConfig:
 
 
 class SemanticMatcher:
-    """Computes psi between readings on the view's grid and places of one map."""
+    """Computes psi between predictions on the mask's grid and the places of one map."""
 
     def __init__(
         self,
@@ -97,8 +101,8 @@ class SemanticMatcher:
         panoramas: Tensor,
         confusion: Tensor,
     ) -> None:
-        """panoramas: (P, H, W) uint8 joint ids on `grid`; they say on which device all is computed.
-        confusion: (S, S) shares of the map's labels by true static class, as of a `PlaceMap`.
+        """panoramas: (P, H, W) uint8 joint ids on `grid`; their device is used for everything.
+        confusion: (S, S) as in `PlaceMap`.
         """
         device = panoramas.device
         self._panoramas, self._grid, self._config = panoramas, grid, config
@@ -115,7 +119,7 @@ class SemanticMatcher:
         self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
         self._span = math.ceil(columns[-1] - columns[0]) + 1 + 2 * reach
-        # Of slides that are equally good, the smallest: argmax takes the first.
+        # Smallest slides first: argmax takes the first of equals.
         slides = sorted(range(-reach, reach + 1), key=abs)
         self._slides = torch.tensor(slides, device=device)
         self._shape = (mask_grid.height, mask_grid.width)
@@ -123,23 +127,23 @@ class SemanticMatcher:
     def overlap(
         self, class_probs: Tensor, seen: Tensor, place: Tensor, yaw_rad: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Best psi over the slide, and the yaw it is reached at, for K candidates.
+        """Compute the best psi over all slides, and its yaw, for K candidates.
 
         Args:
             class_probs: (NUM_CLASSES, h, w) float32, predicted probabilities.
             seen: (h, w) bool, cells inside the camera's image.
-            place: (K,) int64, numbers of places.
+            place: (K,) int64, indices of places.
             yaw_rad: (K,) float64, headings before the slide.
 
         Returns:
-            psi (K,) float32, zero where nothing is visible to both; yaw (K,) in radians.
+            psi (K,) float32, zero if image and map see nothing in common; yaw (K,) float64.
         """
         if class_probs.shape != (NUM_CLASSES, *self._shape) or seen.shape != self._shape:
             expected = (NUM_CLASSES, *self._shape)
             raise ShapeError.of("class_probs", expected, tuple(class_probs.shape))
-        looks = seen & self._row_seen[:, None]
-        likely = self._config.measure == "likelihood"
-        table = self._evidence(class_probs, looks) if likely else self._iou(class_probs, looks)
+        visible = seen & self._row_seen[:, None]
+        likelihood = self._config.measure == "likelihood"
+        table = (self._evidence if likelihood else self._iou)(class_probs, visible)
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
         first = columns[:, :1] - self._slides.amax()
         window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
@@ -148,49 +152,48 @@ class SemanticMatcher:
         slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
         slid = slid[:, :, None].expand(-1, -1, terms.shape[2], -1)
         sums = terms.gather(1, slid).sum(-1).unbind(-1)
-        if likely:
-            psi = sums[0] / looks.numel()
+        if likelihood:
+            psi = sums[0] / visible.numel()
         else:
             psi = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1e-6), 0)
         best = psi.argmax(1)
         return psi.amax(1), yaw_rad - self._slides[best] * self._grid.column_rad
 
-    def _evidence(self, class_probs: Tensor, looks: Tensor) -> Tensor:
-        """What each class of the map says for the place in each cell, (NUM_CLASSES, h, 1, w).
+    def _evidence(self, class_probs: Tensor, visible: Tensor) -> Tensor:
+        """Evidence of each possible class of the map in each cell, (NUM_CLASSES, h, 1, w).
 
         log[(1 - e) p(class | image) / p(class) + e], with e the outlier probability. Behind dynamic
-        objects, which hide the street, the map's class keeps its prior probability.
+        objects the map's class keeps its prior probability.
         """
         labels = torch.einsum("khw,km->mhw", class_probs[self._static], self._confusion)
         ratio = labels / self._rates + class_probs[self._hiding].sum(0)
-        outlier_probability = self._config.outlier_probability
+        outlier = self._config.outlier_probability
         table = torch.zeros_like(class_probs)
-        table[self._static] = (
-            torch.log((1 - outlier_probability) * ratio + outlier_probability) * looks
-        )
+        table[self._static] = torch.log((1 - outlier) * ratio + outlier) * visible
         return table[:, :, None]
 
-    def _iou(self, class_probs: Tensor, looks: Tensor) -> Tensor:
-        """What each class of the map adds to intersection and union in each cell of the mask.
+    def _iou(self, class_probs: Tensor, visible: Tensor) -> Tensor:
+        """Intersection and union of each possible class of the map in each cell of the mask.
 
-        Returns (NUM_CLASSES, h, 2, w). Over the visible cells, the weighted IoU is the sum of the
-        first over the sum of the second: where the two agree, the weight of their class; where
-        they differ, nothing, over the weights of both.
+        Returns (NUM_CLASSES, h, 2, w). The weighted IoU is the sum of the first over the sum of the
+        second: a cell adds the weight of its class to both where image and map agree, and the
+        weights of both classes to the union where they differ.
         """
         mask = class_probs.argmax(0)
         classes = torch.arange(NUM_CLASSES, device=mask.device)[:, None, None]
-        of_map = self._weights[:, None, None]
-        visible = looks & ~torch.isin(mask, self._hiding) & (of_map > 0)
-        intersection = of_map * (visible & (classes == mask))
-        union = (of_map + self._weights[mask]) * visible - intersection
+        weights = self._weights[:, None, None]
+        counted = visible & ~torch.isin(mask, self._hiding) & (weights > 0)
+        intersection = weights * (counted & (classes == mask))
+        union = (weights + self._weights[mask]) * counted - intersection
         return torch.stack([intersection, union], dim=2)
 
     def _column_terms(self, table: Tensor, place: Tensor, window: Tensor) -> Tensor:
-        """What each column of a panorama would add in each column of the mask.
+        """Terms of each panorama column if it were seen in each column of the mask.
 
-        table: (NUM_CLASSES, h, n, w). window: (K, c) columns of each candidate. Returns
-        (K, c, n, w): sums over the mask's rows. Only these are slid, so that sliding costs next to
-        nothing.
+        table: (NUM_CLASSES, h, n, w). window: (K, c) panorama columns of each candidate.
+
+        Returns (K, c, n, w), summed over the mask's rows. Slides reuse these sums, which makes
+        them nearly free.
         """
         height = self._shape[0]
         labels = self._panoramas[place[:, None, None], self._rows, window[..., None]]  # (K, c, h)
@@ -202,8 +205,8 @@ class SemanticMatcher:
 
 
 def _class_rates(panoramas: Tensor) -> Tensor:
-    """How common each static class is among those of each row, (S, H); each row sums to one."""
+    """Frequency of the static classes within each panorama row, (S, H); sums to one over S."""
     cells = panoramas.shape[0] * panoramas.shape[2]
     counts = torch.stack([(panoramas == index).sum((0, 2)) for index in STATIC_IDS])
-    rates = counts / cells + _RAREST
+    rates = counts / cells + _MIN_RATE
     return rates / rates.sum(0)

@@ -1,7 +1,6 @@
-"""`play_bag`: republish the messages of a rosbag2 directory, in time and as they are.
+"""`play_bag`: play a rosbag2 directory, for systems without `ros2 bag play` and for `make demo`.
 
-Messages go from the file to DDS without being decoded. Topics are renamed as for any node, with
-`--ros-args -r /from:=/to`. For places where `ros2 bag play` is not installed, and for `make demo`.
+Messages go from the file to DDS without being decoded.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
 from scmpr_ros.datasets.rosbag2.topics import find_connection, open_bag
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.ros.managed_node import run
 from scmpr_ros.ros.parameters import NodeParameters
+from scmpr_ros.ros.process import run
+from scmpr_ros.ros.qos import latched
 
 _LATCHED_TYPES = ("sensor_msgs/msg/CameraInfo",)
 
@@ -37,21 +37,21 @@ class BagPlayerConfig:
     """Parameters of the player."""
 
     bag: str = ""
-    """Directory of the bag, with its metadata.yaml."""
+    """Directory of the bag, the one with metadata.yaml."""
     topics: tuple[str, ...] = ()
-    """Topics to play, as named in the bag; none: all."""
+    """Topics to play, as named in the bag; empty: all."""
     rate: float = 1.0
-    """Speed: 2.0 plays twice as fast as it was recorded."""
+    """Speed factor; 2.0 plays twice as fast as recorded."""
     loop: bool = False
-    """Start again at the end, until the process is stopped."""
+    """Repeat until the process is stopped."""
     clock_hz: float = 0.0
-    """How often to publish the recording's time to /clock; 0: never."""
+    """Rate of /clock, which carries the recording's time; 0: do not publish it."""
     wait_topic: str = ""
-    """Topic of the bag that must have subscribers before anything is played; empty: do not wait."""
+    """Topic of the bag that must have subscribers before playing starts; empty: do not wait."""
     wait_subscribers: int = 1
-    """How many subscribers wait_topic must have."""
+    """Number of subscribers that wait_topic must have."""
     wait_timeout_s: float = 60.0
-    """After this long without them the player gives up."""
+    """Give up if the subscribers are missing after this long."""
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
@@ -61,10 +61,10 @@ class BagPlayerConfig:
 
 
 class BagPlayerNode(Node):
-    """Publishes a bag once, or in a loop."""
+    """Publishes the messages of a bag, once or in a loop."""
 
     def __init__(self) -> None:
-        """Declare parameters; raises ConfigError for those that are wrong."""
+        """Declare parameters; raises ConfigError for invalid ones."""
         super().__init__("play_bag", automatically_declare_parameters_from_overrides=True)
         self.config = NodeParameters(self, BagPlayerConfig).read()
         if not self.config.bag:
@@ -78,7 +78,7 @@ class BagPlayerNode(Node):
         )
 
     def play(self) -> None:
-        """Play to the end; raises DatasetError for a bag or a topic that cannot be played."""
+        """Play to the end; raises DatasetError if the bag or a topic cannot be played."""
         with open_bag(Path(self.config.bag)) as reader:
             connections = [c for c in self._chosen(reader) if self._advertise(c)]
             if not connections:
@@ -101,7 +101,7 @@ class BagPlayerNode(Node):
         return [find_connection(reader, topic) for topic in self.config.topics]
 
     def _advertise(self, connection: Connection) -> bool:
-        """Create a topic's publisher; False, with a warning, where its type is not installed."""
+        """Create a topic's publisher; warns and returns False if its type is not installed."""
         package, _, name = connection.msgtype.split("/")
         try:
             kind = getattr(importlib.import_module(f"{package}.msg"), name)
@@ -112,13 +112,11 @@ class BagPlayerNode(Node):
             return False
         assert isinstance(connection.ext, ConnectionExtRosbag2)
         offered = [qos.durability for qos in connection.ext.offered_qos_profiles]
-        latched = QosDurability.TRANSIENT_LOCAL in offered or connection.msgtype in _LATCHED_TYPES
-        qos = QoSProfile(
-            depth=10,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        is_latched = (
+            QosDurability.TRANSIENT_LOCAL in offered or connection.msgtype in _LATCHED_TYPES
         )
         self._topic_publishers[connection.topic] = self.create_publisher(
-            kind, connection.topic, qos
+            kind, connection.topic, latched(10) if is_latched else QoSProfile(depth=10)
         )
         return True
 
@@ -128,7 +126,7 @@ class BagPlayerNode(Node):
             return
         if topic not in self._topic_publishers:
             raise ConfigError(
-                f"parameter 'wait_topic': {topic} is not played; there are: "
+                f"parameter 'wait_topic': {topic} is not played; the played topics are "
                 f"{', '.join(self._topic_publishers)}"
             )
         publisher = self._topic_publishers[topic]
@@ -164,7 +162,7 @@ class BagPlayerNode(Node):
             raise ExternalShutdownException
 
     def _serve(self, timeout_s: float) -> None:
-        """Serve one callback (parameters), or let the time pass."""
+        """Serve one callback, such as a parameter request, or wait."""
         self._spinner.spin_once(timeout_sec=timeout_s)
         if not rclpy.ok():
             raise ExternalShutdownException
@@ -175,7 +173,7 @@ def _time(ns: int) -> Time:
 
 
 def main() -> int:
-    """Console script `play_bag`."""
+    """Run the node; see `commands.play_bag`."""
 
     def play() -> int:
         BagPlayerNode().play()

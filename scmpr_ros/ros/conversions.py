@@ -1,10 +1,10 @@
-"""Between ROS messages and the package's records.
+"""Convert between ROS messages and the package's records.
 
-Where cv_bridge, sensor_msgs_py and tf_transformations are installed they do the work; each has a
-small equivalent here or in `datasets.ros_messages`, for environments made of pip wheels alone.
+cv_bridge, sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent
+here or in `datasets.ros_messages`, for environments of pip wheels alone.
 
-Published poses follow REP-103: the x axis looks along the camera. Inside, `T_map_camera` belongs
-to the optical frame, whose z axis does; `body_from_optical` and `optical_from_body` lead across.
+Published poses follow REP-103: x forward along the view. Internally `T_map_camera` is the pose of
+the optical frame, z forward; `body_from_optical` and `optical_from_body` convert.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def _optional(module: str) -> Any:
-    """A module where it can be imported; None also where it was built for another numpy."""
+    """Import a module; None if it is missing or was built for another numpy."""
     try:
         return importlib.import_module(module)
     except Exception:
@@ -57,9 +57,9 @@ _T_BODY_OPTICAL = make_transform(R_BODY_OPTICAL, np.zeros(3))
 
 
 def image_to_rgb(message: Image) -> NDArray[np.uint8]:
-    """Pixels of an Image as RGB, (H, W, 3) uint8.
+    """Return the pixels of an Image as RGB, (H, W, 3) uint8.
 
-    With cv_bridge every encoding it knows is taken, else those of `ros_messages.RGB_CHANNELS`.
+    Accepts the encodings of cv_bridge if installed, else those of `ros_messages.RGB_CHANNELS`.
     Raises ShapeError for an unknown encoding, an empty image, or data shorter than step * height.
     """
     if cv_bridge is None:
@@ -72,7 +72,7 @@ def image_to_rgb(message: Image) -> NDArray[np.uint8]:
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
-    """An rgb8 Image of pixels (H, W, 3) uint8."""
+    """Return an rgb8 Image of pixels (H, W, 3) uint8."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError.of("image", "(H, W, 3) uint8", f"{rgb.shape} {rgb.dtype}")
     height, width, _ = rgb.shape
@@ -81,48 +81,53 @@ def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
 
 
 def cloud_message(cloud: PointCloud, header: Header) -> PointCloud2:
-    """A PointCloud2 with x, y, z, and what there is of intensity, label and rgb."""
+    """Return a PointCloud2 with x, y, z, and intensity, label and rgb if the cloud has them."""
     return points_message(pack_points(cloud), header)
 
 
 def points_message(points: NDArray[Any], header: Header) -> PointCloud2:
-    """A PointCloud2 of a structured array, as `pack_points` makes them."""
+    """Return a PointCloud2 of a structured array as made by `pack_points`.
+
+    is_dense is True if all coordinates are finite, whichever library makes the message.
+    """
     fields = [PointField(**field) for field in point_fields(points.dtype)]
     if point_cloud2 is not None:
-        return point_cloud2.create_cloud(header, fields, points)
-    return PointCloud2(
-        header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
-        is_dense=True, point_step=points.itemsize, row_step=points.nbytes,
-        data=_byte_array(points),
-    )  # fmt: skip
+        message = point_cloud2.create_cloud(header, fields, points)
+    else:
+        message = PointCloud2(
+            header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
+            point_step=points.itemsize, row_step=points.nbytes, data=_byte_array(points),
+        )  # fmt: skip
+    message.is_dense = all(bool(np.isfinite(points[axis]).all()) for axis in "xyz")
+    return message
 
 
 def quaternion_xyzw(T: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Unit quaternion (x, y, z, w) of a (4, 4) transform's rotation."""
+    """Return the unit quaternion (x, y, z, w) of a (4, 4) transform's rotation."""
     if tf_transformations is not None:
         return np.asarray(tf_transformations.quaternion_from_matrix(T))
     return Rotation.from_matrix(T[:3, :3]).as_quat()
 
 
 def pose_message(T: NDArray[np.floating]) -> Pose:
-    """The Pose of a (4, 4) transform."""
+    """Return the Pose of a (4, 4) transform."""
     x, y, z = (float(v) for v in T[:3, 3])
     qx, qy, qz, qw = (float(v) for v in quaternion_xyzw(T))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def body_from_optical(T_map_camera: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pose of the camera's body axes (x along the view) from that of its optical frame."""
+    """Convert the pose of the optical frame to that of the camera's body axes (x forward)."""
     return T_map_camera @ _T_BODY_OPTICAL.T
 
 
 def optical_from_body(T_map_body: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pose of the optical frame from that of the camera's body axes."""
+    """Convert the pose of the camera's body axes to that of the optical frame."""
     return T_map_body @ _T_BODY_OPTICAL
 
 
 def _byte_array(values: NDArray[Any]) -> array.array[int]:
-    """Bytes of an array in the one type that message fields take without a copy per element."""
+    """Return an array's bytes in the only type that message fields take without a copy per byte."""
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(values).tobytes())
     return data

@@ -1,4 +1,4 @@
-"""The parameters of the localizer node."""
+"""Parameters of the localizer node."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.pipeline.localizer import LocalizerConfig
-from scmpr_ros.ros.match_messages import CovarianceConfig, StateConfig
+from scmpr_ros.pipeline.states import StateConfig
+from scmpr_ros.ros.match_messages import CovarianceConfig
 
 
 @dataclass(frozen=True)
 class MountConfig:
-    """Where the camera sits on the base: T_base_camera of the camera's body axes (x forward)."""
+    """Mounting of the camera: T_base_camera of the camera's body axes (x forward)."""
 
     xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Position of the camera in the base frame, in metres."""
     rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; they level images."""
+    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; images are levelled by
+    roll and pitch."""
 
     @property
     def T_base_camera_body(self) -> NDArray[np.float64]:
-        """(4, 4); the identity where the pose of the camera itself is asked for."""
+        """(4, 4); the identity by default, which makes the published pose that of the camera."""
         return make_transform(Rotation.from_euler("xyz", self.rpy).as_matrix(), np.array(self.xyz))
 
 
@@ -35,9 +37,9 @@ class LocalizerNodeConfig:
     """Parameters of the localizer node."""
 
     checkpoint: str = ""
-    """Weight file (safetensors) of the network; the one that the map was built with."""
+    """Weight file (safetensors) of the network that built the map; empty: the shipped one."""
     map: str = ""
-    """Directory of the place map; empty: wait for the map loader to name it."""
+    """Directory of the place map; empty: wait for the map loader to announce one."""
     map_frame: str = "map"
     """Frame of every published pose."""
     odom_frame: str = "odom"
@@ -46,21 +48,25 @@ class LocalizerNodeConfig:
     """Frame whose pose is published, for broadcast_tf."""
     mount: MountConfig = field(default_factory=MountConfig)
     image_transport: Literal["any", "raw", "compressed"] = "any"
-    """Which of `image` and `image/compressed` to subscribe to; any: both, one answer a stamp."""
+    """Subscribe to `image` (raw), `image/compressed` (compressed) or both (any). An image that
+    comes on both is answered once."""
     reliable_images: bool = False
-    """Ask for reliable delivery of images; then the publisher must be reliable, too."""
+    """Use reliable delivery for images; the publisher must be reliable, too."""
     queue_size: int = 1
-    """Images that may wait while one is localised; more of them drop the oldest."""
+    """Number of images that may wait while one is localised; the oldest is dropped."""
     camera_info_timeout_s: float = 2.0
-    """After this long without camera_info a waiting image is complained about."""
+    """Warn when an image has waited this long for camera_info."""
+    relocalize_timeout_s: float = 5.0
+    """How long ~/relocalize waits for the next image."""
     publish_lost_poses: bool = True
-    """Publish poses in the state LOST, too; switch off where a filter takes every pose."""
+    """Publish ~/pose in the state LOST, too; switch off if a filter consumes every pose."""
     publish_initialpose: bool = False
-    """Publish the pose to /initialpose whenever LOST turns into LOCALIZED."""
+    """Publish `initialpose` for AMCL: the first LOCALIZED pose after activation, after a change of
+    the map, and after each call of ~/relocalize or ~/reinitialize."""
     broadcast_tf: bool = False
-    """Broadcast map -> odom while LOCALIZED; needs tf2_ros and odom -> base in tf."""
+    """Broadcast map -> odom while LOCALIZED; needs tf2_ros and odom -> base in TF."""
     autostart: bool = True
-    """Configure and activate at start; false where a lifecycle manager does it."""
+    """Configure and activate at start; set to false if a lifecycle manager does it."""
     state: StateConfig = field(default_factory=StateConfig)
     covariance: CovarianceConfig = field(default_factory=CovarianceConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
@@ -68,3 +74,6 @@ class LocalizerNodeConfig:
     def __post_init__(self) -> None:
         if self.queue_size < 1:
             raise ConfigError(f"queue_size must be at least 1, got {self.queue_size}")
+        for name in ("camera_info_timeout_s", "relocalize_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")

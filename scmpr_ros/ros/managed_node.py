@@ -1,52 +1,65 @@
-"""What the package's nodes have in common: parameters, lifecycle, clean start and clean end."""
+"""Base of the package's lifecycle nodes: parameters, guarded transitions, start and shutdown."""
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
 import signal
-import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 
+from scmpr_ros.cancellation import Cancelled
 from scmpr_ros.errors import MapFormatError, ScmprError
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.ros.parameters import NodeParameters
+from scmpr_ros.ros.process import run
+from scmpr_ros.ros.worker import Job, Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+_DEACTIVATION_PATIENCE_S = 1.0
+_SHUTDOWN_PATIENCE_S = 5.0  # `ros2 launch` sends SIGKILL ten seconds after SIGINT
 
 
 class NodeConfig(Protocol):
-    """What the dataclass of a managed node's parameters must offer."""
+    """Fields that a managed node's parameter dataclass must have."""
 
     @property
     def autostart(self) -> bool:
-        """Configure and activate at start; false where a lifecycle manager does it."""
+        """Configure and activate at start; set to false if a lifecycle manager does it."""
+
+    @property
+    def checkpoint(self) -> str:
+        """Weight file of the network; empty for the one that ships with the package."""
 
 
 C = TypeVar("C", bound=NodeConfig)
+T = TypeVar("T")
 
 
 class ManagedNode(LifecycleNode, Generic[C]):
-    """A lifecycle node whose parameters are one dataclass, fixed from configure to cleanup.
+    """A lifecycle node with one worker thread and one dataclass of parameters.
 
-    A transition that raises fails: a `ScmprError` is logged as one line, anything else as a bug
-    with its traceback, and the node stays in the state it was in.
+    Parameters are fixed from configure to cleanup. A transition that raises fails and leaves
+    nothing running: a `ScmprError` is logged as one line, anything else with its traceback.
+
+    Heavy work belongs to `worker`, whose jobs are cancelled before anything they use is destroyed.
+    Subclasses create their services in `__init__`, for the life of the node: rclpy ends the process
+    if a service is destroyed before its callback has answered.
     """
 
     config: C
 
     def __init__(self, name: str, config_class: type[C], **node_arguments: Any) -> None:
-        """Raises ConfigError for parameter overrides that `config_class` does not take.
+        """Declare the parameters; raises ConfigError for overrides that `config_class` refuses.
 
-        node_arguments: of rclpy's `Node`, such as `parameter_overrides` or `namespace`.
+        node_arguments: arguments of rclpy's `Node`, such as `parameter_overrides` or `namespace`.
         """
         super().__init__(
             name, automatically_declare_parameters_from_overrides=True, **node_arguments
@@ -55,32 +68,38 @@ class ManagedNode(LifecycleNode, Generic[C]):
         self._failure: Exception | None = None
         self._declared = NodeParameters(self, config_class, frozen=lambda: self._configured)
         self.config = self._declared.read()
+        self.worker = Worker(name)
 
     @abstractmethod
     def configure(self) -> None:
-        """Load what `self.config` names, create publishers and services."""
+        """Load what `self.config` names and create the publishers."""
 
     @abstractmethod
     def activate(self) -> None:
-        """Start to work."""
+        """Start working."""
 
     @abstractmethod
     def deactivate(self) -> None:
-        """Stop to work, ready to be activated again."""
+        """Stop working and answer waiting callbacks; called after the jobs were cancelled."""
 
     @abstractmethod
     def release(self) -> None:
-        """Undo `configure`, also where it stopped half-way."""
+        """Undo `configure`, even an incomplete one."""
 
     def close(self) -> bool:
-        """Last call before the process ends; False if a thread is still at work."""
-        return True
+        """Stop all work, as the last call before the process ends; False if a job goes on."""
+        try:
+            self._stop_work()
+        except Exception:
+            if self.context.ok():
+                raise  # else a signal has shut rclpy down
+        return self.worker.stop(_SHUTDOWN_PATIENCE_S)
 
     def start(self) -> bool:
         """Configure and activate, unless a lifecycle manager is to do it.
 
-        Returns False for an error that only a restart mends. After a `MapFormatError` the node
-        stays, unconfigured: once another map is there it can be configured.
+        Returns False after an error that needs a restart. After a `MapFormatError` the node stays,
+        unconfigured: it can be configured once the map is replaced.
         """
         if not self.config.autostart:
             return True
@@ -89,137 +108,132 @@ class ManagedNode(LifecycleNode, Generic[C]):
         return isinstance(self._failure, MapFormatError)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Read the parameters, load; success leads to inactive, failure back to unconfigured."""
+        """Read the parameters and load; leads to inactive, or back to unconfigured."""
 
         def configure() -> None:
             self.config = self._declared.read()
             self.configure()
 
-        if not self._succeeds("configure", configure):
-            self.release()
+        self._failure = self._attempt("configure", configure)
+        if self._failure is not None:
+            self._attempt("release", self.release)
             return FAILURE
         self._configured = True
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Enable the publishers, then start; success leads to active, failure to inactive."""
+        """Enable the publishers and start working; leads to active, or back to inactive."""
         super().on_activate(state)
-        if not self._succeeds("activate", self.activate):
+        self.worker.resume()
+        if self._attempt("activate", self.activate) is not None:
+            self._attempt("undo the activation", self._stop_work)
             super().on_deactivate(state)
             return FAILURE
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop work and mute the publishers; leads to inactive."""
-        self.deactivate()
-        return super().on_deactivate(state)
+        """Stop working and mute the publishers; leads to inactive."""
+        failure = self._attempt("deactivate", self._stop_work)
+        super().on_deactivate(state)
+        if not self.worker.wait_until_idle(_DEACTIVATION_PATIENCE_S):
+            self.get_logger().warning("a cancelled job is still running; new work starts after it")
+        return SUCCESS if failure is None else ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything; leads to unconfigured, where parameters can be set again."""
+        """Release everything; leads to unconfigured, where parameters can be set."""
         super().on_cleanup(state)
-        self.release()
+        self._attempt("stop working", self._stop_work)
+        failure = self._attempt("clean up", self.release)
         self._configured = False
-        return SUCCESS
+        return SUCCESS if failure is None else ERROR
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything; leads to finalized."""
+        """Release everything; leads to finalized."""
         return self.on_cleanup(state)
 
-    def _succeeds(self, name: str, step: Callable[[], None]) -> bool:
-        self._failure = None
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything after a transition failed half-way; leads to unconfigured."""
+        self.on_cleanup(state)
+        return SUCCESS
+
+    def checkpoint_path(self) -> Path:
+        """Return the weight file to load; raises ConfigError if the shipped one is missing."""
+        return Path(self.config.checkpoint) if self.config.checkpoint else \
+            resource(DEFAULT_CHECKPOINT)  # fmt: skip
+
+    def submit(
+        self,
+        purpose: str,
+        work: Callable[[Job], T],
+        droppable: bool = False,
+        on_error: Callable[[str], None] = lambda error: None,
+    ) -> Future[T]:
+        """Queue a job for the worker; log its error as "cannot <purpose>" and pass it on.
+
+        droppable: see `Worker.submit`. on_error: called with the error's one-line text, unless the
+        job was cancelled.
+        """
+
+        def guarded(job: Job) -> T:
+            try:
+                return work(job)
+            except Cancelled:
+                raise
+            except Exception as error:
+                if job.is_cancelled() or not self.context.ok():
+                    raise Cancelled from error  # whatever it used is gone
+                on_error(self._log_error(purpose, error, throttled=droppable))
+                raise
+
+        return self.worker.submit(guarded, droppable)
+
+    def _stop_work(self) -> None:
+        self.worker.cancel("the node was deactivated")
+        self.deactivate()
+
+    def _attempt(self, name: str, step: Callable[[], None]) -> Exception | None:
+        """Call a step of a transition; log its error and return it."""
         try:
             step()
-        except ScmprError as error:
-            self._failure = error
-            self.get_logger().error(f"cannot {name}: {error}")
         except Exception as error:
-            self._failure = error
-            self.get_logger().error(f"cannot {name}, a bug: {traceback.format_exc()}")
-        return self._failure is None
+            self._log_error(name, error)
+            return error
+        return None
+
+    def _log_error(self, purpose: str, error: Exception, throttled: bool = False) -> str:
+        """Log a user error as one line, a bug with its traceback; return it as one line."""
+        line = f"cannot {purpose}: {error}"
+        if isinstance(error, (ScmprError, OSError)):
+            if throttled:
+                self.get_logger().error(line, throttle_duration_sec=5.0)
+            else:
+                self.get_logger().error(line)
+            return str(error)
+        trace = "".join(traceback.format_exception(error))
+        self.get_logger().error(f"cannot {purpose}, a bug: {trace}")
+        return f"a bug: {error!r}"
 
 
-def run_managed(
-    make_node: Callable[[], ManagedNode], argv: Sequence[str] | None = None
-) -> NoReturn:
+def run_managed(make_node: Callable[[], ManagedNode[Any]]) -> NoReturn:
     """Start a node, spin until SIGINT or SIGTERM, and end the process.
 
-    With 0 after a signal, also an impatient second one; 1 where the node could not start. Two
-    threads serve callbacks, so that a service that waits for the worker holds nobody up.
+    The exit code is 0 after signals and 1 if the node could not start. Two threads serve callbacks,
+    so that one service may wait for the worker.
     """
 
     def spin() -> int:
         node = make_node()
+        executor = MultiThreadedExecutor(num_threads=2)
         try:
-            executor = MultiThreadedExecutor(num_threads=2)
             executor.add_node(node)
             if not node.start():
                 return 1
             executor.spin()
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # one is enough: let the rest finish
-            if not node.close():
-                # A map build cannot be interrupted, and Python must not end beneath its thread.
-                rclpy.try_shutdown()
-                os._exit(0)
-            executor.shutdown()
-            node.destroy_node()
+            if node.close():  # else `run` ends the process despite the job
+                executor.shutdown()
+                node.destroy_node()
         return 0
 
-    run(spin, argv)
-
-
-def run(body: Callable[[], int], argv: Sequence[str] | None = None) -> NoReturn:
-    """Call `body` between rclpy's start and end, then end the process with what it returned.
-
-    Signals end it with 0, user errors with 1; anything else raises.
-    """
-    code = _between_start_and_end(body, argv)
-    # All is closed. Python's own end would take torch apart, which on a busy machine outlasts the
-    # ten seconds after which `ros2 launch` sends SIGKILL.
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _between_start_and_end(body: Callable[[], int], argv: Sequence[str] | None) -> int:
-    handler = _RosLogHandler()
-    # rclpy also calls the handler it finds; one that ends the process would do so beneath us.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        rclpy.init(args=None if argv is None else list(argv))
-        logging.getLogger("scmpr_ros").addHandler(handler)
-        logging.getLogger("scmpr_ros").setLevel(logging.INFO)
-        return body()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except ScmprError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except Exception:
-        if rclpy.ok():
-            raise
-        return 0  # a signal shut rclpy down beneath a call that was still going on
-    finally:
-        # A second signal must not kill: a Ctrl-C reaches a launched node twice, from the terminal
-        # and from `ros2 launch`, which sends SIGTERM, too, after five seconds.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        logging.getLogger("scmpr_ros").removeHandler(handler)
-        rclpy.try_shutdown()
-
-
-class _RosLogHandler(logging.Handler):
-    """Sends the library's log records to ROS, and so to the console and to /rosout."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not rclpy.ok():
-            return
-        logger = get_logger(record.name)
-        # rclpy wants one severity per line of code, so each level has a line of its own
-        if record.levelno >= logging.ERROR:
-            logger.error(record.getMessage())
-        elif record.levelno >= logging.WARNING:
-            logger.warning(record.getMessage())
-        elif record.levelno >= logging.INFO:
-            logger.info(record.getMessage())
+    run(spin)

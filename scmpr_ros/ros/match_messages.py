@@ -1,4 +1,4 @@
-"""What the localizer says about a `PlaceMatch`: pose with covariance, candidates, markers, JSON."""
+"""Convert a `PlaceMatch` to messages: pose with covariance, candidates, markers, JSON."""
 
 from __future__ import annotations
 
@@ -18,55 +18,16 @@ from scmpr_ros.geometry import camera_yaw, wrap_angle
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.conversions import body_from_optical, pose_message
 
-LOST, LOCALIZED = "LOST", "LOCALIZED"
-
-
-@dataclass(frozen=True)
-class StateConfig:
-    """When a match counts as an answer; between the two the state stays as it was."""
-
-    localized_confidence: float = 0.7
-    """From this confidence upwards the state is LOCALIZED."""
-    lost_confidence: float = 0.5
-    """Below this confidence the state is LOST."""
-
-    def __post_init__(self) -> None:
-        if not self.lost_confidence <= self.localized_confidence <= 1:
-            raise ConfigError(
-                f"state.lost_confidence {self.lost_confidence} must not exceed "
-                f"state.localized_confidence {self.localized_confidence}, and that not 1"
-            )
-
-
-class StateGate:
-    """LOST or LOCALIZED by the confidence alone, with hysteresis."""
-
-    def __init__(self, config: StateConfig) -> None:
-        self._config = config
-        self.state = LOST
-
-    def update(self, confidence: float) -> str:
-        """Take the next confidence and return the state."""
-        if confidence >= self._config.localized_confidence:
-            self.state = LOCALIZED
-        elif confidence < self._config.lost_confidence:
-            self.state = LOST
-        return self.state
-
-    def reset(self) -> None:
-        """Forget: LOST until a match says otherwise."""
-        self.state = LOST
-
 
 @dataclass(frozen=True)
 class CovarianceConfig:
-    """How the spread of the candidates becomes the covariance of the pose."""
+    """Covariance of the pose: the spread of the candidates plus a floor."""
 
     position_floor_m: float = 1.3
-    """Standard deviation of each position axis about the best candidate if it is right; 1.1 to 1.5
-    in towns that no training saw."""
+    """Standard deviation of each position axis if the best candidate is right; 1.1 to 1.5 in
+    unseen towns."""
     angle_floor_rad: float = 0.1
-    """Standard deviation of each angle about the best candidate if it is right."""
+    """Standard deviation of each angle if the best candidate is right."""
 
     def __post_init__(self) -> None:
         for name in ("position_floor_m", "angle_floor_rad"):
@@ -75,11 +36,11 @@ class CovarianceConfig:
 
 
 def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float64]:
-    """Covariance (6, 6) of x, y, z (metres), roll, pitch, yaw (radians) about the best candidate.
+    """Return the covariance (6, 6) of x, y, z (metres), roll, pitch, yaw (radians).
 
-    Second moments of the candidates about the best one, weighted by their confidence, plus a floor.
+    Second moments of the candidates about the best one, weighted by confidence, plus a floor.
     Unlike a spread about the mean, this grows when the best candidate stands alone. Roll and pitch
-    are those of the ground, and get the floor.
+    follow the ground and get the floor only.
     """
     weight = np.array([c.confidence for c in match])
     weight /= weight.sum()
@@ -95,7 +56,7 @@ def covariance(match: PlaceMatch, config: CovarianceConfig) -> NDArray[np.float6
 def pose_with_covariance(
     T_map_base: NDArray[np.floating], spread: NDArray[np.floating], header: Header
 ) -> PoseWithCovarianceStamped:
-    """Pose of the base (or of the camera's body axes) with a (6, 6) covariance."""
+    """Return the pose of the base (or of the camera's body axes) with a (6, 6) covariance."""
     message = PoseWithCovarianceStamped(header=header)
     message.pose.pose = pose_message(T_map_base)
     message.pose.covariance = spread.reshape(-1).tolist()
@@ -103,13 +64,12 @@ def pose_with_covariance(
 
 
 def candidate_poses(match: PlaceMatch, header: Header) -> PoseArray:
-    """Poses of the camera's body axes, best first."""
+    """Return the poses of the camera's body axes, best first."""
     return PoseArray(header=header, poses=[_camera_pose(c) for c in match])
 
 
 def markers(match: PlaceMatch, header: Header) -> MarkerArray:
-    """An arrow for each candidate: the best one green and longer, the others the redder the lower
-    their confidence."""
+    """Return an arrow per candidate: the best is green and longer, unlikely ones are red."""
     arrows = [Marker(header=header, action=Marker.DELETEALL)]
     for rank, candidate in enumerate(match):
         green = candidate.confidence / match.best.confidence
@@ -125,7 +85,7 @@ def markers(match: PlaceMatch, header: Header) -> MarkerArray:
 
 
 def match_summary(match: PlaceMatch, state: str, stamp: Time) -> str:
-    """JSON with outcome, score, confidence, the image's stamp, and candidates: `~/relocalize`."""
+    """Return the JSON answer of `~/relocalize`: outcome, score, confidence, stamp, candidates."""
     return json.dumps(
         {
             "outcome": state,

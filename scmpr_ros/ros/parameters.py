@@ -1,9 +1,9 @@
-"""ROS parameters declared from a (nested) frozen dataclass, and read back into it.
+"""Declare ROS parameters from a (nested) frozen dataclass, and read them back into it.
 
 The dataclass is the only home of names, defaults, types and checks. Parameters are declared with
-dynamic typing because `config.from_dict` checks types better than ROS does: it takes `1` for a
-float, and its message names the parameter and what is allowed. Once a node is configured its
-parameters are fixed: clean it up (lifecycle), set them, and configure it again.
+dynamic typing because `config.from_dict` checks types better than ROS: it accepts `1` for a float,
+and its message names the parameter and what is allowed. Parameters of a configured node are fixed:
+clean it up (lifecycle), set them, and configure it again.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from scmpr_ros.errors import ConfigError
 
 T = TypeVar("T")
 
-# Parameters that rclpy declares for itself, or that configure it from outside.
+# Parameters that rclpy declares itself, or that configure it.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
 class NodeParameters(Generic[T]):
-    """The parameters of one node, as one dataclass."""
+    """The parameters of one node as one dataclass."""
 
     def __init__(self, node: Node, cls: type[T], frozen: Callable[[], bool] = lambda: True):
-        """Declare all fields of `cls` on `node` and check the overrides it was started with.
+        """Declare all fields of `cls` on `node` and check the node's overrides.
 
-        The node must have been made with `automatically_declare_parameters_from_overrides=True`:
-        it is the only public way to learn of overrides that nobody declares.
-        frozen: asked whenever somebody sets a parameter; while it says True, sets are refused.
-        Raises ConfigError for an unknown parameter, a wrong type, or a value `cls` refuses.
+        The node must be created with `automatically_declare_parameters_from_overrides=True`, the
+        only public way to learn of overrides that are not declared.
+        frozen: called when a parameter is set; returns True to refuse it.
+        Raises ConfigError for an unknown parameter, a wrong type, or a value that `cls` refuses.
         """
         self._node, self._cls, self._frozen = node, cls, frozen
         defaults = flatten(cls())
@@ -48,7 +48,7 @@ class NodeParameters(Generic[T]):
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> T:
-        """The dataclass with the values that the parameters have now."""
+        """Return the dataclass with the current values."""
         return from_dict(self._cls, unflatten(self._values()), source=self._source)
 
     @property
@@ -59,7 +59,7 @@ class NodeParameters(Generic[T]):
         return {p.name: _value(p) for p in self._node.get_parameters(self._names)}
 
     def _take_overrides(self) -> dict[str, Any]:
-        """Undeclare what rclpy declared from overrides, and return the values by name."""
+        """Undeclare what rclpy declared from overrides; return the values by name."""
         given = {
             name: _value(parameter)
             for name, parameter in self._node.get_parameters_by_prefix("").items()
@@ -71,7 +71,7 @@ class NodeParameters(Generic[T]):
         if unknown:
             raise ConfigError(
                 f"{self._source}: unknown parameter {', '.join(map(repr, unknown))}; "
-                f"there are: {', '.join(self._names)}"
+                f"allowed are: {', '.join(self._names)}"
             )
         return given
 
@@ -90,6 +90,6 @@ class NodeParameters(Generic[T]):
 
 
 def _value(parameter: Parameter) -> Any:
-    """A parameter's value with arrays as lists; `array.array` and tuples come from rclpy."""
+    """Return a parameter's value, arrays as lists: rclpy gives `array.array` and tuples."""
     value = parameter.value
     return value if value is None or isinstance(value, (bool, int, float, str)) else list(value)

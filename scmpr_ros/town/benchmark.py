@@ -1,4 +1,4 @@
-"""How fast towns are recorded: frames a second, and what each stage of a frame costs."""
+"""Benchmark of recording towns: frames per second, and the cost of each stage of a frame."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.process_pool import process_pool
 from scmpr_ros.stages import StageTimes, recording_stages
 from scmpr_ros.town.export import Task, TownExportConfig
+from scmpr_ros.town.extras import check_extras
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.traversal import TraversalConfig
 
 
 @dataclass(frozen=True)
 class TownBenchmarkConfig:
-    """What is timed.
+    """What to time.
 
-    frames: recorded by each process in each size and condition, one after the other as in a task
-    of `make_town`, each process on another part of the drive. processes: at the same time. seed: of
-    the town. conditions: each timed by itself.
+    frames: frames that each process records per size and condition, in sequence as in a task of
+    `make_town`; each process takes another part of the drive. processes: number of processes that
+    work at the same time. seed: seed of the town. conditions: conditions to time one after another.
     """
 
     frames: int = 40
@@ -43,7 +44,8 @@ class TownBenchmarkConfig:
 
 @dataclass(frozen=True)
 class TownSize:
-    """Resolution of what is recorded, and the rate that is asked for on two cores."""
+    """Resolution of images (width, height) and scans (rings, columns), and the target rate on two
+    cores."""
 
     name: str
     image: tuple[int, int]
@@ -59,12 +61,11 @@ SIZES = (
 
 @dataclass(frozen=True)
 class TownTiming:
-    """One size in one condition. Frames consist of image, mask, depth, scan and labels, as files.
+    """Timing of one size in one condition. A frame is files of image, mask, depth, scan and labels.
 
-    wanted_per_s: the rate that this size should reach. frames_per_s: of all processes together,
-    without one-off costs. stages_ms: milliseconds of one frame in one process, by stage. once_s:
-    seconds before the first frame is done, in one process: compiling, generating the town unless
-    it is cached, and building its scene.
+    wanted_per_s: target rate. frames_per_s: rate of all processes together, one-off costs excluded.
+    stages_ms: milliseconds per frame in one process, by stage. once_s: seconds to the first frame
+    of a process: compiling, generating the town unless cached, and building its scene.
     """
 
     size: str
@@ -76,7 +77,8 @@ class TownTiming:
 
 
 def benchmark_towns(config: TownBenchmarkConfig) -> list[TownTiming]:
-    """Time all sizes and conditions; the processes work at the same time, as `make_town`'s do."""
+    """Time all sizes and conditions, with all processes at work at once as in `make_town`."""
+    check_extras()
     timings = []
     with process_pool(config.processes) as pool:
         for size in SIZES:
@@ -114,7 +116,8 @@ def _time(
 
 
 def time_task(task: Task) -> tuple[float, float, dict[str, float]]:
-    """Seconds to prepare, seconds for all frames, and milliseconds a frame by stage."""
+    """Write a task's frames; returns seconds to prepare, seconds for all frames, and milliseconds
+    per frame by stage."""
     began_s = time.perf_counter()
     warm_up = replace(task, root=task.root / "warm-up", frames=task.frames[:1])
     for _ in warm_up.write():

@@ -1,4 +1,4 @@
-"""Drives: a route through the streets with a revisit, the poses along it, and their times."""
+"""Drives: the poses along a route through the streets, and their times."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _KERB_CLEARANCE_M = 1.15
-_LATERAL_M_S2 = 2.2
+_MAX_LATERAL_M_S2 = 2.2
 
 
 @dataclass(frozen=True)
 class DriveConfig:
     """How a drive runs along its route.
 
-    spacing_m: distance between poses. length_m: where the drive ends. lane_shift_m, lane_jitter_m:
-    mean (its sign alternates) and standard deviation of a traversal's constant shift within its
-    lane. weave_m, heading_jitter_deg, pitch_jitter_deg: standard deviations of slow swaying.
-    reverse: drive the same streets the other way. max_speed_m_s, acceleration_m_s2: limits of
-    `speed_profile`; curves are driven with at most 2.2 m/s2 to the side.
+    spacing_m: distance between poses. length_m: length of the drive. lane_shift_m, lane_jitter_m:
+    mean (its sign alternates between traversals) and standard deviation of the constant lateral
+    offset of a traversal. weave_m, heading_jitter_deg, pitch_jitter_deg: standard deviations of
+    slow noise. reverse: drive the same streets in the other direction. max_speed_m_s,
+    acceleration_m_s2: limits of `speed_profile`; lateral acceleration is limited to 2.2 m/s2.
     """
 
     spacing_m: float = 1.0
@@ -60,19 +60,19 @@ class DriveConfig:
 def plan_drive(town: Town, traversal: int, config: DriveConfig | None = None) -> Array:
     """Base poses `T_world_base` (N, 4, 4) of one traversal: on the ground, x forward.
 
-    All traversals of a town follow the same route; each has its own place in the lane, its own
-    swaying and its own phase of the spacing, so that no pose is met twice.
+    All traversals of a town follow the same route. Each has its own lateral offset, its own noise
+    and its own phase of the spacing, so no two traversals share a pose.
     """
     config = config or DriveConfig()
     route = plan_route(town.network, stream(town.seed, "route"), config.length_m)
     rng = stream(town.seed, "drive", traversal)
-    # Odd traversals keep to the middle of the road, even ones to its edge.
+    # Odd traversals drive nearer to the middle of the road, even ones nearer to its edge.
     side = config.lane_shift_m * (-1 if traversal % 2 else 1)
     shift = float(np.clip(side + rng.normal(0, config.lane_jitter_m), -0.8, 0.8))
     line = lane_path(town.network, route, shift)
     count = min(len(line), int(config.length_m / LANE_STEP_M))
     if config.reverse:
-        # The way back has other curves: find where it passes the place at which the drive ends.
+        # Turns differ on the way back: find where it passes the end of the forward drive.
         back = lane_path(town.network, route[::-1], shift)
         share = (len(line) - count) / len(line)
         near = np.abs(np.arange(len(back)) - share * len(back)) < 20 / LANE_STEP_M
@@ -80,7 +80,7 @@ def plan_drive(town: Town, traversal: int, config: DriveConfig | None = None) ->
         line, count = back[int(np.where(near, apart, np.inf).argmin()) :], len(back)
     line = line[:count]
     weave = np.clip(_slow_noise(rng, len(line), 60.0) * config.weave_m, -0.3, 0.3)
-    line = _kept_on_road(town.ground, line + weave[:, None] * _left(_heading(line)))
+    line = _keep_on_road(town.ground, line + weave[:, None] * _left(_heading(line)))
     yaw_noise = _slow_noise(rng, len(line), 20.0) * np.radians(config.heading_jitter_deg)
     pitch_noise = _slow_noise(rng, len(line), 8.0) * np.radians(config.pitch_jitter_deg)
     stride = config.spacing_m / LANE_STEP_M
@@ -101,8 +101,8 @@ def _left(heading: Array) -> Array:
     return np.stack([-np.sin(heading), np.cos(heading)], axis=1)
 
 
-def _kept_on_road(ground: Ground, line: Array) -> Array:
-    """The line moved away from the kerb wherever it comes too near to one."""
+def _keep_on_road(ground: Ground, line: Array) -> Array:
+    """Push the line away from kerbs to at least `_KERB_CLEARANCE_M`."""
     for _ in range(6):
         left = _left(_heading(line))
         here = ground.beyond_kerb(line)
@@ -116,13 +116,13 @@ def _kept_on_road(ground: Ground, line: Array) -> Array:
 
 
 def _slow_noise(rng: Rng, count: int, scale_m: float) -> Array:
-    """Smooth unit-variance noise along the line."""
+    """Smooth noise of unit variance along the line."""
     noise = gaussian_filter1d(rng.standard_normal(count), scale_m / LANE_STEP_M / 4, mode="wrap")
     return np.asarray(noise / max(float(noise.std()), 1e-9))
 
 
 def _poses(ground: Ground, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
-    """Poses that lie on the road's slope, over the length of a wheelbase."""
+    """Poses tilted with the road's slope, measured over a wheelbase and a track."""
     forward, left = np.stack([np.cos(yaw), np.sin(yaw)], axis=1), _left(yaw)
     relief = ground.relief
     rise = (relief(xy + 1.3 * forward) - relief(xy - 1.3 * forward)) / 2.6 + pitch_noise
@@ -137,7 +137,7 @@ def _poses(ground: Ground, xy: Array, yaw: Array, pitch_noise: Array) -> Array:
 
 
 def speed_profile(poses: Array, config: DriveConfig | None = None) -> Array:
-    """Speeds (N,) in m/s at poses (N, 4, 4): slow in curves, with bounded acceleration."""
+    """Speeds (N,) in m/s at poses (N, 4, 4), limited by curvature and acceleration."""
     config = config or DriveConfig()
     xy = poses[:, :2, 3]
     step = np.linalg.norm(np.diff(xy, axis=0), axis=1)
@@ -145,8 +145,8 @@ def speed_profile(poses: Array, config: DriveConfig | None = None) -> Array:
         return np.full(len(poses), config.max_speed_m_s)
     s = np.concatenate([[0.0], np.cumsum(step)])
     curvature = np.abs(np.gradient(_heading(xy), s))
-    squared = np.minimum(_LATERAL_M_S2 / np.maximum(curvature, 1e-6), config.max_speed_m_s**2)
-    # What is gained or lost over a step, forwards and backwards: v**2 changes by at most 2 a ds.
+    squared = np.minimum(_MAX_LATERAL_M_S2 / np.maximum(curvature, 1e-6), config.max_speed_m_s**2)
+    # Over a step ds, v**2 changes by at most 2 a ds: limit acceleration, then braking.
     gain = 2 * config.acceleration_m_s2 * step
     for i in range(len(step)):
         squared[i + 1] = min(squared[i + 1], squared[i] + gain[i])

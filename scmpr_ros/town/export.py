@@ -1,4 +1,4 @@
-"""Write traversals of a town in KITTI odometry layout, with labels, masks and depth."""
+"""Export of a town's traversals in KITTI odometry layout, with labels, masks and depth."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from scmpr_ros.datasets.kitti.writer import (
 from scmpr_ros.datasets.town_files import RECORD, STARTED
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.stages import stage
-from scmpr_ros.town.compiled import SOURCES
+from scmpr_ros.town.compiled import sources_digest
 from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.sensors.rig import Rig
-from scmpr_ros.town.traversal import Frame, Recording, TraversalConfig, pick_condition
+from scmpr_ros.town.traversal import Frame, Traversal, TraversalConfig, pick_condition
 from scmpr_ros.town.world import Town, TownConfig
 
 
 @dataclass(frozen=True)
 class TownExportConfig:
-    """What is recorded in a town: sequence 00 is traversals[0], 01 is traversals[1] and so on.
+    """What to record in a town: sequence 00 is traversals[0], 01 is traversals[1] and so on.
 
-    rig: "kitti" or "kitti360"; image_width, image_height: its images are scaled to this.
+    rig: "kitti" or "kitti360". image_width, image_height: size in pixels to scale its images to.
     """
 
     rig: str = "kitti"
@@ -65,16 +65,15 @@ def _town(seed: int, config: TownConfig) -> Town:
 
 
 @lru_cache(maxsize=1)
-def open_recording(seed: int, config: TownExportConfig, sequence: int) -> Recording:
-    """The traversal that becomes a sequence; the last one asked for is kept at hand."""
+def open_traversal(seed: int, config: TownExportConfig, sequence: int) -> Traversal:
+    """The traversal that becomes a sequence; the latest one is cached."""
     rig = Rig.named(config.rig, (config.image_width, config.image_height))
-    traversal = config.traversals[sequence]
-    return Recording.plan(_town(seed, config.town), traversal, rig, config.lidar)
+    return Traversal.plan(_town(seed, config.town), config.traversals[sequence], rig, config.lidar)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run of frames of one sequence of one town, which one process writes."""
+    """Consecutive frames of one sequence of one town, for one process to write."""
 
     root: Path
     seed: int
@@ -83,22 +82,22 @@ class Task:
     frames: range
 
     def missing(self) -> Iterator[int]:
-        """Frames that are not there yet."""
+        """Frames of which a file is missing."""
         folder = _folder(self.root, self.sequence)
-        kinds = wanted_files(self.config.traversals[self.sequence])
+        templates = frame_files(self.config.traversals[self.sequence])
         for frame in self.frames:
-            if not all((folder / name.format(frame)).is_file() for name in kinds):
+            if not all((folder / name.format(frame)).is_file() for name in templates):
                 yield frame
 
     def write(self) -> Iterator[int]:
-        """Write the frames that are missing; yields each frame's number when it is done."""
-        recording = None
+        """Write the missing frames; yields the number of each one written."""
+        traversal = None
         folder = _folder(self.root, self.sequence)
         for number in self.missing():
-            recording = recording or open_recording(self.seed, self.config, self.sequence)
-            frame = recording.frame(number, self.sequence)
+            traversal = traversal or open_traversal(self.seed, self.config, self.sequence)
+            frame = traversal.frame(number, self.sequence)
             with stage("files"):
-                write_frame(folder, number, frame, recording.config.depth)
+                write_frame(folder, number, frame, traversal.config.depth)
             yield number
 
 
@@ -106,15 +105,15 @@ def _folder(root: Path, sequence: int) -> Path:
     return Path(root) / "sequences" / f"{sequence:02d}"
 
 
-def wanted_files(config: TraversalConfig) -> list[str]:
-    """What each frame of a traversal consists of, as templates below its sequence's folder."""
+def frame_files(config: TraversalConfig) -> list[str]:
+    """Files of each frame of a traversal, as templates relative to the sequence's folder."""
     images = ["image_2/{:06d}.png", "mask_2/{:06d}.png"] + ["depth_2/{:06d}.png"] * config.depth
     scans = ["velodyne/{:06d}.bin", "labels/{:06d}.label"]
     return images * config.images + scans * config.scans
 
 
 def write_frame(folder: Path, number: int, frame: Frame, depth: bool) -> None:
-    """Write one frame's files, each whole or not at all."""
+    """Write one frame's files, each atomically."""
     if frame.image is not None:
         write_image(folder, number, frame.image.rgb)
         write_mask(folder, number, frame.image.mask)
@@ -127,58 +126,58 @@ def write_frame(folder: Path, number: int, frame: Frame, depth: bool) -> None:
 def plan_export(
     root: Path, seed: int, config: TownExportConfig | None = None, chunk: int = 40
 ) -> list[Task]:
-    """Write calibration, poses and stamps, and say which frames are to be written.
+    """Write calibration, poses and stamps, and return the tasks that write the frames.
 
-    The tasks may be done in any order, by several processes: the bytes are the same.
+    Tasks may run in any order and in several processes; the bytes are the same.
     """
     root, config = Path(root), config or TownExportConfig()
     is_finished(root, seed, config)
     write_file(root / STARTED, _record(seed, config))
     tasks = []
     for sequence in range(len(config.traversals)):
-        recording = open_recording(seed, config, sequence)
-        folder, rig = _folder(root, sequence), recording.rig
+        traversal = open_traversal(seed, config, sequence)
+        folder, rig = _folder(root, sequence), traversal.rig
         write_calibration(folder, rig.projections, rig.T_cam0_lidar)
         poses = root / "poses" / f"{sequence:02d}.txt"
-        write_poses(poses, recording.T_world_lidar, rig.T_cam0_lidar)
-        write_times(folder, recording.stamps_s)
-        starts = range(0, len(recording), chunk)
-        tasks += [Task(root, seed, config, sequence, range(s, min(s + chunk, len(recording))))
+        write_poses(poses, traversal.T_world_lidar, rig.T_cam0_lidar)
+        write_times(folder, traversal.stamps_s)
+        starts = range(0, len(traversal), chunk)
+        tasks += [Task(root, seed, config, sequence, range(s, min(s + chunk, len(traversal))))
                   for s in starts]  # fmt: skip
     return tasks
 
 
 def describe_conditions(seed: int, config: TownExportConfig) -> list[str]:
-    """The condition and season of each sequence, e.g. "night/winter"."""
-    drawn = [pick_condition(seed, traversal) for traversal in config.traversals]
-    return [f"{condition.name}/{condition.season}" for condition in drawn]
+    """Condition and season of each sequence, e.g. "night/winter"."""
+    conditions = [pick_condition(seed, traversal) for traversal in config.traversals]
+    return [f"{condition.name}/{condition.season}" for condition in conditions]
 
 
 def is_finished(root: Path, seed: int, config: TownExportConfig) -> bool:
-    """Whether a town is complete.
+    """Whether the folder holds this town, complete.
 
-    Raises DatasetError where the folder holds a town, or the beginnings of one, that was made with
-    other settings or by another version: its frames must not be mixed with those of this one.
+    Raises DatasetError if it holds a town, finished or not, that was made with other settings or by
+    another version: frames of the two must not be mixed.
     """
     for name in (RECORD, STARTED):
         path = Path(root) / name
         if path.is_file() and path.read_bytes() != _record(seed, config):
             raise DatasetError(
-                f"{root} holds a town that was made with other settings or by another version "
-                f"(see {path}): remove it, or name another folder"
+                f"{root} holds a town made with other settings or by another version "
+                f"(see {path}): remove it, or choose another folder"
             )
     return (Path(root) / RECORD).is_file()
 
 
 def finish_export(root: Path, seed: int, config: TownExportConfig) -> None:
-    """Write down how the town was made; to be called when all tasks are done."""
+    """Record how the town was made. Call it when all tasks are done."""
     write_file(Path(root) / RECORD, _record(seed, config))
     (Path(root) / STARTED).unlink(missing_ok=True)
 
 
 def _record(seed: int, config: TownExportConfig) -> bytes:
     record = {
-        "version": __version__, "sources": SOURCES, "seed": seed,
+        "version": __version__, "sources": sources_digest(), "seed": seed,
         "conditions": describe_conditions(seed, config), "config": _plain(asdict(config)),
     }  # fmt: skip
     return yaml.safe_dump(record, sort_keys=False).encode()
@@ -187,9 +186,9 @@ def _record(seed: int, config: TownExportConfig) -> bytes:
 def export_town(
     root: Path, seed: int, config: TownExportConfig | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Write the drives of a town under `root`, in this process; yields (written now, in all).
+    """Write all traversals of a town in this process; yields (frames done, total).
 
-    A generator: nothing is written unless it is iterated. `finish_export` comes after it.
+    A generator: nothing is written until it is iterated. Call `finish_export` afterwards.
     """
     config = config or TownExportConfig()
     tasks: Sequence[Task] = plan_export(root, seed, config)
@@ -201,7 +200,7 @@ def export_town(
 
 
 def _plain(value: object) -> object:
-    """Tuples to lists and paths to text, so that YAML stays safe."""
+    """Convert tuples to lists and paths to text, for safe YAML."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""What surfaces are made of: how large their texture is, how they shine, what a LiDAR gets back."""
+"""Materials of the town: texture size, optics and LiDAR reflectance."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHEET_CELLS = 4
-"""A sheet of pictures (windows, doors, shops, signs, foliage) is a grid of 4 x 4 of them."""
+"""A sheet of pictures (windows, doors, shops, signs, foliage) is a grid of 4 x 4 cells."""
 
 
 class Material(IntEnum):
-    """Every material of the town; the value indexes the tables of this module."""
+    """Every material of the town; its value indexes the tables of this module."""
 
     ASPHALT = 0
     MARKING = auto()
@@ -53,12 +53,12 @@ class Material(IntEnum):
 
 
 GROUND = (Material.ASPHALT, Material.MARKING, Material.COBBLE, Material.PAVING, Material.KERB)
-"""Paved ground, which carries puddles."""
+"""Paved ground, where puddles form."""
 SMOOTH = (
     Material.WINDOW, Material.SHOP, Material.GLASS, Material.CAR_PAINT, Material.METAL,
     Material.SIGN, Material.LAMP, Material.HEADLIGHT, Material.TAILLIGHT, Material.PLATE,
 )  # fmt: skip
-"""What takes up no water, and what snow slides off."""
+"""Materials that absorb no water and shed snow."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Surface:
     """Optics of one material.
 
     tile_m: edge of its square texture in uv units (metres, or 1 for a sheet of pictures).
-    lidar_reflectance: diffuse return in [0, 1] at 905 nm, perpendicular incidence.
-    lidar_loss: share of pulses that do not come back at all.
-    gloss: share of the mirrored sky at perpendicular incidence.
-    translucency: share of the sun that shines through from behind.
-    weathering: how much stains and wear, larger than the tile, vary the albedo.
-    glow: radiance when it is switched on, in the unit of `Condition`; windows are lit one by one.
-    is_cut: whether the texture's alpha cuts holes, which rays of camera and LiDAR pass.
+    lidar_reflectance: diffuse reflectance in [0, 1] at 905 nm and perpendicular incidence.
+    lidar_loss: share of pulses without any return.
+    gloss: specular reflectance at perpendicular incidence.
+    translucency: share of sunlight transmitted from behind.
+    weathering: amplitude of albedo variation by stains and wear at scales above the tile.
+    glow: radiance when switched on, in the unit of `Condition`; windows are lit individually.
+    is_cut: whether the texture's alpha cuts holes that rays of camera and LiDAR pass through.
     """
 
     tile_m: float
@@ -125,5 +125,5 @@ SURFACES: dict[Material, Surface] = {
 
 
 def column(name: str) -> NDArray[np.float32]:
-    """One attribute of `Surface` for all materials, indexed by `Material`."""
+    """One attribute of `Surface` as an array indexed by `Material`."""
     return np.array([getattr(SURFACES[m], name) for m in Material], np.float32)

@@ -1,4 +1,4 @@
-"""Triangle soups with the attributes that camera and LiDAR need, and how they are built."""
+"""Triangle soups with the attributes that camera and LiDAR need, and their constructors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Mesh:
 
     corners: (M, 3, 3) float32, metres, town frame (z up).
     uv: (M, 3, 2) float32, texture coordinates in the unit of the material's tile.
-    normal: (M, 3) float32, unit shading normals; foliage carries the normals of its crown.
-    colour: (M, 3) float32, linear albedo that tints the texture.
+    normal: (M, 3) float32, unit shading normals; foliage has those of its crown.
+    colour: (M, 3) float32, linear albedo that multiplies the texture.
     material, label: (M,) uint8, `Material` and joint class id.
-    lights: (L, 10) float32, what shines at night: position (3), direction (3), radiant intensity
-        (3), cosine of the half angle of its cone. See `light`.
+    lights: (L, 10) float32, light sources at night: position (3), direction (3), radiant intensity
+        (3), cosine of the cone's half angle. See `light`.
     """
 
     corners: Array
@@ -38,7 +38,7 @@ class Mesh:
         return len(self.corners)
 
     def transformed(self, T: NDArray[np.floating]) -> Mesh:
-        """The same mesh after a rigid transform (4, 4)."""
+        """Apply a rigid transform (4, 4)."""
         R = T[:3, :3].astype(np.float32)
         t = T[:3, 3].astype(np.float32)
         lights = self.lights.copy()
@@ -50,13 +50,13 @@ class Mesh:
         )  # fmt: skip
 
     def select(self, keep: NDArray[np.bool_]) -> Mesh:
-        """The triangles that a mask (M,) picks, and all lights."""
+        """The triangles selected by a mask (M,), with all lights."""
         names = ("corners", "uv", "normal", "colour", "material", "label")
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
     @classmethod
     def join(cls, meshes: Iterable[Mesh]) -> Mesh:
-        """One mesh of many."""
+        """Concatenate meshes."""
         parts = list(meshes) or [EMPTY]
         names = [f.name for f in fields(cls)]
         return cls(*(np.concatenate([getattr(m, name) for m in parts]) for name in names))
@@ -65,10 +65,10 @@ class Mesh:
 def light(
     position: ArrayLike, direction: ArrayLike, intensity: ArrayLike, half_angle_deg: float
 ) -> Mesh:
-    """A lamp without a body: a cone of light from `position` (3,) along unit `direction` (3,).
+    """A light source without a body: a cone from `position` (3,) along unit `direction` (3,).
 
-    intensity: (3,) RGB; at distance d it adds intensity / d**2 of irradiance, in the unit of
-    `Condition`. A street lamp has about 1, a headlight about 6 in its middle.
+    intensity: (3,) RGB; adds an irradiance of intensity / d**2 at distance d, in the unit of
+    `Condition`. A street lamp has about 1, a headlight about 6 on its axis.
     """
     row = np.concatenate([position, direction, intensity, [np.cos(np.radians(half_angle_deg))]])
     return replace(EMPTY, lights=row[None].astype(np.float32))
@@ -82,7 +82,7 @@ def triangles(
     uv: ArrayLike | None = None,
     normal: ArrayLike | None = None,
 ) -> Mesh:
-    """Triangles (M, 3, 3); colour (3,) or (M, 3); uv defaults to the plan or wall coordinates."""
+    """Triangles (M, 3, 3); colour (3,) or (M, 3); uv defaults to metres in their planes."""
     corners = np.asarray(corners, np.float32).reshape(-1, 3, 3)
     count = len(corners)
     if normal is None:
@@ -102,13 +102,13 @@ def triangles(
 
 
 def _cross(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Cross products of rows; several times faster than np.cross on short arrays."""
+    """Row-wise cross product, several times faster than np.cross on short arrays."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
 
 
 def _planar_uv(corners: Array, normal: Array) -> Array:
-    """Metres along the horizontal and the steepest direction of each triangle's plane."""
+    """Coordinates in metres along the horizontal and the steepest direction of each triangle."""
     across = np.stack([-normal[:, 1], normal[:, 0], np.zeros(len(normal))], axis=1)
     length = np.linalg.norm(across, axis=1, keepdims=True)
     flat = length[:, 0] < 0.2
@@ -126,7 +126,7 @@ def quads(
     colour: ArrayLike = (1.0, 1.0, 1.0),
     uv: ArrayLike | None = None,
 ) -> Mesh:
-    """Planar quads (N, 4, 3), corners in order around; colour (3,) or (N, 3); uv (N, 4, 2)."""
+    """Planar quads (N, 4, 3), corners in cyclic order; colour (3,) or (N, 3); uv (N, 4, 2)."""
     corners = np.asarray(corners, np.float32).reshape(-1, 4, 3)
     split = [0, 1, 2, 0, 2, 3]
     colour = np.repeat(np.broadcast_to(np.asarray(colour, np.float32), (len(corners), 3)), 2, 0)
@@ -160,7 +160,7 @@ def tubes(
     label: int,
     colour: ArrayLike = (1, 1, 1),
 ) -> Mesh:
-    """Round tubes along paths (N, K, 3) with radii (N, K), without caps; colour (3,) or (N, 3)."""
+    """Round tubes without caps along paths (N, K, 3) of radii (N, K); colour (3,) or (N, 3)."""
     path = np.asarray(path, np.float64)
     path = path[None] if path.ndim == 2 else path
     radius = np.broadcast_to(np.asarray(radius, np.float64), path.shape[:2])
@@ -195,7 +195,7 @@ def discs(
     label: int,
     colour: ArrayLike = (1, 1, 1),
 ) -> Mesh:
-    """Flat discs at centres (N, 3) that face along `axis` (N, 3); colour (3,) or (N, 3)."""
+    """Flat discs at centres (N, 3) facing along `axis` (N, 3); colour (3,) or (N, 3)."""
     centre = np.asarray(centre, np.float64).reshape(-1, 3)
     axis = np.broadcast_to(np.asarray(axis, np.float64), centre.shape)
     helper = np.where(np.abs(axis[:, 2:]) > 0.7, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0))

@@ -1,7 +1,7 @@
-"""The perfect map of a town: points on its very surfaces, which no LiDAR drive could give.
+"""The perfect map of a town: points sampled from its surfaces instead of scanned.
 
-A reference only. Whoever trains on such maps learns what real ones never show: roofs, backs of
-houses, and trees seen through.
+A reference only, not for training: it contains what scanned maps never show, such as roofs, backs
+of houses and the insides of trees.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Array = NDArray[np.floating]
 def sample_mesh_map(
     town: Town, drive_xy: Array, points_per_m2: float = 8.0, reach_m: float = 45.0
 ) -> PointCloud:
-    """Labelled points (N,) on everything static within reach of a drive's positions (M, 2)."""
+    """Labelled points (N,) on static surfaces within `reach_m` of a drive's positions (M, 2)."""
     rng = stream(town.seed, "mesh map")
     mesh = town.static
     near, _ = cKDTree(drive_xy).query(
@@ -44,7 +44,7 @@ def sample_mesh_map(
 
 
 def _barycentric(rng: np.random.Generator, count: int) -> Array:
-    """Uniform points of triangles (count, 3), summing to one (Turk 1990)."""
+    """Barycentric coordinates (count, 3), uniform over a triangle (Turk 1990)."""
     root, v = np.sqrt(rng.random(count)), rng.random(count)
     return np.stack([1 - root, root * (1 - v), root * v], axis=1)
 

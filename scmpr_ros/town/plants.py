@@ -1,8 +1,7 @@
-"""Trees, shrubs, hedges and tufts: real branches, and cards with sprays of leaves at their ends.
+"""Trees, shrubs, hedges and grass tufts: branches as tubes, foliage as textured cards.
 
-Foliage is made of quads ("cards") whose pictures have holes, see `textures/foliage.py`; in winter
-those of deciduous plants (`Material.LEAVES`) show bare twigs instead. All plants stand at the
-origin, z up.
+Cards are quads whose textures have holes, see `textures/foliage.py`; in winter those of deciduous
+plants (`Material.LEAVES`) show bare twigs instead. All plants stand at the origin, z up.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _GRASS_ROWS, _FLOWER_ROWS = (0, 1, 2), (3,)
 
 @dataclass(frozen=True)
 class Species:
-    """Ranges that a tree of a kind is drawn from. Lengths in metres.
+    """Ranges to draw a tree of a species from. Lengths in metres.
 
-    crown: crown width over height of the crown; bare: share of the height without crown;
-    droop: how far clusters hang below the end of their branch; card: edge of a spray of leaves,
-    cards: sprays of a whole tree.
+    crown: width over height of the crown. bare: share of the tree's height below the crown.
+    clusters: number of leaf clusters, each at the end of a branch. droop: how far they hang below
+    that end. card: edge of a leaf card. cards: number of cards of a tree.
     """
 
     height: tuple[float, float]
@@ -66,11 +65,11 @@ def cards(
     rng: Rng, position: Array, out: Array, size: ArrayLike, colour: ArrayLike, material: Material,
     rows: tuple[int, ...], label: int = VEGETATION, normal: Array | None = None,
 ) -> Mesh:  # fmt: skip
-    """Square cards centred at `position` (N, 3) whose sprays grow along unit vectors `out` (N, 3).
+    """Square cards centred at `position` (N, 3), their pictures pointing along unit `out` (N, 3).
 
-    size: (N,) edges in metres; colour (3,) or (N, 3); rows: of the picture sheet to draw from.
-    normal: (N, 3) shading normals, which lean outwards so that a crown is lit as a body and not as
-    confetti; by default `out`.
+    size: (N,) edges in metres. colour: (3,) or (N, 3). rows: rows of the picture sheet to use.
+    normal: (N, 3) shading normals, by default `out`; those of a crown point outwards, so that it is
+    shaded as one body.
     """
     count = len(position)
     across = np.cross(out, rng.standard_normal((count, 3)))
@@ -100,7 +99,7 @@ def leaves(
 ) -> Mesh:  # fmt: skip
     """`count` cards spread over ellipsoids with centres and radii (K, 3), denser outwards.
 
-    Inner and lower leaves are darker (they see less sky).
+    Inner and lower leaves are darker, as they see less sky.
     """
     centre, radius = np.atleast_2d(centre), np.atleast_2d(radius)
     weight = radius.prod(axis=1) ** (2 / 3)
@@ -123,10 +122,10 @@ def _unit(v: Array) -> Array:
 
 
 def tree(rng: Rng, species: Species, detail: float = 1.0) -> Mesh:
-    """A broad-leaved tree: leaning trunk, branches, sprays of leaves at their ends.
+    """A broad-leaved tree: leaning trunk, branches, and leaf cards at their ends.
 
-    detail: share of the cards, which grow as they get fewer; below 0.5 there are no branches, for
-    trees that are seen from afar only.
+    detail: share of the cards; fewer cards are larger. Below 0.5, for distant trees, there are no
+    branches.
     """
     height = rng.uniform(*species.height)
     bare = height * rng.uniform(*species.bare)
@@ -165,7 +164,7 @@ def _trunk(rng: Rng, species: Species, height: float, half: float) -> tuple[Arra
 
 
 def _branches(rng: Rng, stem: Array, girth: float, ends: Array, species: Species) -> Mesh:
-    """Bent branches from the trunk to the clusters, and their forks within them."""
+    """Bent branches from the trunk to the clusters, forking inside them."""
     count = len(ends)
     height = np.clip(ends[:, 2] - rng.uniform(0.8, 2.2, count), stem[1, 2], stem[-1, 2] * 0.95)
     root = np.stack([np.interp(height, stem[:, 2], stem[:, i]) for i in (0, 1)] + [height], axis=1)
@@ -182,7 +181,7 @@ def _branches(rng: Rng, stem: Array, girth: float, ends: Array, species: Species
 
 
 def conifer(rng: Rng, detail: float = 1.0) -> Mesh:
-    """A spruce: whorls of drooping sprays on a straight trunk, narrower towards the top."""
+    """A spruce: whorls of drooping cards on a straight trunk, narrower towards the top."""
     height = rng.uniform(6, 14)
     width = height * rng.uniform(0.13, 0.19)
     count = int(430 * detail)
@@ -226,9 +225,9 @@ def bush(rng: Rng, radius_m: float) -> Mesh:
 
 
 def hedge(rng: Rng, low: Array, high: Array, height_m: float, width_m: float) -> Mesh:
-    """A clipped hedge along segments from `low` to `high`, each (N, 3): a dark core and sprays.
+    """A clipped hedge along segments from `low` to `high`, each (N, 3): a dark core under cards.
 
-    Half of them are evergreen.
+    Half of all hedges are evergreen.
     """
     along = high - low
     length = np.linalg.norm(along[:, :2], axis=1)
@@ -257,7 +256,7 @@ def hedge(rng: Rng, low: Array, high: Array, height_m: float, width_m: float) ->
 
 
 def _hedge_core(low: Array, high: Array, half_m: float, height_m: float, colour: Array) -> Mesh:
-    """The dark inside of a hedge, which no ray passes."""
+    """The dark, opaque inside of a hedge."""
     along = high - low
     n = np.stack([-along[:, 1], along[:, 0], np.zeros(len(along))], 1)
     n *= half_m / np.linalg.norm(along[:, :2], axis=1, keepdims=True)
@@ -270,12 +269,12 @@ def _hedge_core(low: Array, high: Array, half_m: float, height_m: float, colour:
 
 
 def grass_tufts(rng: Rng, points: Array, height_m: float = 0.22) -> Mesh:
-    """Tufts of grass and weeds on the ground at points (N, 3), each a card that stands upright."""
+    """Tufts of grass and weeds at ground points (N, 3), each one upright card."""
     return _tufts(rng, points, height_m, (0.075, 0.10, 0.03), _GRASS_ROWS, TERRAIN)
 
 
 def flower_bed(rng: Rng, radius_m: float) -> Mesh:
-    """Flowers of one colour among greenery."""
+    """Flowers of one colour among green tufts."""
     colours = np.array([[0.45, 0.05, 0.05], [0.5, 0.35, 0.04], [0.4, 0.35, 0.4], [0.25, 0.06, 0.3]])
     bloom = colours[rng.integers(len(colours))]
     angle, away = rng.uniform(0, 2 * np.pi, 60), radius_m * np.sqrt(rng.random(60))

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Quarter(Enum):
-    """The character of a street: what stands beside it, how wide and how green it is."""
+    """Character of a street: its buildings, width and greenery."""
 
     OLD_TOWN = "old_town"
     SUBURB = "suburb"

@@ -1,4 +1,4 @@
-"""What a season does to the town's meshes: leaves turn or fall, grass fades."""
+"""Seasonal changes to meshes: leaves turn or fall, grass fades."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.textures.atlas import Textures
 from scmpr_ros.town.textures.tiles import SIZE
 
-Array = NDArray[np.floating]
-
 _AUTUMN = np.array(
     [[0.20, 0.13, 0.025], [0.24, 0.085, 0.02], [0.12, 0.05, 0.02], [0.15, 0.14, 0.03]], np.float32
 )
 """Albedo of turned leaves: yellow, orange, brown, and some still greenish."""
 _BARE_WOOD = np.array([0.11, 0.09, 0.075], np.float32)
 _FALLEN_IN_AUTUMN, _GONE_IN_WINTER = 1 / 3, 0.62
-"""Shares of the sprays that are no longer there. One sees through a winter's crown: with all sprays
-a ray would cross five of them, and end at `scene._LAYERS` holes as if at a wall."""
+"""Shares of the sprays that are removed. Winter crowns must be see-through: with all sprays a ray
+would cross five of them and stop after `scene._MAX_CASTS` as if at a wall."""
 _CROWN_M = 14.0
-"""Leaves nearer to each other than about this have the same colour: those of one tree."""
+"""Leaves closer than about this share a colour, so each tree has one colour."""
 
 
 def dress(mesh: Mesh, season: str, textures: Textures) -> Mesh:
-    """The town's mesh in a season; summer is how it was built."""
+    """Apply a season to the town's mesh, which is built for summer."""
     if season == "autumn":
         return _autumn(mesh, textures)
     return _winter(mesh) if season == "winter" else mesh
 
 
 def _autumn(mesh: Mesh, textures: Textures) -> Mesh:
-    """Each tree turns its own colour, and a third of the leaves are down."""
+    """Turn each tree its own colour and remove a third of the leaves."""
     leaf = np.flatnonzero(mesh.material == Material.LEAVES)
     colour = mesh.colour.copy()
     xy = mesh.corners[leaf, 0, :2] * (SIZE / (_CROWN_M * 8))
@@ -47,7 +45,7 @@ def _autumn(mesh: Mesh, textures: Textures) -> Mesh:
 
 
 def _winter(mesh: Mesh) -> Mesh:
-    """Bare twigs where some of the leaves were, and faded grass."""
+    """Replace some of the leaves by bare twigs and fade the grass."""
     material, colour = mesh.material.copy(), mesh.colour.copy()
     leaf = np.flatnonzero(material == Material.LEAVES)
     material[leaf], colour[leaf] = Material.TWIGS, _BARE_WOOD
@@ -58,8 +56,8 @@ def _winter(mesh: Mesh) -> Mesh:
 
 
 def _without(mesh: Mesh, leaf: NDArray[np.intp], share: float) -> Mesh:
-    """The mesh without a share of its foliage; `leaf` numbers the triangles of that."""
+    """Remove a share of the foliage; `leaf` holds the indices of its triangles."""
     gone = np.zeros(len(mesh), bool)
-    # Two triangles make a card: pairs go together. (Knuth's multiplicative hash.)
+    # Two triangles make a card and are removed together (Knuth's multiplicative hash).
     gone[leaf] = (leaf // 2 * 2654435761 % 2**32) < share * 2**32
     return mesh.select(~gone)

@@ -1,4 +1,4 @@
-"""One traversal of a town: what its sensors see at any moment, without files."""
+"""One traversal of a town by a rig: renders image and scan of any pose, in memory."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _SEASON_SHARES = {"summer": 0.6, "autumn": 0.2, "winter": 0.2}
 
 @dataclass(frozen=True)
 class TraversalConfig:
-    """One drive through the town: what it records, and in which light.
+    """What one traversal records, and under which conditions.
 
-    traversal: numbers the traffic, the light and the place in the lane; sequences of one town with
-    the same traversal meet the same cars. condition: one of `CONDITIONS`, season: of `SEASONS`, or
-    `any` to draw one by the seed. depth: whether depth images are written beside images.
+    traversal: number that selects traffic, light and lateral offset; sequences of a town with the
+    same number meet the same cars. condition: one of `CONDITIONS`; season: one of `SEASONS`; or
+    `any` to draw it from the seed. depth: write depth images beside images.
     """
 
     traversal: int = 0
@@ -62,14 +62,14 @@ class TraversalConfig:
 
 @dataclass(frozen=True)
 class Frame:
-    """What was recorded at one pose: what its traversal does not record is None."""
+    """Sensor data of one pose; None for a sensor that the traversal does not record."""
 
     image: RenderedImage | None
     scan: PointCloud | None
 
 
 def pick_condition(seed: int, config: TraversalConfig) -> Condition:
-    """The light and season of a traversal: those asked for, or drawn by the seed."""
+    """Light and season of a traversal: as configured, or drawn from the seed."""
     rng = stream(seed, "condition", config.traversal)
     condition = str(rng.choice(list(_CONDITION_SHARES), p=list(_CONDITION_SHARES.values())))
     season = str(rng.choice(list(_SEASON_SHARES), p=list(_SEASON_SHARES.values())))
@@ -78,8 +78,8 @@ def pick_condition(seed: int, config: TraversalConfig) -> Condition:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A traversal of a town, ready to be looked at.
+class Traversal:
+    """A drive of a rig through a town, with the traffic and the weather it meets.
 
     T_world_base: (N, 4, 4) poses of the car on the ground; stamps_s: (N,) seconds since the start.
     """
@@ -93,8 +93,8 @@ class Recording:
     stamps_s: Array
 
     @classmethod
-    def plan(cls, town: Town, config: TraversalConfig, rig: Rig, lidar: LidarConfig) -> Recording:
-        """Plan the drive; the scene is built when the first frame is asked for."""
+    def plan(cls, town: Town, config: TraversalConfig, rig: Rig, lidar: LidarConfig) -> Traversal:
+        """Plan the drive; the scene is built with the first frame."""
         poses = plan_drive(town, config.traversal, config.drive)
         stamps_s = drive_times(poses, config.drive)
         return cls(town, config, rig, lidar, pick_condition(town.seed, config), poses, stamps_s)
@@ -108,22 +108,27 @@ class Recording:
         return self.T_world_base @ self.rig.T_base_lidar
 
     @cached_property
-    def _met(self) -> tuple[Scene, Traffic]:
-        return self.town.meet(
+    def _populated(self) -> tuple[Scene, Traffic]:
+        return self.town.populate(
             self.config.traversal, self.condition, self.T_world_base[:, :2, 3], self.stamps_s
         )
 
+    @property
+    def traffic(self) -> Traffic:
+        """Everything that moves during the traversal."""
+        return self._populated[1]
+
     def scene(self, number: int) -> Scene:
         """The town at the moment of pose `number`."""
-        scene, traffic = self._met
-        here = self.T_world_base[number, :2, 3]
-        return scene.at(traffic.at(float(self.stamps_s[number]), here))
+        position = self.T_world_base[number, :2, 3]
+        moving = self.traffic.at(float(self.stamps_s[number]), position)
+        return self._populated[0].at(moving)
 
     def frame(self, number: int, sequence: int = 0) -> Frame:
-        """Look from pose `number`.
+        """Render the frame of pose `number`.
 
-        Noise comes from a stream of its own for each frame of each sequence of the town: frames may
-        be asked for in any order, by any process.
+        Each frame of each sequence has its own random stream, so frames may be rendered in any
+        order and by any process.
         """
         rng = stream(self.town.seed, "frame", sequence, number)
         T_world_base = self.T_world_base[number]
@@ -140,7 +145,7 @@ class Recording:
         return Frame(image, scan)
 
     def _motion(self, number: int) -> tuple[Array, float]:
-        """Velocity (3,) m/s in the car's frame and yaw rate, rad/s, at a pose."""
+        """Velocity (3,) in m/s in the car's frame and yaw rate in rad/s at pose `number`."""
         a, b = max(number - 1, 0), min(number + 1, len(self) - 1)
         seconds = max(float(self.stamps_s[b] - self.stamps_s[a]), 1e-3)
         between = invert(self.T_world_base[a]) @ self.T_world_base[b]

@@ -1,4 +1,4 @@
-"""A whole town from a seed."""
+"""A town from a seed: everything static, and the scenes that traversals meet."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ _TEXTURE_SETS = 12
 
 
 def stream(*key: int | str) -> np.random.Generator:
-    """A random stream of its own for each concern, the same on every machine."""
+    """Random stream for a key such as (seed, "houses"), independent of all other keys and the same
+    on every machine."""
     words = [k if isinstance(k, int) else zlib.crc32(k.encode()) for k in key]
     return np.random.default_rng(np.random.SeedSequence(words))
 
@@ -48,10 +49,9 @@ def _textures(variant: int) -> Textures:
 
 @dataclass(frozen=True)
 class TownConfig:
-    """What can be chosen about a town besides its seed.
+    """Settings of a town besides its seed.
 
-    layout: a file of KITTI odometry poses whose path the streets follow; None for streets of its
-    own.
+    layout: file of KITTI odometry poses whose path the streets follow; None to draw the streets.
     """
 
     streets: StreetNetworkConfig = field(default_factory=StreetNetworkConfig)
@@ -60,7 +60,7 @@ class TownConfig:
 
 @dataclass(frozen=True)
 class Town:
-    """Streets, land and everything that stays put; `scene` adds what one traversal meets."""
+    """The static part of a town; `populate` adds what one traversal meets."""
 
     seed: int
     config: TownConfig
@@ -69,7 +69,7 @@ class Town:
 
     @property
     def network(self) -> StreetNetwork:
-        """The streets and crossings."""
+        """Streets and crossings."""
         return self.site.ground.network
 
     @property
@@ -96,15 +96,15 @@ class Town:
 
     @property
     def textures(self) -> Textures:
-        """What the town's surfaces look like; a few towns share a set."""
+        """Textures of the town's surfaces; several towns share a set."""
         return _textures(self.seed % _TEXTURE_SETS)
 
-    def meet(
+    def populate(
         self, traversal: int, condition: Condition, drive_xy: Array, stamps_s: Array
     ) -> tuple[Scene, Traffic]:
-        """The town as one traversal meets it, in its season, and who moves through it meanwhile.
+        """The scene of one traversal, with its season and parked vehicles, and its traffic.
 
-        drive_xy: (N, 2) positions of the drive at stamps (N,), which all traffic keeps clear of.
+        drive_xy: (N, 2) positions of the car at stamps (N,), which all traffic keeps clear of.
         """
         site = replace(self.site, taken=self.site.taken.copy())
         rng = stream(self.seed, "traffic", traversal)
@@ -131,10 +131,10 @@ def _plan_streets(rng: np.random.Generator, config: TownConfig) -> StreetNetwork
 
 
 def switch_on(mesh: Mesh, lamps: float, rng: np.random.Generator) -> Array:
-    """How far each triangle (M,) shines: all lamps, and by chance windows, when they are on."""
+    """Glow of each triangle (M,): all lamps and shops, and a random third of the windows."""
     glow = column("glow")[mesh.material] * np.float32(lamps)
     pane = np.flatnonzero(np.isin(mesh.material, (Material.WINDOW, Material.SHOP)))
-    # Both triangles of a pane have the same bounding box: its middle tells panes apart.
+    # Both triangles of a pane share a bounding box, so its centre identifies the pane.
     corners = mesh.corners[pane]
     middle = np.round((corners.min(axis=1) + corners.max(axis=1)) * 4).astype(np.int64)
     _, which = np.unique(middle, axis=0, return_inverse=True)

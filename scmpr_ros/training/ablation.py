@@ -1,41 +1,43 @@
-"""What each module is worth: the same training with one thing changed, on several seeds (table 3).
+"""Ablations: the same training with one thing changed, on several seeds (table 3).
 
-A row is a set of settings that differ from the base run's. Rows that change how answers are
-searched only, and no training, share their weights. Runs that are done are not done again.
+A row is a set of settings that differ from the base run's. Rows that change only the search share
+their weights. Finished runs are not repeated.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from scmpr_ros.atomic_files import write_json
+from scmpr_ros.config import from_dict, to_dict
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.tables import make_table, pooled
-from scmpr_ros.networks.checkpoint import load_checkpoint
+from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
+from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
 from scmpr_ros.training.split import check_split
-from scmpr_ros.training.train import TrainConfig, train
+from scmpr_ros.training.train import train
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """Which rows, and by what they are judged.
+    """The rows of an ablation, and the recordings they are evaluated on.
 
-    rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; those below
-        `evaluation.` are of the search.
-    only: the rows to train and judge now; all where it is empty.
-    seeds: of the runs of each row. test: folder of the recordings they are judged in.
-    train: what all rows start from; its `out` and `seed` are not used.
+    rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; settings
+        below `evaluation.` change the search.
+    only: the rows to train and evaluate now; all if empty.
+    seeds: of the runs of each row. test: folder of the recordings to evaluate on.
+    train: settings shared by all rows; its `out` and `seed` are not used.
     """
 
     rows: dict[str, dict[str, Any]]
@@ -43,7 +45,7 @@ class AblationConfig:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     test: Path = Path("data/towns/test")
     out: Path = Path("out/ablation")
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=train_config_class("scmpr"))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
@@ -51,49 +53,54 @@ class AblationConfig:
             raise ConfigError("an ablation needs at least one row and one seed")
         if unknown := set(self.only) - set(self.rows):
             raise ConfigError(f"only: no rows {sorted(unknown)}; there are {list(self.rows)}")
-        for name in self.asked:
-            self.settings_of(name, self.rows[name])  # complains of what cannot be set
+        for name in self.selected:
+            self.settings_of(name, self.rows[name])  # raises for settings that do not exist
 
     @property
-    def asked(self) -> list[str]:
-        """Names of the rows to train and judge now."""
+    def selected(self) -> list[str]:
+        """Names of the rows to train and evaluate now."""
         return self.only or list(self.rows)
 
     def settings_of(
         self, name: str, changes: Mapping[str, Any]
     ) -> tuple[TrainConfig, EvaluationConfig]:
-        """Training and evaluation of a row; ConfigError for settings that there are not."""
-        training, evaluation = self.train, self.evaluation
+        """Training and evaluation of a row; ConfigError for settings that do not exist."""
+        training, evaluation = to_dict(self.train), {"evaluation": to_dict(self.evaluation)}
+        method = changes.get("method", self.train.method)
+        if method != self.train.method:  # start from the other method's defaults
+            training["module"] |= {"network": {}, "loss": {}}
         for setting, value in changes.items():
-            try:
-                first, _, rest = setting.partition(".")
-                if first == "evaluation":
-                    evaluation = _changed(evaluation, rest.split("."), value)
-                else:
-                    training = _changed(training, setting.split("."), value)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ConfigError(
-                    f"row {name!r}: {setting} cannot be {value!r}: {error}"
-                ) from error
-        return training, evaluation
+            _set(evaluation if setting.startswith("evaluation.") else training, setting, value)
+        source = f"row {name!r}"
+        return (
+            from_dict(train_config_class(method), training, source),
+            from_dict(EvaluationConfig, evaluation["evaluation"], source),
+        )
+
+
+@cache
+def ablation_config_class(method_name: str) -> type[AblationConfig]:
+    """`AblationConfig` whose `train` has the settings of a method."""
+    train = train_config_class(method_name)
+    return specialised(AblationConfig, train=(train, field(default_factory=train)))
 
 
 def ablate(config: AblationConfig) -> Path:
-    """Train and judge all rows; returns the Markdown of the table."""
+    """Train and evaluate all rows; return the path of the table in Markdown."""
     recordings = sorted(path.parent for path in config.test.glob("*/map.ply"))
     if not recordings:
-        raise DatasetError(f"{config.test}: no recordings with a map.ply to judge the rows in")
+        raise DatasetError(f"{config.test}: no recordings with a map.ply to evaluate the rows on")
     results: dict[str, list[dict[str, Any]]] = {}
     path = config.out / "results.json"
-    for name in config.asked:
+    for name in config.selected:
         training, evaluation = config.settings_of(name, config.rows[name])
         _check_split(training, recordings)
         results[name] = []
         for seed in config.seeds:
             _log.info("row %r, seed %d", name, seed)
             weights = _train(config.out, training, seed)
-            results[name].append({"seed": seed, **_judge(weights, evaluation, recordings)})
-            write_json(path, {"rows": results, "config": dataclasses.asdict(config)})
+            results[name].append({"seed": seed, **_evaluate(weights, evaluation, recordings)})
+            write_json(path, {"rows": results, "config": to_dict(config)})
     return make_table("ablation", [path]).write(config.out)
 
 
@@ -108,26 +115,28 @@ def _check_split(config: TrainConfig, test: Sequence[Path]) -> None:
 
 
 def _train(out: Path, config: TrainConfig, seed: int) -> Path:
-    """Weights of a run, which is done if it was not."""
+    """Return the weights of a run; train it unless that was done before."""
     config = replace(config, seed=seed)
-    settings = dataclasses.asdict(replace(config, out=Path(), jobs=1))
-    digest = hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode())
+    settings = to_dict(replace(config, out=Path(), jobs=1))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     folder = out / "runs" / digest.hexdigest()[:12]
     weights = folder / "model.safetensors"
     return weights if weights.is_file() else train(replace(config, out=folder))
 
 
-def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) -> dict[str, Any]:
-    """Recall@1 and more over all drives of all recordings; kept beside the weights."""
-    settings = json.dumps([dataclasses.asdict(config), recordings], default=str, sort_keys=True)
-    kept = weights.parent / f"judged-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
-    if not kept.is_file():
+def _evaluate(
+    weights: Path, config: EvaluationConfig, recordings: Sequence[Path]
+) -> dict[str, Any]:
+    """Evaluate over all drives of all recordings; results are cached beside the weights."""
+    settings = json.dumps([to_dict(config), [str(r) for r in recordings]], sort_keys=True)
+    cached = weights.parent / f"evaluated-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
+    if not cached.is_file():
         network = load_checkpoint(weights)
         write_json(
-            kept,
+            cached,
             [r for recording in recordings for r in evaluate_recording(recording, network, config)],
         )
-    results = json.loads(kept.read_text())
+    results = json.loads(cached.read_text())
     recall, half, chance, queries = pooled(results)
     return {
         "recall_at_1": recall / 100, "half_interval": half / 100, "chance": chance / 100,
@@ -135,20 +144,9 @@ def _judge(weights: Path, config: EvaluationConfig, recordings: Sequence[Path]) 
     }  # fmt: skip
 
 
-def _changed(config: Any, path: Sequence[str], value: Any) -> Any:
-    """A frozen dataclass with one setting, however deep, changed."""
-    name, *rest = path
-    before = getattr(config, name)
-    if rest:
-        value = _changed(before, rest, value)
-    elif isinstance(before, tuple):
-        value = tuple(value)
-    elif isinstance(before, Path):
-        value = Path(value)
-    elif (
-        before is not None
-        and not isinstance(value, type(before))
-        and not (isinstance(before, float) and isinstance(value, int))
-    ):
-        raise TypeError(f"it is a {type(before).__name__}, not a {type(value).__name__}")
-    return replace(config, **{name: value})
+def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one of nested settings by its dotted name; `from_dict` judges whether it exists."""
+    *parents, name = dotted.split(".")
+    for parent in parents:
+        settings = settings.setdefault(parent, {})
+    settings[name] = value

@@ -64,6 +64,12 @@ class AugmentationConfig:
                 raise ConfigError(f"augmentation.{name} is {value}; it cannot be negative")
 
 
+def augment(batch: PairBatch, config: AugmentationConfig, grid: AngularGrid) -> PairBatch:
+    """Augment views and places of a batch. grid: of the views."""
+    batch = augment_views(mirror_worlds(batch, config.mirror), config, grid)
+    return turn_panoramas(augment_panoramas(batch, config), config.turn)
+
+
 def mirror_worlds(batch: PairBatch, share: float) -> PairBatch:
     """Mirror a share of the pairs at the plane y = 0, view and place alike.
 

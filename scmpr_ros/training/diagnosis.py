@@ -1,11 +1,10 @@
-"""What a checkpoint loses where: Recall@1 by part of the descriptor, with readings made true.
+"""Error analysis of a checkpoint: Recall@1 by part of the descriptor, under interventions.
 
-A view is found by what is read from it. If true masks in the place of the predicted find it, the
-masks are at fault; if true masks and depth do not, what is described is. Images made grey or soft
-tell whether colours or fine texture mislead it, as may happen to weights trained in towns on a real
-street.
-Another map's context tells whether the attention of eq. 7 listens to the map at all.
-How much of the images is read right is told beside: it varies far less with their number.
+If true masks in place of the predicted ones find a view, the masks are at fault; if true masks and
+depth do not, the descriptor is. Grey and blurred images show whether colour or fine texture
+misleads a network, as may happen on real streets to one trained in towns. Another map's context
+shows whether the attention of eq. 7 uses the map at all. The fraction of cells predicted correctly
+is reported as well: it varies far less with the number of images than recall does.
 """
 
 from __future__ import annotations
@@ -29,11 +28,10 @@ from scmpr_ros.evaluation.metrics import (
     recall_at,
     within,
 )
+from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.networks.depth import range_ids
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.networks.scmpr import ScmprNetwork
-from scmpr_ros.networks.shares import one_hot
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.preparation import (
     PreparationConfig,
@@ -43,7 +41,7 @@ from scmpr_ros.training.preparation import (
 )
 from scmpr_ros.training.validation import BATCH, describe_places, locate
 
-_SURE = 20.0  # logit of what is known
+_CERTAIN = 20.0  # logit of the ground truth
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ class DiagnosisConfig:
             raise ConfigError("name at least one recording")
 
 
-class Change(NamedTuple):
-    """What is made different: the image, what is read from it, or what the attention is told."""
+class Intervention(NamedTuple):
+    """What is replaced: the image, the prediction, or the context that the attention reads."""
 
     name: str
     view: Callable[[Tensor], Tensor] = lambda view: view
@@ -76,151 +74,154 @@ class Change(NamedTuple):
     other_map: bool = False
 
 
-CHANGES = (
-    Change("as it is"),
-    Change("image grey", lambda view: view.mean(1, keepdim=True).expand_as(view)),
-    Change("image soft", lambda view: functional.avg_pool2d(
+INTERVENTIONS = (
+    Intervention("unchanged"),
+    Intervention("grey image", lambda view: view.mean(1, keepdim=True).expand_as(view)),
+    Intervention("blurred image", lambda view: functional.avg_pool2d(
         view, 3, 1, 1, count_include_pad=False)),
-    Change("true depth", true_depth=True),
-    Change("true masks", true_masks=True),
-    Change("true masks and depth", true_masks=True, true_depth=True),
-    Change("another map's context", other_map=True),
+    Intervention("true depth", true_depth=True),
+    Intervention("true masks", true_masks=True),
+    Intervention("true masks and depth", true_masks=True, true_depth=True),
+    Intervention("another map's context", other_map=True),
 )  # fmt: skip
 
 
 def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, Any]]:
-    """Recall@1 of all recordings together for each change and each part of the descriptor.
+    """Recall@1 of all recordings together, for each intervention and part of the descriptor.
 
-    By descriptors alone, without psi. `read_right` are the shares of mask cells whose class, and
-    whose range among those that show some of the map, is the true one; what is not read, or has no
-    truth, is left out. The other map is that of the recording before; a single one has none, and
-    lacks that change. Raises DatasetError where there is no recording, and ConfigError for networks
-    whose descriptors have no parts.
+    By descriptors alone, without psi. `cells_correct` holds the fractions of mask cells whose class
+    is right, and of cells with a return in the map whose range is right; what the network does not
+    predict, or has no truth, is left out. The other map is that of the previous recording, so a
+    single recording lacks that intervention.
+
+    Raises DatasetError if there is no recording, ConfigError for methods without predictions.
     """
-    if not isinstance(network, ScmprNetwork):
-        raise ConfigError("only SCM-PR's descriptors have parts to look at")
+    if not isinstance(network, PerceivingNetwork):
+        raise ConfigError(f"{network.method} predicts no masks and has no parts to diagnose")
     sources = [source for folder in config.recordings for source in find_recordings(folder)]
     if not sources:
         raise DatasetError(f"no recording with images and a map or scans in {config.recordings}")
     network.eval()
-    found: dict[str, list[_Found]] = {}
     recordings = load_recordings(
         sources, network.config, config.preparation, config.prepared, config.jobs, "recordings"
     )
-    changes = [change for change in CHANGES if len(recordings) > 1 or not change.other_map]
+    applicable = [i for i in INTERVENTIONS if len(recordings) > 1 or not i.other_map]
     maps = [
         describe_places(network, recording)
         for recording in tqdm(recordings, "describing places", unit="map")
     ]
+    results: dict[str, list[_InterventionResult]] = {}
     for number, recording in enumerate(tqdm(recordings, desc="diagnosing", unit="recording")):
         windows = _whole_and_parts(network, maps[number][0].flatten(0, 1))
-        contexts = [maps[number - change.other_map][1] for change in changes]
-        views = _look_for_views(network, recording, windows, changes, contexts, config.tolerance)
-        for change in views:
-            found.setdefault(change.name, []).append(change)
-    return [_row(network, parts) for parts in found.values()]
+        contexts = [maps[number - intervention.other_map][1] for intervention in applicable]
+        for result in _retrieve_views(
+            network, recording, windows, applicable, contexts, config.tolerance
+        ):
+            results.setdefault(result.name, []).append(result)
+    return [_row(network, of_recordings) for of_recordings in results.values()]
 
 
-class _Found(NamedTuple):
-    """What a change made of a recording's Q views.
+class _InterventionResult(NamedTuple):
+    """Retrieval of a recording's Q views under one intervention.
 
     hits: (Q, 1 + parts), whether the whole descriptor and each part alone found them.
-    right: (Q, 2), share of the cells whose class and whose range were read right; NaN for none.
+    cells_correct: (Q, 2), fractions of cells with the right class and the right range; NaN if
+    there are no such cells.
     """
 
     name: str
     hits: Tensor
-    right: Tensor
+    cells_correct: Tensor
 
 
-def _row(network: ScmprNetwork, found: Sequence[_Found]) -> dict[str, Any]:
-    """One change, over all recordings."""
-    hits = torch.cat([recording.hits for recording in found])
-    shares = torch.cat([recording.right for recording in found]).nanmean(0).tolist()
-    right = zip(("classes", "ranges"), shares, strict=True)
+def _row(network: PerceivingNetwork, results: Sequence[_InterventionResult]) -> dict[str, Any]:
+    """One intervention, over all recordings."""
+    hits = torch.cat([result.hits for result in results])
+    fractions = torch.cat([result.cells_correct for result in results]).nanmean(0).tolist()
+    correct = zip(("classes", "ranges"), fractions, strict=True)
     columns = zip(["all", *network.part_sizes], hits.unbind(1), strict=True)
     return {
-        "change": found[0].name, "num_queries": len(hits),
+        "intervention": results[0].name, "num_queries": len(hits),
         "recall_at_1": {part: recall_at(1, hit[:, None].numpy()) for part, hit in columns},
         "recall_at_1_interval": bootstrap_interval(hits[:, 0].numpy()),
-        "read_right": {name: share for name, share in right if not math.isnan(share)},
+        "cells_correct": {name: x for name, x in correct if not math.isnan(x)},
     }  # fmt: skip
 
 
 @torch.no_grad()
-def _look_for_views(
-    network: ScmprNetwork, recording: PreparedRecording, windows: Sequence[Tensor],
-    changes: Sequence[Change], contexts: Sequence[Tensor], tolerance: Tolerance,
-) -> Iterator[_Found]:  # fmt: skip
-    """Retrieve a recording's views among its windows, for each change.
+def _retrieve_views(
+    network: PerceivingNetwork, recording: PreparedRecording, windows: Sequence[Tensor],
+    interventions: Sequence[Intervention], contexts: Sequence[Tensor], tolerance: Tolerance,
+) -> Iterator[_InterventionResult]:  # fmt: skip
+    """Search a recording's views among its windows, under each intervention.
 
-    contexts: what the attention is told, for each change.
+    contexts: semantic context for each intervention.
     """
-    batches = zip(*_described(network, recording, changes, contexts), strict=True)
-    for change, told in zip(changes, batches, strict=True):
-        described, right = zip(*told, strict=True)
-        queries = _whole_and_parts(network, torch.cat(described))
+    batches = zip(*_describe_views(network, recording, interventions, contexts), strict=True)
+    for intervention, described in zip(interventions, batches, strict=True):
+        descriptors, correct = zip(*described, strict=True)
+        queries = _whole_and_parts(network, torch.cat(descriptors))
         best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
         errors = [locate(viewpoints, network.headings_rad, recording)[2:] for viewpoints in best]
-        hits = [within(*error, tolerance) for error in errors]
-        yield _Found(change.name, torch.from_numpy(np.stack(hits, axis=1)), torch.cat(right))
+        hits = np.stack([within(*error, tolerance) for error in errors], axis=1)
+        yield _InterventionResult(intervention.name, torch.from_numpy(hits), torch.cat(correct))
 
 
-def _whole_and_parts(network: ScmprNetwork, descriptors: Tensor) -> list[Tensor]:
+def _whole_and_parts(network: PerceivingNetwork, descriptors: Tensor) -> list[Tensor]:
     """Descriptors (N, D), and each of their parts alone, of unit length."""
     parts = (descriptors, *descriptors.split(list(network.part_sizes.values()), dim=-1))
     return [functional.normalize(part, dim=-1) for part in parts]
 
 
-def _described(
-    network: ScmprNetwork,
-    recording: PreparedRecording,
-    changes: Sequence[Change],
-    contexts: Sequence[Tensor],
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Descriptors of a recording's views, and what was read right, of each change, batch by batch.
+def _describe_views(
+    network: PerceivingNetwork, recording: PreparedRecording,
+    interventions: Sequence[Intervention], contexts: Sequence[Tensor],
+) -> Iterator[list[tuple[Tensor, Tensor]]]:  # fmt: skip
+    """For each batch of views and each intervention: descriptors and fractions of correct cells.
 
-    What is alike in several changes is read once.
+    Images that several interventions share are predicted once.
     """
     all_seen = recording.seen_by(slice(None))
     tensors = (recording.views, all_seen, recording.masks, recording.depth)
     for views, seen, masks, depth in zip(*(x.split(BATCH) for x in tensors), strict=True):
         pixels = views.float() / 255
-        looks = dict.fromkeys(change.view for change in changes)
-        readings = {look: network.predict(look(pixels)) for look in looks}
-        told = []
-        for change, context in zip(changes, contexts, strict=True):
-            prediction = _made_true(network, readings[change.view], change, masks, depth)
+        images = dict.fromkeys(intervention.view for intervention in interventions)
+        predictions = {change: network.predict(change(pixels)) for change in images}
+        described = []
+        for intervention, context in zip(interventions, contexts, strict=True):
+            prediction = _with_ground_truth(
+                network, predictions[intervention.view], intervention, masks, depth
+            )
             descriptors = network.describe_image(prediction, seen, context)
-            told.append((descriptors, _read_right(network, prediction, masks, depth)))
-        yield told
+            described.append((descriptors, _cells_correct(network, prediction, masks, depth)))
+        yield described
 
 
-def _made_true(
-    network: ScmprNetwork, prediction: ImagePrediction, change: Change, masks: Tensor, depth: Tensor
-) -> ImagePrediction:
-    """A reading with the truth in it that a change asks for. Its features stay, so that NetVLAD
-    goes on describing what was read."""
-    if change.true_masks:
-        prediction = prediction._replace(mask_logits=_SURE * one_hot(masks, NUM_CLASSES))
-    if change.true_depth and prediction.range_logits is not None:
-        config = network.config.depth
-        ranges = one_hot(range_ids(depth, config), config.num_ranges + 1)
-        prediction = prediction._replace(range_logits=_SURE * ranges)
+def _with_ground_truth(
+    network: PerceivingNetwork, prediction: ImagePrediction, intervention: Intervention,
+    masks: Tensor, depth: Tensor,
+) -> ImagePrediction:  # fmt: skip
+    """Replace masks and ranges by the truth as the intervention asks; features stay, so NetVLAD's
+    part of the descriptor does not change."""
+    if intervention.true_masks:
+        prediction = prediction._replace(mask_logits=_CERTAIN * one_hot(masks, NUM_CLASSES))
+    if intervention.true_depth and prediction.range_logits is not None:
+        ranges = one_hot(range_ids(depth, network.ranges), network.ranges.num_ranges + 1)
+        prediction = prediction._replace(range_logits=_CERTAIN * ranges)
     return prediction
 
 
-def _read_right(
-    network: ScmprNetwork, prediction: ImagePrediction, masks: Tensor, depth: Tensor
+def _cells_correct(
+    network: PerceivingNetwork, prediction: ImagePrediction, masks: Tensor, depth: Tensor
 ) -> Tensor:
-    """Shares (B, 2) of the cells of B views whose class and whose range are the true ones."""
-    classes = _share(prediction.mask_logits.argmax(1) == masks, masks != IGNORE)
+    """Fractions (B, 2) of cells whose class and whose range are predicted correctly."""
+    classes = _fraction(prediction.mask_logits.argmax(1) == masks, masks != IGNORE)
     if prediction.range_logits is None:
         return torch.stack([classes, torch.full_like(classes, torch.nan)], 1)
-    ranges = prediction.range_logits.argmax(1) == range_ids(depth, network.config.depth)
-    return torch.stack([classes, _share(ranges, depth > 0)], 1)
+    ranges = prediction.range_logits.argmax(1) == range_ids(depth, network.ranges)
+    return torch.stack([classes, _fraction(ranges, depth > 0)], 1)
 
 
-def _share(right: Tensor, among: Tensor) -> Tensor:
-    """Share (B,) of the cells (B, h, w) among some that are right; NaN where there are none."""
-    return (right & among).sum((1, 2)) / among.sum((1, 2))
+def _fraction(correct: Tensor, valid: Tensor) -> Tensor:
+    """Fraction (B,) of the valid cells (B, h, w) that are correct; NaN if none is valid."""
+    return (correct & valid).sum((1, 2)) / valid.sum((1, 2))

@@ -1,10 +1,10 @@
-"""The lightning module: one step of cross-modal semantic contrastive learning (section 3.5)."""
+"""The lightning module: one step of cross-modal contrastive learning, for any method."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import numpy as np
@@ -15,72 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.iou import named_iou
 from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetworkConfig
+from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.pair_batch import PairBatch
-from scmpr_ros.networks.attention import class_tokens, mean_tokens
-from scmpr_ros.networks.distributed import gather
-from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
-from scmpr_ros.networks.netvlad import heading_windows
-from scmpr_ros.networks.place_network import ImageEncoding, PlaceNetworkConfig
-from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork, is_perception_weight
-from scmpr_ros.networks.shares import one_hot_share
-from scmpr_ros.training.alignment import Alignment
-from scmpr_ros.training.augmentation import (
-    AugmentationConfig,
-    augment_panoramas,
-    augment_views,
-    mirror_worlds,
-    turn_panoramas,
-)
-from scmpr_ros.training.losses import (
-    Viewpoints,
-    alignment_loss,
-    ambiguous_pairs,
-    contrastive_loss,
-    cosines,
-    depth_loss,
-    heading_targets,
-    segmentation_loss,
-    semantic_consistency_loss,
-    triplet_loss,
-)
-from scmpr_ros.training.memory import DescriptorMemory
+from scmpr_ros.methods.registry import Method
+from scmpr_ros.training.augmentation import AugmentationConfig, augment
 from scmpr_ros.training.preparation import PreparedRecording
-from scmpr_ros.training.validation import (
-    RetrievalResult,
-    draw_examples,
-    retrieve_recording,
-)
-
-Task = Literal["place", "segmentation", "local"]
-"""What is learned: `place` everything; `segmentation` to read images, masks and depth; `local` to
-align pixels with map points, as a first stage. The last two are made to be started from."""
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of eq. 12 and of what may join it, and what counts as the same place."""
-
-    contrast: Literal["infonce", "triplet"] = "infonce"
-    semantic_weight: float = 0.1
-    """lambda of eq. 12."""
-    segmentation_weight: float = 1.0
-    depth_weight: float = 1.0
-    local_weight: float = 0.0
-    """Of the alignment of pixels and map points in the task `place`; `local` has no other loss."""
-    local_points: int = 512
-    triplet_margin: float = 0.3
-    memory: int = 0
-    """Places of earlier batches that stay as wrong answers."""
-    ambiguous_radius_m: float = 6.0
-    ambiguous_angle_deg: float = 26.0
-    initial_scale: float = 14.0
-    max_scale: float = 100.0
-
-    def __post_init__(self) -> None:
-        weights = (self.semantic_weight, self.segmentation_weight, self.depth_weight)
-        if min(*weights, self.local_weight, self.memory) < 0 or self.local_points < 2:
-            raise ConfigError("weights and memory cannot be negative; local_points is 2 at least")
+from scmpr_ros.training.validation import RetrievalResult, draw_examples, retrieve_recording
 
 
 @dataclass(frozen=True)
@@ -106,7 +47,7 @@ class OptimiserConfig:
             raise ConfigError(f"cycles is {self.cycles}; there is at least one")
 
     def rate_factor(self, step: int) -> float:
-        """Share of the learning rate at a step."""
+        """Fraction of the learning rate at a step."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         done = min((step - self.warmup_steps) / (self.max_steps - self.warmup_steps), 1.0)
@@ -116,213 +57,82 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class ModuleConfig:
-    """Everything the module needs.
+    """What is trained, and how.
 
-    architecture: what is trained: SCM-PR as `network` has it, or its rival LIP-Loc as `lip_loc`
-    has it, on the same views and panoramas.
-    stochastic_depth: drop blocks of the backbone at random.
-    frozen_perception: keep backbone, mask head and range head fixed; learn the descriptor only.
+    network, loss: of the method; see `methods.registry`.
+    stochastic_depth: drop blocks of the backbone at random, where the backbone can.
+    frozen_perception: keep the weights that predict masks and ranges; learn the descriptor only.
     """
 
-    architecture: Literal["scmpr", "lip_loc"] = "scmpr"
-    network: ScmprConfig = field(default_factory=ScmprConfig)
-    lip_loc: LipLocConfig = field(default_factory=LipLocConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    network: PlaceNetworkConfig
+    loss: ObjectiveConfig
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     stochastic_depth: bool = True
     frozen_perception: bool = False
 
-    def __post_init__(self) -> None:
-        if self.frozen_perception and self.architecture != "scmpr":
-            raise ConfigError(f"{self.architecture} has no perception modules that could be frozen")
-
-    @property
-    def trained(self) -> PlaceNetworkConfig:
-        """The config of the network that is trained."""
-        return self.lip_loc if self.architecture == "lip_loc" else self.network
-
 
 class PlaceRecognitionModule(lightning.LightningModule):
-    """Trains a network on batches of `pairs.PairDataset`; validates by retrieval."""
+    """Trains a method's network on batches of pairs; validates by retrieval."""
 
     def __init__(
         self,
+        method: Method,
         config: ModuleConfig,
         validation_recordings: list[PreparedRecording],
         seed: int = 0,
-        task: Task = "place",
+        task: str = "place",
         accumulate: int = 1,
     ) -> None:
         super().__init__()
-        self.config, self.task = config, task
-        self.seed, self.accumulate = seed, accumulate
-        self.network: ScmprNetwork | LipLocNetwork = (
-            LipLocNetwork(config.lip_loc)
-            if config.architecture == "lip_loc"
-            else ScmprNetwork(
-                config.network, config.stochastic_depth and not config.frozen_perception
-            )
-        )
+        self.config, self.seed, self.accumulate = config, seed, accumulate
+        drop_blocks = config.stochastic_depth and not config.frozen_perception
+        self.network = method.network.for_training(config.network, drop_blocks)
         if config.frozen_perception:
-            for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(not is_perception_weight(name))
-        self.log_scale = nn.Parameter(torch.tensor(math.log(config.loss.initial_scale)))
-        self.memory = DescriptorMemory(
-            config.loss.memory, config.network.num_headings, config.network.descriptor_dim
-        )
-        self._align = Alignment(config.network.view, config.network.panorama)
+            _freeze_perception(self.network)
+        self.objective = method.objective(self.network, config.loss, task)
         self.validation_recordings = validation_recordings
-        self._found: list[RetrievalResult] = []
-
-    @property
-    def scale(self) -> Tensor:
-        """Inverse temperature, learned."""
-        return self.log_scale.exp().clamp_max(self.config.loss.max_scale)
+        self._results: list[RetrievalResult] = []
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
-        """Let what is random in a step depend on its number alone: runs resume exactly."""
+        """Seed each step by its number alone, so that resumed runs continue exactly."""
         part = batch_idx % self.accumulate
         words = np.random.SeedSequence([self.seed, self.global_step, part, self.global_rank])
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """Weighted sum of the task's losses on one batch: L_total, eq. 12, in the task `place`."""
-        with self.device:  # where the batch is, for all that is drawn
-            batch = mirror_worlds(batch, self.config.augmentation.mirror)
-            batch = augment_views(batch, self.config.augmentation, self.network.config.view)
-        if isinstance(self.network, LipLocNetwork):
-            losses = self._learn_pairs(self.network, batch)
-        elif self.task == "segmentation":
-            losses = self._perception_losses(self.network.predict(batch.view), batch)
-        else:
-            losses = self._learn_places(self.network, batch)
-        config = self.config.loss
-        weights = {
-            "contrastive": 1.0, "semantic": config.semantic_weight,
-            "segmentation": config.segmentation_weight, "depth": config.depth_weight,
-            "local": config.local_weight if self.task == "place" else 1.0,
-        }  # fmt: skip
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        told = {f"loss/{name}": loss for name, loss in {"total": total, **losses}.items()}
-        self.log_dict({**told, "scale": self.scale}, prog_bar=True)
+        """Weighted sum of the method's losses on one batch: L_total, eq. 12, for SCM-PR."""
+        with self.device:  # random numbers are drawn where the batch is
+            batch = augment(batch, self.config.augmentation, self.network.config.view)
+        losses = self.objective.losses(batch)
+        total = self.objective.total(losses)
+        logged = {f"loss/{name}": loss for name, loss in {"total": total, **losses}.items()}
+        self.log_dict({**logged, "scale": self.objective.scale}, prog_bar=True)
         return total
 
-    def _learn_pairs(self, network: LipLocNetwork, batch: PairBatch) -> dict[str, Tensor]:
-        """LIP-Loc's one loss: of each place it sees the window that the image looks through."""
-        batch = self._augment_places(batch)
-        images, places = _viewpoints(batch)
-        described = gather(network.describe_image(network.predict(batch.view), *_UNUSED))
-        features = network.encode_panorama(**vars(batch.panorama))
-        windows = gather(network.describe_windows(features, batch.yaw_rad + batch.turned_rad))
-        # Of each place only the window at its own image's heading is there to be mistaken.
-        headings_rad = (images.yaw_rad + places.yaw_rad)[:, None]
-        similarity = cosines(described, windows[:, None])
-        target, nothing = torch.ones_like(headings_rad), similarity.new_zeros(len(similarity), 0)
-        ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
-        return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
-
-    def _perception_losses(
-        self, prediction: ImagePrediction, batch: PairBatch
-    ) -> dict[str, Tensor]:
-        """L_seg and the depth head's loss, which need no place."""
-        losses = {"segmentation": segmentation_loss(prediction.mask_logits, batch.mask)}
-        if prediction.range_logits is not None:
-            losses["depth"] = depth_loss(
-                prediction.range_logits, batch.depth, batch.seen, self.config.network.depth
-            )
-        return losses
-
-    def _augment_places(self, batch: PairBatch) -> PairBatch:
-        """Augment panoramas and turn the world of each."""
-        with self.device:
-            batch = augment_panoramas(batch, self.config.augmentation)
-            return turn_panoramas(batch, self.config.augmentation.turn)
-
-    def _learn_places(self, network: ScmprNetwork, batch: PairBatch) -> dict[str, Tensor]:
-        """All losses of the tasks `place` and `local`."""
-        config = self.config.loss
-        batch = self._augment_places(batch)
-        label, range_m = batch.panorama.label, batch.panorama.range_m
-
-        place_features = network.encode_panorama(**vars(batch.panorama))
-        tokens = network.class_tokens(place_features, label)
-        context = mean_tokens(*(gather(x) for x in tokens))
-        image = network.encode_image(batch.view, batch.seen, context)
-        losses = {}
-        if self.task == "local" or config.local_weight > 0:
-            pairs = self._align(
-                image.prediction.features, place_features, batch, config.local_points
-            )
-            losses["local"] = alignment_loss(*pairs, self.scale)
-        if self.task == "local":
-            return losses
-
-        places = gather(network.describe_headings(place_features, label, range_m))
-        viewpoints = _viewpoints(batch)
-        losses["contrastive"] = self._contrast(gather(image.descriptor), places, *viewpoints)
-        yaw_rad = batch.yaw_rad + batch.turned_rad
-        losses["semantic"] = self._consistency(image, batch.mask, place_features, label, yaw_rad)
-        return losses | self._perception_losses(image.prediction, batch)
-
-    @property
-    def _ambiguity(self) -> tuple[float, float]:
-        """Radius and angle within which a pair is not called wrong."""
-        config = self.config.loss
-        return config.ambiguous_radius_m, math.radians(config.ambiguous_angle_deg)
-
-    def _contrast(
-        self, descriptors: Tensor, windows: Tensor, images: Viewpoints, places: Viewpoints
-    ) -> Tensor:
-        """L_contrastive of descriptors (B, D) and (B, V, D) of the whole batch."""
-        config, headings_rad = self.config.loss, self.network.headings_rad.to(descriptors)
-        target = heading_targets(images.yaw_rad + places.yaw_rad, headings_rad)
-        ambiguous = ambiguous_pairs(images, places, headings_rad, *self._ambiguity)
-        similarity = cosines(descriptors, windows)
-        remembered = self.memory.similarity(descriptors, images, headings_rad, *self._ambiguity)
-        self.memory.remember(windows, places)
-        if config.contrast == "triplet":
-            return triplet_loss(similarity, target, ambiguous, config.triplet_margin, remembered)
-        return contrastive_loss(similarity, target, ambiguous, self.scale, remembered)
-
-    def _consistency(
-        self, image: ImageEncoding, mask: Tensor, place_features: Tensor, label: Tensor,
-        yaw_rad: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """L_sem of the batch: classes in the image, and in its window of the panorama."""
-        features = image.prediction.features
-        of_image = class_tokens(features, one_hot_share(mask, features.shape[-2:]))
-        fov_rad, columns = self.network.config.view.fov_rad, place_features.shape[-1]
-        window = heading_windows(yaw_rad, fov_rad, columns, blocks=1)[:, 0]
-        share = one_hot_share(label, place_features.shape[-2:])
-        share = share * window[:, None, None, :].clamp_max(1)
-        of_place = class_tokens(place_features, share)
-        return semantic_consistency_loss(*(gather(x) for x in (*of_image, *of_place)))
-
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Retrieval in the validation recording whose number comes as a batch."""
-        self._found.append(
-            retrieve_recording(self.network, self.validation_recordings[int(batch[0])])
-        )
+        """Retrieve in the validation recording whose number comes as a batch."""
+        recording = self.validation_recordings[int(batch[0])]
+        self._results.append(retrieve_recording(self.network, recording))
 
     def on_validation_epoch_end(self) -> None:
         """Log Recall@1 by descriptors alone, IoU by class, and, in TensorBoard, some answers."""
-        iou = named_iou(np.sum([recording.confusion for recording in self._found], axis=0))
-        anywhere = Tolerance(angle_deg=180)
         recall, near = (
-            float(np.mean([recording.recall(tolerance) for recording in self._found]))
-            for tolerance in (Tolerance(), anywhere)
+            float(np.mean([result.recall(tolerance) for result in self._results]))
+            for tolerance in (Tolerance(), Tolerance(angle_deg=180))
         )
-        self.log_dict(
-            {"val/recall_5m_30deg": recall, "val/recall_5m": near, "val/iou": iou["mean"]},
-            prog_bar=True,
-        )
-        self.log_dict({f"iou/{name}": value for name, value in iou.items()})
+        logged = {"val/recall_5m_30deg": recall, "val/recall_5m": near}
+        confusions = [r.confusion for r in self._results if r.confusion is not None]
+        if confusions:
+            iou = named_iou(np.sum(confusions, axis=0))
+            logged["val/iou"] = iou["mean"]
+            self.log_dict({f"iou/{name}": value for name, value in iou.items()})
+        self.log_dict(logged, prog_bar=True)
         if self.logger is not None and self.global_rank == 0:
             fov_rad = self.network.config.view.fov_rad
-            figure = draw_examples(self.validation_recordings[0], self._found[0], fov_rad)
+            figure = draw_examples(self.validation_recordings[0], self._results[0], fov_rad)
             self.logger.experiment.add_figure("val/answers", figure, self.global_step)  # type: ignore[attr-defined]
-        self._found.clear()
+        self._results.clear()
 
     def configure_optimizers(self) -> Any:
         """AdamW; no decay on biases, norms, scan parameters and the scale."""
@@ -338,15 +148,10 @@ class PlaceRecognitionModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
-_UNUSED = (torch.zeros(0), torch.zeros(0))
-"""LIP-Loc looks neither at what the camera sees nor at a context."""
-
-
-def _viewpoints(batch: PairBatch) -> tuple[Viewpoints, Viewpoints]:
-    """Images and places of the whole batch, of all processes."""
-    recording = gather(batch.recording)
-    images = Viewpoints(gather(batch.view_position), recording, gather(batch.yaw_rad))
-    return images, Viewpoints(gather(batch.place_position), recording, gather(batch.turned_rad))
+def _freeze_perception(network: nn.Module) -> None:
+    assert isinstance(network, PerceivingNetwork)  # `TrainConfig` checks it
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not network.is_perception_weight(name))
 
 
 def _decays(parameter: Tensor) -> bool:

@@ -25,10 +25,10 @@ from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
 from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.methods.pair_batch import map_tensors
-from scmpr_ros.networks.place_network import PlaceNetworkConfig
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, makes_map
-from scmpr_ros.process_pool import process_pool, results
+from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.training.rendering import PreparationConfig, render_recording
 
 __all__ = [
@@ -171,7 +171,7 @@ def load_recordings(
         if jobs > 1 and len(missing) > 1:
             with process_pool(min(jobs, len(missing))) as pool:
                 tasks = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-                results(tasks, f"preparing {name}", "recording")
+                collect_results(tasks, f"preparing {name}", "recording")
         else:
             progress = tqdm(missing, f"preparing {name}", unit="recording", disable=not missing)
             for source in progress:

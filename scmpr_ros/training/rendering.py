@@ -19,7 +19,7 @@ from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.place_network import PlaceNetworkConfig
+from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map

@@ -20,8 +20,8 @@ from scmpr_ros.evaluation.metrics import (
     recall_at,
     within,
 )
-from scmpr_ros.networks.attention import mean_tokens
-from scmpr_ros.networks.place_network import PlaceNetwork
+from scmpr_ros.methods.network import PlaceNetwork, map_context
+from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.semantics import colourise
 from scmpr_ros.training.preparation import PreparedRecording
 
@@ -38,43 +38,55 @@ _SHOWN = 6
 class RetrievalResult:
     """First answers to the Q views of a recording, by descriptors alone, and their masks.
 
-    place: (Q,) numbers. yaw_rad, off_m, turned_rad: (Q,). masks: (Q, h, w) uint8 predicted ids.
-    confusion: (NUM_CLASSES, NUM_CLASSES) cells by true and predicted class.
+    place: (Q,) numbers. yaw_rad, position_error_m, heading_error_rad: (Q,).
+    masks: (Q, h, w) uint8 predicted ids; None for methods that predict none.
+    confusion: (NUM_CLASSES, NUM_CLASSES) cells by true and predicted class; None likewise.
     """
 
     place: Tensor
     yaw_rad: Tensor
-    off_m: FloatArray
-    turned_rad: FloatArray
-    masks: Tensor
-    confusion: NDArray[np.int64]
+    position_error_m: FloatArray
+    heading_error_rad: FloatArray
+    masks: Tensor | None
+    confusion: NDArray[np.int64] | None
 
     def recall(self, tolerance: Tolerance) -> float:
         """Recall@1."""
-        return recall_at(1, within(self.off_m, self.turned_rad, tolerance)[:, None])
+        return recall_at(1, self.correct(tolerance)[:, None])
+
+    def correct(self, tolerance: Tolerance) -> NDArray[np.bool_]:
+        """Whether each view was found, (Q,)."""
+        return within(self.position_error_m, self.heading_error_rad, tolerance)
 
 
 @torch.no_grad()
 def retrieve_recording(network: PlaceNetwork, recording: PreparedRecording) -> RetrievalResult:
-    """Look for all views of a recording among all its places in all headings."""
+    """Search all views of a recording among all its places in all headings."""
     places, context = describe_places(network, recording)
     queries, masks = _describe_views(network, recording, context)
     viewpoints = (queries @ places.flatten(0, 1).T).argmax(1)
     answers = locate(viewpoints, network.headings_rad.cpu(), recording)
-    return RetrievalResult(*answers, masks, count_classes(recording.masks.numpy(), masks.numpy()))
+    confusion = None if masks is None else count_classes(recording.masks.numpy(), masks.numpy())
+    return RetrievalResult(*answers, masks, confusion)
 
 
 def locate(
     viewpoints: Tensor, headings_rad: Tensor, recording: PreparedRecording
 ) -> tuple[Tensor, Tensor, FloatArray, FloatArray]:
-    """Place, heading and both errors, as in `RetrievalResult`, of what was taken for each view.
+    """Place, heading and both errors, as in `RetrievalResult`, of the viewpoint of each view.
 
     viewpoints: (Q,) numbers among all headings of all places.
     """
     place = torch.div(viewpoints, len(headings_rad), rounding_mode="floor")
     yaw_rad = headings_rad[viewpoints % len(headings_rad)]
-    off_m = position_errors(recording.positions[place].numpy(), recording.poses[:, :3, 3].numpy())
-    return place, yaw_rad, off_m, heading_errors(yaw_rad.numpy(), recording.yaw_rad.numpy())
+    true = recording.poses[:, :3, 3].numpy()
+    position_error_m = position_errors(recording.positions[place].numpy(), true)
+    return (
+        place,
+        yaw_rad,
+        position_error_m,
+        heading_errors(yaw_rad.numpy(), recording.yaw_rad.numpy()),
+    )
 
 
 @torch.no_grad()
@@ -88,38 +100,38 @@ def describe_recording(
 
 @torch.no_grad()
 def describe_places(network: PlaceNetwork, recording: PreparedRecording) -> tuple[Tensor, Tensor]:
-    """Descriptors (P, V, D) of all places of a recording, and its semantic context, as of a map."""
-    device = next(network.parameters()).device
+    """Descriptors (P, V, D) of all places of a recording, and its semantic context."""
+    device, grid = next(network.parameters()).device, network.config.panorama
     places, tokens = [], []
     for start in range(0, len(recording.positions), BATCH):
         panoramas = recording.panoramas(slice(start, start + BATCH), device)
-        encoded = network.encode_panorama(**vars(panoramas))
-        label, range_m = panoramas.label, panoramas.range_m
-        places.append(network.describe_headings(encoded, label, range_m).cpu())
-        tokens.append(network.class_tokens(encoded, label))
-    sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
-    return torch.cat(places), mean_tokens(sums, weights)
+        description = network.describe_place(PlaceView.of(panoramas, grid))
+        places.append(description.descriptors.cpu())
+        if description.tokens is not None:
+            tokens.append(description.tokens)
+    return torch.cat(places), map_context(tokens).to(device)
 
 
-def draw_examples(recording: PreparedRecording, found: RetrievalResult, fov_rad: float) -> Figure:
+def draw_examples(recording: PreparedRecording, result: RetrievalResult, fov_rad: float) -> Figure:
     """Some views, their masks, and the classes of the window that was taken for them."""
     count = min(_SHOWN, len(recording.views))
     figure = new_figure(9, 1.1 * count)
     axes = figure.subplots(count, 3, squeeze=False)
     tolerance = Tolerance()
-    right = within(found.off_m, found.turned_rad, tolerance)
+    correct = result.correct(tolerance)
     width = recording.panorama.label.shape[-1]
     half = round(fov_rad / (2 * np.pi) * width / 2)
     for row, view in zip(
         axes, np.linspace(0, len(recording.views) - 1, count).astype(int), strict=True
     ):
-        centre = round((0.5 - float(found.yaw_rad[view]) / (2 * np.pi)) * width)
-        window = torch.roll(recording.panorama.label[found.place[view]], width // 2 - centre, -1)
+        centre = round((0.5 - float(result.yaw_rad[view]) / (2 * np.pi)) * width)
+        window = torch.roll(recording.panorama.label[result.place[view]], width // 2 - centre, -1)
         window = window[:, width // 2 - half : width // 2 + half]
         row[0].imshow(recording.views[view].permute(1, 2, 0).numpy())
-        row[1].imshow(colourise(found.masks[view].numpy()), aspect="auto")
+        if result.masks is not None:
+            row[1].imshow(colourise(result.masks[view].numpy()), aspect="auto")
         row[2].imshow(colourise(window.numpy()), aspect="auto")
-        verdict = "right" if right[view] else f"{found.off_m[view]:.0f} m off"
+        verdict = "right" if correct[view] else f"{result.position_error_m[view]:.0f} m off"
         row[2].set_title(verdict, fontsize=8)
         for axis in row:
             axis.set_axis_off()
@@ -129,15 +141,16 @@ def draw_examples(recording: PreparedRecording, found: RetrievalResult, fov_rad:
 
 def _describe_views(
     network: PlaceNetwork, recording: PreparedRecording, context: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Descriptors (Q, D) and masks of all views, on the CPU."""
+) -> tuple[Tensor, Tensor | None]:
+    """Descriptors (Q, D) and predicted masks of all views, on the CPU."""
     device = context.device
     queries, masks = [], []
     for start in range(0, len(recording.views), BATCH):
         part = slice(start, start + BATCH)
         seen = recording.seen_by(part).to(device)
         pixels = recording.views[part].to(device).float() / 255
-        encoding = network.encode_image(pixels, seen, context)
-        queries.append(encoding.descriptor.cpu())
-        masks.append(encoding.prediction.mask_logits.argmax(1).to(torch.uint8).cpu())
-    return torch.cat(queries), torch.cat(masks)
+        query = network.describe_query(QueryView(pixels, seen), context)
+        queries.append(query.descriptor.cpu())
+        if query.prediction is not None:
+            masks.append(query.prediction.mask_logits.argmax(1).to(torch.uint8).cpu())
+    return torch.cat(queries), torch.cat(masks) if masks else None

@@ -15,14 +15,15 @@ from PIL import Image
 from recording import write_recording
 
 from scmpr_ros.cli import demo
-from scmpr_ros.cli.resources import FASTDDS_PROFILE, resource
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.checkpoint import save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.resources import FASTDDS_PROFILE, resource
 from scmpr_ros.town.drives import DriveConfig
-from scmpr_ros.town.export import TownExportConfig, TraversalConfig
+from scmpr_ros.town.export import TownExportConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.splits import SEEDS
+from scmpr_ros.town.traversal import TraversalConfig
 
 KEYS = {
     "recall_at_1", "recall_at_1_interval", "recall_at_5", "recall_at_10", "recall_at_1_percent",

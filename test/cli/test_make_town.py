@@ -14,7 +14,7 @@ from scmpr_ros.cli import make_town
     [
         (["--drives", "clear", "sleet"], "condition 'sleet': expected any or one of clear, over"),
         (["--drives", "clear/monsoon"], "season 'monsoon': expected any or one of summer"),
-        (["--rings", "0"], "a LiDAR of 0 rings x 1024 columns sees nothing"),
+        (["--rings", "0"], "a LiDAR of 0 rings x 1024 columns: at least 1 x 1"),
         (["--length_m", "1"], "a drive of 1.0 m with a pose every 1.5 m: poses are at least"),
         (["--seeds", "-1"], "-1"),
         (["--jobs", "0"], "0 processes do nothing: at least 1"),

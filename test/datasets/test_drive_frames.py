@@ -1,4 +1,4 @@
-"""Frames of a drive for its writers: the right ones, in order, with an account of them."""
+"""Reading a drive frame by frame: selection, order, counts and damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scmpr_ros.records import PointCloud
 
 
 class Damaged(CircleDrive):
-    """Image 4 is broken, mask 8 is of another size, scan 6 is empty."""
+    """Image 4 is damaged, mask 8 has the wrong size, scan 6 is empty."""
 
     def image(self, frame: int) -> np.ndarray:
         if frame == 4:
@@ -21,7 +21,7 @@ class Damaged(CircleDrive):
 
     def mask(self, frame: int, sparse: bool = True) -> np.ndarray | None:
         if frame == 8:
-            raise ShapeError("mask 8 is of another size")
+            raise ShapeError("mask 8 has the wrong size")
         return super().mask(frame, sparse)
 
     def scan(self, frame: int) -> PointCloud:
@@ -29,7 +29,7 @@ class Damaged(CircleDrive):
         return scan.select(np.full(len(scan), frame != 6))
 
 
-def test_each_frame_holds_what_the_drive_has() -> None:
+def test_frames_hold_the_data_of_the_drive() -> None:
     frames = list(DriveFrames(CircleDrive()).read())
     assert [f.number for f in frames] == list(range(12))
     assert [f.number for f in frames if f.image is not None] == [0, 2, 4, 6, 8, 10]
@@ -38,7 +38,7 @@ def test_each_frame_holds_what_the_drive_has() -> None:
     np.testing.assert_array_equal(frames[3].point_labels, CircleDrive().point_labels(3))
 
 
-def test_joint_labels_are_in_the_scan_alone() -> None:
+def test_joint_labels_are_not_repeated_as_raw_labels() -> None:
     class Joint(CircleDrive):
         label_set = "joint"
 
@@ -50,7 +50,7 @@ def test_joint_labels_are_in_the_scan_alone() -> None:
     assert frame.point_labels is None
 
 
-def test_bad_ones_stop_it_or_are_skipped_with_their_reasons() -> None:
+def test_damaged_files_raise_or_are_skipped() -> None:
     with pytest.raises(DatasetError, match="cannot read image 4"):
         list(DriveFrames(Damaged()).read())
     frames = DriveFrames(Damaged(), FrameChoice(skip_bad=True))
@@ -61,14 +61,14 @@ def test_bad_ones_stop_it_or_are_skipped_with_their_reasons() -> None:
     assert dict(frames.counts) == {"images": 5, "masks": 2, "scans": 3, "labelled scans": 3}
     assert frames.skipped == [
         "cannot read image 4", "the scan of frame 6 has no finite points",
-        "mask 8 is of another size",
+        "mask 8 has the wrong size",
     ]  # fmt: skip
 
 
-def test_choice() -> None:
+def test_frame_selection() -> None:
     assert DriveFrames(CircleDrive(), FrameChoice(3, 6)).numbers == [3, 4, 5]
     assert DriveFrames(CircleDrive(), FrameChoice(10)).numbers == [10, 11]
-    with pytest.raises(DatasetError, match="no frames with a pose in 12:; they are 0 to 11"):
+    with pytest.raises(DatasetError, match="no frames with a pose in 12:; it has frames 0 to 11"):
         DriveFrames(CircleDrive(), FrameChoice(12))
     for first, stop in ((5, 5), (-1, None)):
         with pytest.raises(ConfigError, match="need 0 <= first < stop"):

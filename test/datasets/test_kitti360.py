@@ -1,4 +1,4 @@
-"""KITTI-360: its frames, sparse poses, windows of static points; the real sample where it is."""
+"""KITTI-360: sparse poses, windows of static points, bad files, and the real sample."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROAD, BUILDING, TREE = class_id("road"), class_id("building"), class_id("vegetat
 
 
 def wall(ahead_m: float, half_width_m: float) -> np.ndarray:
-    """Points every 5 cm across the way, `ahead_m` before frame 1's camera, in the world."""
+    """Points, 5 cm apart, of a wall across the road, `ahead_m` in front of frame 1's camera."""
     across, up = np.meshgrid(np.arange(-half_width_m, half_width_m, 0.05), np.arange(-0.4, 2, 0.05))
     x = np.full(across.size, 1 + T_IMU_CAM0[0, 3] + ahead_m)
     return START + np.stack([x, across.ravel(), up.ravel()], axis=1)
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_frames_are_those_with_a_pose_near(root: Path, caplog) -> None:
+def test_frames_near_given_poses_have_poses(root: Path, caplog) -> None:
     drive: Drive = Kitti360Drive(root, NAME)
     assert find_kitti360_drives(root) == [NAME]
     assert list(drive.frames) == [*range(1, 10), 30]
@@ -56,7 +56,7 @@ def test_frames_are_those_with_a_pose_near(root: Path, caplog) -> None:
     assert drive.stamp_s(5) == pytest.approx(0.5)
 
 
-def test_poses_go_through_the_calibration(root: Path) -> None:
+def test_poses_use_the_calibration(root: Path) -> None:
     drive = Kitti360Drive(root, NAME)
     for frame in (1, 5, 30):
         T_world_rect = T_world_imu(frame) @ T_IMU_CAM0
@@ -67,7 +67,7 @@ def test_poses_go_through_the_calibration(root: Path) -> None:
     assert drive.T_world_lidar(1)[2, 2] == pytest.approx(1), "the world is z-up"
 
 
-def test_projection_goes_through_the_rectification(root: Path) -> None:
+def test_projection_uses_the_rectification(root: Path) -> None:
     drive = Kitti360Drive(root, NAME)
     point = np.array([[8.0, 1.5, -0.7]])
     uv, _ = drive.camera.project(transform_points(invert(drive.T_lidar_camera), point))
@@ -75,11 +75,11 @@ def test_projection_goes_through_the_rectification(root: Path) -> None:
     np.testing.assert_allclose(uv[0], x[:2] / x[2], atol=1e-8)
 
 
-def test_the_gap_that_is_bridged_can_be_set(root: Path) -> None:
+def test_pose_gap_is_configurable(root: Path) -> None:
     assert 20 in Kitti360Drive(root, NAME, Kitti360Config(max_pose_gap_frames=21)).image_frames
     assert list(Kitti360Drive(root, NAME, Kitti360Config(1)).frames) == [1, 9, 30]
     with pytest.raises(DatasetError, match=r"frame 20 has no pose; the nearest of 10 frames with "
-                       r"poses: 9 and 30; max_pose_gap_frames=10"):  # fmt: skip
+                       r"poses: 9 and 30; wider gaps than max_pose_gap_frames=10"):  # fmt: skip
         Kitti360Drive(root, NAME).T_world_lidar(20)
     with pytest.raises(ConfigError, match="max_pose_gap_frames is 0"):
         Kitti360Config(0)
@@ -95,16 +95,16 @@ def test_poses_may_be_gzipped(root: Path) -> None:
         Kitti360Drive(root, NAME)
 
 
-def test_a_dense_mask_wins(root: Path) -> None:
+def test_a_dense_mask_has_precedence(root: Path) -> None:
     write_window(static_folder(root) / "0000000001_0000000009.ply", wall(10, 2), 7)
     mask = Kitti360Drive(root, NAME).mask(5)
     assert (mask == BUILDING).all() and mask.shape == (24, 64)
 
 
-def test_static_points_stand_in_for_a_mask(root: Path) -> None:
-    """A tree's wall hides the middle of a house's, which is ten metres further away."""
+def test_static_points_replace_a_missing_mask(root: Path) -> None:
+    """A wall of vegetation hides the middle of a building ten metres behind it."""
     drive = Kitti360Drive(root, NAME)
-    assert drive.mask(1) is None
+    assert drive.mask(1) is None and not drive.mapped_frames and not list(drive.static_clouds())
     write_window(static_folder(root) / "0000000001_0000000004.ply", wall(10, 2), 21)
     write_window(static_folder(root) / "0000000001_0000000009.ply", wall(20, 12), 11)
     write_window(static_folder(root) / "0000000006_0000000030.ply", wall(5, 12), 7)
@@ -128,13 +128,15 @@ def test_windows_keep_world_coordinates(root: Path) -> None:
     assert set(cloud.label) == {ROAD} and set(drive.window_points(windows[0]).label) == {BUILDING}
 
 
-def test_overlapping_windows_give_a_point_once(root: Path) -> None:
+def test_static_clouds_do_not_overlap(root: Path) -> None:
     xyz = wall(10, 1)
     apart = xyz + [0, 5, 0]
     folder = static_folder(root)
     write_window(folder / "0000000001_0000000006.ply", xyz, 7)
     write_window(folder / "0000000005_0000000009.ply", np.concatenate([xyz, apart]), 11)
-    first, second = Kitti360Drive(root, NAME).static_clouds()
+    drive = Kitti360Drive(root, NAME)
+    assert drive.mapped_frames == range(1, 10)
+    first, second = drive.static_clouds()
     assert len(first) == len(xyz) and len(second) == len(apart)
     np.testing.assert_allclose(second.xyz + second.origin, apart, atol=3e-4)
 
@@ -154,7 +156,7 @@ class TestBadFiles:
         with pytest.raises(CalibrationError, match=rf"missing .*{name}\.txt"):
             Kitti360Drive(root, NAME)
 
-    def test_calibration_that_is_no_rotation(self, root: Path) -> None:
+    def test_calibration_without_a_rotation(self, root: Path) -> None:
         (root / "calibration/calib_cam_to_velo.txt").write_text("2 " * 12)
         with pytest.raises(CalibrationError, match=r"cam_to_velo\.txt: .* not a rotation"):
             Kitti360Drive(root, NAME)
@@ -168,8 +170,8 @@ class TestBadFiles:
         [
             ("1 " + "0 " * 12, "row 1: the left 3x3 is not a rotation"),
             ("1 1 0 0", "row 1: expected 13 finite numbers"),
-            (f"9 {row(np.eye(3, 4))}\n4 {row(np.eye(3, 4))}", "row 2: frames must be whole"),
-            (f"0.5 {row(np.eye(3, 4))}", "row 1: frames must be whole"),
+            (f"9 {row(np.eye(3, 4))}\n4 {row(np.eye(3, 4))}", "row 2: frames must be increasing"),
+            (f"0.5 {row(np.eye(3, 4))}", "row 1: frames must be increasing"),
         ],
     )
     def test_bad_poses(self, root: Path, rows: str, message: str) -> None:
@@ -194,12 +196,12 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match="is 4x3, the images are 64x24"):
             Kitti360Drive(root, NAME).mask(5)
 
-    def test_windows(self, root: Path) -> None:
+    def test_bad_windows(self, root: Path) -> None:
         path = static_folder(root) / "0000000001_0000000009.ply"
         write_window(path, wall(10, 1), 7)
-        whole = path.read_bytes()
+        complete = path.read_bytes()
         drive = Kitti360Drive(root, NAME)
-        path.write_bytes(whole[:-30])
+        path.write_bytes(complete[:-30])
         with pytest.raises(DatasetError, match=r"0000000009\.ply is truncated"):
             drive.mask(1)
         write_window(path, wall(10, 1)[:0], 7)
@@ -224,4 +226,4 @@ def test_real_sample(shared_data: Path) -> None:
     given = np.loadtxt(poses / "sample_frames_velo_to_world.txt")
     ours = np.stack([drive.T_world_lidar(int(frame))[:3] for frame in given[:, 0]])
     np.testing.assert_allclose(ours, given[:, 2:].reshape(-1, 3, 4), atol=1e-5)
-    assert given[:, 1].sum() == 1, "of which one, frame 100, is interpolated"
+    assert given[:, 1].sum() == 1, "one of them, frame 100, is interpolated"

@@ -1,4 +1,4 @@
-"""The KITTI reader: known poses, the exact camera offset, and a message for each broken file."""
+"""KITTI odometry: poses, calibration, labels, and an error message for each bad file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def row(matrix: np.ndarray) -> str:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four frames, 1 m forward each; images of frames 0 and 2, scans of 0 and 3."""
+    """Four frames, 1 m apart; images of frames 0 and 2, scans of 0 and 3."""
     folder = tmp_path / "sequences" / "07"
     for name in ("image_2", "velodyne", "labels", "mask_2"):
         (folder / name).mkdir(parents=True)
@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_frames_are_numbered_as_the_files(root: Path) -> None:
+def test_frame_numbers_are_file_numbers(root: Path) -> None:
     drive: Drive = KittiOdometryDrive(root, "07")
     assert find_sequences(root) == ["07"]
     assert drive.name == "07"
@@ -62,7 +62,7 @@ def test_world_is_z_up_and_forward_is_x(root: Path) -> None:
     np.testing.assert_allclose(drive.T_world_lidar(0), np.eye(4), atol=1e-12)
     np.testing.assert_allclose(drive.T_world_lidar(2)[:3, 3], [2, 0, 0], atol=1e-12)
     np.testing.assert_allclose(camera_yaw(drive.T_world_camera(2)), 0.0, atol=1e-12)
-    # Camera 0 is 0.27 m before and 0.08 m below the velodyne; camera 2 is -offset away from it.
+    # Camera 0 is 0.27 m in front of and 0.08 m below the velodyne; camera 2 is shifted by -offset.
     expected = np.array([2.27, 0, -0.08]) - R_CAM_VELO.T @ CAMERA2_OFFSET
     np.testing.assert_allclose(drive.T_world_camera(2)[:3, 3], expected, atol=1e-9)
 
@@ -98,7 +98,7 @@ def test_raw_labels_keep_their_instance(root: Path) -> None:
     assert drive.point_labels(3) is None
 
 
-def test_labelled_points_stand_in_for_a_mask(root: Path) -> None:
+def test_labelled_points_replace_a_missing_mask(root: Path) -> None:
     (root / "sequences/07/mask_2/000000.png").unlink()
     drive = KittiOdometryDrive(root, "07")
     uv, _ = drive.camera.project(transform_points(invert(drive.T_lidar_camera), drive.scan(0).xyz))
@@ -108,7 +108,7 @@ def test_labelled_points_stand_in_for_a_mask(root: Path) -> None:
     assert np.count_nonzero(mask) == 2 and mask.shape == (24, 64)
 
 
-def test_a_mask_with_a_palette_is_its_indices(root: Path) -> None:
+def test_a_palette_mask_is_read_as_indices(root: Path) -> None:
     picture = Image.fromarray(np.full((24, 64), 7, np.uint8), mode="P")
     picture.putpalette([200, 10, 10] * 256)
     picture.save(root / "sequences/07/mask_2/000000.png")
@@ -120,7 +120,7 @@ def test_a_query_drive_has_no_scans(root: Path) -> None:
     assert KittiOdometryDrive(root, "07").scan_frames == []
 
 
-def test_points_that_are_not_finite_are_dropped(root: Path) -> None:
+def test_non_finite_points_are_dropped(root: Path) -> None:
     rows = np.array([[np.nan, 0, 0, 0], [6, 1, -1, 0.25]], "<f4")
     rows.tofile(root / "sequences/07/velodyne/000000.bin")
     drive = KittiOdometryDrive(root, "07")
@@ -130,12 +130,12 @@ def test_points_that_are_not_finite_are_dropped(root: Path) -> None:
     assert drive.point_labels(0).tolist() == [(3 << 16) + 10]
 
 
-def test_semantickitti_poses_beside_the_scans_are_found(root: Path) -> None:
+def test_semantickitti_poses_are_found(root: Path) -> None:
     (root / "poses/07.txt").rename(root / "sequences/07/poses.txt")
     assert len(KittiOdometryDrive(root, "07").frames) == 4
 
 
-def test_files_without_a_pose_are_left_out_with_a_warning(root: Path, caplog) -> None:
+def test_files_without_a_pose_are_skipped_with_a_warning(root: Path, caplog) -> None:
     path = root / "poses/07.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:2]))
     drive = KittiOdometryDrive(root, "07")
@@ -181,12 +181,12 @@ class TestBadCalibration:
 
     def test_no_projection(self, root: Path) -> None:
         zeros = "P2: " + "0 " * 12
-        self.expect(root, f"{zeros}\n{self.lines(root)['Tr']}\n", "P2 is no pinhole projection")
+        self.expect(root, f"{zeros}\n{self.lines(root)['Tr']}\n", "P2 is not a pinhole projection")
 
 
 class TestBadFiles:
-    def test_unknown_sequence_lists_those_that_exist(self, root: Path) -> None:
-        with pytest.raises(DatasetError, match=r"no sequence '99' in .*; there are: 07"):
+    def test_unknown_sequence_lists_known_ones(self, root: Path) -> None:
+        with pytest.raises(DatasetError, match=r"no sequence '99' in .*; it has 07"):
             KittiOdometryDrive(root, "99")
 
     def test_no_sequences(self, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match="row 2: expected 12 finite numbers"):
             KittiOdometryDrive(root, "07")
 
-    def test_pose_that_is_no_rotation(self, root: Path) -> None:
+    def test_pose_without_a_rotation(self, root: Path) -> None:
         (root / "poses/07.txt").write_text("2 0 0 0 0 1 0 0 0 0 1 0\n")
         with pytest.raises(DatasetError, match="row 1: the left 3x3 is not a rotation"):
             KittiOdometryDrive(root, "07")
@@ -216,7 +216,7 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match="is empty"):
             KittiOdometryDrive(root, "07")
 
-    def test_no_images_no_camera(self, root: Path) -> None:
+    def test_no_images_means_no_camera(self, root: Path) -> None:
         (root / "sequences/07/image_2").rename(root / "elsewhere")
         with pytest.raises(DatasetError, match=r"no readable images in .*image_2, so no camera"):
             _ = KittiOdometryDrive(root, "07").camera
@@ -247,7 +247,7 @@ class TestBadFiles:
         with pytest.raises(DatasetError, match="cannot read image"):
             KittiOdometryDrive(root, "07").image(0)
 
-    def test_the_first_readable_image_tells_the_camera_size(self, root: Path) -> None:
+    def test_camera_size_is_that_of_the_first_readable_image(self, root: Path) -> None:
         images = sorted((root / "sequences/07/image_2").iterdir())
         images[0].write_bytes(b"none")
         drive = KittiOdometryDrive(root, "07")
@@ -264,7 +264,7 @@ class TestBadFiles:
     def test_coloured_mask(self, root: Path) -> None:
         colours = np.zeros((24, 64, 3), np.uint8)
         Image.fromarray(colours).save(root / "sequences/07/mask_2/000000.png")
-        with pytest.raises(DatasetError, match="picture of 3 channels, not a mask of ids"):
+        with pytest.raises(DatasetError, match="has 3 channels: expected a mask of ids"):
             KittiOdometryDrive(root, "07").mask(0)
 
     def test_truncated_labels(self, root: Path) -> None:
@@ -299,7 +299,7 @@ def test_real_drive(shared_data: Path) -> None:
     assert 60 < np.linalg.norm(T[:2, 3]) < 71
     assert abs(T[2, 3]) < 2
     assert T[2, 2] > 0.99
-    # Image and scan of one frame agree: the road before the car is seen in the lower half.
+    # Image and scan of a frame agree: the road in front of the car is in the lower half.
     points = drive.scan(70).xyz
     road = points[(np.abs(points[:, 1]) < 2) & (points[:, 0] > 8) & (points[:, 0] < 20)
                   & (points[:, 2] < -1.5)]  # fmt: skip
@@ -309,7 +309,7 @@ def test_real_drive(shared_data: Path) -> None:
 
 
 def test_real_labelled_scan(root: Path, shared_data: Path) -> None:
-    """The sample of SemanticKITTI in a sequence of the layout that it comes in."""
+    """The SemanticKITTI sample, as a sequence in its layout."""
     sample = shared_data / "semantickitti_sample"
     for name in ("velodyne/000000.bin", "labels/000000.label"):
         path = root / "sequences/07" / name

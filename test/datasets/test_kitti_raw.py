@@ -1,4 +1,4 @@
-"""KITTI raw: poses from GPS and IMU by hand and by pykitti, and a message for each broken file."""
+"""KITTI raw: poses from GPS and IMU, also against pykitti, and an error for each bad file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_poses_are_metres_east_and_north(folder: Path) -> None:
     step_m = np.radians(STEP_DEG) * EARTH_RADIUS_M
     east = step_m * np.cos(np.radians(LATITUDE))
     np.testing.assert_allclose(T_world_imu[1][:3, 3], [east, 0, 1], atol=1e-6)
-    # The projection stretches as the latitude grows: 1e-4 degrees are 1e-6 of it.
+    # The scale of the projection changes with latitude: by 1e-6 for 1e-4 degrees.
     np.testing.assert_allclose(T_world_imu[2][:3, 3], [east, step_m, 2], atol=1e-4)
     np.testing.assert_allclose(
         T_world_imu[2][:3, :3], [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-9
@@ -84,7 +84,7 @@ def test_pykitti_agrees(folder: Path) -> None:
         np.testing.assert_array_equal(drive.image(frame), np.asarray(theirs.get_cam2(frame)))
         np.testing.assert_array_equal(drive.scan(frame).xyz, theirs.get_velo(frame)[:, :3])
     T_camera_lidar = invert(drive.T_lidar_camera)
-    # Of camera 2's shift against camera 0, pykitti takes the part along x alone.
+    # Of the offset of camera 2 from camera 0, pykitti uses only the x component.
     np.testing.assert_allclose(T_camera_lidar[:3, :3], theirs.calib.T_cam2_velo[:3, :3], atol=1e-9)
     np.testing.assert_allclose(T_camera_lidar[:3, 3], theirs.calib.T_cam2_velo[:3, 3], atol=5e-3)
     np.testing.assert_allclose(drive.camera.matrix, theirs.calib.K_cam2)
@@ -97,7 +97,7 @@ def test_missing_calibration(folder: Path, name: str) -> None:
         KittiRawDrive(folder)
 
 
-def test_impossible_mounting(folder: Path) -> None:
+def test_invalid_mounting(folder: Path) -> None:
     path = folder.parent / "calib_imu_to_velo.txt"
     path.write_text(f"R: {row(2 * np.eye(3))}\nT: 0 0 0\n")
     with pytest.raises(CalibrationError, match=r"imu_to_velo.txt: the left 3x3 of R is not a rot"):
@@ -119,7 +119,7 @@ def test_damaged_packet(folder: Path) -> None:
         KittiRawDrive(folder)
 
 
-def test_frames_without_a_packet_are_left_out(folder: Path) -> None:
+def test_frames_without_a_packet_have_no_pose(folder: Path) -> None:
     (folder / "oxts/data/0000000001.txt").unlink()
     drive = KittiRawDrive(folder)
     assert list(drive.image_frames) == [0, 2]
@@ -138,7 +138,7 @@ def test_bad_stamps(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"timestamps\.txt has 3 rows, none for frame 3"):
         drive.stamp_s(3)
     (folder / "oxts/timestamps.txt").write_text("2011-09-26 13:02:25.9\nyesterday\n")
-    with pytest.raises(DatasetError, match=r"no date and time: .*yesterday"):
+    with pytest.raises(DatasetError, match=r"not a date and time: .*yesterday"):
         KittiRawDrive(folder).stamp_s(0)
     (folder / "oxts/timestamps.txt").unlink()
     with pytest.raises(DatasetError, match=r"missing .*timestamps\.txt"):

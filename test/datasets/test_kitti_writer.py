@@ -1,4 +1,4 @@
-"""KITTI's layout as it is written: known bytes, and a drive that reads as it was."""
+"""Writing KITTI odometry layout: exact bytes, and a drive that is read back unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_images_and_masks(tmp_path: Path) -> None:
     assert read_png(tmp_path / "image_2/000007.png")[0, 0].tolist() == [3, 20, 250]  # OpenCV's BGR
     write_mask(tmp_path, 7, np.array([[class_id("road"), class_id("sky"), 0]], np.uint8))
     assert read_png(tmp_path / "mask_2/000007.png").tolist() == [[7, 23, 0]]
-    assert not list(tmp_path.rglob(".*")), "a temporary file was left"
+    assert not list(tmp_path.rglob(".*")), "a temporary file is left"
     with pytest.raises(ShapeError, match="image_2 of frame 8 cannot be a PNG"):
         write_image(tmp_path, 8, np.zeros((0, 0, 3), np.uint8))
 
@@ -69,7 +69,7 @@ def test_scans_and_labels(tmp_path: Path) -> None:
         write_scan(tmp_path, 5, scan, np.zeros(3, np.uint32))
 
 
-def test_numbers_are_written_to_the_last_bit(tmp_path: Path) -> None:
+def test_numbers_are_written_with_all_digits(tmp_path: Path) -> None:
     projections = np.random.default_rng(0).normal(size=(4, 3, 4)) * 1e3
     Tr = make_transform(R_BODY_OPTICAL.T, np.array([1 / 3, 0.1, -0.2]))
     write_calibration(tmp_path, projections, Tr)
@@ -83,14 +83,14 @@ def test_numbers_are_written_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_poses_are_those_of_camera_0(tmp_path: Path) -> None:
-    """A LiDAR 2 m ahead in x; the camera sees that as 2 m along its z."""
+    """A LiDAR 2 m further along x is 2 m further along the camera's z."""
     T = np.stack([np.eye(4), make_transform(np.eye(3), np.array([2.0, 0, 0]))])
     write_poses(tmp_path / "poses/00.txt", T, make_transform(R_BODY_OPTICAL.T, np.zeros(3)))
     rows = [line.split() for line in (tmp_path / "poses/00.txt").read_text().splitlines()]
     assert np.array(rows[1], float).tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2]
 
 
-def test_a_drive_reads_as_it_was(tmp_path: Path) -> None:
+def test_a_drive_is_read_back_unchanged(tmp_path: Path) -> None:
     written = CircleDrive()
     frames = write_drive_kitti(written, tmp_path, "05")
     assert dict(frames.counts) == {"images": 6, "masks": 3, "scans": 4, "labelled scans": 4}
@@ -113,7 +113,7 @@ def test_a_drive_reads_as_it_was(tmp_path: Path) -> None:
     assert scan.intensity.tobytes() == written.scan(3).intensity.tobytes()
 
 
-def test_labels_of_other_sets_go_by_the_joint_classes(tmp_path: Path) -> None:
+def test_other_label_sets_are_converted_through_joint_classes(tmp_path: Path) -> None:
     raw = np.array([7, 26, 34, 44], np.uint32)  # road, car, garage, unknown vehicle
 
     class Kitti360Drive(CircleDrive):
@@ -130,7 +130,7 @@ def test_labels_of_other_sets_go_by_the_joint_classes(tmp_path: Path) -> None:
     assert stored.tolist() == [40, 10, 50, 0]  # a garage is a building
 
 
-def test_every_joint_class_survives(tmp_path: Path) -> None:
+def test_every_joint_class_is_kept(tmp_path: Path) -> None:
     every = np.arange(NUM_CLASSES, dtype=np.uint8)
 
     class EveryClass(CircleDrive):
@@ -149,27 +149,27 @@ def test_every_joint_class_survives(tmp_path: Path) -> None:
     write_drive_kitti(EveryClass(), tmp_path, "00")
     read = KittiOdometryDrive(tmp_path, "00")
     assert read.mask(0).tolist() == [every.tolist()]
-    seen = every.tolist()
-    seen[class_id("sky")] = 0  # which no LiDAR sees
-    assert read.scan(0).label.tolist() == seen
+    expected = every.tolist()
+    expected[class_id("sky")] = 0  # not a class of SemanticKITTI's scans
+    assert read.scan(0).label.tolist() == expected
 
 
 def test_a_drive_without_images_has_no_intrinsics(tmp_path: Path) -> None:
-    class Blind(CircleDrive):
+    class WithoutImages(CircleDrive):
         image_frames = ()
 
         @property
         def camera(self) -> CameraModel:
             raise DatasetError("no camera")
 
-    write_drive_kitti(Blind(), tmp_path, "00")
+    write_drive_kitti(WithoutImages(), tmp_path, "00")
     read = KittiOdometryDrive(tmp_path, "00")
     np.testing.assert_allclose(read.T_lidar_camera, CircleDrive.T_lidar_camera, atol=1e-12)
     assert not (read.folder / "image_2").exists()
     assert len(read.scan_frames) == 4
 
 
-def test_a_part_is_numbered_anew(tmp_path: Path) -> None:
+def test_selected_frames_are_renumbered(tmp_path: Path) -> None:
     frames = write_drive_kitti(CircleDrive(), tmp_path, "00", choice=FrameChoice(4, 9))
     assert frames.numbers == [4, 5, 6, 7, 8]
     read = KittiOdometryDrive(tmp_path, "00")
@@ -180,7 +180,7 @@ def test_a_part_is_numbered_anew(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.T_world_lidar(1), CircleDrive().T_world_lidar(5), atol=1e-12)
 
 
-def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sequence_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
 
     def stop(*_: object) -> None:

@@ -16,7 +16,7 @@ from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.sensors.rig import Rig
 from scmpr_ros.town.streets.network import StreetNetworkConfig
-from scmpr_ros.town.traversal import Recording, TraversalConfig
+from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig
 
 CAMERA = CameraModel(1240, 376, 720.0, 720.0, 620.0, 180.0)
@@ -30,16 +30,16 @@ def wall(depth_m: float, half_width_m: float, step_m: float) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.full(x.size, depth_m)], axis=1)
 
 
-def test_a_wall_of_points_hides_what_is_behind_it() -> None:
-    """Points of the near wall are 11 pixels apart, so that the far one shows between them."""
+def test_a_wall_of_points_hides_points_behind_it() -> None:
+    """Points of the near wall are 11 pixels apart; the far wall would show through the gaps."""
     near, far = wall(10, 2, 0.15), wall(14, 12, 0.15)
     uv, visible = project_visible(np.concatenate([near, far]), CAMERA)
-    seen_near, seen_far = visible[: len(near)], visible[len(near) :]
-    assert seen_near.all()
+    visible_near, visible_far = visible[: len(near)], visible[len(near) :]
+    assert visible_near.all()
     edge_m = 2 * 14 / 10
     inside = np.abs(uv[len(near) :, 1] - CAMERA.cy) < 720 * 1.9 / 10
-    assert not seen_far[inside & (np.abs(far[:, 0]) < edge_m - 0.3)].any()
-    assert seen_far[inside & (np.abs(far[:, 0]) > edge_m + 0.3) & (np.abs(far[:, 0]) < 11)].all()
+    assert not visible_far[inside & (np.abs(far[:, 0]) < edge_m - 0.3)].any()
+    assert visible_far[inside & (np.abs(far[:, 0]) > edge_m + 0.3) & (np.abs(far[:, 0]) < 11)].all()
 
 
 def test_a_road_does_not_hide_itself() -> None:
@@ -65,16 +65,16 @@ def test_no_points_give_an_empty_mask() -> None:
     assert mask.shape == (376, 1240) and not mask.any()
 
 
-def test_each_visible_point_paints_its_pixel() -> None:
+def test_each_visible_point_labels_its_pixel() -> None:
     points = np.array([[0, 0, 10.0], [0, 0, 10.2], [-5, 0, 10], [5, 0, 10]])
     label = np.array([POLE, ROAD, BUILDING, ROAD], np.uint8)
     mask = project_labels(points, label, CAMERA)
-    assert mask[180, 620] == POLE, "the nearer one"
+    assert mask[180, 620] == POLE, "the nearer point wins"
     assert mask[180, 260] == BUILDING and mask[180, 980] == ROAD
     assert np.count_nonzero(mask) == 3 and mask.dtype == np.uint8
 
 
-def test_where_classes_touch_nothing_is_painted() -> None:
+def test_pixels_between_classes_stay_empty() -> None:
     points = np.array([[0, 0, 10.0], [10 / 720, 0, 10], [20 / 720, 0, 10], [30 / 720, 0, 10]])
     mask = project_labels(points, np.array([POLE, POLE, ROAD, ROAD], np.uint8), CAMERA)
     assert mask[180, 620:624].tolist() == [POLE, IGNORE, IGNORE, ROAD]
@@ -85,17 +85,17 @@ def test_town_points_agree_with_town_masks() -> None:
     town = Town.generate(3, TownConfig(StreetNetworkConfig(columns=2, rows=2)))
     config = TraversalConfig(condition="overcast", season="summer", drive=DriveConfig(length_m=90))
     rig = Rig.named("kitti")
-    recording = Recording.plan(town, config, rig, LidarConfig())
-    image = recording.frame(44).image
+    traversal = Traversal.plan(town, config, rig, LidarConfig())
+    image = traversal.frame(44).image
     assert image is not None
-    scan_only = replace(recording, config=replace(config, images=False))
+    scan_only = replace(traversal, config=replace(config, images=False))
     scans = {i: scan_only.frame(i).scan for i in (32, 38, 44, 50, 56, 62)}
-    T_world_camera = recording.T_world_base[44] @ rig.T_base_camera
+    T_world_camera = traversal.T_world_base[44] @ rig.T_base_camera
 
     def points_of(*frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Still points in the camera's frame; what moves is elsewhere by the time of the image."""
         world = np.concatenate(
-            [transform_points(recording.T_world_lidar[i], scans[i].xyz) for i in frames]
+            [transform_points(traversal.T_world_lidar[i], scans[i].xyz) for i in frames]
         )
         label = np.concatenate([scans[i].label for i in frames])
         still = ~IS_DYNAMIC[label]
@@ -125,7 +125,7 @@ def test_town_points_agree_with_town_masks() -> None:
     assert shares[0] > shares[1] + 0.05, "points behind others are left out"
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input() -> None:
     with pytest.raises(ShapeError, match=r"labels of projected points: expected \(2,\), got \(3,"):
         project_labels(np.ones((2, 3)), np.zeros(3, np.uint8), CAMERA)
     with pytest.raises(ConfigError, match="patch_m=-1 must not be negative"):

@@ -1,4 +1,4 @@
-"""Whatever lies at a path is opened by its layout, and gone through frame by frame."""
+"""Opening recordings by their layout, and iterating over frames."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def test_kitti_odometry(odometry: Path) -> None:
     assert [drive.name for drive in drives] == ["00", "01"]
     assert all(isinstance(drive, KittiOdometryDrive) for drive in drives)
     assert [drive.name for drive in open_drives(odometry, "01")] == ["01"]
-    with pytest.raises(DatasetError, match="no drive '02'; there are: 00, 01"):
+    with pytest.raises(DatasetError, match="no drive '02'; it has 00, 01"):
         open_drives(odometry, "02")
 
 
-def test_sequences_without_poses_are_left_out(odometry: Path, caplog) -> None:
-    """As in KITTI, which keeps those of 11 to 21 to itself."""
+def test_sequences_without_poses_are_skipped(odometry: Path, caplog) -> None:
+    """KITTI does not publish the poses of 11 to 21."""
     shutil.copytree(odometry / "sequences/01", odometry / "sequences/11")
     assert [drive.name for drive in open_drives(odometry)] == ["00", "01"]
-    assert "left out sequences without poses: 11" in caplog.text
+    assert "skipped sequences without poses: 11" in caplog.text
     with pytest.raises(DatasetError, match="sequence 11 has no poses"):
         open_drives(odometry, "11")
     shutil.rmtree(odometry / "poses")
@@ -74,13 +74,13 @@ def test_rosbag2(tmp_path: Path) -> None:
     assert isinstance(drive, Rosbag2Drive) and drive.name == "bag"
 
 
-def test_no_layout(tmp_path: Path) -> None:
+def test_unknown_layout(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError,
         match=r"no recording in .*: looked for sequences/ .*data_poses/ .*oxts/ .*metadata\.yaml",
     ):
         open_drives(tmp_path)
-    with pytest.raises(DatasetError, match=r"no recording .*nowhere: there is no such folder"):
+    with pytest.raises(DatasetError, match=r"no recording .*nowhere: the folder does not exist"):
         open_drives(tmp_path / "nowhere")
     assert not is_recording(tmp_path)
     (tmp_path / "sequences").mkdir()
@@ -89,34 +89,34 @@ def test_no_layout(tmp_path: Path) -> None:
 
 
 class TestFrameReader:
-    def spoil(self, odometry: Path, *frames: int) -> KittiOdometryDrive:
+    def damage(self, odometry: Path, *frames: int) -> KittiOdometryDrive:
         for frame in frames:
             path = odometry / f"sequences/00/velodyne/{frame:06d}.bin"
             path.write_bytes(path.read_bytes()[:-1])
         return KittiOdometryDrive(odometry, "00")
 
     def test_bad_frames_are_logged_and_counted(self, odometry: Path, caplog) -> None:
-        drive = self.spoil(odometry, 0, 7)
+        drive = self.damage(odometry, 0, 7)
         reader = FrameReader(drive.scan_frames, drive.scan, skip_bad=True)
         assert [frame for frame, _ in reader] == [1, 2, 3, 4, 5, 6, *range(8, 16)]
         assert reader.skipped == 2 and len(reader) == 16
         assert "left out frame 7: " in caplog.text and "000007.bin has 159 bytes" in caplog.text
         assert "left out 2 of 16 frames" in caplog.text
-        assert len(list(reader)) == 14 and reader.skipped == 2, "a second pass counts anew"
+        assert len(list(reader)) == 14 and reader.skipped == 2, "a second pass starts from zero"
 
-    def test_good_frames_come_with_what_was_read(self, odometry: Path, caplog) -> None:
-        drive = self.spoil(odometry)
+    def test_good_frames_are_returned_without_a_warning(self, odometry: Path, caplog) -> None:
+        drive = self.damage(odometry)
         with caplog.at_level(logging.INFO):
             for frame, scan in FrameReader(drive.scan_frames, drive.scan):
                 np.testing.assert_array_equal(scan.xyz, drive.scan(frame).xyz)
         assert not caplog.text
 
-    def test_the_first_error_is_raised_unless_told_otherwise(self, odometry: Path) -> None:
-        drive = self.spoil(odometry, 3, 7)
+    def test_the_first_error_is_raised_by_default(self, odometry: Path) -> None:
+        drive = self.damage(odometry, 3, 7)
         with pytest.raises(DatasetError, match=r"000003\.bin"):
             list(FrameReader(drive.scan_frames, drive.scan))
 
-    def test_nothing_but_bad_frames_is_an_error(self, odometry: Path) -> None:
-        drive = self.spoil(odometry, *range(16))
+    def test_only_bad_frames_is_an_error(self, odometry: Path) -> None:
+        drive = self.damage(odometry, *range(16))
         with pytest.raises(DatasetError, match=r"none of 16 frames can be read.*000015\.bin"):
             list(FrameReader(drive.scan_frames, drive.scan, skip_bad=True))

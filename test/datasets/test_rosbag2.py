@@ -1,4 +1,4 @@
-"""A drive written as a bag reads back as it was, and damaged bags say what is wrong."""
+"""A drive written as a bag is read back unchanged; damaged bags raise clear errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_round_trip(bag: Path) -> None:
         np.testing.assert_allclose(read.T_world_camera(frame), written.T_world_camera(frame),
                                    atol=1e-9)  # fmt: skip
         assert read.stamp_s(frame) == pytest.approx(written.stamp_s(frame), abs=1e-9)
-    # to the nanosecond, where a sum of floats would be 21 off
+    # exact to the nanosecond; a sum of floats would be off by 21
     assert read.stamp_ns(3) == 1_000_000_007_309_863_701
     for frame in written.image_frames:
         np.testing.assert_array_equal(read.image(frame), written.image(frame))
@@ -64,7 +64,7 @@ def test_round_trip(bag: Path) -> None:
     np.testing.assert_array_equal(labels, written.point_labels(6))
 
 
-def test_joint_labels_stay_bytes(tmp_path: Path) -> None:
+def test_joint_labels_are_stored_as_bytes(tmp_path: Path) -> None:
     class Joint(CircleDrive):
         label_set = "joint"
 
@@ -79,15 +79,18 @@ def test_joint_labels_stay_bytes(tmp_path: Path) -> None:
     assert [f.datatype for f in cloud.fields if f.name == "label"] == [2]  # UINT8
 
 
-def test_the_config_says_what_labels_are(bag: Path, tmp_path: Path) -> None:
-    """It goes before the bag, and a bag of a set that nobody knows needs it."""
+def test_the_configured_label_set_has_precedence(bag: Path, tmp_path: Path) -> None:
+    """A bag with an unknown label set requires it."""
     drive = Rosbag2Drive(bag, BagReaderConfig(label_set="kitti360"))
-    assert drive.scan(0).label[1] == 0  # SemanticKITTI's car, 10, is nothing in KITTI-360
+    assert drive.scan(0).label[1] == 0  # SemanticKITTI's car, 10, is ignored in KITTI-360
     copy = tmp_path / "copy"
     shutil.copytree(bag, copy)
     metadata = copy / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("label_set: semantickitti", "label_set: mine"))
-    with pytest.raises(DatasetError, match="unknown set 'mine'; say which of joint"):
+    with pytest.raises(
+        DatasetError,
+        match="unknown label set 'mine' in its metadata",
+    ):
         Rosbag2Drive(copy)
     drive = Rosbag2Drive(copy, BagReaderConfig(label_set="semantickitti"))
     assert drive.scan(0).label[1] == class_id("car")
@@ -99,10 +102,10 @@ def test_a_bag_without_scans_and_one_without_images(tmp_path: Path) -> None:
     assert list(images.scan_frames) == []
     assert len(images.image_frames) == 6
 
-    class Blind(CircleDrive):
+    class WithoutImages(CircleDrive):
         image_frames = ()
 
-    write_drive_bag(Blind(), tmp_path / "scans")
+    write_drive_bag(WithoutImages(), tmp_path / "scans")
     scans = Rosbag2Drive(tmp_path / "scans")
     assert list(scans.image_frames) == []
     assert len(scans.scan_frames) == 4
@@ -138,7 +141,7 @@ def test_base_odometry_and_transforms(tmp_path: Path) -> None:
 
 
 def test_odometry_of_a_straight_drive() -> None:
-    """10 m in steps of 1 m every half second; then the same with a drift of a degree a metre."""
+    """10 m in steps of 1 m per half second, without and with a drift of one degree per metre."""
     T = np.stack([make_transform(rotation_z(1.0), rotation_z(1.0)[:, 0] * s) for s in range(11)])
     stamps_s = 0.5 * np.arange(11)
     T_odom, velocity = drive_odometry(T, stamps_s)
@@ -153,17 +156,17 @@ def test_odometry_of_a_straight_drive() -> None:
     assert velocity.tolist() == [[0.0] * 6]
 
 
-def test_stamps_must_grow(tmp_path: Path) -> None:
+def test_stamps_must_increase(tmp_path: Path) -> None:
     class Stopped(CircleDrive):
         def stamp_s(self, frame: int) -> float:
             return super().stamp_s(min(frame, 5))
 
-    with pytest.raises(DatasetError, match="frame 6 has no later stamp than the frame before"):
+    with pytest.raises(DatasetError, match="stamp of frame 6 is not later"):
         write_drive_bag(Stopped(), tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mask_that_does_not_fit(tmp_path: Path) -> None:
+def test_a_mask_of_another_size(tmp_path: Path) -> None:
     class Wide(CircleDrive):
         def mask(self, frame: int, sparse: bool = True) -> np.ndarray:
             return np.full((24, 33), 77, np.uint8)
@@ -184,12 +187,12 @@ def test_compressed_images(tmp_path: Path, image_format: str, tolerance: int) ->
     assert np.abs(image - CircleDrive().image(2)).mean() <= tolerance
 
 
-def test_writes_all_or_nothing(tmp_path: Path, bag: Path) -> None:
+def test_a_bag_is_written_atomically(tmp_path: Path, bag: Path) -> None:
     class Broken(CircleDrive):
         def scan(self, frame: int) -> PointCloud:
-            raise DatasetError("scan is gone")
+            raise DatasetError("the scan is damaged")
 
-    with pytest.raises(DatasetError, match="scan is gone"):
+    with pytest.raises(DatasetError, match="the scan is damaged"):
         write_drive_bag(Broken(), tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
     write_drive_bag(CircleDrive(), tmp_path / "b")
@@ -207,7 +210,7 @@ def test_drive_without_frames(tmp_path: Path) -> None:
         write_drive_bag(Empty(), tmp_path / "b")
 
 
-def test_poses_are_interpolated_between_their_stamps(tmp_path: Path) -> None:
+def test_poses_are_interpolated(tmp_path: Path) -> None:
     """Images at 0.05 s and 0.95 s, PoseStamped at 0, 0.1 and 0.2 s: only the first has a pose."""
     path = tmp_path / "async"
     _write_async_bag(path)
@@ -237,10 +240,10 @@ def test_extrinsics_from_the_config(tmp_path: Path) -> None:
     np.testing.assert_allclose(drive.T_lidar_camera, CircleDrive.T_lidar_camera)
 
 
-def test_config_refuses_nonsense() -> None:
+def test_bad_config() -> None:
     with pytest.raises(ConfigError, match="12 numbers, got 3"):
         BagReaderConfig(T_lidar_camera=(1.0, 2.0, 3.0))
-    with pytest.raises(ConfigError, match="is no rotation"):
+    with pytest.raises(ConfigError, match="is not a rotation"):
         BagReaderConfig(T_lidar_camera=tuple(np.ones(12)))
     with pytest.raises(ConfigError, match="label_set"):
         BagReaderConfig(label_set="mine")
@@ -250,7 +253,7 @@ def test_config_refuses_nonsense() -> None:
         BagWriterConfig(start_s=0.0)
 
 
-def test_a_missing_topic_lists_those_there(bag: Path) -> None:
+def test_a_missing_topic_lists_the_others(bag: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         Rosbag2Drive(bag, BagReaderConfig(BagTopics(points="/lidar")))
     assert "/lidar" in str(caught.value)
@@ -264,8 +267,8 @@ def test_a_topic_of_another_type(bag: Path, name: str) -> None:
         Rosbag2Drive(bag, BagReaderConfig(replace(BagTopics(), **{name: other})))
 
 
-def test_a_drive_can_go_to_other_processes(bag: Path) -> None:
-    """As loaders of training data need it: with what it had read, and with its own open file."""
+def test_a_drive_can_be_pickled(bag: Path) -> None:
+    """Data loaders need this; the copy opens the bag itself."""
     drive = Rosbag2Drive(bag)
     drive.image(0)
     copy = pickle.loads(pickle.dumps(drive))
@@ -300,7 +303,7 @@ def test_missing_mcap_and_broken_metadata(bag: Path, tmp_path: Path) -> None:
 
 
 def _write_async_bag(path: Path, mounted: bool = True) -> None:
-    """Sensors that are not synchronised, in sqlite3, with poses of the base as PoseStamped."""
+    """Write unsynchronised sensors to sqlite3, with poses of the base as PoseStamped."""
 
     def at(seconds: float, frame: str) -> object:
         return header(5_000_000_000 + round(seconds * 1e9), frame)

@@ -1,4 +1,4 @@
-"""Folder to bag to folder: what went in comes out."""
+"""Folder to bag to folder: the drive is unchanged."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import make_transform
 
 
-def there_and_back(
+def convert_and_back(
     drive: KittiOdometryDrive, folder: Path, config: BagWriterConfig, choice: FrameChoice
 ) -> KittiOdometryDrive:
     write_drive_bag(drive, folder / "bag", config, choice=choice)
-    write_drive_kitti(Rosbag2Drive(folder / "bag"), folder / "again", "00")
-    return KittiOdometryDrive(folder / "again", "00")
+    write_drive_kitti(Rosbag2Drive(folder / "bag"), folder / "back", "00")
+    return KittiOdometryDrive(folder / "back", "00")
 
 
 def assert_same(before: KittiOdometryDrive, after: KittiOdometryDrive, frames: list[int]) -> None:
-    """Files by their bytes, images by their pixels, poses and extrinsics to 1e-9."""
+    """Compare files by bytes, images by pixels, poses and extrinsics to 1e-9."""
     assert list(after.frames) == frames
     for name in ("image_frames", "scan_frames"):
         assert list(getattr(after, name)) == [f for f in getattr(before, name) if f in frames]
@@ -39,15 +39,15 @@ def assert_same(before: KittiOdometryDrive, after: KittiOdometryDrive, frames: l
                                    atol=1e-9)  # fmt: skip
     for name in ("velodyne", "labels"):
         files = before.folder.glob(f"{name}/*")
-        there = {p.name: p.read_bytes() for p in files if int(p.stem) in frames}
-        assert {p.name: p.read_bytes() for p in after.folder.glob(f"{name}/*")} == there
+        expected = {p.name: p.read_bytes() for p in files if int(p.stem) in frames}
+        assert {p.name: p.read_bytes() for p in after.folder.glob(f"{name}/*")} == expected
     for path in (*after.folder.glob("image_2/*"), *after.folder.glob("mask_2/*")):
         original = before.folder / path.relative_to(after.folder)
         assert (pixels(path) == pixels(original)).all(), path
 
 
 def rigid(T: np.ndarray) -> np.ndarray:
-    """Its rotation as a quaternion can say it: KITTI's printed ones are so to 1e-7 only."""
+    """Normalise a rotation as a quaternion does: KITTI's are printed to 1e-7 only."""
     return make_transform(Rotation.from_matrix(T[:3, :3]).as_matrix(), T[:3, 3])
 
 
@@ -56,19 +56,19 @@ def pixels(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("image_format", ["raw", "png"])
-def test_synthetic(tmp_path: Path, image_format: str) -> None:
+def test_synthetic_drive(tmp_path: Path, image_format: str) -> None:
     write_drive_kitti(CircleDrive(), tmp_path / "source", "05")
     source = KittiOdometryDrive(tmp_path / "source", "05")
     config = BagWriterConfig(image_format=image_format)  # type: ignore[arg-type]
-    again = there_and_back(source, tmp_path, config, FrameChoice())
-    assert_same(source, again, list(range(12)))
-    assert len(list(again.folder.glob("labels/*"))) == 4
-    assert len(list(again.folder.glob("mask_2/*"))) == 3
+    result = convert_and_back(source, tmp_path, config, FrameChoice())
+    assert_same(source, result, list(range(12)))
+    assert len(list(result.folder.glob("labels/*"))) == 4
+    assert len(list(result.folder.glob("mask_2/*"))) == 3
 
 
-def test_real(shared_data: Path, tmp_path: Path) -> None:
+def test_real_drive(shared_data: Path, tmp_path: Path) -> None:
     source = KittiOdometryDrive(shared_data / "kitti_drive_0005", "0005")
-    again = there_and_back(source, tmp_path, BagWriterConfig(), FrameChoice(0, 31))
-    assert_same(source, again, list(range(31)))
-    assert len(again.image_frames) == 7
-    assert len(again.scan_frames) == 4
+    result = convert_and_back(source, tmp_path, BagWriterConfig(), FrameChoice(0, 31))
+    assert_same(source, result, list(range(31)))
+    assert len(result.image_frames) == 7
+    assert len(result.scan_frames) == 4

@@ -16,8 +16,8 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.lidar.places import PlacesConfig
-from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig
 from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.retrieval.place_map import PlaceMap

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive, read_answers
 from scmpr_ros.evaluation.metrics import Tolerance, right_by_confidence
-from scmpr_ros.geometry import level_camera_pose
 
 
 def pose(x: float, y: float, yaw_deg: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from camera_poses import level_camera_pose
 from circle_drive import CircleDrive
 from tiny_runs import TINY
 
@@ -19,9 +20,9 @@ from scmpr_ros.evaluation.evaluate import EvaluationConfig
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, find_protocol
-from scmpr_ros.geometry import level_camera_pose, make_transform
-from scmpr_ros.networks.checkpoint import save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.geometry import make_transform
+from scmpr_ros.methods.checkpoint import save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
 
 REVISIT, RANGEBEV, SCMPR = (PROTOCOLS[name] for name in ("revisit", "rangebev", "scmpr"))
 

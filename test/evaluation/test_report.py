@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 from PIL import Image
 
 from scmpr_ros.errors import ShapeError
@@ -13,7 +14,7 @@ from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.map_view import BACKGROUND, view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, choose_queries, draw_report, number_tiles
-from scmpr_ros.geometry import AngularGrid, level_camera_pose
+from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id, label_confusion

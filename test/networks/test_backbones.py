@@ -1,4 +1,4 @@
-"""Backbones other than VMamba keep its word: four maps at strides 4, 8, 16 and 32."""
+"""Backbones other than VMamba also provide four maps, at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks import backbones
 from scmpr_ros.networks.backbones import (
     IMAGE_MEAN,
@@ -22,8 +24,6 @@ from scmpr_ros.networks.backbones import (
     build_backbone,
     register_backbone,
 )
-from scmpr_ros.networks.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
 from scmpr_ros.semantics import STATIC_IDS
 
 WIDTHS = {
@@ -45,7 +45,7 @@ CONFIG = ScmprConfig(
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Thousands of tiny operations: on shared cores, threads would wait for each other most."""
+    """Operations are tiny: threads would mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -61,7 +61,7 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
 
 
 @pytest.fixture
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbones, "_registered", {})
 
 
@@ -85,7 +85,7 @@ def test_four_maps_at_the_four_strides(backbone: Backbone, size: tuple[int, int]
     assert shapes(maps) == expected
 
 
-def test_vmamba_is_one() -> None:
+def test_vmamba_is_a_backbone() -> None:
     with torch.device("meta"):
         vmamba = build_backbone("nano")
     assert isinstance(vmamba, Backbone) and vmamba.widths == (32, 64, 128, 256)
@@ -104,7 +104,7 @@ def test_gradients_reach_every_parameter(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("model", ["resnet18", "convnext_atto", "mobilenetv3_small_050"])
 @torch.inference_mode()
-def test_a_pyramid_gives_the_maps_that_timm_gives(model: str) -> None:
+def test_a_pyramid_returns_the_same_maps_as_timm(model: str) -> None:
     ours = build_backbone(f"timm/{model}").eval()
     theirs = timm.create_model(model, features_only=True, feature_cls="getter").eval()
     theirs.model.load_state_dict(ours.trunk.state_dict(), strict=False)
@@ -116,7 +116,7 @@ def test_a_pyramid_gives_the_maps_that_timm_gives(model: str) -> None:
 
 
 @torch.inference_mode()
-def test_a_vit_sees_its_own_normalisation_and_its_layers_spread_over_the_depth() -> None:
+def test_a_vit_gets_its_own_normalisation_and_evenly_spaced_layers() -> None:
     vit = build_backbone("timm/vit_tiny_patch16_224").eval()
     assert vit.trunk.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
     pixels = torch.rand(1, 3, 64, 96)
@@ -129,22 +129,22 @@ def test_a_vit_sees_its_own_normalisation_and_its_layers_spread_over_the_depth()
 
 
 @torch.inference_mode()
-def test_a_patch_of_14_sees_the_whole_image() -> None:
-    """The image is resampled, not cropped: every border pixel counts."""
+def test_a_patch_of_14_covers_the_whole_image() -> None:
+    """The image is resampled, not cropped: the corner pixel changes the last token."""
     vit = build_backbone("timm/vit_small_patch14_dinov2.lvd142m").eval()
     image = torch.zeros(1, 3, 64, 96)
-    plain = vit.trunk.patch_embed(image[..., :56, :84])
-    seen: list[Tensor] = []
-    handle = vit.trunk.patch_embed.register_forward_hook(lambda *args: seen.append(args[2]))
+    black = vit.trunk.patch_embed(image[..., :56, :84])
+    tokens: list[Tensor] = []
+    handle = vit.trunk.patch_embed.register_forward_hook(lambda *args: tokens.append(args[2]))
     image[..., -1, -1] = 5.0
     vit.forward_features(image)
     handle.remove()
-    changed = (seen[0] != plain).any(-1)[0]
+    changed = (tokens[0] != black).any(-1)[0]
     assert changed.shape == (4, 6) and changed.nonzero().tolist() == [[3, 5]]
 
 
 @pytest.mark.parametrize("name", ["timm/test_resnet", "timm/swin_tiny_patch4_window7_224"])
-def test_stochastic_depth_only_where_it_is_asked_for(name: str) -> None:
+def test_stochastic_depth_is_off_by_default(name: str) -> None:
     with torch.device("meta"):
         rates = [
             {getattr(module, "drop_prob", 0.0) for module in build_backbone(name, on).modules()}
@@ -153,7 +153,7 @@ def test_stochastic_depth_only_where_it_is_asked_for(name: str) -> None:
     assert rates[0] == {0.0} and max(rates[1]) == pytest.approx(0.1)
 
 
-def test_a_network_with_a_backbone_of_timm_survives_the_disk(tmp_path: Path) -> None:
+def test_a_network_with_a_timm_backbone_is_saved_and_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = ScmprNetwork(CONFIG).eval()
     view = torch.rand(2, 3, 32, 64)
@@ -167,7 +167,23 @@ def test_a_network_with_a_backbone_of_timm_survives_the_disk(tmp_path: Path) -> 
     torch.testing.assert_close(encode(loaded, view), descriptor)
 
 
-def test_weights_of_timm_load_by_their_own_names() -> None:
+def test_loading_uses_the_weights_of_the_file(tmp_path: Path) -> None:
+    """A network as built differs; so does a file in which one weight of the backbone changed."""
+    torch.manual_seed(0)
+    network, view = ScmprNetwork(CONFIG).eval(), torch.rand(1, 3, 32, 64)
+    descriptor = encode(network, view)
+    assert (encode(ScmprNetwork(CONFIG).eval(), view) - descriptor).abs().max() > 1e-2
+    with torch.no_grad():
+        network.backbone.trunk.patch_embed.proj.weight.mul_(2)
+    expected = encode(network, view)
+    assert (expected - descriptor).abs().max() > 1e-3
+    save_checkpoint(network, tmp_path / "net.safetensors")
+    torch.testing.assert_close(
+        encode(load_checkpoint(tmp_path / "net.safetensors"), view), expected
+    )
+
+
+def test_timm_weights_load_by_their_own_names() -> None:
     weights = timm.create_model("test_vit").state_dict()
     trunk = build_backbone("timm/test_vit").trunk
     result = trunk.load_state_dict(weights, strict=False)
@@ -178,36 +194,36 @@ def test_weights_of_timm_load_by_their_own_names() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet18", r"no backbone 'resnet18'; there are nano, .*timm/<model>"),
-        ("timm/resnet81", "has no model 'resnet81'; close are .*resnet18"),
-        ("timm/vit_small_patch14_dinov2.lvd143m", "close are vit_small_patch14_dinov2.lvd142m"),
-        ("timm/dinov2", "close are .*patch14_dinov2"),
+        ("resnet18", r"unknown backbone 'resnet18'; known: nano, .*timm/<model>"),
+        ("timm/resnet81", "has no model 'resnet81'; close names: .*resnet18"),
+        ("timm/vit_small_patch14_dinov2.lvd143m", "names: vit_small_patch14_dinov2.lvd142m"),
+        ("timm/dinov2", "close names: .*patch14_dinov2"),
         ("timm/", "list_models"),
         ("timm/hf-hub:timm/resnet18.a1_in1k", "has no model"),
-        ("timm/levit_128s", r"levit_128s cannot .* strides \[16, 32, 64\], and \(4, 8, 16, 32\)"),
+        ("timm/levit_128s", r"levit_128s cannot .* strides \[16, 32, 64\], but \(4, 8, 16, 32\)"),
         ("timm/beit_base_patch16_224", r"of 64x96 timm says: .*doesn't match model \(224\)"),
         ("timm/halonet26t", "timm says: AssertionError"),
         ("timm/legacy_xception", r"its maps are \[\(128, 15, 23\), .* instead of \[\(128, 16, 24"),
     ],
 )
-def test_what_is_not_there_or_does_not_fit_is_named(name: str, message: str) -> None:
+def test_an_unknown_or_unfit_model_gives_a_clear_error(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_backbone(name)
 
 
-def test_a_checkpoint_of_an_unknown_backbone_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None
+def test_a_checkpoint_with_an_unregistered_backbone_gives_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_registry: None
 ) -> None:
     register_backbone("theirs", lambda stochastic_depth: Strided())
     path = tmp_path / "net.safetensors"
     save_checkpoint(ScmprNetwork(replace(CONFIG, backbone="theirs")), path)
     monkeypatch.setattr(backbones, "_registered", {})
-    with pytest.raises(CheckpointError, match=r"no backbone 'theirs'.*register_backbone"):
+    with pytest.raises(CheckpointError, match=r"unknown backbone 'theirs'.*register_backbone"):
         load_checkpoint(path)
 
 
 class Strided(nn.Module):
-    """A user's own: four strided convolutions."""
+    """A custom backbone: four strided convolutions."""
 
     widths = (8, 8, 16, 16)
 
@@ -223,37 +239,37 @@ class Strided(nn.Module):
         return maps[1:]
 
 
-def test_a_registered_backbone_works_in_the_network(own_registry: None) -> None:
-    with pytest.raises(ConfigError, match="no backbone 'mine'"):
+def test_a_registered_backbone_works_in_the_network(empty_registry: None) -> None:
+    with pytest.raises(ConfigError, match="unknown backbone 'mine'"):
         replace(CONFIG, backbone="mine")
-    asked: list[bool] = []
+    calls: list[bool] = []
 
     def factory(stochastic_depth: bool) -> Strided:
-        asked.append(stochastic_depth)
+        calls.append(stochastic_depth)
         return Strided()
 
     register_backbone("mine", factory)
-    register_backbone("mine", factory)  # as an import from two places does
+    register_backbone("mine", factory)  # as when a module is imported twice
     network = ScmprNetwork(replace(CONFIG, backbone="mine"), stochastic_depth=True).eval()
-    assert asked == [True] and isinstance(network.backbone, Strided)
+    assert calls == [True] and isinstance(network.backbone, Strided)
     assert encode(network, torch.rand(1, 3, 32, 64)).shape == (1, 768)
 
 
 @pytest.mark.parametrize("name", ["nano", "timm/resnet18", "mine"])
-def test_a_name_stands_for_one_backbone(own_registry: None, name: str) -> None:
+def test_a_name_cannot_be_registered_twice(empty_registry: None, name: str) -> None:
     if name == "mine":
         register_backbone(name, lambda stochastic_depth: Strided())
-    with pytest.raises(ConfigError, match="there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         register_backbone(name, lambda stochastic_depth: Strided())
 
 
-def test_what_a_factory_makes_is_looked_at(own_registry: None) -> None:
+def test_what_a_factory_returns_is_checked(empty_registry: None) -> None:
     class Three(Strided):
         widths = (8, 8, 16)
 
     register_backbone("linear", lambda stochastic_depth: nn.Linear(3, 3))
     register_backbone("three", lambda stochastic_depth: Three())
-    with pytest.raises(ConfigError, match="made a Linear: it must be"):
+    with pytest.raises(ConfigError, match="returned a Linear: it must be"):
         build_backbone("linear")
     with pytest.raises(ConfigError, match="has 3 widths instead of 4"):
         build_backbone("three")

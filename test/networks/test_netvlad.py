@@ -1,4 +1,4 @@
-"""NetVLAD against its formula, and the windows against plain sums."""
+"""NetVLAD equals its formula, and windows cover their field of view."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def vlad_by_formula(layer: NetVlad, features: torch.Tensor) -> torch.Tensor:
     w, b = layer.assignment.weight[:, :, 0, 0], layer.assignment.bias
     vlad = torch.zeros(layer.config.clusters, x.shape[0])
     for i in range(x.shape[1]):
-        share = torch.softmax(w @ x[:, i] + b, 0)
+        assignment = torch.softmax(w @ x[:, i] + b, 0)
         for k in range(layer.config.clusters):
-            vlad[k] += share[k] * (x[:, i] - layer.centroids[k])
+            vlad[k] += assignment[k] * (x[:, i] - layer.centroids[k])
     vlad = functional.normalize(functional.normalize(vlad, dim=1).flatten(), dim=0)
     return functional.normalize(layer.projection(vlad), dim=0)
 
@@ -38,18 +38,18 @@ def test_one_block_is_the_published_netvlad() -> None:
 
 
 def test_whole_view_cuts_columns_into_equal_blocks() -> None:
-    shares = whole_view(5, 2)[0]
+    window = whole_view(5, 2)[0]
     torch.testing.assert_close(
-        shares, torch.tensor([[1, 1, 0.5, 0, 0], [0, 0, 0.5, 1, 1]], dtype=torch.float32)
+        window, torch.tensor([[1, 1, 0.5, 0, 0], [0, 0, 0.5, 1, 1]], dtype=torch.float32)
     )
 
 
 def test_windows_are_centred_on_their_heading_and_wrap() -> None:
     headings = torch.tensor([0.0, math.pi / 2, math.pi])
-    shares = heading_windows(headings, math.radians(90), width=8, blocks=1)[:, 0]
-    assert shares[0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]  # ahead: the middle
-    assert shares[1].tolist() == [0, 1, 1, 0, 0, 0, 0, 0]  # left of it
-    assert shares[2].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]  # behind: both edges
+    windows = heading_windows(headings, math.radians(90), width=8, blocks=1)[:, 0]
+    assert windows[0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]  # ahead: the middle
+    assert windows[1].tolist() == [0, 1, 1, 0, 0, 0, 0, 0]  # left of it
+    assert windows[2].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]  # behind: both edges
 
 
 @given(
@@ -62,13 +62,13 @@ def test_every_window_covers_its_field_of_view(
     yaw: float, fov: float, width: int, blocks: int
 ) -> None:
     yaw = math.remainder(yaw, 2 * math.pi)
-    shares = heading_windows(torch.tensor([yaw]).double(), math.radians(fov), width, blocks)
+    windows = heading_windows(torch.tensor([yaw]).double(), math.radians(fov), width, blocks)
     block = fov / 360 * width / blocks
-    assert shares.sum(-1).flatten().tolist() == pytest.approx([block] * blocks, rel=1e-6)
-    assert shares.min() >= 0 and shares.sum(1).max() <= 1 + 1e-9
+    assert windows.sum(-1).flatten().tolist() == pytest.approx([block] * blocks, rel=1e-6)
+    assert windows.min() >= 0 and windows.sum(1).max() <= 1 + 1e-9
 
 
-def test_a_rolled_panorama_moves_its_descriptors_by_one_heading() -> None:
+def test_rolling_a_panorama_shifts_its_descriptors_by_one_heading() -> None:
     torch.manual_seed(1)
     layer = NetVlad(8, NetVladConfig(clusters=4, blocks=2, descriptor_dim=16)).eval()
     features = torch.randn(1, 8, 4, 12)

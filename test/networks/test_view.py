@@ -1,4 +1,4 @@
-"""The view of an image: the same directions whatever camera looks."""
+"""The view of an image shows the same directions for every camera."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ KITTI360 = CameraModel(1408, 376, 552.554261, 552.554261, 682.049453, 238.769549
 
 
 def coordinates_image(camera: CameraModel) -> torch.Tensor:
-    """An image whose colours are the azimuth and the elevation each pixel looks along."""
+    """An image whose colours are the azimuth and elevation of each pixel."""
     x, y, _ = np.moveaxis(camera.rays(), -1, 0)
     azimuth, elevation = -np.arctan(x), -np.arctan2(y, np.hypot(x, 1))
     return torch.from_numpy(np.stack([azimuth, elevation, 0 * x])[None]).float()
 
 
-def test_every_camera_shows_the_same_directions() -> None:
+def test_all_cameras_show_the_same_directions() -> None:
     for camera in (KITTI, KITTI360):
         sampler = ViewSampler.of(camera, GRID)
         view = sampler.image(coordinates_image(camera))[0].numpy()
@@ -42,16 +42,16 @@ def test_unseen_cells_are_zero_and_ignored() -> None:
     assert labels[0, 12, 32] == 5 and labels[0, 12, 0] == 0 and labels.dtype == torch.uint8
 
 
-def test_a_turned_mount_shifts_the_view() -> None:
+def test_a_rotated_mount_shifts_the_view() -> None:
     step = GRID.column_rad
     level = ViewSampler.of(KITTI, GRID).image(coordinates_image(KITTI))[0, 0]
-    turned = ViewSampler.of(KITTI, GRID, rotation_z(step)).image(coordinates_image(KITTI))[0, 0]
-    torch.testing.assert_close(turned[12, :-1], level[12, 1:], rtol=0, atol=5e-3)
+    rotated = ViewSampler.of(KITTI, GRID, rotation_z(step)).image(coordinates_image(KITTI))[0, 0]
+    torch.testing.assert_close(rotated[12, :-1], level[12, 1:], rtol=0, atol=5e-3)
 
 
-def test_bytes_and_fractions_give_the_same_view() -> None:
+def test_bytes_and_floats_give_the_same_view() -> None:
     pixels = torch.randint(0, 256, (1, 3, KITTI.height, KITTI.width), dtype=torch.uint8)
     sampler = ViewSampler.of(KITTI, GRID)
-    assert sampler.shrink < 1  # so that bytes are rounded once more on the way
-    of_bytes, of_fractions = sampler.image(pixels), sampler.image(pixels.float() / 255)
-    torch.testing.assert_close(of_bytes, of_fractions, rtol=0, atol=1.01 / 255)
+    assert sampler.shrink < 1  # scaling down rounds bytes once more
+    from_bytes, from_floats = sampler.image(pixels), sampler.image(pixels.float() / 255)
+    torch.testing.assert_close(from_bytes, from_floats, rtol=0, atol=1.01 / 255)

@@ -1,4 +1,4 @@
-"""VMamba's variants carry the official names, sizes and stage shapes."""
+"""VMamba's variants have the official names, sizes and stage shapes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_stages_and_logits() -> None:
     torch.testing.assert_close(model(image)[:1], model(image[:1]), rtol=1e-4, atol=1e-5)
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     torch.manual_seed(0)
     model = build_vmamba("nano", num_classes=3)
     model(torch.randn(2, 3, 64, 64)).square().sum().backward()
@@ -63,8 +63,8 @@ def test_every_parameter_learns() -> None:
     assert idle == []
 
 
-def test_unknown_variant_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="tiny_0230s"):
+def test_an_unknown_variant_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'huge'; known: nano, tiny_0230, tiny_0230s"):
         build_vmamba("huge")
     with pytest.raises(ConfigError, match="num_classes=0"):
         build_vmamba("nano", num_classes=0)(torch.zeros(1, 3, 32, 32))

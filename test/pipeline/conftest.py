@@ -8,7 +8,7 @@ import torch
 
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 

@@ -22,9 +22,10 @@ from scmpr_ros.geometry import (
 )
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
+from scmpr_ros.methods.views import QueryView
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import (
     MapBuilderConfig,
@@ -108,6 +109,51 @@ def test_a_network_without_masks_is_matched_by_descriptors_alone(point_map: Poin
     place_map = build_map(point_map, rival, config, progress=False)
     match = Localizer(place_map, rival, LocalizerConfig(device="cpu")).localize(image(), CAMERA)
     assert all(c.psi == 0 and c.score == c.phi for c in match)
+    assert match.mask is None
+
+
+def test_an_observation_lists_the_shortlist_with_a_floor_for_the_rest(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    config = LocalizerConfig(device="cpu", shortlist=40)
+    localizer = Localizer(place_map, network, config)
+    seen = localizer.observe(image(), CAMERA)
+    assert seen.place.shape == seen.log_likelihood.shape == (40,)
+    assert seen.place.dtype == seen.heading.dtype == np.int64
+    viewpoints = set(zip(seen.place.tolist(), seen.heading.tolist(), strict=True))
+    assert len(viewpoints) == 40 and seen.place.max() < len(place_map) and seen.heading.max() < 30
+    weights = config.matching
+    np.testing.assert_allclose(
+        seen.score, weights.alpha * seen.phi + weights.beta * seen.psi, atol=1e-6
+    )
+    np.testing.assert_allclose(seen.log_likelihood, seen.score / config.belief.score_temperature)
+    assert seen.floor <= seen.log_likelihood.min() + 1e-6
+    every = Localizer(place_map, network, replace(config, shortlist=10 * 30))
+    phi = every.observe(image(), CAMERA).phi
+    np.testing.assert_allclose(np.sort(phi)[::-1][:40], seen.phi, atol=1e-5)
+
+
+def test_an_observation_keeps_the_whole_prediction(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    seen = Localizer(place_map, network, LocalizerConfig(device="cpu")).observe(image(), CAMERA)
+    grid, num_ranges = network.config.mask_grid, network.config.depth.num_ranges
+    assert seen.mask is not None and seen.mask.shape == (grid.height, grid.width)
+    assert seen.range_probs is not None
+    assert seen.range_probs.shape == (num_ranges + 1, grid.height, grid.width)
+    np.testing.assert_allclose(seen.range_probs.sum(0), 1, atol=1e-5)
+
+
+def test_an_answer_is_that_of_its_observation(place_map: PlaceMap, network: ScmprNetwork) -> None:
+    localizer = Localizer(place_map, network, LocalizerConfig(device="cpu"))
+    match = localizer.localize(image(), CAMERA)
+    again = localizer.answer(localizer.observe(image(), CAMERA))
+    for one, other in zip(match, again, strict=True):
+        assert (one.place_index, one.heading_index, one.score, one.confidence) == (
+            other.place_index, other.heading_index, other.score, other.confidence
+        )  # fmt: skip
+        np.testing.assert_array_equal(one.T_map_camera, other.T_map_camera)
+    np.testing.assert_array_equal(match.mask, again.mask)
 
 
 def test_only_allowed_places_are_answers(place_map: PlaceMap, network: ScmprNetwork) -> None:
@@ -239,7 +285,8 @@ def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwor
     pixels = torch.from_numpy(image(3)).permute(2, 0, 1)[None].float() / 255
     context = torch.from_numpy(np.array(place_map.context))
     with torch.inference_mode():
-        own = network.encode_image(sampler.image(pixels), seen, context).descriptor[0].numpy()
+        view = QueryView(sampler.image(pixels), seen)
+        own = network.describe_query(view, context).descriptor[0].numpy()
     descriptors = np.array(place_map.descriptors)
     descriptors[6, 20] = own
     planted = replace(place_map, descriptors=descriptors)

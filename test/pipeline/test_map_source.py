@@ -14,7 +14,13 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.segmentation import point_confusion
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_source import (
+    AccumulatedScans,
+    CloudFile,
+    MapSourceConfig,
+    load_point_cloud_map,
+    open_map_source,
+)
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id, label_confusion
 
@@ -98,7 +104,7 @@ def test_folder_of_unlabelled_scans(tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.INFO):
         point_map = load_point_cloud_map(tmp_path, CONFIG)
     assert {ROAD, BUILDING} <= set(point_map.cloud.label)
-    assert "points are ghosts" in caplog.text
+    assert "ghosts of moving objects" in caplog.text
 
 
 def test_prebuilt_map_wins_over_the_scans(tmp_path: Path) -> None:
@@ -180,3 +186,16 @@ def test_kitti360_static_points_are_the_map(tmp_path: Path) -> None:
     np.testing.assert_allclose(xyz.max(axis=0), world.max(axis=0), atol=0.15)
     assert len(np.unique(np.floor(xyz / 0.15), axis=0)) >= 0.98 * len(xyz), "a point a voxel"
     assert len(point_map.trajectory) == 10, "all frames with a pose that the windows cover"
+
+
+def test_the_kind_of_source_is_decided_by_what_is_there(tmp_path: Path) -> None:
+    write_cloud(tmp_path / "town.ply", street())
+    assert open_map_source(tmp_path / "town.ply") == CloudFile(tmp_path / "town.ply")
+    folder = tmp_path / "recording"
+    write_sequence(folder, "00", labelled=True)
+    scans = open_map_source(folder)
+    assert isinstance(scans, AccumulatedScans) and scans.drive.name == "00"
+    write_cloud(folder / "map.ply", street())
+    prebuilt = open_map_source(folder)
+    assert isinstance(prebuilt, CloudFile) and prebuilt.drive is not None
+    assert prebuilt.path == folder / "map.ply" and prebuilt.drive.name == "00"

@@ -1,4 +1,4 @@
-"""The index finds what a plain sort finds."""
+"""The index returns the same neighbours as sorting all cosines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.errors import ShapeError
+from scmpr_ros.errors import ScmprError, ShapeError
 from scmpr_ros.retrieval import index as index_module
 from scmpr_ros.retrieval.index import DescriptorIndex
 
 
 def unit_descriptors(places: int, headings: int, dim: int) -> np.ndarray:
-    """In float16, as a place map holds them."""
+    """In float16, as in a place map."""
     descriptors = np.random.default_rng(0).normal(size=(places, headings, dim))
     descriptors /= np.linalg.norm(descriptors, axis=-1, keepdims=True)
     return descriptors.astype(np.float16)
@@ -20,7 +20,7 @@ def unit_descriptors(places: int, headings: int, dim: int) -> np.ndarray:
 
 @pytest.fixture(params=["FAISS", "as on a GPU"])
 def searcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way of searching, here on the CPU."""
+    """Both implementations of the search, on the CPU."""
     if request.param == "as on a GPU":
         on_cpu = index_module._TorchSearch
         monkeypatch.setattr(index_module, "_FaissSearch", lambda rows: on_cpu(rows, "cpu"))
@@ -37,13 +37,20 @@ def test_search_equals_sorting_all_cosines(searcher: str) -> None:
     best = np.argsort(-cosines)[:10]
     np.testing.assert_array_equal(found.place * 6 + found.heading, best)
     np.testing.assert_allclose(found.phi, cosines[best], rtol=1e-5)
+    assert found.place.dtype == found.heading.dtype == torch.int64
 
 
-def test_a_small_map_gives_what_it_has(searcher: str) -> None:
+def test_a_small_map_returns_all_its_viewpoints(searcher: str) -> None:
     index = DescriptorIndex(np.eye(3, dtype=np.float16)[:, None])
     assert len(index.search(torch.tensor([1.0, 0, 0]), 50).phi) == 3
     with pytest.raises(ShapeError, match="descriptor"):
         index.search(torch.zeros(4), 1)
+
+
+def test_a_descriptor_that_is_not_finite_is_refused(searcher: str) -> None:
+    index = DescriptorIndex(unit_descriptors(5, 3, 8))
+    with pytest.raises(ScmprError, match="not finite"):
+        index.search(torch.full((8,), torch.nan), 4)
 
 
 def test_only_allowed_places_are_found(searcher: str) -> None:

@@ -1,4 +1,4 @@
-"""psi of maps whose overlap is known, eq. 10."""
+"""psi (eq. 10) for masks and maps whose overlap is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.networks.shares import one_hot
+from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
 from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
 
@@ -24,19 +24,19 @@ CAR, SKY, SIDEWALK = class_id("car"), class_id("sky"), class_id("sidewalk")
 
 
 def street(seed: int = 0) -> np.ndarray:
-    """Ground below, blocks of random static classes above; no two directions alike."""
+    """Ground below, blocks of random static classes above; all directions differ."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(rng.integers(3, 9, (4, 24)), 5, axis=1).astype(np.uint8)
     return np.concatenate([labels, np.full((4, 120), ROAD, np.uint8)])
 
 
 def look(panorama: np.ndarray, columns_left: int) -> np.ndarray:
-    """The mask of a camera whose heading is `columns_left` columns left of forward."""
+    """The mask of a camera rotated `columns_left` columns to the left."""
     return np.roll(panorama, columns_left, axis=1)[:, 45:75]
 
 
 def certain(mask: np.ndarray) -> torch.Tensor:
-    """Probabilities of a mask that is sure of itself."""
+    """One-hot probabilities of a mask."""
     return one_hot(torch.from_numpy(np.ascontiguousarray(mask))[None], NUM_CLASSES)[0]
 
 
@@ -44,7 +44,7 @@ def overlap(
     mask: np.ndarray | torch.Tensor, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0,
     confusion: np.ndarray | None = None, **settings: Any,
 ) -> tuple[float, float]:  # fmt: skip
-    """psi and yaw of one candidate, by IoU unless settings say otherwise."""
+    """psi and yaw of one candidate, by IoU unless set otherwise."""
     config = MatchingConfig(slide_columns=slide, **{"measure": "iou", **settings})
     matcher = SemanticMatcher(
         VIEW, PANORAMA, config, torch.from_numpy(panorama[None]),
@@ -68,19 +68,19 @@ def test_two_classes_by_hand() -> None:
     panorama = np.full((8, 120), WALL, np.uint8)
     mask = np.full((8, 30), WALL, np.uint8)
     mask[:, :10] = POLE
-    # Agree: 20 columns of weight 1. Differ: 10 columns, in the unions of wall (1) and pole (3).
+    # 20 columns agree, of weight 1; 10 differ and add wall (1) and pole (3) to the union.
     assert overlap(mask, panorama, thin_weight=3.0)[0] == pytest.approx(20 / (20 + 10 * (1 + 3)))
 
 
 @settings(max_examples=30, deadline=None)
-@given(turn=st.integers(-60, 59), off=st.integers(-6, 6), seed=st.integers(0, 50))
-def test_sliding_finds_the_heading(turn: int, off: int, seed: int) -> None:
+@given(turn=st.integers(-60, 59), error=st.integers(-6, 6), seed=st.integers(0, 50))
+def test_sliding_finds_the_heading(turn: int, error: int, seed: int) -> None:
     step = PANORAMA.column_rad
     mask = look(street(seed), turn)
-    psi, yaw = overlap(mask, street(seed), yaw=(turn + off) * step, slide=6)
+    psi, yaw = overlap(mask, street(seed), yaw=(turn + error) * step, slide=6)
     assert psi == pytest.approx(1)
     assert np.cos(yaw - turn * step) == pytest.approx(1, abs=1e-6)
-    _, yaw = likelihood(mask, street(seed), yaw=(turn + off) * step, slide=6)
+    _, yaw = likelihood(mask, street(seed), yaw=(turn + error) * step, slide=6)
     assert np.cos(yaw - turn * step) == pytest.approx(1, abs=1e-6)
 
 
@@ -88,31 +88,31 @@ def test_a_shifted_view_overlaps_less() -> None:
     assert overlap(look(street(), 10), street())[0] < 0.7
 
 
-def test_cars_hide_and_do_not_count() -> None:
+def test_cells_hidden_by_cars_are_ignored() -> None:
     mask = look(street(), 0).copy()
     mask[3:6, 5:20] = CAR
     assert overlap(mask, street())[0] == pytest.approx(1)
 
 
-def test_sky_over_a_wall_counts_against() -> None:
+def test_sky_over_a_wall_lowers_the_overlap() -> None:
     mask = look(street(), 0).copy()
     mask[:4] = SKY
     assert overlap(mask, street())[0] < 0.5
 
 
-def test_a_map_with_a_low_ceiling_is_not_punished() -> None:
+def test_cells_without_return_in_the_map_are_ignored() -> None:
     low = street()
     low[:3] = 0
     assert overlap(look(street(), 0), low)[0] == pytest.approx(1)
 
 
-def test_nothing_in_common_is_zero() -> None:
+def test_psi_is_zero_without_common_cells() -> None:
     assert overlap(np.full((8, 30), CAR, np.uint8), street())[0] == 0
     assert overlap(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
 
 
 def test_a_likelihood_by_hand() -> None:
-    """A map of two thirds walls, one third poles in every row; the camera sees walls for sure."""
+    """Each row of the map is two thirds walls, one third poles; the camera sees walls only."""
     panorama = np.full((8, 120), WALL, np.uint8)
     panorama[:, ::3] = POLE
     walls, outlier = np.full((8, 30), WALL, np.uint8), 0.05
@@ -123,17 +123,17 @@ def test_a_likelihood_by_hand() -> None:
     assert likelihood(half, panorama)[0] == pytest.approx(expected, abs=0.02)
 
 
-def test_a_rare_agreement_says_more_than_a_common_one() -> None:
+def test_a_rare_agreement_counts_more_than_a_common_one() -> None:
     panorama = np.full((8, 120), WALL, np.uint8)
-    panorama[:, 50:55] = POLE  # seen; walls are everywhere
+    panorama[:, 50:55] = POLE  # visible, among walls
     right, wall = look(panorama, 0), np.full((8, 30), WALL, np.uint8)
     elsewhere = np.full((8, 120), WALL, np.uint8)
-    elsewhere[:, :5] = POLE  # as common, and not in sight
+    elsewhere[:, :5] = POLE  # as frequent, but outside the view
     assert likelihood(right, panorama)[0] > likelihood(wall, elsewhere)[0] + 0.2
     assert abs(likelihood(wall, elsewhere)[0]) < 0.1
 
 
-def test_what_is_hidden_or_unknown_says_nothing() -> None:
+def test_hidden_and_unknown_cells_give_no_evidence() -> None:
     assert likelihood(np.full((8, 30), CAR, np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
     assert likelihood(np.zeros((8, 30), np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
     assert likelihood(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
@@ -142,8 +142,8 @@ def test_what_is_hidden_or_unknown_says_nothing() -> None:
     assert likelihood(sky, street())[0] < likelihood(look(street(), 0), street())[0] - 0.5
 
 
-def test_a_map_that_confuses_classes_is_read_as_one() -> None:
-    """Its pavements pass for roads, its poles for walls: who knows that is not led astray."""
+def test_the_confusion_matrix_corrects_mislabelled_maps() -> None:
+    """The map labels pavements as roads and poles as walls."""
     geometric = np.where(street() == POLE, WALL, street())
     confusion = label_confusion({"sidewalk": {"road": 1.0}, "pole": {"building": 1.0}})
     pavement = np.full((8, 30), SIDEWALK, np.uint8)
@@ -155,14 +155,15 @@ def test_a_map_that_confuses_classes_is_read_as_one() -> None:
     assert likelihood(mask, geometric, confusion=confusion)[0] > naive
 
 
-def test_wrong_input_is_named() -> None:
+def test_invalid_settings_and_shapes_are_refused() -> None:
     with pytest.raises(ConfigError, match="outlier_probability"):
         MatchingConfig(outlier_probability=0)
     with pytest.raises(ConfigError, match="measure"):
         MatchingConfig(measure="cosine")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="class_probs"):
         overlap(np.zeros((4, 30), np.uint8), street())
-    with pytest.raises(ConfigError):
-        MatchingConfig(beta=-1)
+    for beta in (-1, np.nan, np.inf):
+        with pytest.raises(ConfigError, match="beta"):
+            MatchingConfig(beta=beta)
     with pytest.raises(ConfigError):
         MatchingConfig(slide_columns=-1)

@@ -1,11 +1,13 @@
-"""Real nodes as processes of their own, and a node in this process to talk to them."""
+"""Real nodes, in processes or in threads of this one, and a node to talk to them."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,28 +23,39 @@ from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import class_id
 
 rclpy = pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.time import Time  # noqa: E402
+from sensor_msgs.msg import CameraInfo  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 
+from scmpr_ros.ros.qos import latched  # noqa: E402
+
+_stamps_s = itertools.count(1)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class NodeProcess:
-    """One of the package's nodes, started as its console script would start it."""
+    """A node's command as a process."""
 
-    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, command: str, arguments: list[str], log: Path) -> None:
         self.log = log
         environment = dict(os.environ)
         environment["PYTHONPATH"] = f"{REPOSITORY}:{environment.get('PYTHONPATH', '')}"
         with log.open("w") as file:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", f"scmpr_ros.ros.{module}", "--ros-args", *arguments],
+                [sys.executable, "-m", f"scmpr_ros.ros.commands.{command}", "--ros-args",
+                 *arguments],
                 stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=log.parent,
             )  # fmt: skip
 
@@ -51,7 +64,7 @@ class NodeProcess:
         return self.log.read_text()
 
     def wait(self, timeout_s: float = 60.0) -> int:
-        """Exit code, once the process has ended by itself."""
+        """Wait for the end of the process and return the exit code."""
         return self.popen.wait(timeout_s)
 
     def stop(self, *signals: int) -> int:
@@ -61,7 +74,7 @@ class NodeProcess:
         return self.wait()
 
     def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
-        """Wait until the node has logged `text`."""
+        """Wait until the process has written `text`."""
         give_up = time.monotonic() + timeout_s
         while text not in self.output:
             assert self.popen.poll() is None, f"ended without {text!r}:\n{self.output}"
@@ -71,11 +84,12 @@ class NodeProcess:
 
 @pytest.fixture
 def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
-    """Start nodes by module name and ROS arguments; what still runs at the end is killed."""
+    """Start nodes by command and ROS arguments; they are killed at the end."""
     started: list[NodeProcess] = []
 
-    def start(module: str, *arguments: str) -> NodeProcess:
-        process = NodeProcess(module, list(arguments), tmp_path / f"{module}.{len(started)}.log")
+    def start(command: str, *arguments: str) -> NodeProcess:
+        log = tmp_path / f"{command}.{len(started)}.log"
+        process = NodeProcess(command, list(arguments), log)
         started.append(process)
         return process
 
@@ -87,7 +101,7 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
 
 
 class Graph:
-    """A node of the test's own process, spun while a condition is waited for."""
+    """A node of the test, spun while it waits."""
 
     def __init__(self, node: Any) -> None:
         self.node = node
@@ -107,12 +121,46 @@ class Graph:
     def publisher(self, kind: type, topic: str, qos: Any = 50) -> Any:
         return self.node.create_publisher(kind, topic, qos)
 
-    def call(self, kind: type, name: str, timeout_s: float = 60.0) -> Any:
+    def request(self, kind: type, name: str, **values: Any) -> Any:
+        """Call a service and return the future of its answer."""
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, f"service {name}")
-        future = client.call_async(kind.Request())
+        return client.call_async(kind.Request(**values))
+
+    def call(self, kind: type, name: str, timeout_s: float = 60.0, **values: Any) -> Any:
+        future = self.request(kind, name, **values)
         self.until(future.done, f"answer of {name}", timeout_s)
         return future.result()
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Ask a node for a lifecycle transition, as `ros2 lifecycle set` does."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.call(ChangeState, f"{node}/change_state", transition=request.transition).success
+
+    def logs(self, node: str) -> Callable[[], str]:
+        """Collect what a node logs from now on; returns a function that gives it as one text.
+
+        /rosout is latched, so that nothing is lost while the subscription is discovered.
+        """
+        began = self.node.get_clock().now()
+        received: list[Log] = self.collect(Log, "/rosout", latched(1000))
+
+        def text() -> str:
+            new = [log for log in received if Time.from_msg(log.stamp) > began]
+            return "\n".join(log.msg for log in new if log.name == node)
+
+        return text
+
+    def diagnostics(self, node: str) -> Callable[[], DiagnosticStatus | None]:
+        """Collect a node's diagnostics; returns a function that gives the latest status."""
+        received: list[DiagnosticArray] = self.collect(DiagnosticArray, "/diagnostics")
+
+        def latest() -> DiagnosticStatus | None:
+            found = [s for a in received for s in a.status if s.name == f"{node}: localization"]
+            return found[-1] if found else None
+
+        return latest
 
 
 @pytest.fixture(scope="session")
@@ -213,16 +261,84 @@ def street_map(street: Street, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
+def street_image() -> Callable[[], tuple[np.ndarray, Header]]:
+    """Return pixels and header of an image of noise, with a new stamp at each call."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+
+    def image() -> tuple[np.ndarray, Header]:
+        header = Header(frame_id="camera")
+        header.stamp.sec = next(_stamps_s)
+        return pixels, header
+
+    return image
+
+
+@pytest.fixture
+def street_info() -> CameraInfo:
+    """The camera_info of `street_image`."""
+    return CameraInfo(width=160, height=96, p=[90.0, 0, 79.5, 0, 0, 90.0, 47.5, 0, 0, 0, 1, 0])
+
+
+@pytest.fixture
 def make_node(ros_context: None) -> Iterator[Callable[..., Any]]:
-    """Make nodes in this process, by class and parameters; they are closed at the end."""
+    """Create nodes in this process, by class and parameters; they are closed at the end.
+
+    node: further arguments of the class.
+    """
     made: list[Any] = []
 
-    def make(cls: type, **parameters: Any) -> Any:
-        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        made.append(cls(parameter_overrides=overrides))
+    def make(cls: type, node: dict[str, Any] | None = None, **parameters: Any) -> Any:
+        made.append(_create(cls, parameters, **(node or {})))
         return made[-1]
 
     yield make
     for node in made:
         node.close()
         node.destroy_node()
+
+
+def _create(cls: type, parameters: dict[str, Any], **arguments: Any) -> Any:
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    return cls(parameter_overrides=overrides, **arguments)
+
+
+class RunningNode:
+    """A managed node, started and spun as `run_managed` does, in threads of this process."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.failure: BaseException | None = None
+        self._executor = MultiThreadedExecutor(num_threads=2)
+        self._executor.add_node(node)
+        self.started = node.start()
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except BaseException as error:
+            self.failure = error
+
+    def close(self) -> None:
+        """Stop the node; fails if an exception left `spin`, which would end a process."""
+        assert self.node.close(), "a job outlasted the node"
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture(scope="module")
+def run_node(ros_context: None) -> Iterator[Callable[..., Any]]:
+    """Start nodes that are spun until the module ends, by class, node arguments and parameters."""
+    running: list[RunningNode] = []
+
+    def run(cls: type, namespace: str = "", **parameters: Any) -> Any:
+        running.append(RunningNode(_create(cls, parameters, namespace=namespace)))
+        return running[-1].node
+
+    yield run
+    for node in running:
+        node.close()

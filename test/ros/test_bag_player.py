@@ -30,7 +30,7 @@ def test_plays_everything_in_time(start_node, graph, street) -> None:
     poses = graph.collect(Odometry, "/kitti/ground_truth/odometry")
     clock = graph.collect(Clock, "/clock")
     player = start_node(
-        "bag_player_node", "-p", f"bag:={street.bag}", "-r", f"{IMAGE}:=/renamed",
+        "play_bag", "-p", f"bag:={street.bag}", "-r", f"{IMAGE}:=/renamed",
         "-p", f"wait_topic:={IMAGE}", "-p", "wait_subscribers:=2", "-p", "rate:=2.0",
         "-p", "clock_hz:=50.0",
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_plays_everything_in_time(start_node, graph, street) -> None:
 def test_loops_until_stopped_and_latches_camera_info(start_node, graph, street) -> None:
     images = graph.collect(CompressedImage, f"{IMAGE}/compressed")
     player = start_node(
-        "bag_player_node", "-p", f"bag:={street.compressed_bag}", "-p", "loop:=true",
+        "play_bag", "-p", f"bag:={street.compressed_bag}", "-p", "loop:=true",
         "-p", "rate:=20.0", "-p", f"topics:=['{IMAGE}/compressed', '{INFO}']",
         "-p", f"wait_topic:={IMAGE}/compressed",
     )  # fmt: skip
@@ -70,16 +70,16 @@ def test_loops_until_stopped_and_latches_camera_info(start_node, graph, street) 
 
 
 def test_gives_up_without_subscribers(start_node, street) -> None:
-    player = start_node("bag_player_node", "-p", f"bag:={street.bag}", "-p", f"wait_topic:={IMAGE}",
+    player = start_node("play_bag", "-p", f"bag:={street.bag}", "-p", f"wait_topic:={IMAGE}",
                         "-p", "wait_timeout_s:=0.5")  # fmt: skip
     assert player.wait() == 1
     assert "0 of 1 subscribers" in player.output and "Traceback" not in player.output
 
 
 def test_topics_that_are_not_there(start_node, street) -> None:
-    player = start_node("bag_player_node", "-p", f"bag:={street.bag}", "-p", "topics:=[/lidar]")
+    player = start_node("play_bag", "-p", f"bag:={street.bag}", "-p", "topics:=[/lidar]")
     assert player.wait() == 1
     assert f"{IMAGE} (sensor_msgs/msg/Image)" in player.output
-    player = start_node("bag_player_node", "-p", f"bag:={street.bag}", "-p", "wait_topic:=/lidar")
+    player = start_node("play_bag", "-p", f"bag:={street.bag}", "-p", "wait_topic:=/lidar")
     assert player.wait() == 1
     assert "/lidar is not played" in player.output

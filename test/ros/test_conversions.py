@@ -7,6 +7,7 @@ import array
 import cv2
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -33,7 +34,7 @@ from scmpr_ros.datasets.ros_messages import (
     stamp_of_cdr,
 )
 from scmpr_ros.errors import CalibrationError, ShapeError
-from scmpr_ros.geometry import level_camera_pose, make_transform, rotation_z
+from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.records import PointCloud
 from scmpr_ros.ros import conversions
 from scmpr_ros.semantics import PALETTE

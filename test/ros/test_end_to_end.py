@@ -11,16 +11,15 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from geometry_msgs.msg import PoseArray
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
-from std_srvs.srv import Empty, Trigger
+from std_srvs.srv import Empty
 
 from scmpr_ros.datasets.ros_messages import cloud_from_pointcloud2
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.end_to_end
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAMERA = "/kitti/camera_color_left"
 REMAPS = ("-r", f"image:={CAMERA}/image_raw", "-r", f"camera_info:={CAMERA}/camera_info")
 
@@ -29,23 +28,24 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     """Every image of a bag gets an answer, and what is latched reaches those who come late."""
     directory, answers = tmp_path / "map", tmp_path / "answers.jsonl"
     localizer = start_node(
-        "localizer_node", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
+        "localizer", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
         "-p", "queue_size:=50", "-p", "reliable_images:=true",
         "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
+        "-p", "state.max_age_s:=60.0",
         "-p", "localizer.belief.cluster_radius_m:=0.0",
     )  # fmt: skip
     map_loader = start_node(
-        "map_loader_node", "-p", f"source:={street.cloud}", "-p",
+        "map_loader", "-p", f"source:={street.cloud}", "-p",
         f"checkpoint:={street.checkpoint}", "-p", f"directory:={directory}",
         "-p", "builder.places.spacing_m:=5.0", "-p", "max_points:=1000",
     )  # fmt: skip
     recorder = start_node(
-        "answer_recorder_node", *REMAPS, "-p", f"output:={answers}",
+        "record_answers", *REMAPS, "-p", f"output:={answers}",
         "-p", f"count:={street.num_images}",
     )  # fmt: skip
     localizer.wait_for("localising images", timeout_s=150)
     player = start_node(
-        "bag_player_node", "-p", f"bag:={street.bag}", "-p", "rate:=5.0",
+        "play_bag", "-p", f"bag:={street.bag}", "-p", "rate:=5.0",
         "-p", f"wait_topic:={CAMERA}/image_raw", "-p", "wait_subscribers:=2",
     )  # fmt: skip
     assert player.wait(60) == 0, player.output
@@ -71,12 +71,7 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     assert len(viewpoints[0].poses) == 30 * len(places)
     assert state[0].data == "LOCALIZED"
 
-    answer = graph.call(Trigger, "/localizer/relocalize")
-    summary = json.loads(answer.message)
-    assert answer.success and summary["outcome"] == "LOCALIZED"
-    assert summary["confidence"] == pytest.approx(lines[-1]["confidence"], abs=1e-5)
-    assert 0 < summary["confidence"] <= 1
-    graph.call(Empty, "/reinitialize_global_localization")
+    graph.call(Empty, "/localizer/reinitialize")
     graph.until(lambda: state[-1].data == "LOST", "state after reinitialisation")
     assert map_loader.stop() == 0 and localizer.stop() == 0, map_loader.output + localizer.output
     assert "Traceback" not in map_loader.output + localizer.output

@@ -1,26 +1,28 @@
-"""The map loader: what it builds, what it takes as it is, and what it refuses."""
+"""The map loader: what it builds, reuses and refuses."""
 
 from __future__ import annotations
 
 import json
-import time
+import os
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
-import rclpy
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.resources import DEFAULT_CHECKPOINT
+from scmpr_ros.resources import resource as shipped
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.managed_node import FAILURE
 from scmpr_ros.ros.map_loader_node import MapLoaderNode
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+from scmpr_ros.ros.qos import LATCHED
 
 
 def test_builds_once_and_again_only_for_a_reason(
@@ -28,12 +30,15 @@ def test_builds_once_and_again_only_for_a_reason(
 ) -> None:
     names = graph.collect(String, "/map_loader/place_map", LATCHED)
     clouds = graph.collect(PointCloud2, "/map_loader/points", LATCHED)
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    first.mkdir()
+    shutil.copy(street.cloud, first / "street.ply")
+    settings = {"builder.places.spacing_m": 8.0, "max_points": 500}
 
-    def run(**changes: object) -> str:
-        given = {
-            "source": str(street.cloud), "checkpoint": str(street.checkpoint),
-            "directory": str(tmp_path / "map"), "builder.places.spacing_m": 8.0,
-            "max_points": 500,
+    def run(folder: Path, **changes: object) -> str:
+        given = settings | {
+            "source": str(folder / "street.ply"), "directory": str(folder / "map"),
+            "checkpoint": str(street.checkpoint),
         }  # fmt: skip
         before = len(names)
         node = make_node(MapLoaderNode, **(given | changes))
@@ -43,31 +48,47 @@ def test_builds_once_and_again_only_for_a_reason(
         node.destroy_node()
         return capfd.readouterr().err
 
-    assert "building a map" in run()
-    place_map = PlaceMap.load(tmp_path / "map")
-    named = json.loads(names[-1].data)
-    assert named == {"directory": str(tmp_path / "map"), "fingerprint": place_map.fingerprint}
+    assert "building a map" in run(first)
+    place_map = PlaceMap.load(first / "map")
+    assert json.loads(names[-1].data) == {
+        "directory": str(first / "map"), "fingerprint": place_map.fingerprint,
+    }  # fmt: skip
     graph.until(lambda: clouds, "points")
     assert clouds[-1].width == 500
 
-    assert "building a map" not in run()
+    assert "building a map" not in run(first)
     graph.until(lambda: len(clouds) == 2, "points again")
     assert clouds[0].data == clouds[1].data
-    assert "settings have changed" in run(**{"builder.places.spacing_m": 9.0})
-    assert "was made by checkpoint" in run(
-        **{"builder.places.spacing_m": 9.0, "checkpoint": str(street.other_checkpoint)}
-    )
+
+    first.rename(moved)
+    os.utime(moved / "street.ply", ns=(1, 1))  # as a copy would have another time
+    assert "building a map" not in run(moved), "source and map were moved together"
+
+    settings["builder.places.spacing_m"] = 9.0
+    assert "settings have changed" in run(moved)
+    other = run(moved, checkpoint=str(street.other_checkpoint))
+    assert "was made by checkpoint" in other
+    with (moved / "street.ply").open("r+b") as cloud:
+        cloud.seek(-1, os.SEEK_END)
+        cloud.write(b"\x08")  # another label
+    assert "source has changed" in run(moved, checkpoint=str(street.other_checkpoint))
+
+
+def test_the_shipped_checkpoint_is_the_default(make_node, street, tmp_path: Path) -> None:
+    node = make_node(MapLoaderNode, source=str(street.cloud), directory=str(tmp_path / "map"))
+    assert node.checkpoint_path() == shipped(DEFAULT_CHECKPOINT)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"source": ""}, "'source' is empty"),
-        ({"source": "/nowhere"}, "there is no /nowhere"),
+        ({"directory": ""}, "'directory' is empty"),
+        ({"source": "/nowhere"}, "/nowhere does not exist"),
         ({"checkpoint": "/none.safetensors"}, "no such checkpoint"),
     ],
 )
-def test_what_cannot_be_configured(
+def test_invalid_files(
     make_node, street, tmp_path: Path, capfd, overrides: dict[str, object], message: str
 ) -> None:
     given = {"source": str(street.cloud), "checkpoint": str(street.checkpoint),
@@ -79,21 +100,41 @@ def test_what_cannot_be_configured(
     assert message in logged and "Traceback" not in logged
 
 
-def test_a_source_that_is_no_map(make_node, graph, street, tmp_path: Path, capfd) -> None:
-    source = tmp_path / "empty.ply"
+def test_builds_that_fail(run_node, graph, street, tmp_path: Path) -> None:
+    """Each is one sentence, and the node can be asked again."""
+    source = tmp_path / "street.ply"
     source.write_text("ply\n")
-    node = make_node(MapLoaderNode, source=str(source), checkpoint=str(street.checkpoint),
-                     directory=str(tmp_path / "map"))  # fmt: skip
-    assert node.start()
-    logged: list[str] = []
-    time.sleep(1.0)  # a line written while capfd is being read is lost: let it be written first
-    graph.until(lambda: logged.append(capfd.readouterr().err) or "no map:" in "".join(logged),
-                "the error")  # fmt: skip
-    assert "empty.ply" in "".join(logged) and "Traceback" not in "".join(logged)
-    assert rclpy.ok() and not (tmp_path / "map").exists()
+    name, logs = "/refusing/map_loader", graph.logs("refusing.map_loader")
+    node = run_node(
+        MapLoaderNode, "/refusing", source=str(source), checkpoint=str(street.checkpoint),
+        directory=str(tmp_path / "maps" / "map"), **{"builder.places.spacing_m": 5.0},
+    )  # fmt: skip
+    graph.until(lambda: "cannot provide the map" in logs(), "the error of the activation")
+    answer = graph.call(Trigger, f"{name}/build")
+    assert not answer.success and "street.ply" in answer.message
+
+    shutil.copy(street.cloud, source)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # like a disk that runs full
+    try:
+        answer = graph.call(Trigger, f"{name}/build")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not answer.success and "cannot write the place map" in answer.message
+    assert "is the disk full?" in answer.message
+
+    shutil.rmtree(tmp_path / "maps")
+    (tmp_path / "maps").write_text("a file where a folder should be made")
+    answer = graph.call(Trigger, f"{name}/build")
+    assert not answer.success and "cannot write a place map" in answer.message
+    (tmp_path / "maps").unlink()
+    assert graph.call(Trigger, f"{name}/build").success
+    assert len(PlaceMap.load(tmp_path / "maps" / "map")) > 0
+    assert "bug" not in logs() and "Traceback" not in logs()
+    assert node.get_fully_qualified_name() == name
 
 
-def test_wrong_parameters(make_node) -> None:
+def test_invalid_parameters(make_node) -> None:
     with pytest.raises(ConfigError, match="max_points must be at least 1"):
         make_node(MapLoaderNode, max_points=0)
     with pytest.raises(ConfigError, match=r"unknown parameter 'builder\.spacing'"):

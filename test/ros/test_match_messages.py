@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -13,19 +14,16 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import level_camera_pose
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.match_messages import (
     CovarianceConfig,
-    StateConfig,
-    StateGate,
     candidate_poses,
     covariance,
     markers,
     match_summary,
     pose_with_covariance,
 )
-from scmpr_ros.ros.statistics import Statistics
+from scmpr_ros.ros.statistics import ERROR, OK, STALE, WARN, Statistics
 
 
 def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
@@ -39,19 +37,6 @@ def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
         ),
         np.zeros((2, 3), np.uint8),
     )
-
-
-def test_state_has_hysteresis() -> None:
-    gate = StateGate(StateConfig(localized_confidence=0.6, lost_confidence=0.4))
-    assert gate.state == "LOST"
-    states = [gate.update(sure) for sure in (0.5, 0.6, 0.5, 0.39, 0.5, 0.9)]
-    assert states == ["LOST", "LOCALIZED", "LOCALIZED", "LOST", "LOST", "LOCALIZED"]
-    gate.reset()
-    assert gate.state == "LOST"
-    with pytest.raises(ConfigError, match="must not exceed"):
-        StateConfig(localized_confidence=0.3, lost_confidence=0.4)
-    with pytest.raises(ConfigError, match="and that not 1"):
-        StateConfig(localized_confidence=1.5)
 
 
 def test_covariance_of_agreement_is_the_floor() -> None:
@@ -91,16 +76,21 @@ def test_messages() -> None:
     assert summary["candidates"][1]["confidence"] == 0.2
 
 
-def test_diagnostics_levels() -> None:
+def test_diagnostics() -> None:
     statistics = Statistics()
-    assert statistics.message(Header(), "n", "LOST", "no map yet").status[0].level == b"\x02"
+    assert statistics.health("LOST", None, 5.0) == (WARN, "LOST: no image localised yet")
     statistics.localized(0.1)
     statistics.localized(0.3)
-    status = statistics.message(Header(), "n", "LOCALIZED", "").status[0]
-    assert status.level == b"\x00"
+    assert statistics.health("LOCALIZED", 1.0, 5.0) == (OK, "LOCALIZED")
+    assert statistics.health("LOST", 1.0, 5.0) == (WARN, "LOST")
+    assert statistics.health("LOST", 6.0, 5.0) == (STALE, "LOST: no image localised for 6 s")
+    status = statistics.message(Header(), "/r1/localizer", "LOST", (OK, "fine")).status[0]
+    assert (status.name, status.level, status.message) == (
+        "/r1/localizer: localization",
+        OK,
+        "fine",
+    )
     values = {v.key: v.value for v in status.values}
     assert values["images localized"] == "2" and values["latency p50 (ms)"] == "200.0"
-    assert statistics.message(Header(), "n", "LOST", "").status[0].level == b"\x01"
     statistics.failed("zero size")
-    status = statistics.message(Header(), "n", "LOCALIZED", "").status[0]
-    assert (status.level, status.message) == (b"\x02", "zero size")
+    assert statistics.health("LOCALIZED", 1.0, 5.0) == (ERROR, "zero size")

@@ -1,4 +1,4 @@
-"""A wall on a road, a small town, and one recording in it."""
+"""A wall on a road, a small town, and one traversal of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scmpr_ros.town.sensors.rig import Rig
 from scmpr_ros.town.sensors.scene import Scene, Solid
 from scmpr_ros.town.streets.network import StreetNetworkConfig
 from scmpr_ros.town.textures.atlas import Textures, make_textures
-from scmpr_ros.town.traversal import Recording, TraversalConfig
+from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig
 
 SMALL = TownConfig(StreetNetworkConfig(columns=2, rows=2))
@@ -64,9 +64,9 @@ def small_town() -> Town:
 
 
 @pytest.fixture(scope="session")
-def recording(small_town: Town) -> Recording:
+def traversal(small_town: Town) -> Traversal:
     config = TraversalConfig(
         condition="overcast", season="summer", drive=DriveConfig(length_m=200.0)
     )
-    return Recording.plan(small_town, config, Rig.named("kitti", (620, 188)),
+    return Traversal.plan(small_town, config, Rig.named("kitti", (620, 188)),
                           LidarConfig(columns=512))  # fmt: skip

@@ -225,13 +225,13 @@ def test_useless_trajectories_are_refused(tmp_path: Path) -> None:
         StreetNetwork.along(stream(0), np.array([[0.0, 0], [50, 0]]), StreetNetworkConfig())
     with pytest.raises(DatasetError, match=r"not \(3, 3\)"):
         StreetNetwork.along(stream(0), np.eye(3), StreetNetworkConfig())
-    with pytest.raises(DatasetError, match="there is no trajectory file"):
+    with pytest.raises(DatasetError, match="no trajectory file"):
         read_trajectory(tmp_path / "07.txt")
     (tmp_path / "07.txt").write_text("1 2 3\n4 5 6\n")
     with pytest.raises(DatasetError, match="rows of 12 finite numbers"):
         read_trajectory(tmp_path / "07.txt")
     (tmp_path / "07.txt").write_text("1 two 3\n")
-    with pytest.raises(DatasetError, match="no KITTI pose file"):
+    with pytest.raises(DatasetError, match="not a KITTI pose file"):
         read_trajectory(tmp_path / "07.txt")
 
 

@@ -23,14 +23,14 @@ from scmpr_ros.town.export import (
     export_town,
     finish_export,
     is_finished,
-    open_recording,
+    open_traversal,
     plan_export,
 )
 from scmpr_ros.town.mesh_map import sample_mesh_map
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.splits import SEEDS
 from scmpr_ros.town.streets.network import StreetNetworkConfig
-from scmpr_ros.town.traversal import Recording, TraversalConfig
+from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig, stream
 
 ROAD = class_id("road")
@@ -82,14 +82,14 @@ def test_writes_the_kitti_layout(exported: Path) -> None:
 
 def test_the_reader_finds_the_towns_own_poses(exported: Path) -> None:
     for number in range(2):
-        recording = open_recording(3, CONFIG, number)
+        traversal = open_traversal(3, CONFIG, number)
         drive = KittiOdometryDrive(exported, f"{number:02d}")
         for frame in (0, 3):
-            T = recording.T_world_base[frame]
-            rig = recording.rig
+            T = traversal.T_world_base[frame]
+            rig = traversal.rig
             assert np.allclose(drive.T_world_lidar(frame), T @ rig.T_base_lidar, atol=1e-6)
             assert np.allclose(drive.T_world_camera(frame), T @ rig.T_base_camera, atol=1e-6)
-            assert drive.stamp_s(frame) == pytest.approx(recording.stamps_s[frame], abs=1e-6)
+            assert drive.stamp_s(frame) == pytest.approx(traversal.stamps_s[frame], abs=1e-6)
     assert drive.camera.fx == pytest.approx(rig.camera.fx, rel=1e-6)
     assert drive.mask(0) is not None
 
@@ -137,8 +137,8 @@ def test_processes_give_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     assert digests(folder) == before, "a town that is there is left alone"
 
 
-def test_the_perfect_map_is_of_static_surfaces(small_town: Town, recording: Recording) -> None:
-    way = recording.T_world_base[:, :2, 3]
+def test_the_perfect_map_is_of_static_surfaces(small_town: Town, traversal: Traversal) -> None:
+    way = traversal.T_world_base[:, :2, 3]
     cloud = sample_mesh_map(small_town, way, points_per_m2=2.0)
     assert cloud.label is not None and not IS_DYNAMIC[cloud.label].any()
     road = cloud.xyz[cloud.label == ROAD]
@@ -150,7 +150,7 @@ def test_the_perfect_map_is_of_static_surfaces(small_town: Town, recording: Reco
 
 def test_traversals_differ_in_traffic_light_and_path(small_town: Town) -> None:
     first, second = (
-        Recording.plan(small_town, TraversalConfig(n, drive=DRIVE), open_recording(
+        Traversal.plan(small_town, TraversalConfig(n, drive=DRIVE), open_traversal(
             3, CONFIG, 0).rig, LidarConfig(rings=8, columns=64)) for n in (0, 1)
     )  # fmt: skip
     apart = np.linalg.norm(first.T_world_base[:, :3, 3] - second.T_world_base[:, :3, 3], axis=1)
@@ -159,14 +159,14 @@ def test_traversals_differ_in_traffic_light_and_path(small_town: Town) -> None:
     assert len(a) != len(b), "other cars are parked"
 
 
-def test_traffic_moves_and_keeps_clear_of_the_drive(recording: Recording) -> None:
-    _, traffic = recording._met
+def test_traffic_moves_and_keeps_clear_of_the_drive(traversal: Traversal) -> None:
+    traffic = traversal.traffic
     assert len(traffic.movers) > 2
-    times = recording.stamps_s
+    times = traversal.stamps_s
     for mover in traffic.movers:
         if mover.turns_back:
             continue  # walks on a pavement
-        apart = np.linalg.norm(mover.thirds(times) - recording.T_world_base[:, None, :2, 3], axis=2)
+        apart = np.linalg.norm(mover.thirds(times) - traversal.T_world_base[:, None, :2, 3], axis=2)
         assert not (apart < 2.0).any()
     moved = [np.nanmax(np.linalg.norm(m.at(times)[0] - m.at(times[:1])[0], axis=1))
              for m in traffic.movers if np.isfinite(m.at(times[0])[0]).all()]  # fmt: skip

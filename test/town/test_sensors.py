@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from camera_poses import level_camera_pose
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import invert, level_camera_pose, make_transform, transform_points
+from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.materials import Material
@@ -26,9 +27,9 @@ from scmpr_ros.town.sensors.conditions import (
 from scmpr_ros.town.sensors.lidar import LidarConfig, simulate_scan
 from scmpr_ros.town.sensors.rig import RIGS, Rig
 from scmpr_ros.town.sensors.scene import Scene
-from scmpr_ros.town.sensors.shading import look as see
+from scmpr_ros.town.sensors.shading import render_rays
 from scmpr_ros.town.textures.atlas import Textures, albedo
-from scmpr_ros.town.traversal import Recording
+from scmpr_ros.town.traversal import Traversal
 
 Stage = Callable[[Mesh, Condition], Scene]
 BUILDING, ROAD, SKY = class_id("building"), class_id("road"), class_id("sky")
@@ -144,9 +145,11 @@ def test_rain_veils_the_low_sky(stage_of: Stage, wall_mesh: Mesh) -> None:
     rain = replace(draw_condition("rain", np.random.default_rng(0)), haze_m=130.0)
     rise = np.array([0.1, 0.9])
     rays = np.stack([np.sqrt(1 - rise**2), 0 * rise, rise], axis=1).astype(np.float32)
-    seen = see(stage_of(wall_mesh, rain), np.array([0.0, 0.0, 9.0], np.float32), rays, 1e-3,
-               np.zeros((0, 10), np.float32), np.random.default_rng(0))  # fmt: skip
-    low, high = np.abs(seen.radiance / (0.9 * rain.horizon) - 1).max(axis=1)
+    samples = render_rays(
+        stage_of(wall_mesh, rain), np.array([0.0, 0.0, 9.0], np.float32), rays, 1e-3,
+        np.zeros((0, 10), np.float32), np.random.default_rng(0),
+    )  # fmt: skip
+    low, high = np.abs(samples.radiance / (0.9 * rain.horizon) - 1).max(axis=1)
     assert low < 0.02 < high
 
 
@@ -205,7 +208,7 @@ def test_beams_of_an_hdl64() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"rings": 0}, "sees nothing"), ({"fov_up_deg": -30.0}, "must be above bottom"),
+    [({"rings": 0}, "at least 1 x 1"), ({"fov_up_deg": -30.0}, "must be above bottom"),
      ({"sweep_s": -0.1}, "must be 0")],
 )  # fmt: skip
 def test_impossible_lidars_are_refused(change: dict, message: str) -> None:
@@ -227,11 +230,11 @@ def test_mip_levels_keep_the_mean(textures: Textures) -> None:
     assert far.mean() == pytest.approx(near.mean(), rel=0.03)
 
 
-def test_points_agree_with_masks(recording: Recording) -> None:
+def test_points_agree_with_masks(traversal: Traversal) -> None:
     agree, seen = 0, 0
-    rig = recording.rig
+    rig = traversal.rig
     for number in (20, 90, 160):
-        frame = recording.frame(number)
+        frame = traversal.frame(number)
         assert frame.image is not None and frame.scan is not None
         points = transform_points(rig.T_cam2_lidar, frame.scan.xyz)
         uv, inside = rig.camera.project(points)

@@ -13,7 +13,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid, rotation_z
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.methods.pair_batch import PairBatch, collate
-from scmpr_ros.training.alignment import Alignment
+from scmpr_ros.methods.scmpr.alignment import Alignment
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,

@@ -1,4 +1,4 @@
-"""What is told of a checkpoint: every part, every change, and truth that helps."""
+"""Error analysis of a checkpoint: parts, interventions, and ground truth that helps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tiny_runs import TINY, TOWN
 
 from scmpr_ros.cli import diagnose as diagnose_script
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.networks.checkpoint import save_checkpoint
-from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
-from scmpr_ros.networks.scmpr import ScmprNetwork
-from scmpr_ros.training.diagnosis import CHANGES, DiagnosisConfig, diagnose
+from scmpr_ros.methods.checkpoint import save_checkpoint
+from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
+from scmpr_ros.training.diagnosis import INTERVENTIONS, DiagnosisConfig, diagnose
 from scmpr_ros.training.preparation import find_recordings, load_recording
 from scmpr_ros.training.validation import describe_places
 
@@ -35,28 +35,28 @@ def test_the_truth_finds_what_an_untrained_network_cannot_read(
     cache = ["--prepared", str(recordings / ".prepared")]
     command = [str(recordings), *cache, "--checkpoint", str(weights), "--out", str(out)]
     assert diagnose_script.main(command) == 0
-    rows = {row["change"]: row for row in json.loads(out.read_text())}
-    assert list(rows) == [change.name for change in CHANGES]
+    rows = {row["intervention"]: row for row in json.loads(out.read_text())}
+    assert list(rows) == [intervention.name for intervention in INTERVENTIONS]
     recall = {name: row["recall_at_1"] for name, row in rows.items()}
-    assert set(recall["as it is"]) == {"all", "NetVLAD", "semantic layout", "range layout"}
+    assert set(recall["unchanged"]) == {"all", "NetVLAD", "semantic layout", "range layout"}
     true = recall["true masks and depth"]
-    assert true["range layout"] > recall["as it is"]["range layout"]
+    assert true["range layout"] > recall["unchanged"]["range layout"]
     assert recall["true masks"]["semantic layout"] == true["semantic layout"]
-    assert true["NetVLAD"] == recall["as it is"]["NetVLAD"]  # it describes what was read
-    read = {name: row["read_right"] for name, row in rows.items()}
+    assert true["NetVLAD"] == recall["unchanged"]["NetVLAD"]  # it describes what was read
+    read = {name: row["cells_correct"] for name, row in rows.items()}
     assert read["true masks and depth"] == {"classes": 1.0, "ranges": 1.0}
-    assert read["true depth"]["classes"] == read["as it is"]["classes"] < 0.5
+    assert read["true depth"]["classes"] == read["unchanged"]["classes"] < 0.5
     assert "range layout" in capsys.readouterr().out
 
 
 def test_without_depth_head(recordings: Path, tmp_path: Path) -> None:
-    """What is not read is not told, and the file can be written all the same."""
+    """A network without range head reports no ranges, and its JSON holds no NaN."""
     torch.manual_seed(0)
     weights, out = tmp_path / "no_depth.safetensors", tmp_path / "told.json"
     save_checkpoint(ScmprNetwork(replace(TINY, use_depth=False)), weights)
     command = [str(recordings), "--prepared", str(recordings / ".prepared"), "--out", str(out)]
     assert diagnose_script.main([*command, "--checkpoint", str(weights)]) == 0
-    assert all(set(row["read_right"]) == {"classes"} for row in json.loads(out.read_text()))
+    assert all(set(row["cells_correct"]) == {"classes"} for row in json.loads(out.read_text()))
 
 
 def test_the_other_map_is_that_of_another_recording(
@@ -67,16 +67,20 @@ def test_the_other_map_is_that_of_another_recording(
     prepared = recordings / ".prepared"
     rows = diagnose(network, DiagnosisConfig([recordings], prepared, preparation=TOWN))
     hook.remove()
-    assert [row["change"] for row in rows] == [change.name for change in CHANGES]
+    assert [row["intervention"] for row in rows] == [
+        intervention.name for intervention in INTERVENTIONS
+    ]
     loaded = [load_recording(s, TINY, TOWN, prepared) for s in find_recordings(recordings)]
     one, two = (describe_places(network, recording)[1] for recording in loaded)
     assert not torch.equal(one, two)
-    own, other = [one] * (len(CHANGES) - 1), [two]
-    expected = [*own, *other, *[two] * (len(CHANGES) - 1), one]
+    own, other = [one] * (len(INTERVENTIONS) - 1), [two]
+    expected = [*own, *other, *[two] * (len(INTERVENTIONS) - 1), one]
     assert all(torch.equal(a, b) for a, b in zip(told, expected, strict=True))
 
     alone = diagnose(network, DiagnosisConfig([find_recordings(recordings)[0].folder], prepared))
-    assert [row["change"] for row in alone] == [c.name for c in CHANGES if not c.other_map]
+    assert [row["intervention"] for row in alone] == [
+        i.name for i in INTERVENTIONS if not i.other_map
+    ]
 
 
 def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> None:
@@ -85,5 +89,5 @@ def test_refusals(network: ScmprNetwork, recordings: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="at least one"):
         DiagnosisConfig([])
     rival = LipLocNetwork(LipLocConfig(tower="resnet18", size=32))
-    with pytest.raises(ConfigError, match="parts"):
+    with pytest.raises(ConfigError, match="lip_loc predicts no masks"):
         diagnose(rival, DiagnosisConfig([recordings], preparation=TOWN))

@@ -13,7 +13,7 @@ from tiny_runs import PAIRS, TINY
 
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.panorama import Panoramas
-from scmpr_ros.networks.scmpr import ScmprNetwork
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset, PairsConfig, overlap
 from scmpr_ros.training.preparation import PreparedRecording

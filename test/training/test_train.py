@@ -14,6 +14,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from camera_poses import level_camera_pose
 from circle_drive import CircleDrive
 from PIL import Image
 from recording import write_recording
@@ -26,17 +27,19 @@ from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError, ScmprError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.metrics import Tolerance
-from scmpr_ros.geometry import level_camera_pose, make_transform
-from scmpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
-from scmpr_ros.networks.inference import choose_precision
-from scmpr_ros.networks.lip_loc import LipLocConfig, LipLocNetwork
-from scmpr_ros.networks.scmpr import is_perception_weight
+from scmpr_ros.geometry import make_transform
+from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
+from scmpr_ros.methods.memory import NO_RECORDING
+from scmpr_ros.methods.objective import ObjectiveConfig
+from scmpr_ros.methods.scmpr.network import ScmprNetwork
+from scmpr_ros.methods.scmpr.objective import ScmprObjectiveConfig
+from scmpr_ros.networks.precision import choose_precision
 from scmpr_ros.networks.vmamba import build_vmamba
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
 from scmpr_ros.training.augmentation import AugmentationConfig
-from scmpr_ros.training.memory import NO_RECORDING
-from scmpr_ros.training.module import LossConfig, OptimiserConfig, PlaceRecognitionModule
+from scmpr_ros.training.module import OptimiserConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import PairDataset
 from scmpr_ros.training.preparation import (
     RecordingSource,
@@ -78,7 +81,7 @@ def test_a_run_writes_weights_that_load_and_goes_on_where_it_stopped(
     )
     assert 0 <= found.recall(Tolerance()) <= found.recall(Tolerance(angle_deg=180)) <= 1
     record = json.loads((whole.out / "run.json").read_text())
-    assert record["config"]["batch_size"] == 6
+    assert record["settings"]["batch_size"] == 6
     state = torch.load(whole.out / "last.ckpt", weights_only=True)
     assert state["global_step"] == 4
 
@@ -119,7 +122,7 @@ train(tiny_run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=12))
 def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_path: Path) -> None:
     """Mined mistakes, remembered places and the half-way state of an accumulation go on, too."""
     config = tiny_run(recordings, tmp_path / "whole", max_steps=8)
-    loss = LossConfig(contrast="triplet", memory=10, local_weight=0.5)
+    loss = ScmprObjectiveConfig(contrast="triplet", memory=10, local_weight=0.5)
     optimiser = replace(config.module.optimiser, max_steps=8, cycles=2)
     config = replace(
         config, accumulate=2, precision="bf16-mixed", pairs=replace(PAIRS, mine_every_steps=2),
@@ -127,7 +130,7 @@ def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_
     )  # fmt: skip
     whole = load_checkpoint(train(config)).state_dict()
     state = torch.load(config.out / "last.ckpt", weights_only=True)
-    assert (state["state_dict"]["memory.recordings"] != NO_RECORDING).all()
+    assert (state["state_dict"]["objective.memory.recordings"] != NO_RECORDING).all()
     (mined,) = [s for name, s in state["callbacks"].items() if "HardNegatives" in name]
     assert set(mined) == {"6", "8"}
 
@@ -199,8 +202,9 @@ def test_perception_weights_of_another_network_load(recordings: Path, tmp_path: 
         load_checkpoint(p).state_dict()
         for p in (perception, train(free), train(kept, [Remember()]))
     )
-    of_perception = {name for name in frozen if is_perception_weight(name)}
-    assert of_perception < {name for name in start if is_perception_weight(name)}  # no depth head
+    is_perception = ScmprNetwork.is_perception_weight
+    of_perception = {name for name in frozen if is_perception(name)}
+    assert of_perception < {name for name in start if is_perception(name)}  # no depth head
     assert all(torch.equal(frozen[name], start[name]) for name in of_perception)
     assert all(not torch.equal(trained_on[name], start[name]) for name in
                ("saff.mask_head.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
@@ -213,10 +217,6 @@ def test_perception_weights_that_do_not_fit_are_refused(recordings: Path, tmp_pa
     frozen = replace(config.module, frozen_perception=True)
     with pytest.raises(ConfigError, match="nothing is left"):
         replace(config, task="segmentation", module=frozen)
-    with pytest.raises(ConfigError, match="no perception"):
-        replace(frozen, architecture="lip_loc")
-    with pytest.raises(ConfigError, match="takes no perception"):
-        replace(config, perception=tmp_path, module=replace(config.module, architecture="lip_loc"))
     rival = tmp_path / "rival.safetensors"
     save_checkpoint(LipLocNetwork(LipLocConfig()), rival)
     with pytest.raises(CheckpointError, match="missing"):
@@ -235,7 +235,7 @@ def test_official_vmamba_weights_are_taken_for_the_backbone(
     trained, given = load_checkpoint(train(config)).state_dict(), load_file(release)
     name = "layers.0.blocks.0.op.in_proj.weight"
     torch.testing.assert_close(trained[f"vmamba.{name}"], given[name].half().float())
-    with pytest.raises(ConfigError, match="the backbone of this run is none"):
+    with pytest.raises(ConfigError, match="network has 0 VMamba backbones"):
         network = replace(TINY, backbone="timm/resnet18")
         train(replace(config, module=replace(config.module, network=network)))
 
@@ -272,7 +272,8 @@ import lightning, torch
 from safetensors.torch import save_file
 from tiny_runs import tiny_run
 from scmpr_ros.training.augmentation import AugmentationConfig
-from scmpr_ros.training.module import LossConfig, PlaceRecognitionModule
+from scmpr_ros.methods.scmpr.objective import ScmprObjectiveConfig
+from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.train import train
 found = {{}}
 class Listen(lightning.Callback):
@@ -289,7 +290,7 @@ PlaceRecognitionModule.configure_optimizers = lambda self: torch.optim.SGD(
 config = tiny_run(Path({str(recordings)!r}), Path(sys.argv[1]), max_steps=3)
 off = AugmentationConfig(**{{f.name: 0.0 for f in fields(AugmentationConfig)}})
 module = replace(config.module, augmentation=off, stochastic_depth=False,
-                 loss=LossConfig(memory=8, local_weight=0.0))
+                 loss=ScmprObjectiveConfig(memory=8, local_weight=0.0))
 config = replace(config, module=module, validation=None, precision=sys.argv[2])
 train(config, [Listen()])
 """)
@@ -321,13 +322,14 @@ def test_the_rival_is_trained_and_finds_in_the_same_harness(
     grids = {"view": TINY.view, "panorama": TINY.panorama}
     rival = LipLocConfig(**grids, tower=tower, size=64, num_headings=6)
     config = tiny_run(recordings, tmp_path, max_steps=2)
-    module = replace(config.module, architecture="lip_loc", lip_loc=rival)
-    network = load_checkpoint(train(replace(config, module=module)))
+    module = replace(config.module, network=rival, loss=ObjectiveConfig())
+    config = replace(config, method="lip_loc", module=module)
+    network = load_checkpoint(train(config))
     assert isinstance(network, LipLocNetwork) and network.config == rival
     (result,) = evaluate_recording(recordings / "0000", network, EvaluationConfig())
     assert result["num_answered"] == result["num_queries"] == 12 and result["num_headings"] == 6
-    with pytest.raises(ConfigError, match="LIP-Loc has no task local"):
-        replace(config, module=module, task="local")
+    with pytest.raises(ConfigError, match="lip_loc has no task 'local'"):
+        replace(config, task="local")
 
 
 class StreetDrive(CircleDrive):

@@ -1,15 +1,16 @@
-"""A drive whose images and scans are files, numbered by frame: what KITTI's layouts share."""
+"""A drive whose images and scans are files numbered by frame: the base of KITTI's layouts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.files import (
     FrameFiles,
     read_ids,
@@ -17,6 +18,7 @@ from scmpr_ros.datasets.kitti.files import (
     read_image_size,
     read_labels,
     read_points,
+    read_stamps_s,
 )
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.errors import DatasetError
@@ -27,14 +29,14 @@ from scmpr_ros.semantics import to_joint
 _log = logging.getLogger(__name__)
 
 
-class FileDrive:
-    """A `Drive` of files. A reader of one layout finds them, and adds `stamp_s`.
+class FileDrive(Drive):
+    """A `Drive` of files; readers of the layouts inherit from it.
 
-    images, scans: where the files of a frame lie; a folder may be missing, and files may be kept
-        for some frames only.
-    labels, masks: likewise, or None where the layout has none; masks hold ids of `mask_set`.
+    images, scans: the frames' files; a folder may be missing or incomplete.
     K: (3, 3) camera matrix of the images. T_lidar_camera: (4, 4).
     T_world_lidar: pose (4, 4) of each frame.
+    stamps_path: file with a stamp for each frame. read_stamps: reads it as seconds (F,).
+    labels, masks: like `images`, or None if the layout has none; masks hold ids of `mask_set`.
     """
 
     label_set = "semantickitti"
@@ -49,6 +51,8 @@ class FileDrive:
         K: NDArray[np.float64],
         T_lidar_camera: NDArray[np.float64],
         T_world_lidar: Mapping[int, NDArray[np.float64]],
+        stamps_path: Path,
+        read_stamps: Callable[[Path], NDArray[np.float64]] = read_stamps_s,
         labels: FrameFiles | None = None,
         masks: FrameFiles | None = None,
     ) -> None:
@@ -56,10 +60,11 @@ class FileDrive:
         self.T_lidar_camera: NDArray[np.float64] = T_lidar_camera
         self._K, self._T_world_lidar = K, dict(T_world_lidar)
         self._images, self._scans, self._labels, self._masks = images, scans, labels, masks
+        self._stamps_path, self._read_stamps = stamps_path, read_stamps
 
     @cached_property
     def camera(self) -> CameraModel:
-        """The camera; its size is that of the first image that can be read."""
+        """The camera; its size is that of the first readable image."""
         for frame in self.image_frames:
             try:
                 width, height = read_image_size(self._images.path(frame))
@@ -76,13 +81,25 @@ class FileDrive:
 
     @cached_property
     def image_frames(self) -> Sequence[int]:
-        """Frames that have an image and a pose; none where there is no folder of images."""
+        """Frames that have an image and a pose; empty if the folder of images is missing."""
         return self._posed_frames(self._images)
 
     @cached_property
     def scan_frames(self) -> Sequence[int]:
-        """Frames that have a scan and a pose; none where there is no folder of scans."""
+        """Frames that have a scan and a pose; empty if the folder of scans is missing."""
         return self._posed_frames(self._scans)
+
+    def stamp_s(self, frame: int) -> float:
+        """Seconds since the start of the drive."""
+        if not 0 <= frame < len(self._stamps_s):
+            raise DatasetError(
+                f"{self._stamps_path} has {len(self._stamps_s)} rows, none for frame {frame}"
+            )
+        return float(self._stamps_s[frame])
+
+    @cached_property
+    def _stamps_s(self) -> NDArray[np.float64]:
+        return self._read_stamps(self._stamps_path)
 
     def T_world_lidar(self, frame: int) -> NDArray[np.float64]:
         """Pose (4, 4) of the LiDAR in the world."""
@@ -101,19 +118,19 @@ class FileDrive:
         return read_image(self._images.path(frame))
 
     def scan(self, frame: int) -> PointCloud:
-        """Scan in the LiDAR frame with intensity, and joint labels where the recording has them."""
+        """Scan in the LiDAR frame with intensity and, if labelled, joint ids."""
         points, raw = self._finite_scan(frame)
         label = None if raw is None else to_joint(raw, self.label_set)
         return PointCloud(points[:, :3].copy(), label, points[:, 3].copy())
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
-        """Raw ids (N,) of the points of `scan`, or None where nobody labelled them."""
+        """Raw ids (N,) of the points of `scan`, or None if unlabelled."""
         return self._finite_scan(frame)[1]
 
     def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
-        """Joint ids (H, W): dense from a mask file, else sparse from labelled points, else None.
+        """Joint ids (H, W), dense from a mask file, else sparse from labelled points, else None.
 
-        Without `sparse`, None where there is no mask file.
+        sparse: whether to fall back to labelled points.
         """
         path = None if self._masks is None else self._masks.path(frame)
         if path is not None and path.is_file():
@@ -134,7 +151,7 @@ class FileDrive:
         return joint
 
     def _labelled_points(self, frame: int) -> PointCloud | None:
-        """Labelled points in the LiDAR frame that a mask can be made of: those of the scan."""
+        """Labelled points, in the LiDAR frame, for a sparse mask: those of the scan."""
         if self._labels is None or not self._labels.path(frame).is_file():
             return None
         return self.scan(frame)
@@ -148,8 +165,8 @@ class FileDrive:
             raw = read_labels(label_path)
             if len(raw) != len(points):
                 raise DatasetError(
-                    f"{label_path} labels {len(raw)} points, but {path} has {len(points)}: the "
-                    "two are of different recordings or one is truncated"
+                    f"{label_path} labels {len(raw)} points, but {path} has {len(points)}: they "
+                    "belong to different drives, or one is truncated"
                 )
         finite = np.isfinite(points).all(axis=1)
         return points[finite], None if raw is None else raw[finite]
@@ -170,7 +187,7 @@ class FileDrive:
         return posed
 
     def _poses_near(self, frame: int) -> str:
-        """For messages: which frames have poses before and after one that has none."""
+        """For error messages: the nearest frames with poses."""
         before = max((f for f in self._T_world_lidar if f < frame), default=None)
         after = min((f for f in self._T_world_lidar if f > frame), default=None)
         near = " and ".join(str(f) for f in (before, after) if f is not None)

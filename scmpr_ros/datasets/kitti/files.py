@@ -1,7 +1,6 @@
-"""The files that KITTI's layouts consist of: calibrations, poses, stamps, scans, labels, images.
+"""Read the files of KITTI's layouts: calibrations, poses, stamps, scans, labels and images.
 
-Every function raises DatasetError (CalibrationError for calibrations) that names the file and what
-is wrong with it.
+Errors are DatasetErrors (CalibrationErrors for calibrations) that name the file and the problem.
 """
 
 from __future__ import annotations
@@ -18,39 +17,39 @@ from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import make_transform
 
 _POINT_BYTES, _LABEL_BYTES = 16, 4
-_ROTATION_TOLERANCE = 1e-3  # far above printed digits, far below what a wrong file shows
+_ROTATION_TOLERANCE = 1e-3  # far above rounding in the files, far below a wrong file's error
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Files of one kind, one a frame, that are named by the frame's number."""
+    """Files of one kind, one per frame, named by the frame number."""
 
     folder: Path
     digits: int
     suffix: str
 
     def path(self, frame: int) -> Path:
-        """Where the file of a frame is, or would be."""
+        """Path of a frame's file, whether it exists or not."""
         return self.folder / f"{frame:0{self.digits}d}{self.suffix}"
 
     def numbers(self) -> list[int]:
-        """Frames that have a file, rising."""
+        """Frames that have a file, in order."""
         return sorted(int(p.stem) for p in self.folder.glob(f"*{self.suffix}") if p.stem.isdigit())
 
 
 class CalibrationFile:
-    """Rows `key: numbers`; numbers without a key have the key ''."""
+    """A file of rows `key: numbers`; numbers without a key have the key ''."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise CalibrationError(f"missing {path}: it comes with the data set's calibration")
+            raise CalibrationError(f"missing {path}: it is part of the data set's calibration")
         self.path = path
         lines = [line for line in path.read_text().splitlines() if line.strip()]
         parts = [line.rpartition(":") for line in lines]
         self._rows = {key.strip(): numbers.split() for key, _, numbers in parts}
 
     def matrix(self, key: str, rows: int, columns: int) -> NDArray[np.float64]:
-        """The finite (rows, columns) matrix of a key."""
+        """Matrix (rows, columns) of a key; all numbers must be finite."""
         if key not in self._rows:
             name = f"row '{key}:'" if key else "row"
             raise CalibrationError(f"{self.path} has no {name} of {rows * columns} numbers")
@@ -66,25 +65,25 @@ class CalibrationFile:
         return matrix.reshape(rows, columns)
 
     def rotation(self, key: str) -> NDArray[np.float64]:
-        """A rotation (3, 3)."""
+        """Rotation (3, 3) of a key."""
         return self._checked_rotation(key, self.matrix(key, 3, 3))
 
     def rigid(self, key: str) -> NDArray[np.float64]:
-        """A rigid transform (4, 4), written as its upper 3x4."""
+        """Rigid transform (4, 4) of a key, stored as its upper 3x4."""
         matrix = self.matrix(key, 3, 4)
         return make_transform(self._checked_rotation(key, matrix[:, :3]), matrix[:, 3])
 
     def pinhole(self, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Camera matrix K (3, 3) of a rectified projection P (3, 4), and T_camera_reference.
+        """Camera matrix K (3, 3) and T_camera_reference (4, 4) of a projection P (3, 4).
 
-        P takes points of the reference camera, from which this one is shifted by K^-1 P[:, 3] in
-        all three axes.
+        P projects points of the reference camera. Rectification leaves a translation between the
+        two cameras: K^-1 P[:, 3].
         """
         P = self.matrix(key, 3, 4)
         K = P[:, :3]
         if not (K[0, 0] > 0 and K[1, 1] > 0 and K[2, 2] == 1):
             raise CalibrationError(
-                f"{self.path}: {key} is no pinhole projection, its left 3x3 is\n{K}"
+                f"{self.path}: {key} is not a pinhole projection: its left 3x3 is\n{K}"
             )
         return K, make_transform(np.eye(3), np.linalg.solve(K, P[:, 3]))
 
@@ -101,7 +100,7 @@ def are_rotations(R: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def read_rows(path: Path, columns: int) -> NDArray[np.float64]:
-    """Rows (F, columns) of finite numbers of a text file, gzipped where its name ends in .gz."""
+    """Read rows (F, columns) of finite numbers from a text file, which may be gzipped (.gz)."""
     if not path.is_file():
         raise DatasetError(f"missing {path}")
     data = path.read_bytes()
@@ -112,10 +111,10 @@ def read_rows(path: Path, columns: int) -> NDArray[np.float64]:
     rows = [line.split() for line in text.splitlines() if line.strip()]
     for number, row in enumerate(rows, start=1):
         try:
-            usable = len(row) == columns and np.isfinite(np.array(row, dtype=np.float64)).all()
+            valid = len(row) == columns and np.isfinite(np.array(row, dtype=np.float64)).all()
         except ValueError:
-            usable = False
-        if not usable:
+            valid = False
+        if not valid:
             raise DatasetError(
                 f"{path}, row {number}: expected {columns} finite numbers, found '{' '.join(row)}'"
             )
@@ -125,7 +124,7 @@ def read_rows(path: Path, columns: int) -> NDArray[np.float64]:
 
 
 def rigid_rows(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rigid transforms (F, 4, 4) of rows (F, 12) that were read from `path`."""
+    """Rigid transforms (F, 4, 4) of rows (F, 12); path: where they were read from, for errors."""
     poses = np.tile(np.eye(4), (len(rows), 1, 1))
     poses[:, :3] = rows.reshape(-1, 3, 4)
     rigid = are_rotations(poses[:, :3, :3])
@@ -137,59 +136,58 @@ def rigid_rows(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_stamps_s(path: Path) -> NDArray[np.float64]:
-    """Seconds (F,) since the first row of a file of dates like 2011-09-26 13:02:25.964389445."""
+    """Read a file of dates like 2011-09-26 13:02:25.964389445 as seconds (F,) since the first."""
     if not path.is_file():
         raise DatasetError(f"missing {path}")
     rows = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     try:
         stamps = np.array(["T".join(row.split()) for row in rows], dtype="datetime64[ns]")
     except ValueError as error:
-        raise DatasetError(f"{path} holds a row that is no date and time: {error}") from error
+        raise DatasetError(f"{path} has a row that is not a date and time: {error}") from error
     if not rows:
         raise DatasetError(f"{path} is empty")
     return (stamps - stamps[0]) / np.timedelta64(1, "s")
 
 
 def read_points(path: Path) -> NDArray[np.float32]:
-    """A scan (N, 4): x, y, z in metres and reflectance."""
-    return _read_records(path, "<f4", _POINT_BYTES).reshape(-1, 4)
+    """Read a scan (N, 4): x, y, z in metres and reflectance."""
+    return _read_binary(path, "<f4", _POINT_BYTES).reshape(-1, 4)
 
 
 def read_labels(path: Path) -> NDArray[np.uint32]:
-    """Raw SemanticKITTI labels (N,): the class in the lower 16 bits, the instance in the upper."""
-    return _read_records(path, "<u4", _LABEL_BYTES)
+    """Read SemanticKITTI labels (N,): class in the lower 16 bits, instance in the upper."""
+    return _read_binary(path, "<u4", _LABEL_BYTES)
 
 
-def _read_records(path: Path, dtype: str, record_bytes: int) -> NDArray:
+def _read_binary(path: Path, dtype: str, row_bytes: int) -> NDArray:
     if not path.is_file():
         raise DatasetError(f"missing {path}")
     size = path.stat().st_size
-    if size == 0 or size % record_bytes:
+    if size == 0 or size % row_bytes:
         raise DatasetError(
-            f"{path} has {size} bytes, not a positive multiple of {record_bytes}: it is empty or "
+            f"{path} has {size} bytes, not a positive multiple of {row_bytes}: it is empty or "
             "truncated; copy it again"
         )
     return np.fromfile(path, dtype=dtype)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An RGB image (H, W, 3)."""
+    """Read an RGB image (H, W, 3)."""
     return _decode(path, "RGB")
 
 
 def read_ids(path: Path) -> NDArray[np.integer]:
-    """A mask (H, W) of ids: a picture of one channel, or the indices of one with a palette."""
+    """Read a mask (H, W) of ids: an image of one channel, or the indices of a palette image."""
     ids = _decode(path, None)
     if ids.ndim != 2:
         raise DatasetError(
-            f"{path} is a picture of {ids.shape[-1]} channels, not a mask of ids: give the mask "
-            "of ids instead of its colours"
+            f"{path} has {ids.shape[-1]} channels: expected a mask of ids, not of colours"
         )
     return ids
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
-    """Width and height, without decoding the image."""
+    """Read width and height without decoding the image."""
     try:
         with Image.open(path) as image:
             return image.size
@@ -198,11 +196,11 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def _decode(path: Path, mode: str | None) -> NDArray:
-    """Pixels in a mode of Pillow's, or as they are stored; an array that can be written to."""
+    """Decode an image to a writable array, in a Pillow mode or as stored."""
     if not path.is_file():
         raise DatasetError(f"missing {path}")
     try:
         with Image.open(path) as image:
             return np.array(image if mode in (None, image.mode) else image.convert(mode))
-    except (OSError, SyntaxError) as error:  # Pillow calls a broken PNG chunk a SyntaxError
+    except (OSError, SyntaxError) as error:  # Pillow raises it for a broken PNG chunk
         raise DatasetError(f"cannot read image {path}: {error}; copy it again") from error

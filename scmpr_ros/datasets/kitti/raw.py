@@ -1,6 +1,6 @@
-"""KITTI raw drives, synchronised and rectified ("sync"), with poses from GPS and IMU.
+"""Drives of KITTI raw, synchronised and rectified ("sync"), with poses from GPS and IMU.
 
-Layout, below the folder of one date:
+Layout, below the folder of a date:
 
     calib_cam_to_cam.txt, calib_velo_to_cam.txt, calib_imu_to_velo.txt
     DATE_drive_NNNN_sync/image_02/data/%010d.png            colour images
@@ -8,14 +8,13 @@ Layout, below the folder of one date:
     DATE_drive_NNNN_sync/oxts/data/%010d.txt                30 numbers: latitude, longitude, ...
     DATE_drive_NNNN_sync/oxts/timestamps.txt                a date and time for each frame
 
-The world frame is z-up: x east, y north, in metres of the Mercator projection at the drive's first
-latitude, as in KITTI's devkit. It starts at the drive's first position, so each drive has a world
-of its own. Scans are as the sensor gave them, not corrected for the car's motion.
+The world frame is z-up, x east, y north, in metres of the Mercator projection at the drive's first
+latitude, as in KITTI's devkit. Its origin is the drive's first position, so each drive has its own
+world frame. Scans are not corrected for the car's motion.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,26 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.kitti.file_drive import FileDrive
-from scmpr_ros.datasets.kitti.files import CalibrationFile, FrameFiles, read_rows, read_stamps_s
+from scmpr_ros.datasets.kitti.files import CalibrationFile, FrameFiles, read_rows
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import invert, make_transform
 
-_EARTH_RADIUS_M = 6378137.0  # of the devkit's projection
+_EARTH_RADIUS_M = 6378137.0  # as in the devkit
 _OXTS_NUMBERS = 30
 
 
 def find_raw_drives(date_folder: Path) -> list[Path]:
-    """Folders of the synchronised drives of one date, sorted; empty where there is none."""
+    """Folders of the synchronised drives of a date, sorted."""
     return sorted(p for p in Path(date_folder).glob("*_drive_*_sync") if p.is_dir())
 
 
 class KittiRawDrive(FileDrive):
-    """One synchronised drive of KITTI raw, as a `Drive`; its parent holds the calibration.
+    """A synchronised drive of KITTI raw, as a `Drive`; its parent folder holds the calibration.
 
-    origin: (3,) what was taken off the Mercator coordinates (east, north, altitude in metres).
+    origin: (3,) Mercator coordinates (east, north, altitude in metres) of the world frame's origin.
 
-    Raises CalibrationError for calibration files that are missing or impossible, DatasetError for
-    OXTS packets that are missing or damaged.
+    Raises CalibrationError for missing or invalid calibration files, DatasetError for missing or
+    damaged OXTS packets.
     """
 
     pose_source = "oxts"
@@ -66,20 +65,8 @@ class KittiRawDrive(FileDrive):
             K,
             invert(T_camera_rect0 @ T_rect0_cam0 @ T_cam0_lidar),
             dict(zip(packets, T_mercator_imu @ invert(T_lidar_imu), strict=True)),
+            self.folder / "oxts" / "timestamps.txt",
         )
-
-    def stamp_s(self, frame: int) -> float:
-        """Seconds since the start of the recording, by the clock of GPS and IMU."""
-        if not 0 <= frame < len(self._stamps_s):
-            raise DatasetError(
-                f"{self.folder / 'oxts' / 'timestamps.txt'} has {len(self._stamps_s)} rows, none "
-                f"for frame {frame}"
-            )
-        return float(self._stamps_s[frame])
-
-    @cached_property
-    def _stamps_s(self) -> NDArray[np.float64]:
-        return read_stamps_s(self.folder / "oxts" / "timestamps.txt")
 
     def _read_packets(self) -> dict[int, NDArray[np.float64]]:
         """OXTS packets (30,) by frame."""
@@ -87,17 +74,17 @@ class KittiRawDrive(FileDrive):
         frames = files.numbers()
         if not frames:
             raise DatasetError(
-                f"no packets in {files.folder}, so {self.folder.name} has no poses: a drive of "
-                "KITTI raw holds oxts/data/0000000000.txt and so on"
+                f"no packets in {files.folder}, so {self.folder.name} has no poses: expected "
+                "oxts/data/0000000000.txt and so on, as in KITTI raw"
             )
         return {frame: read_rows(files.path(frame), _OXTS_NUMBERS)[0] for frame in frames}
 
 
 def mercator_poses(packets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Poses (F, 4, 4) of the IMU of OXTS packets (F, >= 6), in Mercator metres.
+    """Poses (F, 4, 4) of the IMU, in Mercator metres, from OXTS packets (F, >= 6).
 
-    Columns: latitude and longitude in degrees, altitude in metres; roll, pitch and yaw in radians.
-    The projection's scale is that of the first latitude.
+    Columns: latitude and longitude in degrees, altitude in metres, roll, pitch and yaw in radians.
+    The scale of the projection is that at the first latitude.
     """
     latitude, longitude = np.radians(packets[:, 0]), np.radians(packets[:, 1])
     metres = np.cos(latitude[0]) * _EARTH_RADIUS_M
@@ -110,6 +97,6 @@ def mercator_poses(packets: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _read_mounting(path: Path) -> NDArray[np.float64]:
-    """A rigid transform (4, 4) that is written as rows R and T."""
+    """Read a rigid transform (4, 4) stored as rows R and T."""
     calibration = CalibrationFile(path)
     return make_transform(calibration.rotation("R"), calibration.matrix("T", 1, 3)[0])

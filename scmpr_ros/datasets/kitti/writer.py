@@ -1,11 +1,10 @@
-"""Write KITTI odometry layout, with SemanticKITTI labels, image masks and depth images.
+"""Write KITTI odometry layout with SemanticKITTI labels, image masks and depth images.
 
-The layout is that of the reader `KittiOdometryDrive`, and besides
+The layout is that of `KittiOdometryDrive`, plus
 
-    sequences/SS/depth_2/%06d.png      optional, 16-bit: metres * 256, 0 where there is none
+    sequences/SS/depth_2/%06d.png      optional, 16-bit: metres * 256, 0 for none
 
-Every file is written under a temporary name and renamed. Numbers are written with all their digits,
-so that what is read again is what was written, to the last bit.
+Files are written atomically. Numbers are written with all digits and read back bit for bit.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from scmpr_ros.geometry import invert
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import from_joint
 
-# Of a photograph (1241 x 376) OpenCV's own choice takes 11 ms and 914 kB, level 1 takes 29 ms and
-# 948 kB, level 3 takes 37 ms and 940 kB. Of a mask or a depth image level 1 is as fast as that
-# choice and 4 to 6 times smaller; level 3 gains nothing more.
+# A photograph (1241 x 376) takes 11 ms and 914 kB with OpenCV's default, 29 ms and 948 kB with
+# level 1, 37 ms and 940 kB with level 3. For masks and depth images level 1 is as fast as the
+# default and 4 to 6 times smaller; level 3 gains nothing.
 _PHOTOGRAPH: tuple[int, ...] = ()
 _FLAT = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
@@ -39,14 +38,14 @@ def write_drive_kitti(
     progress: bool = False,
     choice: FrameChoice | None = None,
 ) -> DriveFrames:
-    """Write a drive, or some of its frames, as a sequence below `root`, which may hold others.
+    """Write a drive, or a selection of its frames, as a sequence below `root`.
 
-    Row i of poses and times is frame i. So numbers stay as they are where every frame from 0 on has
-    a pose; else the frames are numbered anew from 0, in their order. Stamps stay as they are.
-    A drive knows one camera, which stands for KITTI's four: all P are K [I | 0] (of a drive without
-    images, [I | 0]), and Tr goes to that camera. Raw labels of SemanticKITTI stay as they are, all
-    others become its ids by way of the joint classes; a scan without intensity gets zeros.
-    Returns the frames, which have kept account. Raises DatasetError where the sequence exists.
+    Frames are renumbered from 0, since row i of poses and times is frame i; stamps are unchanged.
+    The drive's single camera stands for KITTI's four: all P are K [I | 0] ([I | 0] without images),
+    and Tr transforms to that camera. SemanticKITTI labels are unchanged, other labels are converted
+    through the joint classes. A scan without intensity gets zeros.
+
+    Returns the frames with their counts. Raises DatasetError if the sequence exists.
     """
     frames, poses_path = DriveFrames(drive, choice), Path(root) / "poses" / f"{sequence}.txt"
     if poses_path.exists():
@@ -76,19 +75,19 @@ def _write_frame(folder: Path, number: int, frame: DriveFrame, label_set: str) -
 
 
 def write_image(folder: Path, frame: int, rgb: NDArray[np.uint8]) -> None:
-    """Write image_2/%06d.png of pixels (H, W, 3)."""
+    """Write RGB pixels (H, W, 3) to image_2/%06d.png."""
     _write_png(folder / "image_2", frame, rgb[..., ::-1], _PHOTOGRAPH)
 
 
 def write_mask(folder: Path, frame: int, joint: NDArray[np.uint8]) -> None:
-    """Write mask_2/%06d.png, Cityscapes ids, of joint ids (H, W)."""
+    """Write joint ids (H, W) to mask_2/%06d.png, as Cityscapes ids."""
     _write_png(folder / "mask_2", frame, from_joint(joint, "cityscapes").astype(np.uint8), _FLAT)
 
 
 def write_depth(folder: Path, frame: int, depth_m: NDArray[np.floating]) -> None:
-    """Write depth_2/%06d.png of metres (H, W) along the optical axis.
+    """Write metres (H, W) along the optical axis to depth_2/%06d.png.
 
-    What is not finite, not positive, or beyond the 255.99 m that 16 bits can say, is "none".
+    Values that are not finite, not positive, or above 255.99 m (the limit of 16 bits) become 0.
     """
     steps = np.rint(np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0) * 256)
     steps[(steps < 0) | (steps > np.iinfo(np.uint16).max)] = 0
@@ -98,10 +97,10 @@ def write_depth(folder: Path, frame: int, depth_m: NDArray[np.floating]) -> None
 def write_scan(
     folder: Path, frame: int, scan: PointCloud, raw_labels: NDArray[np.uint32] | None = None
 ) -> None:
-    """Write velodyne/%06d.bin (x, y, z, intensity), and labels/%06d.label where there are labels.
+    """Write velodyne/%06d.bin (x, y, z, intensity) and, if labelled, labels/%06d.label.
 
-    raw_labels: (N,) SemanticKITTI labels, instances included; without them the scan's joint ids
-    become SemanticKITTI ids.
+    raw_labels: (N,) SemanticKITTI labels with instances; by default the scan's joint ids are
+        converted.
     """
     intensity = np.zeros(len(scan)) if scan.intensity is None else scan.intensity
     table = np.column_stack([scan.xyz, intensity]).astype("<f4")
@@ -118,31 +117,31 @@ def write_scan(
 def write_calibration(
     folder: Path, projections: NDArray[np.float64], T_cam0_lidar: NDArray[np.float64]
 ) -> None:
-    """Write calib.txt of the projections (4, 3, 4) of cameras 0 to 3, and Tr."""
+    """Write calib.txt: the projections (4, 3, 4) of cameras 0 to 3, and Tr."""
     rows = [*((f"P{i}", P) for i, P in enumerate(projections)), ("Tr", T_cam0_lidar[:3])]
     lines = [f"{name}: {_numbers(matrix.ravel())}\n" for name, matrix in rows]
     write_file(folder / "calib.txt", "".join(lines).encode())
 
 
 def write_times(folder: Path, stamps_s: Iterable[float]) -> None:
-    """Write times.txt of seconds since the start, to the nanosecond."""
+    """Write times.txt: seconds since the start, to the nanosecond."""
     write_file(folder / "times.txt", "".join(f"{stamp:.9f}\n" for stamp in stamps_s).encode())
 
 
 def write_poses(
     path: Path, T_world_lidar: NDArray[np.float64], T_cam0_lidar: NDArray[np.float64]
 ) -> None:
-    """Write poses/SS.txt of LiDAR poses (N, 4, 4) in a z-up world.
+    """Write LiDAR poses (N, 4, 4) in a z-up world to poses/SS.txt.
 
-    KITTI's poses are those of camera 0, in a world with its axes: Tr T_world_lidar Tr^-1. Readers
-    that undo this find the very world again, whatever its origin.
+    KITTI stores poses of camera 0 in a world with its axes: Tr T_world_lidar Tr^-1. Readers that
+    undo this get the same world frame, whatever its origin.
     """
     T = T_cam0_lidar @ T_world_lidar @ invert(T_cam0_lidar)
     write_file(path, "".join(f"{_numbers(row)}\n" for row in T[:, :3].reshape(-1, 12)).encode())
 
 
 def _numbers(values: NDArray[np.float64]) -> str:
-    """The shortest decimals that read as the same float64."""
+    """Format as the shortest decimals that read back as the same float64."""
     return " ".join(repr(float(value)) for value in values)
 
 

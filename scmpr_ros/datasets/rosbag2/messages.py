@@ -1,4 +1,4 @@
-"""Make the messages of a bag, as objects of the `rosbags` library; without ROS."""
+"""Build messages for a bag as objects of the `rosbags` library, without ROS."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from scmpr_ros.datasets.ros_messages import point_fields
+from scmpr_ros.datasets.ros_messages import is_dense, point_fields
 from scmpr_ros.datasets.rosbag2.topics import TYPES
 from scmpr_ros.records import CameraModel
 
 
 def message(kind: str, **values: Any) -> Any:
-    """A message of any kind, e.g. `std_msgs/msg/Header`."""
+    """Build a message of a type such as `std_msgs/msg/Header`."""
     return TYPES.types[kind](**values)
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:
-    """A std_msgs/Header."""
+    """Build a std_msgs/Header."""
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = message("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
     return message("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
 
 def image(header: Any, pixels: NDArray[np.uint8]) -> Any:
-    """A sensor_msgs/Image: rgb8 of pixels (H, W, 3), mono8 of pixels (H, W)."""
+    """Build a sensor_msgs/Image: rgb8 from pixels (H, W, 3), mono8 from pixels (H, W)."""
     height, width = pixels.shape[:2]
     encoding = "mono8" if pixels.ndim == 2 else "rgb8"
     data = np.ascontiguousarray(pixels).reshape(-1)
@@ -40,7 +40,7 @@ def image(header: Any, pixels: NDArray[np.uint8]) -> Any:
 def compressed_image(
     header: Any, rgb: NDArray[np.uint8], form: Literal["png", "jpeg"], jpeg_quality: int
 ) -> Any:
-    """A sensor_msgs/CompressedImage of pixels (H, W, 3)."""
+    """Build a sensor_msgs/CompressedImage from RGB pixels (H, W, 3)."""
     suffix, options = (".png", []) if form == "png" else \
         (".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])  # fmt: skip
     _, data = cv2.imencode(suffix, rgb[..., ::-1], options)
@@ -49,7 +49,7 @@ def compressed_image(
 
 
 def camera_info(header: Any, camera: CameraModel) -> Any:
-    """A sensor_msgs/CameraInfo of rectified images."""
+    """Build a sensor_msgs/CameraInfo of rectified images."""
     P = np.hstack([camera.matrix, np.zeros((3, 1))])
     roi = message("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0,
                   do_rectify=False)  # fmt: skip
@@ -61,12 +61,12 @@ def camera_info(header: Any, camera: CameraModel) -> Any:
 
 
 def point_cloud(header: Any, points: NDArray[Any]) -> Any:
-    """A sensor_msgs/PointCloud2 of a structured array (N,), as `pack_points` makes them."""
+    """Build a sensor_msgs/PointCloud2 from a structured array (N,) of `pack_points`."""
     fields = [message("sensor_msgs/msg/PointField", **f) for f in point_fields(points.dtype)]
     return message(
         "sensor_msgs/msg/PointCloud2", header=header, height=1, width=len(points), fields=fields,
-        is_bigendian=False, is_dense=True, point_step=points.itemsize, row_step=points.nbytes,
-        data=points.view(np.uint8),
+        is_bigendian=False, is_dense=is_dense(points), point_step=points.itemsize,
+        row_step=points.nbytes, data=points.view(np.uint8),
     )  # fmt: skip
 
 
@@ -77,9 +77,11 @@ def odometry(
     velocity: NDArray[np.float64],
     variance: float = 0.0,
 ) -> Any:
-    """A nav_msgs/Odometry: pose (4, 4) of the child in the header's frame.
+    """Build a nav_msgs/Odometry.
 
-    velocity: (6,) of the child in its own axes, m/s and rad/s. variance: of each of the six.
+    T: (4, 4) pose of the child frame in the header's frame.
+    velocity: (6,) of the child frame in its own axes, m/s and rad/s.
+    variance: diagonal of both covariances.
     """
     covariance = variance * np.eye(6).ravel()
     pose = message("geometry_msgs/msg/Pose", position=_vector("Point", T[:3, 3]),
@@ -96,7 +98,7 @@ def odometry(
 
 
 def transforms(edges: Iterable[tuple[Any, str, NDArray[np.float64]]]) -> Any:
-    """A tf2_msgs/TFMessage of edges: header of the parent, child frame, T_parent_child (4, 4)."""
+    """Build a tf2_msgs/TFMessage of (header of the parent, child frame, T_parent_child (4, 4))."""
     stamped = [
         message(
             "geometry_msgs/msg/TransformStamped", header=header, child_frame_id=child,

@@ -1,19 +1,18 @@
-"""Where things are in a bag: how sensors are mounted, and where they have been."""
+"""Read transforms from a bag: how sensors are mounted, and poses over time."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
-from scipy.spatial.transform import Rotation, Slerp
 
 from scmpr_ros.datasets.ros_messages import pose_matrix, stamp_ns
 from scmpr_ros.datasets.rosbag2.topics import POSES, TRANSFORMS, has_topic, read_messages
 from scmpr_ros.errors import CalibrationError
-from scmpr_ros.geometry import invert, make_transform
+from scmpr_ros.geometry import invert
 
 
-class Mounting:
+class StaticTransforms:
     """The static transforms of a bag, composed along their tree."""
 
     def __init__(self, reader: Reader, topic: str) -> None:
@@ -29,7 +28,7 @@ class Mounting:
                 self._neighbours.setdefault(child, {})[parent] = invert(T_parent_child)
 
     def between(self, a: str, b: str) -> NDArray[np.float64]:
-        """T_a_b; CalibrationError where nothing connects the frames."""
+        """T_a_b (4, 4); CalibrationError if the frames are not connected."""
         a, b = a.lstrip("/"), b.lstrip("/")
         reached = {a: np.eye(4)}
         frontier = [a]
@@ -41,14 +40,14 @@ class Mounting:
                     frontier.append(there)
         if b not in reached:
             raise CalibrationError(
-                f"{self._path}: {self._topic} does not connect {a!r} with {b!r} (it reaches "
-                f"{', '.join(reached)}); give T_lidar_camera, or pose_frame where that is the other"
+                f"{self._path}: {self._topic} does not connect {a!r} with {b!r} (it connects "
+                f"{', '.join(reached)}); set T_lidar_camera, or pose_frame if that is one of them"
             )
         return reached[b]
 
 
 def read_poses(reader: Reader, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-    """Stamps (N,) in ns and poses (N, 4, 4) in order of time, and the frame they are of, or ''."""
+    """Read stamps (N,) in ns, in order, poses (N, 4, 4), and the name of the posed frame, or ''."""
     by_stamp: dict[int, NDArray[np.float64]] = {}
     posed_frame = ""
     for content in read_messages(reader, topic, POSES):
@@ -57,26 +56,3 @@ def read_poses(reader: Reader, topic: str) -> tuple[NDArray[np.int64], NDArray[n
         by_stamp[stamp_ns(content.header)] = pose_matrix(pose)
     order = sorted(by_stamp)
     return np.array(order, np.int64), np.stack([by_stamp[s] for s in order]), posed_frame
-
-
-def interpolate(
-    stamps: NDArray[np.int64], poses: NDArray[np.float64], at: NDArray[np.int64], max_gap_s: float
-) -> dict[int, NDArray[np.float64]]:
-    """Poses at other stamps, `{index into at: (4, 4)}`: linear in position, slerp in rotation.
-
-    A stamp is left out where there is no pose on one of its sides, or the two are too far apart.
-    """
-    after = np.searchsorted(stamps, at, side="left")
-    exact = stamps[np.minimum(after, len(stamps) - 1)] == at
-    inside = (after > 0) & (after < len(stamps))
-    gap_s = np.diff(stamps, prepend=stamps[0])[np.minimum(after, len(stamps) - 1)] / 1e9
-    posed = np.flatnonzero(exact | (inside & (gap_s <= max_gap_s)))
-    if len(stamps) == 1:
-        return {int(i): poses[0] for i in posed}
-    seconds, wanted = (stamps - stamps[0]) / 1e9, (at[posed] - stamps[0]) / 1e9
-    rotations = Slerp(seconds, Rotation.from_matrix(poses[:, :3, :3]))(wanted).as_matrix()
-    positions = [np.interp(wanted, seconds, poses[:, axis, 3]) for axis in range(3)]
-    return {
-        int(i): make_transform(R, np.array(t))
-        for i, R, t in zip(posed, rotations, np.stack(positions, axis=1), strict=True)
-    }

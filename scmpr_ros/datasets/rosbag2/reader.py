@@ -1,9 +1,9 @@
 """Read drives from rosbag2 directories (mcap or sqlite3), without ROS.
 
-Topic names default to those of kitti2bag. What a bag must hold to be a `Drive`: poses of some frame
-in the world (Odometry, PoseStamped), and on /tf_static how LiDAR, camera and that frame are
-mounted; images with camera_info, or scans, or both. A bag may say in the custom data of its
-metadata what messages have no place for: bags of `write_drive_bag` do.
+Topic names default to those of kitti2bag. A bag needs poses of some frame in the world (Odometry,
+PoseStamped), the mounting of LiDAR, camera and that frame on /tf_static, and images with
+camera_info, or scans, or both. Bags of `write_drive_bag` store what has no message in the custom
+data of their metadata.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
+from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.pose_interpolation import interpolate_poses
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.ros_messages import (
     camera_from_info,
@@ -27,14 +29,14 @@ from scmpr_ros.datasets.ros_messages import (
     rgb_from_image,
     stamp_ns,
 )
-from scmpr_ros.datasets.rosbag2.poses import Mounting, interpolate, read_poses
+from scmpr_ros.datasets.rosbag2.poses import StaticTransforms, read_poses
 from scmpr_ros.datasets.rosbag2.topics import (
     CAMERA_INFOS,
     IMAGES,
     POINT_CLOUDS,
     RAW_IMAGES,
+    BagHandle,
     BagTopics,
-    KeptBag,
     has_kind,
     has_topic,
     read_messages,
@@ -48,27 +50,27 @@ from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES
 KNOWN_LABEL_SETS = ("joint", *LABEL_SETS)
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
-"""Custom data: what the points' field `label` holds."""
+"""Custom data: label set of the points' field `label`."""
 START_KEY = "scmpr_ros.start_ns"
-"""Custom data: the time at which the recording's own stamps are zero."""
+"""Custom data: the time in the bag at which the drive's stamps are zero."""
 CAMERA_FRAME_KEY = "scmpr_ros.camera_frame"
-"""Custom data: the optical frame; a bag without images names it nowhere else."""
+"""Custom data: name of the optical frame, for bags without images."""
 
 
 @dataclass(frozen=True)
 class BagReaderConfig:
-    """Where in a bag a drive lies."""
+    """Topics and conventions of a bag."""
 
     topics: BagTopics = field(default_factory=BagTopics)
     T_lidar_camera: tuple[float, ...] = ()
     """Row-major 3x4 extrinsics of the optical frame; empty: from tf_static."""
     pose_frame: str = ""
-    """Frame whose pose the pose topic gives; empty: Odometry's child frame, else the LiDAR's."""
+    """Frame that the poses are of; empty: Odometry's child frame, else the LiDAR's."""
     max_pose_gap_s: float = 1.0
-    """Stamps between two poses that are further apart than this have no pose."""
+    """Largest gap between two poses that is interpolated, in seconds."""
     label_set: str = ""
-    """What the points' field label holds: joint, semantickitti, kitti360 or cityscapes ids; empty:
-    what the bag says itself, else joint."""
+    """Ids in the points' field label: joint, semantickitti, kitti360 or cityscapes; empty: as the
+    bag's metadata says, else joint."""
 
     def __post_init__(self) -> None:
         if len(self.T_lidar_camera) not in (0, 12):
@@ -76,30 +78,30 @@ class BagReaderConfig:
         if self.T_lidar_camera:
             R = np.reshape(self.T_lidar_camera, (3, 4))[:, :3]
             if not (np.allclose(R @ R.T, np.eye(3), atol=1e-3) and np.linalg.det(R) > 0):
-                raise ConfigError(f"T_lidar_camera: the left 3x3 {R.tolist()} is no rotation")
+                raise ConfigError(f"T_lidar_camera: the left 3x3 {R.tolist()} is not a rotation")
         if self.label_set not in ("", *KNOWN_LABEL_SETS):
             raise ConfigError(f"label_set {self.label_set!r}: expected one of {KNOWN_LABEL_SETS}")
 
 
-class Rosbag2Drive:
+class Rosbag2Drive(Drive):
     """A bag as a `Drive`.
 
     Frames are the distinct header stamps of images, scans and poses, numbered from 0 in order of
-    time. Poses are interpolated at the stamps of images and scans; a stamp that has no pose near
-    it on both sides is no frame of the drive. The world is the frame that the poses are given in.
-    Where a bag has no scans at all, the posed frame stands for the LiDAR's.
+    time. Poses are interpolated at the stamps of images and scans; stamps without poses close by on
+    both sides are not frames of the drive. The world is the frame that the poses are in. In a bag
+    without scans, the posed frame takes the place of the LiDAR frame.
     """
 
     def __init__(self, path: Path, config: BagReaderConfig | None = None) -> None:
-        """Index the bag; images and scans are read when they are asked for.
+        """Index the bag; images and scans are read on demand.
 
-        Raises DatasetError for a damaged bag and for missing topics, CalibrationError where the
-        mounting of camera and LiDAR is neither in tf_static nor in the config.
+        Raises DatasetError for a damaged bag or missing topics, CalibrationError if the mounting of
+        camera and LiDAR is neither in tf_static nor in the config.
         """
         self.path, self.config = Path(path), config or BagReaderConfig()
-        self.name, self._bag = self.path.name, KeptBag(self.path)
+        self.name, self._bag = self.path.name, BagHandle(self.path)
         self.pose_source = self.config.topics.pose
-        with self._bag.opened() as reader:
+        with self._bag.reader() as reader:
             custom = reader.storage.metadata.custom or {}
             log_ns = self._index(reader)
             pose_stamps, poses, posed_frame = read_poses(reader, self.config.topics.pose)
@@ -107,13 +109,14 @@ class Rosbag2Drive:
         self.label_set: str = self.config.label_set or custom.get(LABEL_SET_KEY, "joint")
         if self.label_set not in KNOWN_LABEL_SETS:
             raise DatasetError(
-                f"{self.path}: its labels are of an unknown set {self.label_set!r}; say which of "
-                f"{', '.join(KNOWN_LABEL_SETS)} they are with label_set"
+                f"{self.path}: unknown label set {self.label_set!r} in its metadata; set label_set "
+                f"to one of {', '.join(KNOWN_LABEL_SETS)}"
             )
         stamps = set(pose_stamps.tolist()).union(*log_ns.values())
         self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
         self._start_ns = int(custom.get(START_KEY, self._stamps[0]))
-        posed = interpolate(pose_stamps, poses, self._stamps, self.config.max_pose_gap_s)
+        gap_s = self.config.max_pose_gap_s
+        posed = interpolate_poses(pose_stamps, poses, self._stamps, gap_s, unit=1e9)
         self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.items()}
         frame_of = {stamp: frame for frame, stamp in enumerate(self._stamps.tolist())}
         self._log_ns = {
@@ -122,10 +125,10 @@ class Rosbag2Drive:
         }
 
     def _index(self, reader: Reader) -> dict[str, dict[int, int]]:
-        """Log time of each header stamp, for every topic that frames are read from.
+        """Log time by header stamp, of every topic that frames are read from.
 
-        A bag may have no images or no scans. But where it has some under another name, the topic
-        that was asked for is missing.
+        A bag may have no images, or no scans. But if it has some under another name, the configured
+        topic is missing, which is an error.
         """
         topics, kinds = self.config.topics, dict[str, tuple[str, ...]]()
         compressed = f"{topics.image}/compressed"
@@ -142,13 +145,12 @@ class Rosbag2Drive:
         return {topic: read_stamps(reader, topic, kind) for topic, kind in kinds.items()}
 
     def _mount(self, reader: Reader, posed_frame: str, camera_frame: str) -> NDArray[np.float64]:
-        """Find camera and extrinsics; gives T_posed_lidar.
+        """Set the camera and its extrinsics; return T_posed_lidar.
 
-        posed_frame: what the poses are of, or ''. camera_frame: the optical frame, if the bag says
-        so itself.
+        posed_frame: frame of the poses, or ''. camera_frame: optical frame by the metadata, or ''.
         """
         config, self._camera = self.config, None
-        mounting = Mounting(reader, config.topics.tf_static)
+        mounting = StaticTransforms(reader, config.topics.tf_static)
         posed_frame = lidar_frame = config.pose_frame or posed_frame
         if self._has_images:
             info = next(read_messages(reader, config.topics.camera_info, CAMERA_INFOS))
@@ -163,13 +165,13 @@ class Rosbag2Drive:
             self.T_lidar_camera = mounting.between(lidar_frame, camera_frame)
         else:
             raise CalibrationError(
-                f"{self.path}: no images, so nothing says where the camera is: give T_lidar_camera"
+                f"{self.path}: no images, so the camera's frame is unknown: set T_lidar_camera"
             )
         return mounting.between(posed_frame or lidar_frame, lidar_frame)
 
     @property
     def camera(self) -> CameraModel:
-        """Intrinsics of the images; DatasetError where there are none."""
+        """Intrinsics of the images; DatasetError without images."""
         if self._camera is None:
             raise DatasetError(f"{self.path}: no images, so no camera")
         return self._camera
@@ -190,17 +192,17 @@ class Rosbag2Drive:
         return self._frames_of(self.config.topics.points)
 
     def stamp_s(self, frame: int) -> float:
-        """Seconds since the start of the recording: the first stamp, or what the bag says."""
+        """Seconds since the start of the drive: the first stamp, or the time in the metadata."""
         return (int(self._stamps[frame]) - self._start_ns) / 1e9
 
     def stamp_ns(self, frame: int) -> int:
-        """Header stamp in nanoseconds, as the messages carry it."""
+        """Header stamp of the messages in nanoseconds."""
         return int(self._stamps[frame])
 
     def T_world_lidar(self, frame: int) -> NDArray[np.float64]:
         """Pose (4, 4) of the LiDAR in the world."""
         if frame not in self._T_world_lidar:
-            raise DatasetError(f"{self.path}: frame {frame} has no pose within its reach")
+            raise DatasetError(f"{self.path}: frame {frame} has no pose")
         return self._T_world_lidar[frame]
 
     def T_world_camera(self, frame: int) -> NDArray[np.float64]:
@@ -214,17 +216,19 @@ class Rosbag2Drive:
             rgb_from_compressed(content)  # fmt: skip
 
     def scan(self, frame: int) -> PointCloud:
-        """Scan in the LiDAR frame, with intensity and joint labels where the bag has them."""
+        """Scan in the LiDAR frame, with intensity and joint ids if the bag has them."""
         content = self._read(self.config.topics.points, frame)
         return cloud_from_pointcloud2(content, self.label_set)
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
-        """Raw ids (N,) of `label_set`, one for each point of the scan; None without labels."""
+        """Raw ids (N,) of `label_set` for the points of the scan; None without labels."""
         return labels_from_pointcloud2(self._read(self.config.topics.points, frame))
 
     def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
-        """Joint ids (H, W) of the image's pixels: those of the bag, else, unless `sparse` is false,
-        of the labelled points of a scan with the image's stamp, else None."""
+        """Joint ids (H, W): the bag's mask, else sparse from a labelled scan, else None.
+
+        sparse: whether to fall back to a scan with the image's stamp.
+        """
         topic = self.config.topics.mask
         if frame not in self._log_ns.get(topic, {}):
             return self._sparse_mask(frame) if sparse else None
@@ -255,8 +259,8 @@ class Rosbag2Drive:
         if frame not in index:
             raise DatasetError(f"{self.path}: frame {frame} has no message of {topic}")
         start = index[frame]
-        with self._bag.opened() as reader:
+        with self._bag.reader() as reader:
             for content in read_messages(reader, topic, start=start, stop=start + 1):
                 if stamp_ns(content.header) == self._stamps[frame]:
                     return content
-        raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is gone")
+        raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is missing")

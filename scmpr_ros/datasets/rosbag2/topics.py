@@ -1,4 +1,4 @@
-"""Open rosbag2 directories (mcap or sqlite3), find their topics, decode messages; without ROS."""
+"""Open rosbag2 directories (mcap or sqlite3) and decode their messages, without ROS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scmpr_ros.datasets.ros_messages import stamp_of_cdr
 from scmpr_ros.errors import DatasetError
 
 TYPES = get_typestore(Stores.ROS2_KILTED)
-"""Message types of the `rosbags` library; those used here have not changed since Humble."""
+"""Message types of the `rosbags` library; those used here are the same since Humble."""
 
 RAW_IMAGES = ("sensor_msgs/msg/Image",)
 IMAGES = (*RAW_IMAGES, "sensor_msgs/msg/CompressedImage")
@@ -40,49 +40,49 @@ class BagTopics:
     """Names of a drive's topics in a bag."""
 
     image: str = "/kitti/camera_color_left/image_raw"
-    """Raw images; where there are none, compressed ones at `<image>/compressed`."""
+    """Raw images; if there are none, compressed ones at `<image>/compressed`."""
     camera_info: str = "/kitti/camera_color_left/camera_info"
     """Intrinsics of the images."""
     points: str = "/kitti/velo/pointcloud"
     """Scans."""
     pose: str = "/kitti/ground_truth/odometry"
-    """True poses: nav_msgs/Odometry, geometry_msgs/PoseStamped or PoseWithCovarianceStamped."""
+    """Ground truth: nav_msgs/Odometry, geometry_msgs/PoseStamped or PoseWithCovarianceStamped."""
     tf_static: str = "/tf_static"
-    """How sensors are mounted."""
+    """Mounting of the sensors."""
     mask: str = "/kitti/camera_color_left/mask"
-    """Joint class ids of the images' pixels, mono8; need not be there."""
+    """Joint class ids of the images' pixels, mono8; optional."""
     odometry: str = "/kitti/odometry"
-    """What wheels and an IMU would say: odom to base_link; written only."""
+    """Simulated odometry, odom to base_link; written only."""
     tf: str = "/tf"
-    """The same as a transform; written only."""
+    """Simulated odometry as a transform; written only."""
 
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Reader]:
-    """Open a rosbag2 directory; DatasetError where it, or what is read from it, is damaged."""
-    with KeptBag(Path(path)).opened() as reader:
+    """Open a rosbag2 directory; DatasetError if it, or a message read from it, is damaged."""
+    with BagHandle(Path(path)).reader() as reader:
         yield reader
 
 
-class KeptBag:
-    """A bag that stays open from one reading to the next, since opening one takes 0.1 s.
+class BagHandle:
+    """A bag that stays open between reads, since opening takes 0.1 s.
 
-    Each process opens it anew, for a file's position is shared after a fork. Not for threads.
+    It is reopened after a fork, since processes would share the file position. Not thread-safe.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._process = path, 0
 
-    def __reduce__(self) -> tuple[type[KeptBag], tuple[Path]]:
-        return KeptBag, (self.path,)
+    def __reduce__(self) -> tuple[type[BagHandle], tuple[Path]]:
+        return BagHandle, (self.path,)
 
     @contextmanager
-    def opened(self) -> Iterator[Reader]:
-        """The open bag; DatasetError where it, or what is read from it, is damaged."""
+    def reader(self) -> Iterator[Reader]:
+        """Give the open bag; DatasetError if it, or a message read from it, is damaged."""
         if not (self.path / "metadata.yaml").is_file():
             raise DatasetError(
-                f"{self.path}: no metadata.yaml, so this is no rosbag2 directory; name the folder "
-                "that holds it, and after a crashed recording run `ros2 bag reindex`"
+                f"{self.path}: no metadata.yaml, so this is not a rosbag2 directory; give the "
+                "folder that holds it, or run `ros2 bag reindex` if the recorder crashed"
             )
         try:
             if self._process != os.getpid():
@@ -90,8 +90,8 @@ class KeptBag:
             yield self._reader
         except (ReaderError, SerdeError, sqlite3.DatabaseError, struct.error, OverflowError) as e:
             raise DatasetError(
-                f"{self.path}: the bag is damaged or of an unsupported kind: {e} Copy it again, or "
-                "run `ros2 bag reindex`"
+                f"{self.path}: the bag is damaged or unsupported: {e} Copy it again, or run "
+                "`ros2 bag reindex`"
             ) from e
 
     def _open(self) -> None:
@@ -100,22 +100,22 @@ class KeptBag:
             self._reader.open()
         except (OSError, ReaderError):
             raise
-        except Exception as error:  # the library meets damaged bytes with errors of any type
+        except Exception as error:  # the library raises errors of any type for damaged bytes
             raise ReaderError(f"{type(error).__name__}: {error}.") from error
         self._process = os.getpid()
         weakref.finalize(self, self._reader.close)
 
 
 def find_connection(reader: Reader, topic: str, kinds: tuple[str, ...] = ()) -> Connection:
-    """The connection of a topic; DatasetError, with the topics that there are, where it is missing.
+    """Find the connection of a topic; DatasetError, with the bag's topics, if it is missing.
 
-    kinds: the message types that it may have; empty: any.
+    kinds: allowed message types; empty: any.
     """
     found = [c for c in reader.connections if c.topic == topic and c.msgcount > 0]
     if not found:
-        there = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections))
+        topics = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections))
         raise DatasetError(
-            f"{reader.path}: no messages of topic {topic}; there are: {there or 'none'}"
+            f"{reader.path}: no messages of topic {topic}; it has {topics or 'no topics'}"
         )
     if kinds and found[0].msgtype not in kinds:
         raise DatasetError(
@@ -125,14 +125,14 @@ def find_connection(reader: Reader, topic: str, kinds: tuple[str, ...] = ()) -> 
 
 
 def has_topic(reader: Reader, topic: str) -> bool:
-    """Whether there are messages of a topic."""
+    """Whether the bag has messages of a topic."""
     return any(c.topic == topic and c.msgcount > 0 for c in reader.connections)
 
 
 def has_kind(reader: Reader, kinds: tuple[str, ...], besides: str = "") -> bool:
-    """Whether there are messages of some type, on whatever topic `besides` one."""
-    there = [c for c in reader.connections if c.msgcount > 0 and c.topic != besides]
-    return any(c.msgtype in kinds for c in there)
+    """Whether the bag has messages of the given types on any topic other than `besides`."""
+    connections = [c for c in reader.connections if c.msgcount > 0 and c.topic != besides]
+    return any(c.msgtype in kinds for c in connections)
 
 
 def read_messages(
@@ -142,19 +142,19 @@ def read_messages(
     start: int | None = None,
     stop: int | None = None,
 ) -> Iterator[Any]:
-    """Decoded messages of a topic with start <= log time < stop (ns), in order of log time.
+    """Decode the messages of a topic with start <= log time < stop (ns), in order of log time.
 
-    Raises DatasetError where none can be read.
+    Raises DatasetError if there are none.
     """
-    connection, nothing = find_connection(reader, topic, kinds), True
+    connection, found = find_connection(reader, topic, kinds), False
     for _, _, raw in reader.messages([connection], start=start, stop=stop):
-        nothing = False
+        found = True
         yield TYPES.deserialize_cdr(raw, connection.msgtype)
-    if nothing:
-        raise DatasetError(f"{reader.path}: the messages of {topic} are gone: the bag is damaged")
+    if not found:
+        raise DatasetError(f"{reader.path}: messages of {topic} are missing: the bag is damaged")
 
 
 def read_stamps(reader: Reader, topic: str, kinds: tuple[str, ...]) -> dict[int, int]:
-    """Log time of each header stamp of a topic, both in ns, without decoding the messages."""
+    """Log time by header stamp of a topic, both in ns, without decoding the messages."""
     connection = find_connection(reader, topic, kinds)
     return {stamp_of_cdr(raw): log for _, log, raw in reader.messages([connection])}

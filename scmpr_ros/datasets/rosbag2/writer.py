@@ -36,29 +36,29 @@ _ODOMETRY_VARIANCE = 1e-4  # small, but filters refuse zero
 
 @dataclass(frozen=True)
 class BagWriterConfig:
-    """How a drive is written as a bag."""
+    """Topics, frames and formats of a bag."""
 
     topics: BagTopics = field(default_factory=BagTopics)
     image_format: Literal["raw", "png", "jpeg"] = "raw"
-    """raw and png keep every pixel, jpeg does not."""
+    """raw and png are lossless, jpeg is not."""
     jpeg_quality: int = 90
     scans: bool = True
-    """Whether to write scans; without them the bag can be localised, but not mapped."""
+    """Write scans; without them the bag can be localised but not mapped."""
     odometry: bool = True
-    """Whether to write odometry: the true motion since the first frame, free of drift."""
+    """Write odometry: the true motion since the first frame."""
     odometry_drift_deg_per_m: float = 0.0
-    """Makes the odometry drift: it turns this much too far to the left for every metre."""
+    """Drift of the odometry: error in yaw, to the left, per metre travelled."""
     tf: bool = False
-    """Whether to write the odometry as transforms, too."""
+    """Also write the odometry as transforms."""
     start_s: float = 1.0e9
-    """Time at which the recording's stamps are zero; zero would mean "no time" to ROS."""
+    """Time in the bag at which the drive's stamps are zero; ROS reads zero as no time."""
     map_frame: str = "map"
     odom_frame: str = "odom"
     base_frame: str = "base_link"
     lidar_frame: str = "velo_link"
     camera_frame: str = "camera_color_left"
     lidar_xyz: tuple[float, float, float] = (0.0, 0.0, 1.73)
-    """Where the LiDAR is on the base, in metres; their axes are parallel."""
+    """Position of the LiDAR on the base, in metres; their axes are parallel."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.jpeg_quality <= 100:
@@ -67,7 +67,7 @@ class BagWriterConfig:
             raise ConfigError(f"start_s must be positive, got {self.start_s}")
 
     def stamp_ns(self, stamp_s: float) -> int:
-        """Time in the bag of a drive's stamp; rounded apart, for the sum has too many digits."""
+        """Time in the bag of a drive's stamp; the sum would exceed the digits of a float."""
         return round(self.start_s * _NS) + round(stamp_s * _NS)
 
 
@@ -78,14 +78,14 @@ def write_drive_bag(
     progress: bool = False,
     choice: FrameChoice | None = None,
 ) -> DriveFrames:
-    """Write a drive, or some of its frames, as an mcap bag.
+    """Write a drive, or a selection of its frames, as an mcap bag, atomically.
 
-    It holds images, camera_info, masks, scans, true poses of the LiDAR, odometry, and on tf_static
-    base, LiDAR and camera. The field `label` of points holds raw ids where the drive has them, else
-    joint ids; the metadata's custom data name the label set. Masks hold joint ids, for that is what
-    a drive gives: as Cityscapes ids they would only be a name for the same.
-    The directory is written under a temporary name, then renamed. Returns the frames, which have
-    kept account. Raises DatasetError where `path` exists, or stamps do not grow.
+    The bag holds images, camera_info, masks (joint ids), scans, true poses of the LiDAR, odometry,
+    and base, LiDAR and camera on tf_static. The field `label` of points holds raw ids if the drive
+    has them, else joint ids; the metadata's custom data name the label set.
+
+    Returns the frames with their counts. Raises DatasetError if `path` exists or stamps do not
+    increase.
     """
     config, frames = config or BagWriterConfig(), DriveFrames(drive, choice)
     with (
@@ -99,11 +99,11 @@ def write_drive_bag(
 def drive_odometry(
     T_world_base: NDArray[np.float64], stamps_s: NDArray[np.float64], drift_rad_per_m: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What odometry would say of true poses (N, 4, 4) at stamps (N,).
+    """Simulate odometry of true poses (N, 4, 4) at stamps (N,).
 
-    Gives poses T_odom_base (N, 4, 4), the first of which is the identity, and velocities (N, 6) of
-    the base in its own axes (m/s, rad/s): the step to the next frame over its time; the last
-    repeats. Each step turns to the left by the drift, so that errors add up as real ones do.
+    drift_rad_per_m: error in yaw, to the left, added at each step.
+    Returns poses T_odom_base (N, 4, 4), starting with the identity, and velocities (N, 6) of the
+    base in its own axes (m/s, rad/s), from each frame to the next; the last repeats.
     """
     steps = invert(T_world_base[:-1]) @ T_world_base[1:]
     lengths = np.linalg.norm(steps[:, :3, 3], axis=1)
@@ -118,7 +118,7 @@ def drive_odometry(
 
 
 class _DriveWriter:
-    """Messages of all kinds, in the order of the frames."""
+    """Writes the messages of a drive in the order of its frames."""
 
     def __init__(self, frames: DriveFrames, writer: Writer, config: BagWriterConfig) -> None:
         self.frames, self.drive = frames, frames.drive
@@ -133,8 +133,8 @@ class _DriveWriter:
         if (np.diff(stamps) <= 0).any():
             late = self.frames.numbers[int(np.argmax(np.diff(stamps) <= 0)) + 1]
             raise DatasetError(
-                f"drive {self.drive.name}: frame {late} has no later stamp than the frame before; "
-                "in a bag frames are told apart by their stamps"
+                f"drive {self.drive.name}: the stamp of frame {late} is not later than that of the "
+                "frame before; a bag identifies frames by their stamps"
             )
         self.writer.set_custom_data(LABEL_SET_KEY, self.frames.label_set)
         self.writer.set_custom_data(START_KEY, str(config.stamp_ns(0.0)))

@@ -15,10 +15,10 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine, work_of
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
 from scmpr_ros.networks.backbones import build_backbone
-from scmpr_ros.networks.inference import lower_weights
+from scmpr_ros.networks.device import choose_device
+from scmpr_ros.networks.precision import lower_weights
 from scmpr_ros.networks.selective_scan import backend_for, forced_backend
 from scmpr_ros.networks.vmamba import VARIANTS, build_vmamba
-from scmpr_ros.pipeline.map_builder import choose_device
 
 PEERS = ("timm/vit_small_patch16_224", "timm/resnet50")
 """LIP-Loc's two towers."""

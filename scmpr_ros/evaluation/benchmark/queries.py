@@ -21,12 +21,14 @@ from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work
 from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
 from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser
 from scmpr_ros.lidar.panorama import RenderConfig, render
-from scmpr_ros.networks.checkpoint import fingerprint
-from scmpr_ros.networks.inference import QueryEncoder, choose_precision, lower_weights
-from scmpr_ros.networks.scmpr import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import PlaceView
+from scmpr_ros.networks.device import choose_device
+from scmpr_ros.networks.precision import choose_precision, lower_weights
 from scmpr_ros.networks.selective_scan import backend_for
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
-from scmpr_ros.pipeline.map_builder import choose_device, encode
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, label_confusion
@@ -219,9 +221,9 @@ def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
         began_s = time.perf_counter()
         with torch.inference_mode():
             config = RenderConfig(max_range_m=network.config.max_range_m)
-            panoramas = render(points, labels, position, network.config.panorama, config)
-            features = encode(network, panoramas)
-            network.describe_headings(features, panoramas.label, panoramas.range_m)
+            grid = network.config.panorama
+            panoramas = render(points, labels, position, grid, config)
+            network.describe_place(PlaceView.of(panoramas, grid))
         wait()
         seconds.append(time.perf_counter() - began_s)
     return Timing.of(seconds[5:])

@@ -11,9 +11,9 @@ from torch import Tensor
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
+from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.selective_scan import ss2d
 from scmpr_ros.networks.vmamba import VARIANTS
-from scmpr_ros.pipeline.map_builder import choose_device
 
 
 @dataclass(frozen=True)

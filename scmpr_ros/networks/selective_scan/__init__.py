@@ -6,11 +6,11 @@ The recurrence, for every channel and every state n of a sequence (Gu and Dao 20
     y[t] = sum over n of C[t] * h[t] + D * u[t]
 
 `selective_scan` has the shapes of mamba_ssm's `selective_scan_fn`. `ss2d` is VMamba's scan of an
-image in four orders (along rows, along columns, and both reversed), summed, in pixel order: no
-reordered copy of the image is made. Both are one operation underneath, `scan_grid`, of which every
-backend is an implementation (`backends` tells which there are and which is taken).
+image in four orders (along rows, along columns, and both reversed), summed, in pixel order and
+without reordered copies of the image. Both call `scan_grid`, which every backend implements; see
+`backends` for the list and the choice.
 
-Under autocast, too, states are accumulated in float32; float64 stays float64.
+States are accumulated in float32, also under autocast; float64 stays float64.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def selective_scan(
         A: (dim, state), negative.
         B, C: (batch, state, L), or (batch, groups, state, L) where groups divides dim.
         D, delta_bias: (dim,).
-        delta_softplus: pass delta + delta_bias through softplus.
+        delta_softplus: apply softplus to delta + delta_bias.
         backend: one of `BACKENDS`, or `auto`.
 
     Returns:
@@ -65,7 +65,7 @@ def selective_scan(
     for name, x in (("B", B), ("C", C)):
         _expect(name, x, (batch, groups, state, length))
 
-    def of_channels(x: Tensor | None, name: str) -> Tensor:
+    def by_group(x: Tensor | None, name: str) -> Tensor:
         x = A.new_zeros(dim) if x is None else x
         _expect(name, x, (dim,))
         return x.reshape(groups, -1)
@@ -75,8 +75,8 @@ def selective_scan(
 
     y = scan_grid(
         grid(u, dim // groups), grid(delta, dim // groups), A.reshape(groups, -1, state),
-        grid(B, state), grid(C, state), of_channels(D, "D"),
-        of_channels(delta_bias, "delta_bias"), delta_softplus, (0,) * groups, backend,
+        grid(B, state), grid(C, state), by_group(D, "D"),
+        by_group(delta_bias, "delta_bias"), delta_softplus, (0,) * groups, backend,
     )  # fmt: skip
     return y.squeeze(2).permute(1, 0, 3, 2).reshape(u.shape).to(u.dtype)
 
@@ -95,8 +95,8 @@ def ss2d(
 ) -> Tensor:
     """Scan an image in VMamba's four orders and sum the results.
 
-    All arguments lie in pixel order, channels last; the leading 4 is one for each order: along
-    rows, along columns, rows reversed, columns reversed.
+    All arguments are in pixel order, channels last. A leading 4 indexes the orders: along rows,
+    along columns, rows reversed, columns reversed.
 
     Args:
         u: (batch, H, W, dim).
@@ -104,11 +104,11 @@ def ss2d(
         A: (4, dim, state), negative.
         B, C: (4, batch, H, W, state), shared by all channels.
         D, delta_bias: (4, dim).
-        delta_softplus: pass delta + delta_bias through softplus.
+        delta_softplus: apply softplus to delta + delta_bias.
         backend: one of `BACKENDS`, or `auto`.
 
     Returns:
-        y, (batch, H, W, dim), float32, or float64 where u is.
+        y, (batch, H, W, dim), float32, or float64 if u is.
     """
     orders, dim = len(FOUR_ORDERS), u.shape[-1]
     _expect("delta", delta, (orders, *u.shape))

@@ -1,17 +1,17 @@
-"""Which implementation of the scan runs, and their common form, `scan_grid`.
+"""The scan's backends, their choice, and their common interface `scan_grid`.
 
-| backend | device | what it is |
+| backend | device | implementation |
 |---|---|---|
-| `cpp` | CPU | a C++ kernel, compiled once on first use and cached (`cpp`) |
-| `triton` | CUDA | a Triton kernel of our own (`triton_scan`) |
+| `cpp` | CPU | a C++ kernel, compiled on first use and cached (`cpp`) |
+| `triton` | CUDA | a Triton kernel (`triton_scan`) |
 | `mamba_ssm` | CUDA | mamba_ssm's `selective_scan_fn`, on reordered copies (`mamba`) |
 | `torch` | any | a block recurrence in plain torch (`blocks`) |
-| `doubling` | any | short runs written out, doubling over runs: what can be exported (`doubling`) |
+| `doubling` | any | unrolled runs joined by doubling, for export (`doubling`) |
 | `reference` | any | the recurrence step by step, for tests |
 
-`auto` takes the first of `cpp`, `triton`, `mamba_ssm`, `torch` that the device and the installation
-allow; `doubling` while a network is exported. To force one: `backend=` of the operation,
-`forced_backend` for a block of code, the environment variable SCMPR_SCAN_BACKEND for a program.
+`auto` takes the first of `cpp`, `triton`, `mamba_ssm` and `torch` that is available for the device,
+or `doubling` during export. Force a backend by `backend=` for a call, `forced_backend` for a block
+of code, or the environment variable SCMPR_SCAN_BACKEND for a process.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ BACKENDS: dict[str, Callable[..., Tensor]] = {
     "doubling": doubling.scan_grid,
     "reference": reference.scan_grid,
 }
-_READING_HALF = ("cpp", "triton")
-"""Backends that read half-precision images as they are; the others get a copy in float32."""
+_ACCEPT_HALF = ("cpp", "triton")
+"""Backends that accept half-precision images; the others get float32 copies."""
 
 
 @contextmanager
 def forced_backend(name: str) -> Iterator[None]:
-    """Let all scans of a block of code run on one backend."""
-    token = _forced.set(_known(name))
+    """Force a backend for all scans within a block of code."""
+    token = _forced.set(_checked(name))
     try:
         yield
     finally:
@@ -57,13 +57,13 @@ def forced_backend(name: str) -> Iterator[None]:
 
 
 def backend_for(device: torch.device, backend: str = "auto") -> str:
-    """Name of the backend that scans tensors of a device."""
+    """Choose the backend that scans tensors on a device, by name."""
     for choice in (backend, _forced.get()):
         if choice != "auto":
-            return _known(choice)
-    of_program = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
-    if of_program != "auto":
-        return _by_environment(of_program, device.type)
+            return _checked(choice)
+    by_environment = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+    if by_environment != "auto":
+        return _by_environment(by_environment, device.type)
     if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return "doubling"
     return _automatic(device.type)
@@ -81,10 +81,10 @@ def scan_grid(
     orders: tuple[int, ...],
     backend: str = "auto",
 ) -> Tensor:
-    """Scan images in K directions; the form that `selective_scan` and `ss2d` share.
+    """Scan images in K directions: the common form of `selective_scan` and `ss2d`.
 
-    A sequence is an image of one row. Directions either have a slice of u each, S = K, or share
-    one, S = 1; then their outputs are summed.
+    A sequence is an image of one row. Either each direction has its own slice of u (S = K), or all
+    share one (S = 1) and their outputs are summed.
 
     Args:
         u: (S, batch, H, W, dim).
@@ -92,47 +92,47 @@ def scan_grid(
         A: (K, dim, state).
         B, C: (K, batch, H, W, state).
         D, bias: (K, dim).
-        softplus: whether the step is softplus(delta + bias) or delta + bias itself.
-        orders: K numbers of `orders`: how each direction walks the image.
+        softplus: whether the step is softplus(delta + bias) or just delta + bias.
+        orders: K values from module `orders`: the scan order of each direction.
         backend: one of `BACKENDS`, or `auto`.
 
     Returns:
-        y, (S, batch, H, W, dim), in float32, or float64 where u is float64.
+        y, (S, batch, H, W, dim), float32, or float64 if u is.
     """
-    real = torch.promote_types(u.dtype, torch.float32)
+    dtype = torch.promote_types(u.dtype, torch.float32)
     name = backend_for(u.device, backend)
     with torch.autocast(u.device.type, enabled=False):
-        A, B, C, D, bias = (x.to(real) for x in (A, B, C, D, bias))
-        if name not in _READING_HALF:
-            u, delta = u.to(real), delta.to(real)
+        A, B, C, D, bias = (x.to(dtype) for x in (A, B, C, D, bias))
+        if name not in _ACCEPT_HALF:
+            u, delta = u.to(dtype), delta.to(dtype)
         return BACKENDS[name](u, delta, A, B, C, D, bias, softplus, orders)
 
 
 @cache
 def _by_environment(name: str, device_type: str) -> str:
-    """The backend that the environment names; logged once."""
-    _log.info("selective scan on %s: %s (by %s)", device_type, _known(name), ENVIRONMENT_VARIABLE)
+    """Check and log, once, the backend named by the environment variable."""
+    _log.info("selective scan on %s: %s (by %s)", device_type, _checked(name), ENVIRONMENT_VARIABLE)
     return name
 
 
 @cache
 def _automatic(device_type: str) -> str:
-    """Best backend of a kind of device; logged once."""
-    why_not = []
-    for name, available in (
+    """Choose the best available backend for a device type; logged once."""
+    reasons = []
+    for name, unavailable in (
         ("cpp", cpp.unavailable), ("triton", triton_scan.unavailable),
         ("mamba_ssm", mamba.unavailable),
     ):  # fmt: skip
-        reason = available(device_type)
+        reason = unavailable(device_type)
         if reason is None:
             _log.info("selective scan on %s: %s", device_type, name)
             return name
-        why_not.append(f"{name}: {reason}")
-    _log.info("selective scan on %s: torch (%s)", device_type, "; ".join(why_not))
+        reasons.append(f"{name}: {reason}")
+    _log.info("selective scan on %s: torch (%s)", device_type, "; ".join(reasons))
     return "torch"
 
 
-def _known(name: str) -> str:
+def _checked(name: str) -> str:
     if name != "auto" and name not in BACKENDS:
-        raise ConfigError(f"no scan backend {name!r}; there are auto, {', '.join(BACKENDS)}")
+        raise ConfigError(f"unknown scan backend {name!r}; known: auto, {', '.join(BACKENDS)}")
     return name

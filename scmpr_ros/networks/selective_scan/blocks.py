@@ -1,8 +1,8 @@
 """The scan in plain torch: a block recurrence, for any device.
 
-A grid (rows, columns) is scanned along all its rows in parallel, and then each row is given the
-state that the row before it ended with: rows + columns steps instead of rows x columns. The odd
-orders scan the transposed view. Gradients run the same recurrence backwards.
+All rows of a grid (rows, columns) are scanned in parallel, then each row receives the final state
+of the previous one: rows + columns steps instead of rows x columns. Odd orders scan the transposed
+view. Gradients run the same recurrence backwards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def scan_grid(
     step = delta + bias[:, None, None, None]
     step = functional.softplus(step) if softplus else step
     height, width = u.shape[2:4]
-    if min(height, width) == 1:  # a line, in which the odd orders are the even ones
+    if min(height, width) == 1:  # a line, for which odd orders equal even ones
         u, step, B, C = (_folded(x) for x in (u, step, B, C))
         orders = tuple(order - order % 2 for order in orders)
     y = torch.zeros_like(u)
@@ -45,19 +45,19 @@ def scan_grid(
 
 
 def _folded(line: Tensor) -> Tensor:
-    """Fold lines (S, batch, H, W, C) of H W cells so that rows and columns are about equal.
+    """Fold lines (S, batch, H, W, C) of H W cells into about square grids.
 
-    The cells that fill the last row have steps of zero: they carry the state and add nothing.
+    The last row is padded with zeros: a step of zero keeps the state and adds nothing.
     """
     length = line.shape[2] * line.shape[3]
     rows = round(math.sqrt(length))
     columns = math.ceil(length / rows)
-    filled = functional.pad(line.flatten(2, 3), (0, 0, 0, rows * columns - length))
-    return filled.unflatten(2, (rows, columns))
+    padded = functional.pad(line.flatten(2, 3), (0, 0, 0, rows * columns - length))
+    return padded.unflatten(2, (rows, columns))
 
 
 class _OrderScan(torch.autograd.Function):
-    """One order and one state, without D. Keeps its inputs and the states for the way back."""
+    """Scan of one order and one state dimension, without D. Saves inputs and states."""
 
     @staticmethod
     def forward(
@@ -66,9 +66,9 @@ class _OrderScan(torch.autograd.Function):
         decay = torch.exp(step * A)
         h = step * u
         h *= B[..., None]
-        kept = decay.clone() if any(ctx.needs_input_grad) else decay
+        saved = decay.clone() if any(ctx.needs_input_grad) else decay
         _scan_rows_(along_rows(decay, order), along_rows(h, order), is_reversed(order))
-        ctx.save_for_backward(u, step, A, B, C, kept, h)
+        ctx.save_for_backward(u, step, A, B, C, saved, h)
         ctx.order = order
         return h * C[..., None]
 
@@ -78,11 +78,11 @@ class _OrderScan(torch.autograd.Function):
         order, reverse = ctx.order, is_reversed(ctx.order)
         (dy,) = grads
         dC = (dy * h).sum(-1)
-        # The state's gradient runs the recurrence backwards with the decays moved by one step.
+        # The state's gradient g follows the recurrence backwards, with decays shifted by one step.
         g = dy * C[..., None]
-        moved = _moved_along(decay, (order + 2) % 4)
-        _scan_rows_(along_rows(moved, order), along_rows(g, order), not reverse)
-        d_exponent = g * _moved_along(h, order)
+        shifted = _shifted_along(decay, (order + 2) % 4)
+        _scan_rows_(along_rows(shifted, order), along_rows(g, order), not reverse)
+        d_exponent = g * _shifted_along(h, order)
         d_exponent *= decay
         dA = (d_exponent * step).sum((0, 1, 2))
         g_step = g * step
@@ -93,28 +93,28 @@ class _OrderScan(torch.autograd.Function):
 
 
 def _scan_rows_(decay: Tensor, h: Tensor, reverse: bool) -> None:
-    """Turn entries into states, in place: h[t] = decay[t] * h[t-1] + h[t], row after row.
+    """Turn inputs into states in place: h[t] = decay[t] * h[t-1] + h[t], row after row.
 
-    decay, h: (batch, rows, columns, dim), any strides. `decay` is overwritten with the products
-    of the decays from the row's start, by which the state before the row reaches each cell.
+    decay, h: (batch, rows, columns, dim), any strides. `decay` is overwritten with its cumulative
+    products along each row: the weights of the state before the row.
     """
     rows, columns = h.shape[1], h.shape[2]
     column_steps = range(columns - 2, -1, -1) if reverse else range(1, columns)
-    before = 1 if reverse else -1
+    previous = 1 if reverse else -1
     for t in column_steps:
-        h[:, :, t].addcmul_(decay[:, :, t], h[:, :, t + before])
-        decay[:, :, t].mul_(decay[:, :, t + before])
+        h[:, :, t].addcmul_(decay[:, :, t], h[:, :, t + previous])
+        decay[:, :, t].mul_(decay[:, :, t + previous])
     end = 0 if reverse else columns - 1
     row_steps = range(rows - 2, -1, -1) if reverse else range(1, rows)
     for r in row_steps:
-        carried = h[:, r + before, end]
+        carried = h[:, r + previous, end]
         h[:, r].addcmul_(decay[:, r], carried[:, None])
 
 
-def _moved_along(h: Tensor, order: int) -> Tensor:
-    """State before each cell: h moved one step along the order, zeros at the start."""
-    moved = torch.empty_like(h)
-    grid, source = along_rows(moved, order), along_rows(h, order)
+def _shifted_along(h: Tensor, order: int) -> Tensor:
+    """The state before each cell: h shifted by one step along the order, zero at the start."""
+    shifted = torch.empty_like(h)
+    grid, source = along_rows(shifted, order), along_rows(h, order)
     if is_reversed(order):
         grid[:, :, :-1] = source[:, :, 1:]
         grid[:, :-1, -1] = source[:, 1:, 0]
@@ -123,4 +123,4 @@ def _moved_along(h: Tensor, order: int) -> Tensor:
         grid[:, :, 1:] = source[:, :, :-1]
         grid[:, 1:, 0] = source[:, :-1, -1]
         grid[:, 0, 0] = 0
-    return moved
+    return shifted

@@ -1,8 +1,8 @@
-"""Compile `scan.cpp` on first use, once for each machine, and keep the result.
+"""Compile `scan.cpp` on first use and cache the library for this machine.
 
-The library lies in the user's cache folder under a name that changes with the source, the compiler
-and the processor's vector instructions. A failure is kept, too, as a text file with the compiler's
-words, so that no program tries in vain at every start; delete that file to try again.
+The library is stored in the user's cache folder, under a name derived from the source, the compiler
+and the processor's vector instructions. Failures are cached as text files with the compiler's
+output, so that programs do not retry at every start; delete the file to try again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from scmpr_ros.errors import ScmprError
+from scmpr_ros.atomic_files import cache_folder
+from scmpr_ros.errors import ConfigError, ScmprError
 
 SOURCE = Path(__file__).with_name("scan.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
@@ -27,22 +28,22 @@ VECTOR_FLAGS = {
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
 }
-"""By torch's name of what the processor can; other processors get the compiler's default."""
+"""By torch's name of the CPU capability; others use the compiler's default."""
 
 _log = logging.getLogger(__name__)
 
 
 class CompilationError(ScmprError):
-    """The kernel could not be compiled or loaded; the message says why and what helps."""
+    """The kernel could not be compiled or loaded; the message gives cause and remedy."""
 
 
 def load_library(capability: str | None = None, cache: Path | None = None) -> ctypes.CDLL:
-    """Load the compiled kernel, compiling it first if need be.
+    """Load the compiled kernel, compiling it first if necessary.
 
-    capability: a key of `VECTOR_FLAGS`; torch's choice for this processor if not given.
-    cache: folder for the library; the user's cache folder if not given.
+    capability: a key of `VECTOR_FLAGS`; None for torch's choice for this processor.
+    cache: folder for the library; None for the user's cache folder.
 
-    Raises CompilationError, at once if compiling failed before.
+    Raises CompilationError; if compilation failed before, without trying again.
     """
     capability = capability or torch.backends.cpu.get_cpu_capability()
     flags = (*FLAGS, *VECTOR_FLAGS.get(capability, ()))
@@ -50,37 +51,38 @@ def load_library(capability: str | None = None, cache: Path | None = None) -> ct
     if compiler is None:
         named = os.environ.get("CXX")
         raise CompilationError(
-            f"CXX names {named!r}, which is no program" if named
+            f"CXX is {named!r}, which is not a program" if named
             else "no C++ compiler (install g++, or set CXX)"
         )  # fmt: skip
     name = f"scan-{_digest(compiler, flags)}-{capability.lower().replace(' ', '-')}"
-    library = (cache or cache_folder()) / f"{name}.so"
+    library = _library_folder(cache) / f"{name}.so"
     if not library.exists():
         _compile(compiler, flags, library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise CompilationError(f"{library} does not load ({error}); delete it") from error
+        raise CompilationError(
+            f"{library} does not load ({error}); delete it to compile again"
+        ) from error
 
 
 def find_compiler() -> str | None:
-    """Path of the C++ compiler: $CXX, or the first of g++, c++ and clang++."""
+    """Find the C++ compiler: $CXX, or the first of g++, c++ and clang++."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: scmpr_ros in $XDG_CACHE_HOME or ~/.cache."""
+def _library_folder(cache: Path | None) -> Path:
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scmpr_ros"
-    except RuntimeError as error:  # a user without a home, as in some containers
-        raise CompilationError("no home folder to keep it in: set XDG_CACHE_HOME") from error
+        return cache or cache_folder()
+    except ConfigError as error:
+        raise CompilationError(str(error)) from error
 
 
 def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
     failure = library.with_suffix(".failed")
     if failure.exists():
-        raise CompilationError(f"compiling failed before; {failure} says why: delete it to retry")
+        raise CompilationError(f"compilation failed before, see {failure}; delete it to retry")
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(prefix=f".{library.stem}.", dir=library.parent)
@@ -90,16 +92,16 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
     began_s = time.perf_counter()
     command = [compiler, *flags, str(SOURCE), "-o", partial]
     try:
-        # In a session of its own: a Ctrl-C in the terminal is not the compiler's business.
+        # A new session, so that Ctrl-C in the terminal does not kill the compiler.
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=300, start_new_session=True
         )
         if result.returncode < 0:
-            raise CompilationError("the compiler was killed; the next start will try again")
+            raise CompilationError("the compiler was killed; the next start tries again")
         if result.returncode:
             report = f"{' '.join(command)}\nexit code {result.returncode}\n\n{result.stderr}"
             failure.write_text(report)
-            raise CompilationError(f"compiling failed; {failure} says why: delete it to retry")
+            raise CompilationError(f"compilation failed, see {failure}; delete it to retry")
         Path(partial).chmod(0o755)
         os.replace(partial, library)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -111,7 +113,7 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
 
 
 def _digest(compiler: str, flags: tuple[str, ...]) -> str:
-    """Everything that the library depends on; a compiler's update shows in its file."""
+    """Hash of what affects the library; a compiler is identified by its file's size and time."""
     stat = Path(compiler).resolve().stat()
     key = f"{compiler} {stat.st_size} {stat.st_mtime_ns} {flags} {os.uname().machine}"
     return hashlib.sha256(key.encode() + SOURCE.read_bytes()).hexdigest()[:16]

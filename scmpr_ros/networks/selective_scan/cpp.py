@@ -1,7 +1,7 @@
-"""The scan by a C++ kernel (`scan.cpp`), compiled on first use: the fast backend on CPUs.
+"""The scan as a C++ kernel (`scan.cpp`), compiled on first use: the fast backend on CPUs.
 
-The kernel is called through its plain C interface. It finds its threads in the OpenMP runtime that
-torch has loaded, so that the two never compete for cores.
+The kernel is called through its C interface. It uses the OpenMP runtime that torch has loaded, so
+the two share one thread pool.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KERNELS = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64:
 
 
 def unavailable(device_type: str) -> str | None:
-    """Why this backend cannot scan on a kind of device; None where it can."""
+    """Reason why this backend cannot be used on a device type; None if it can."""
     if device_type != "cpu":
         return "runs on CPUs only"
     return _library()[1]
@@ -41,7 +41,7 @@ def scan_grid(
     """See `backends.scan_grid`; u and delta may also be bfloat16."""
     reason = unavailable(u.device.type)
     if reason is not None:
-        raise ConfigError(f"scan backend cpp was asked for, but: {reason}")
+        raise ConfigError(f"scan backend cpp is not available: {reason}")
     if u.dtype != delta.dtype or u.dtype not in _KERNELS:
         u, delta = u.to(A.dtype), delta.to(A.dtype)
     y: Tensor = _Scan.apply(u, delta, A, B, C, D, bias, softplus, orders)  # type: ignore[no-untyped-call]
@@ -49,7 +49,7 @@ def scan_grid(
 
 
 class _Scan(torch.autograd.Function):
-    """Keeps only its inputs; the way back computes the states once more."""
+    """Saves only its inputs; the backward pass recomputes the states."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -89,7 +89,7 @@ class _Scan(torch.autograd.Function):
 
 
 class _Call:
-    """Sizes and orders of a scan as C arrays, and the kernels for its dtype."""
+    """Sizes and orders of a scan as C arrays, and the kernels of its dtype."""
 
     def __init__(
         self, u: Tensor, delta: Tensor, A: Tensor, softplus: bool, orders: tuple[int, ...]
@@ -100,7 +100,7 @@ class _Call:
         self._dtype = _KERNELS[u.dtype]
 
     def kernel(self, direction: str) -> Any:
-        """`forward` or `backward` of the library."""
+        """The library's kernel for `forward` or `backward`."""
         library = _library()[0]
         assert library is not None
         function = library[f"{direction}_{self._dtype}"]
@@ -117,7 +117,7 @@ def _pointers(tensors: list[Tensor]) -> Any:
 
 @cache
 def _library() -> tuple[ctypes.CDLL | None, str | None]:
-    """The compiled kernel, or why there is none; tried once in a process."""
+    """The compiled kernel, or the reason why there is none; tried once per process."""
     try:
         return load_library(), None
     except CompilationError as error:
@@ -125,7 +125,7 @@ def _library() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 def _lanes() -> int:
-    """Channels of float32 that one vector of the kernel holds."""
+    """Number of float32 channels in one vector of the kernel."""
     library = _library()[0]
     assert library is not None
     return int(library.lanes())

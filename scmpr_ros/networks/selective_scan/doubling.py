@@ -1,9 +1,9 @@
-"""The scan in few, plain operations on whole images: fit for export.
+"""The scan in few, plain operations on whole images, for export.
 
-All directions are scanned at once, as sequences cut into short runs. Within the runs the recurrence
-is written out step by step, over all runs together; from run to run it takes log2(runs) steps, of
-which step i brings to every run what the last 2^i runs add to its state (Hillis and Steele 1986).
-There is no loop that a runtime could get wrong and nothing is written in place.
+All directions are scanned at once, as sequences cut into short runs. Within runs the recurrence is
+unrolled, for all runs in parallel. Across runs it takes log2(runs) steps: step i adds to every run
+the contribution of the 2^i runs before it (Hillis and Steele 1986). The exported graph has no loops
+and no in-place operations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 from scmpr_ros.networks.selective_scan.orders import to_image, to_sequence
 
 _RUNS = (8, 4, 2, 1)
-"""Lengths of a run; the first is taken that divides the sequence. Longer ones are no faster."""
+"""Candidate lengths of a run; the first that divides the sequence is used. Longer is no faster."""
 
 
 def scan_grid(
@@ -45,18 +45,18 @@ def scan_grid(
 
 
 def _sequences(images: Tensor, orders: tuple[int, ...]) -> Tensor:
-    """(K, batch, H, W, dim), each in its walking order: (K batch, H W, dim)."""
+    """Reorder images (K, batch, H, W, dim) to sequences in scan order (K batch, H W, dim)."""
     return torch.cat([to_sequence(images[k], order) for k, order in enumerate(orders)])
 
 
 def _states(decay: Tensor, entry: Tensor) -> Tensor:
-    """h[t] = decay[t] * h[t-1] + entry[t], from h[-1] = 0, for sequences (n, length, dim)."""
+    """Compute h[t] = decay[t] * h[t-1] + entry[t], h[-1] = 0, of sequences (n, length, dim)."""
     run = next(run for run in _RUNS if entry.shape[1] % run == 0)
     decays, entries = (x.unflatten(1, (-1, run)).unbind(2) for x in (decay, entry))
-    through, h = decays[0], entries[0]
+    run_decay, h = decays[0], entries[0]
     for d, e in zip(decays[1:], entries[1:], strict=True):
-        through, h = through * d, d * h + e
-    h = _moved(_states_by_doubling(through, h), 1, 0.0)  # the state before each run
+        run_decay, h = run_decay * d, d * h + e
+    h = _shifted(_states_by_doubling(run_decay, h), 1, 0.0)  # the state before each run
     states = []
     for d, e in zip(decays, entries, strict=True):
         h = d * h + e
@@ -64,19 +64,19 @@ def _states(decay: Tensor, entry: Tensor) -> Tensor:
     return torch.stack(states, dim=2).flatten(1, 2)
 
 
-def _states_by_doubling(decay: Tensor, h: Tensor) -> Tensor:
-    """As `_states`, where `h` comes as the entries."""
-    reach = 1
-    while reach < h.shape[1]:
-        h = h + decay * _moved(h, reach, 0.0)
-        decay = decay * _moved(decay, reach, 1.0)
-        reach *= 2
+def _states_by_doubling(decay: Tensor, entry: Tensor) -> Tensor:
+    """Compute what `_states` does, in log2(length) steps."""
+    h, distance = entry, 1
+    while distance < h.shape[1]:
+        h = h + decay * _shifted(h, distance, 0.0)
+        decay = decay * _shifted(decay, distance, 1.0)
+        distance *= 2
     return h
 
 
-def _moved(x: Tensor, reach: int, fill: float) -> Tensor:
-    """Move sequences (n, length, dim) towards their end by `reach`; `fill` comes in."""
+def _shifted(x: Tensor, distance: int, fill: float) -> Tensor:
+    """Shift sequences (n, length, dim) towards their end, filling the start with `fill`."""
     length = x.shape[1]
-    if reach == length:  # runtimes need not bear tensors without elements
+    if distance == length:  # avoid empty tensors, which some runtimes do not support
         return torch.full_like(x, fill)
-    return functional.pad(x.narrow(1, 0, length - reach), (0, 0, reach, 0), value=fill)
+    return functional.pad(x.narrow(1, 0, length - distance), (0, 0, distance, 0), value=fill)

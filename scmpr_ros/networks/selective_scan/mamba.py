@@ -1,4 +1,4 @@
-"""The scan by mamba_ssm's CUDA extension, on copies reordered for each direction."""
+"""The scan by mamba_ssm's CUDA extension, on a reordered copy for each direction."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scmpr_ros.networks.selective_scan.orders import to_image, to_sequence
 
 
 def unavailable(device_type: str) -> str | None:
-    """Why this backend cannot scan on a kind of device; None where it can."""
+    """Reason why this backend cannot be used on a device type; None if it can."""
     if device_type != "cuda":
         return "needs a GPU"
     if importlib.util.find_spec("mamba_ssm") is None:
         return "mamba_ssm is not installed"
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # noqa: F401
-    except ImportError as error:  # its compiled extension is missing or of another torch
+    except ImportError as error:  # its extension is missing or was compiled for another torch
         return f"mamba_ssm does not import: {error}"
     return None
 
@@ -35,10 +35,10 @@ def scan_grid(
     softplus: bool,
     orders: tuple[int, ...],
 ) -> Tensor:
-    """See `backends.scan_grid`; one call, with a group for each direction."""
+    """See `backends.scan_grid`. One call, with one group per direction."""
     reason = unavailable(u.device.type)
     if reason is not None:
-        raise ConfigError(f"scan backend mamba_ssm was asked for, but: {reason}")
+        raise ConfigError(f"scan backend mamba_ssm is not available: {reason}")
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     return scan_as_sequences(selective_scan_fn, u, delta, A, B, C, D, bias, softplus, orders)
@@ -48,7 +48,7 @@ def scan_as_sequences(  # type: ignore[no-untyped-def]
     selective_scan_fn, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
     bias: Tensor, softplus: bool, orders: tuple[int, ...],
 ) -> Tensor:  # fmt: skip
-    """Scan a grid by any function with the signature of mamba_ssm's `selective_scan_fn`."""
+    """Scan a grid with a function that has the signature of mamba_ssm's `selective_scan_fn`."""
     directions, batch, height, width, dim = delta.shape
 
     def channels_first(images: list[Tensor]) -> Tensor:  # -> (batch, K, channels, L)

@@ -1,6 +1,6 @@
-"""The four orders in which VMamba walks an image.
+"""The four orders in which VMamba scans an image.
 
-Order 0 goes along the rows, 1 along the columns; 2 and 3 are these two reversed.
+Order 0 runs along the rows, 1 along the columns; 2 and 3 are their reverses.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ FOUR_ORDERS = (0, 1, 2, 3)
 
 
 def along_rows(image: Tensor, order: int) -> Tensor:
-    """View (batch, H, W, channels) as the grid whose rows are walked: transposed for odd orders."""
+    """View (batch, H, W, channels) as a grid scanned along rows: transposed for odd orders."""
     return image if order % 2 == 0 else image.transpose(1, 2)
 
 
 def is_reversed(order: int) -> bool:
-    """Whether the walk begins at the image's last pixel."""
+    """Whether the scan begins at the image's last pixel."""
     return order >= 2
 
 
 def to_sequence(image: Tensor, order: int) -> Tensor:
-    """Copy (batch, H, W, channels) in walking order: (batch, H W, channels)."""
+    """Copy (batch, H, W, channels) in scan order: (batch, H W, channels)."""
     sequence = along_rows(image, order).flatten(1, 2)
     return sequence.flip(1) if is_reversed(order) else sequence
 

@@ -1,4 +1,4 @@
-"""The recurrence step by step, as it is written. For tests: plain, slow, differentiable."""
+"""The recurrence step by step, for tests: plain, slow, differentiable."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-// The selective scan on a CPU: `scan_grid` of backends.py, forward and backward.
+// The selective scan on CPUs: `scan_grid` of backends.py, forward and backward.
 //
-// One task is one slice of u, one image of the batch and one vector of channels; it walks all
-// directions that share the slice, so that nothing is summed across threads and results do not
-// depend on how many there are. Channels lie last in memory: a vector is one load. Every array is
-// contiguous, with the shapes that backends.py gives.
+// A task is one slice of u, one image of the batch and one vector of channels. It scans all
+// directions that share the slice: nothing is summed across threads, so results do not depend on
+// their number. Channels are last in memory, so a vector is one load. All arrays are contiguous,
+// with the shapes given in backends.py.
 //
-// Compiled by cpp.py without any header but the compiler's own. Vectors are GCC's vector
-// extension, as wide as the flags allow: 64 bytes with AVX-512, 32 with AVX2, else 16.
+// Compiled by cpp.py with the standard headers only. Vectors use GCC's vector extension, as wide
+// as the flags allow: 64 bytes with AVX-512, 32 with AVX2, otherwise 16.
 
 #include <algorithm>
 #include <cmath>
@@ -31,8 +31,9 @@ template <typename Real>
 struct Simd {
     static constexpr int64_t LANES = VECTOR_BYTES / sizeof(Real);
     typedef Real V __attribute__((vector_size(VECTOR_BYTES)));
-    // The same vector anywhere in memory: GCC splits a memcpy of 64 bytes, but not this.
-    typedef Real Loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(Real)), may_alias));
+    // For unaligned loads and stores: GCC would split a memcpy of 64 bytes.
+    typedef Real Unaligned
+        __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(Real)), may_alias));
     typedef int32_t Int __attribute__((vector_size(VECTOR_BYTES)));
     typedef uint16_t Half
         __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
@@ -42,22 +43,22 @@ template <typename Real>
 using V = typename Simd<Real>::V;
 
 template <typename Real>
-inline V<Real> all(Real value) {
+inline V<Real> broadcast(Real value) {
     return value - V<Real>{};
 }
 
-// --- loads and stores of the first `count` lanes; whole vectors unless PARTIAL ---------------
+// --- loads and stores; only the first `count` lanes if PARTIAL -------------------------------
 
-inline float widened(Bfloat16 x) {
+inline float to_float(Bfloat16 x) {
     const union { uint32_t bits; float value; } as = {uint32_t(x.bits) << 16};
     return as.value;
 }
-inline float widened(float x) { return x; }
-inline double widened(double x) { return x; }
+inline float to_float(float x) { return x; }
+inline double to_float(double x) { return x; }
 
 template <typename Real>
 inline V<Real> load_whole(const Real* from) {
-    return *reinterpret_cast<const typename Simd<Real>::Loose*>(from);
+    return *reinterpret_cast<const typename Simd<Real>::Unaligned*>(from);
 }
 template <typename Real>
 inline V<Real> load_whole(const Bfloat16* from) {
@@ -70,31 +71,31 @@ template <bool PARTIAL, typename Real, typename T>
 inline V<Real> load(const T* from, int64_t count) {
     if constexpr (!PARTIAL) return load_whole<Real>(from);
     V<Real> x = {};
-    for (int64_t i = 0; i < count; ++i) x[i] = widened(from[i]);
+    for (int64_t i = 0; i < count; ++i) x[i] = to_float(from[i]);
     return x;
 }
 
 template <bool PARTIAL, typename Real>
 inline void store(Real* to, V<Real> x, int64_t count) {
     if constexpr (!PARTIAL) {
-        *reinterpret_cast<typename Simd<Real>::Loose*>(to) = x;
+        *reinterpret_cast<typename Simd<Real>::Unaligned*>(to) = x;
     } else {
         for (int64_t i = 0; i < count; ++i) to[i] = x[i];
     }
 }
 
-// --- exp2 and softplus; NaN stays NaN -------------------------------------------------------
+// --- exp2 and softplus; both propagate NaN --------------------------------------------------
 
 constexpr double LOG2_E = 1.4426950408889634;
 
-// 2^n from the exponent's bits, 2^f by a polynomial on [-0.5, 0.5]; error 3e-9 before rounding.
+// 2^n by setting exponent bits, 2^f by a polynomial on [-0.5, 0.5]; error 3e-9 before rounding.
 inline V<float> exp2(V<float> x) {
     using Int = Simd<float>::Int;
-    x = x < -126.0f ? all(-126.0f) : x;
-    x = x > 127.0f ? all(127.0f) : x;
-    const V<float> shifted = x + 12582912.0f;  // 1.5 * 2^23: the sum's last bits are round(x)
+    x = x < -126.0f ? broadcast(-126.0f) : x;
+    x = x > 127.0f ? broadcast(127.0f) : x;
+    const V<float> shifted = x + 12582912.0f;  // 1.5 * 2^23: the low bits of the sum are round(x)
     const V<float> f = x - (shifted - 12582912.0f);
-    V<float> p = all(1.54697320e-04f);
+    V<float> p = broadcast(1.54697320e-04f);
     p = p * f + 1.34004322e-03f;
     p = p * f + 9.61802560e-03f;
     p = p * f + 5.55032721e-02f;
@@ -109,9 +110,9 @@ inline V<double> exp2(V<double> x) {
     return x;
 }
 
-// log(1 + z) for z in [0, 1]; error 3e-8 of the result before rounding.
+// log(1 + z) for z in [0, 1]; relative error 3e-8 before rounding.
 inline V<float> log1p(V<float> z) {
-    V<float> p = all(5.25346e-03f);
+    V<float> p = broadcast(5.25346e-03f);
     p = p * z - 2.958851e-02f;
     p = p * z + 7.836167e-02f;
     p = p * z - 1.367477e-01f;
@@ -135,7 +136,7 @@ inline V<Real> exp_of_minus_magnitude(V<Real> x) {
 
 template <typename Real>
 inline V<Real> softplus(V<Real> x) {
-    return (x < 0 ? all(Real(0)) : x) + log1p(exp_of_minus_magnitude<Real>(x));
+    return (x < 0 ? broadcast(Real(0)) : x) + log1p(exp_of_minus_magnitude<Real>(x));
 }
 
 template <typename Real>
@@ -153,7 +154,7 @@ inline Real sum(V<Real> x) {
 
 // --- the problem ----------------------------------------------------------------------------
 
-// How a direction walks an image: `lines` runs of `steps` cells each. See orders.py.
+// The scan order of a direction: `lines` runs of `steps` cells each. See orders.py.
 struct Walk {
     int64_t lines, steps, first, line_stride, step_stride;
     Walk(int order, int64_t height, int64_t width) {
@@ -180,7 +181,7 @@ struct Scan {
     int64_t tasks() const { return slices * batch * blocks(); }
 };
 
-// Where one task lies; directions [k_begin, k_end) walk its slice.
+// Position of one task; directions [k_begin, k_end) scan its slice.
 template <typename T, typename Real>
 struct Task {
     int64_t slice, image, block, channel, count, k_begin, k_end;
@@ -197,7 +198,7 @@ struct Task {
 
 // --- forward --------------------------------------------------------------------------------
 
-// STATES: 1, or 0 for any number, which then lives in memory.
+// STATES: number of state dimensions kept in registers (1), or 0 for any number, kept in memory.
 template <typename T, typename Real, int STATES, bool PARTIAL>
 void forward_task(const Scan<T, Real>& scan, const Task<T, Real>& task, V<Real>* memory, Real* y) {
     const int64_t dim = scan.dim, states = STATES ? STATES : scan.state;
@@ -261,22 +262,22 @@ void forward(const Scan<T, Real>& scan, Real* y, int threads) {
 
 // --- backward -------------------------------------------------------------------------------
 
-// dB and dC sum over channels: (blocks, K, batch, H, W, state), one summand for each block.
-// dA, dD, dbias sum over images: (batch, K, dim, state) and (batch, K, dim).
+// Partial sums, to be added up by the caller: dB and dC per block of channels, (blocks, K, batch,
+// H, W, state); dA, dD and dbias per image, (batch, K, dim, state) and (batch, K, dim).
 template <typename Real>
 struct Gradients {
     const Real* y;
     Real *u, *delta, *A, *B, *C, *D, *bias;
 };
 
-// Per thread, a vector for each cell in walking order: steps, their gradients, states.
+// Buffers of a thread, one vector per cell in scan order: steps, their gradients, and states.
 template <typename Real>
 struct Trail {
     std::vector<V<Real>> step, d_step, h;
     explicit Trail(int64_t cells) : step(cells), d_step(cells), h(cells) {}
 };
 
-// One state of one direction: forward once more to know the states, then backward.
+// One state dimension of one direction: recompute the states forward, then scan backward.
 template <typename T, typename Real, bool PARTIAL>
 void backward_state(const Scan<T, Real>& scan, const Task<T, Real>& task, int64_t k, int64_t n,
                     Trail<Real>& trail, const Gradients<Real>& d) {
@@ -304,7 +305,7 @@ void backward_state(const Scan<T, Real>& scan, const Task<T, Real>& task, int64_
 
     const bool first_of_slice = k == task.k_begin && n == 0;
     const int64_t summand = task.block * scan.directions * scan.batch * cells;
-    V<Real> carried = {}, dA = {};  // carried: what the next cell's state passes back
+    V<Real> carried = {}, dA = {};  // carried: gradient passed back by the next cell's state
     for (int64_t line = walk.lines - 1; line >= 0; --line) {
         int64_t cell = walk.first + line * walk.line_stride + (walk.steps - 1) * walk.step_stride;
         for (int64_t i = walk.steps - 1; i >= 0; --i, cell -= walk.step_stride) {
@@ -331,7 +332,7 @@ void backward_state(const Scan<T, Real>& scan, const Task<T, Real>& task, int64_
     for (int64_t i = 0; i < task.count; ++i) to[i * states] = dA[i];
 }
 
-// What a direction's states share: steps before them, and the gradients through steps and D after.
+// All state dimensions of each direction: steps first, then gradients through steps and D.
 template <typename T, typename Real, bool PARTIAL>
 void backward_task(const Scan<T, Real>& scan, const Task<T, Real>& task, Trail<Real>& trail,
                    const Gradients<Real>& d) {
@@ -396,7 +397,7 @@ void backward(const Scan<T, Real>& scan, const Gradients<Real>& d, int threads) 
 
 }  // namespace
 
-// --- what cpp.py calls ----------------------------------------------------------------------
+// --- C interface for cpp.py -----------------------------------------------------------------
 
 // sizes: slices, directions, batch, height, width, dim, state, use_softplus.
 #define EXPORT(NAME, T, Real)                                                                      \

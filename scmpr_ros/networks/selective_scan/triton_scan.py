@@ -1,20 +1,18 @@
-"""The scan by Triton kernels of our own (`triton_kernels`): the fast backend on NVIDIA GPUs.
+"""The scan as Triton kernels (`triton_kernels`): the fast backend on NVIDIA GPUs.
 
 A program scans one direction of one image for BLOCK.channels channels, so K x batch x dim / 4
-programs share the GPU; a single image's time is that of its length / BLOCK.positions chunks, one
-after the other. Directions that share u write outputs and gradients of their own, which torch sums.
+programs share the GPU; a program processes its length / BLOCK.positions chunks sequentially.
+Directions that share u write separate outputs and gradients, which torch sums.
 
-Roofline, with an H100 in mind. A cell (of one pixel, direction and channel) moves 17 bytes forward
-(u, delta, the output, and the sum of directions) and 29 backward: 3.3 TB/s feed 2e11 and 1.1e11
-cells a second. Computing one takes three exponentials or divisions and 16 shuffles forward, four
-and 56 backward, for which 132 processors would allow 5e11 and 1.3e11. So memory bounds the way
-forward, and the way back is about even. That is why nothing is reordered, why softplus, the
-exponentials and D u happen between load and store, and why states are computed again rather than
-kept. **No GPU has timed or run it yet**: it is tested in Triton's interpreter, and compiled for
-sm_90.
+Roofline for an H100: a cell (one pixel, direction and channel) moves 17 bytes forward (u, delta,
+the output, and the sum over directions) and 29 backward; at 3.3 TB/s that is 2e11 and 1.1e11 cells
+per second. It computes three exponentials or divisions and 16 shuffles forward, four and 56
+backward; 132 multiprocessors could do 5e11 and 1.3e11. So memory bounds the forward pass, and the
+backward pass is balanced. Hence nothing is reordered, softplus, exponentials and D u are fused
+between load and store, and states are recomputed rather than stored. **Not yet run or timed on a
+GPU**: tested in Triton's interpreter, and compiled for sm_90.
 
-A state of several numbers is scanned number by number, and the outputs are summed; so are, by
-autograd, the gradients.
+State dimensions are scanned one at a time, and their outputs summed.
 """
 
 from __future__ import annotations
@@ -31,12 +29,11 @@ from scmpr_ros.errors import ConfigError
 
 
 class Block(NamedTuple):
-    """What one program scans at a time, and by how many warps of threads.
+    """Size of the block that one program processes at a time.
 
-    Args:
-        positions: length of a chunk, a power of 2.
-        channels: a power of 2.
-        warps: 32 threads each.
+    positions: length of a chunk, a power of 2.
+    channels: a power of 2.
+    warps: of 32 threads.
     """
 
     positions: int
@@ -44,23 +41,23 @@ class Block(NamedTuple):
     warps: int
 
 
-# Of those that move 16 bytes at a time, the longest that leaves registers for two programs on a
-# processor at sm_90: 95 a thread forward and 190 backward, where (256, 8, 4) takes 162 and 255, and
-# (512, 4, 4) spills. (128, 8, 4), 96 and 187, reads whole sectors of memory, but walks an image in
-# twice as many chunks; so does (128, 4, 4), 64 and 116, which leaves room for more programs.
+# The longest block of 16-byte accesses that leaves registers for two programs per multiprocessor on
+# sm_90: 95 per thread forward and 190 backward. (256, 8, 4) needs 162 and 255, (512, 4, 4) spills.
+# (128, 8, 4), 96 and 187, reads whole memory sectors but takes twice as many chunks; so does
+# (128, 4, 4), 64 and 116, which leaves room for more programs.
 BLOCK = Block(positions=256, channels=4, warps=4)
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_MOST_ORDERS = 15  # pairs of bits in a kernel's argument
+_MAX_ORDERS = 15  # bit pairs in a kernel argument
 
 
 def unavailable(device_type: str) -> str | None:
-    """Why this backend cannot scan on a kind of device; None where it can.
+    """Reason why this backend cannot be used on a device type; None if it can.
 
-    In Triton's interpreter it can scan on a CPU, but that is for tests, and never a choice.
+    Triton's interpreter can scan on a CPU, but it is for tests and never chosen automatically.
     """
     if device_type != "cuda":
-        return "needs a GPU, or on a CPU Triton's interpreter (TRITON_INTERPRET=1), which is slow"
+        return "needs a GPU, or for tests Triton's slow interpreter (TRITON_INTERPRET=1)"
     return _kernels()[1]
 
 
@@ -78,7 +75,7 @@ def scan_grid(
     """See `backends.scan_grid`; u and delta may also be bfloat16 or float16."""
     reason = unavailable(u.device.type)
     if reason is not None and not (u.device.type == "cpu" and _interpreted()):
-        raise ConfigError(f"scan backend triton was asked for, but: {reason}")
+        raise ConfigError(f"scan backend triton is not available: {reason}")
     if u.dtype not in _DTYPES or delta.dtype not in _DTYPES:
         u, delta = u.to(A.dtype), delta.to(A.dtype)
     packed = _packed(orders)
@@ -93,7 +90,7 @@ def scan_grid(
 
 
 class _Scan(torch.autograd.Function):
-    """One number of the state. Keeps its inputs, and the states at which chunks begin."""
+    """Scan of one state dimension. Saves its inputs and the states before each chunk."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -129,7 +126,7 @@ class _Scan(torch.autograd.Function):
 
 
 class _Call:
-    """How the kernels of one scan are launched."""
+    """Launches the kernels of one scan."""
 
     def __init__(
         self, block: Block, slices: int, delta: Tensor, softplus: bool, packed: tuple[int, int]
@@ -143,10 +140,10 @@ class _Call:
         self._softplus = softplus
 
     def launch(self, direction: str, *tensors: Tensor, **settings: bool) -> None:
-        """Run `forward` or `backward` of the kernels, on the device of its tensors."""
+        """Run the kernel `forward` or `backward` on the device of the tensors."""
         kernels = _kernels()[0]
         assert kernels is not None
-        with torch.cuda.device_of(tensors[0]):  # Triton takes the current one; a CPU is no device
+        with torch.cuda.device_of(tensors[0]):  # Triton uses the current device; no-op on a CPU
             getattr(kernels, direction)[(self._programs,)](
                 *tensors, *self._sizes, SHARED=self.shared, SOFTPLUS=self._softplus, **settings,
                 POSITIONS=self._block.positions, CHANNELS=self._block.channels,
@@ -155,21 +152,21 @@ class _Call:
 
 
 def _packed(orders: tuple[int, ...]) -> tuple[int, int]:
-    """Orders as pairs of bits, and the number of them after which they repeat."""
+    """Pack orders into bit pairs; return them and the period after which the orders repeat."""
     period = next(
         n for n in range(1, len(orders) + 1) if orders == (orders[:n] * len(orders))[: len(orders)]
     )
-    if period > _MOST_ORDERS:
+    if period > _MAX_ORDERS:
         raise ConfigError(
-            f"scan backend triton takes {_MOST_ORDERS} orders, or any number that repeat; "
-            f"these {period} do not"
+            "scan backend triton supports sequences of orders that repeat after at most "
+            f"{_MAX_ORDERS}, got {period}"
         )
     return sum(order << 2 * i for i, order in enumerate(orders[:period])), period
 
 
 @cache
 def _kernels() -> tuple[ModuleType | None, str | None]:
-    """The kernels, or why there are none. Imported on first use: Triton takes its time to."""
+    """The kernels, or the reason why there are none. Triton is slow to import: on first use."""
     try:
         from scmpr_ros.networks.selective_scan import triton_kernels
     except ImportError as error:
@@ -178,6 +175,6 @@ def _kernels() -> tuple[ModuleType | None, str | None]:
 
 
 def _interpreted() -> bool:
-    """Whether the kernels run in Triton's interpreter: where it was on when they were imported."""
+    """Whether the kernels run in Triton's interpreter, as set when they were imported."""
     kernels = _kernels()[0]
     return kernels is not None and kernels.INTERPRETED

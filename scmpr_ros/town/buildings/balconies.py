@@ -12,10 +12,9 @@ from scmpr_ros.town.buildings.openings import Opening, Openings
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 LOWEST_M = 2.8
-"""Nothing but eaves and steps stands out from a front below this height."""
+"""Below this height only eaves and steps project from a front."""
 _SLAB_M, _RAIL_M, _BAR_PITCH_M = 0.18, 1.0, 0.16
 _ALL = (*RELIEF, "back")
 
@@ -24,9 +23,9 @@ def balconies(
     shell: Shell, wall: Plane, house: House, u0: Array, u1: Array, floor: Array, reach: float,
     railing: str,
 ) -> None:  # fmt: skip
-    """Balconies (N,) between u0 and u1 whose slabs lie on `floor`; railing: "iron" or "parapet".
+    """Balconies (N,) from u0 to u1 with slabs at `floor`; railing: "iron" or "parapet".
 
-    Those that would hang too low over the pavement are left out.
+    Slabs below `LOWEST_M` are omitted.
     """
     high = floor - _SLAB_M > LOWEST_M
     u0, u1, v = u0[high], u1[high], floor[high]
@@ -39,7 +38,7 @@ def balconies(
 
 
 def _iron(shell: Shell, wall: Plane, u0: Array, u1: Array, v: Array, reach: float) -> None:
-    """Hand rails on thin bars, which beams of a LiDAR mostly pass."""
+    """Hand rails on thin bars, which most LiDAR beams pass."""
     top, edge = v + _RAIL_M, 0.05
     rails = [
         wall.blocks((u0, u1), (top - edge, top), (reach - edge, reach), _ALL),
@@ -75,7 +74,7 @@ def _parapet(
 def loggias(
     shell: Shell, wall: Plane, house: House, openings: Openings, cells: NDArray[np.bool_]
 ) -> None:
-    """Open the chosen cells above the ground to deep niches behind parapets."""
+    """Turn the selected cells of upper floors into deep niches behind parapets."""
     cells = cells & (openings.floor > 0)
     openings.kind[cells] = Opening.WINDOW
     openings.a0[cells], openings.a1[cells] = openings.u0[cells] + 0.12, openings.u1[cells] - 0.12
@@ -95,12 +94,12 @@ def canopy(shell: Shell, wall: Plane, u0: float, u1: float, v: float, reach: flo
 
 
 def steps(shell: Shell, wall: Plane, u0: float, u1: float, rise: float, foundation: float) -> None:
-    """Steps (at most a metre deep in all) up to an entrance `rise` above the street."""
+    """Steps, less than a metre deep in total, up to an entrance `rise` above the street."""
     count = int(np.clip(round(rise / 0.17), 1, 4))
     k = np.arange(count)
     top = rise * (count - k) / count - 0.02
     tread = 0.95 / max(count, 3)
-    # Each step goes back to the wall, below the next: only its front, top and ends can be seen.
+    # Each step extends to the wall under the next one: only front, top and ends are visible.
     faces = wall.blocks((u0 - 0.06 * k, u1 + 0.06 * k), (-foundation, top), (0, tread * (k + 1)),
                         ("front", "top", "left", "right"))  # fmt: skip
     shell.quads(faces, Material.CONCRETE, np.full(3, 0.33))

@@ -1,4 +1,4 @@
-"""What stands out from fronts floor over floor: bay windows, corner turrets, and free towers."""
+"""Projections over several floors: bay windows, corner turrets and free-standing towers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bay(
 
 
 def _strip(shell: Shell, low: Array, high: Array, material: Material, colour: Array) -> None:
-    """Triangles between neighbouring points of two lines (K, 3), where these do not coincide."""
+    """Triangles between two lines (K, 3), without degenerate ones."""
     corners = np.concatenate(
         [
             np.stack([low[:-1], low[1:], high[1:]], axis=1),
@@ -50,7 +50,7 @@ def _strip(shell: Shell, low: Array, high: Array, material: Material, colour: Ar
 def _ring_of_walls(
     rng: Rng, shell: Shell, house: House, plan: Array, levels: Array, blank: float
 ) -> None:
-    """Walls with windows over consecutive points of a plan (K, 2), outside to their right."""
+    """Walls with windows along a line (K, 2) in plan, the exterior on its right."""
     for start, end in zip(plan[:-1], plan[1:], strict=True):
         wall = Plane.wall(start, end)
         if wall.length < 0.8:
@@ -85,7 +85,7 @@ def spire(
     shell: Shell, plan: Array, centre: tuple[float, float], base: float, height: float,
     colour: Array,
 ) -> None:  # fmt: skip
-    """A pointed roof over a closed plan (K, 2) whose eaves hang over by a tenth."""
+    """A pointed roof over a closed plan (K, 2), overhanging by a tenth."""
     eave = np.asarray(centre) + 1.1 * (plan - np.asarray(centre))
     rim = np.concatenate([eave, np.full((len(plan), 1), base - 0.05)], axis=1)
     cone(shell, rim, (*centre, base + height), Material.ROOF_TILES, colour)
@@ -103,7 +103,7 @@ def cone(
 def tower(
     rng: Rng, shell: Shell, house: House, plan: Array, levels: Array, spire_height: float
 ) -> None:
-    """A free tower over a closed plan (K, 2): walls from the foundation, windows high up."""
+    """A free-standing tower over a closed plan (K, 2): blind below `levels`, windows above."""
     base = levels[0]
     for start, end in zip(plan[:-1], plan[1:], strict=True):
         wall = Plane.wall(start, end)

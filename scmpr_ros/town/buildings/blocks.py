@@ -1,4 +1,4 @@
-"""Blocks, the boxes that a building is put together from: walls where they show, and roofs."""
+"""Blocks, the boxes that make up a building: their exposed walls and their roofs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scmpr_ros.town.buildings.roof_details import gutters
 from scmpr_ros.town.buildings.roofs import (
     HALF_HIP,
     SEAT_M,
-    Cover,
-    build_cover,
-    cover,
+    RoofForm,
+    build_roof,
     flat_roof,
     gable_wall,
+    roof_over,
 )
 from scmpr_ros.town.materials import Material
 
@@ -28,16 +28,16 @@ Rng = np.random.Generator
 
 SIDES = ("front", "right", "back", "left")
 LAP_M = 0.05
-"""How far a wing reaches into the block that it leans on."""
+"""Overlap of a wing with the block it adjoins."""
 _NARROW_M = 0.5
-"""Pieces of wall this short have no openings."""
+"""Shorter pieces of wall have no openings."""
 _ATTIC_M = 2.3
 """Height of an attic room's wall in a gable."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Walls over the rectangle x0..x1, y0..y1. levels: (floors + 1,) heights of floors and top."""
+    """A box over x0..x1, y0..y1. levels: (floors + 1,) heights of floors and top."""
 
     x0: float
     x1: float
@@ -47,7 +47,7 @@ class Block:
 
     @classmethod
     def of(cls, house: House, x: tuple[float, float], y: tuple[float, float], floors: int) -> Block:
-        """A block of as many of the house's floors."""
+        """A block with `floors` of the house's floors."""
         levels = house.levels(floors)
         levels[-1] += SEAT_M
         return cls(*x, *y, levels)
@@ -63,7 +63,7 @@ class Block:
         return float(self.levels[-1]) - SEAT_M
 
     def wall(self, side: str) -> Plane:
-        """The whole plane of one side."""
+        """Plane of one side."""
         a, b, c, d = (
             (self.x0, self.y0), (self.x1, self.y0), (self.x1, self.y1), (self.x0, self.y1),
         )  # fmt: skip
@@ -71,7 +71,7 @@ class Block:
         return Plane.wall(*ends[side])
 
     def pieces(self, side: str, others: Sequence[Block]) -> Iterator[tuple[Plane, float]]:
-        """The parts of one side with the height up to which another block hides them (or 0)."""
+        """Split a side; yields pieces and the height up to which another block hides each."""
         whole = self.wall(side)
         corners = whole.points(np.array([0.0, whole.length]), 0.0, 0.0)[:, :2]
         hidden = []
@@ -101,10 +101,10 @@ def raise_walls(
     rng: Rng, shell: Shell, house: House, block: Block, others: Sequence[Block],
     blank: dict[str, float], builders: dict[str, Callable[[Plane], None]],
 ) -> None:  # fmt: skip
-    """The walls of a block where no other block hides them.
+    """Build the walls of a block that no other block hides.
 
-    blank: share of cells without a window, by side; 1 is a blind wall. builders: what builds a
-    side's pieces instead of plain windows.
+    blank: share of cells without a window by side; 1 for a blind wall. builders: functions that
+    build the pieces of a side instead of `plain_facade`.
     """
     for side in SIDES:
         for wall, hidden in block.pieces(side, others):
@@ -125,11 +125,11 @@ def raise_roof(
     rng: Rng, shell: Shell, house: House, block: Block, shape: str, ridge_along: str = "x",
     reach: tuple[float, float] = (0.0, 0.0), attic_blank: float = 0.35, is_clad: bool = False,
     material: Material = Material.ROOF_TILES,
-) -> Cover | None:  # fmt: skip
-    """The roof of a block with its gables and gutters; None for a flat one.
+) -> RoofForm | None:  # fmt: skip
+    """Build the roof of a block with gables and gutters; returns None if it is flat.
 
-    reach: how far it runs on beyond the ends of its ridge into a neighbouring roof; an end that
-    does so has no gable. attic_blank: share of blank cells in the gables, 1 for no windows.
+    reach: extension at each end of the ridge into a neighbouring roof, where it has no gable.
+    attic_blank: share of gable cells without a window.
     """
     if shape == "flat":
         rim = float(rng.uniform(0.08, 0.2) if block.top < 4 else rng.uniform(0.25, 0.7))
@@ -137,8 +137,8 @@ def raise_roof(
         return None
     if shape == "hip":
         ridge_along = "x" if block.x1 - block.x0 >= block.y1 - block.y0 else "y"
-    roof = cover(house, block.plan, block.top, shape, ridge_along, reach)
-    build_cover(shell, roof, house, shape, material)
+    roof = roof_over(house, block.plan, block.top, shape, ridge_along, reach)
+    build_roof(shell, roof, house, shape, material)
     ends = [end for end, run in ((-1, reach[0]), (1, reach[1])) if run == 0.0]
     for end in ends if shape != "hip" else ():
         _gable(rng, shell, house, roof, end, shape, attic_blank, is_clad)
@@ -153,10 +153,10 @@ def raise_roof(
 
 
 def _gable(
-    rng: Rng, shell: Shell, house: House, roof: Cover, end: int, shape: str, blank: float,
+    rng: Rng, shell: Shell, house: House, roof: RoofForm, end: int, shape: str, blank: float,
     is_clad: bool,
 ) -> None:  # fmt: skip
-    """A gable with the windows of an attic where there is height for them."""
+    """A gable, with attic windows if it is high enough."""
     ceiling = np.inf
     if shape == "half_hip":
         crown, base = roof.profile[1, 1], roof.profile[0, 1]

@@ -1,4 +1,4 @@
-"""Buildings of every kind, from what `house_styles` drew to a mesh."""
+"""Meshes of buildings of every kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BUILDERS: dict[Kind, Callable[[Rng, Shell, House], None]] = {
 
 
 def build_house(rng: Rng, house: House) -> Mesh:
-    """The mesh of a building in its own frame.
+    """Build a house in its own frame.
 
     x runs along the street, y into the plot, z up; the street front is the plane y = 0, the origin
     the middle of the front at street level. Walls reach `faces.FOUNDATION_M` below it.

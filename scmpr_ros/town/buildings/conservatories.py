@@ -1,4 +1,4 @@
-"""Conservatories: glass between thin posts, under a glass roof that leans on the house."""
+"""Conservatories: glass between thin posts under a lean-to glass roof."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FRAME = np.full(3, 0.62)
 
 
 def conservatory(shell: Shell, x: tuple[float, float], y0: float, y1: float) -> None:
-    """Glass walls on a sill over x and y0..y1, leaning with y0 on the wall of a house."""
+    """Build a conservatory over x and y0..y1 against the house wall at y0, if large enough."""
     if x[1] - x[0] < 1.5 or y1 - y0 < 1.2:
         return
     corners = [(x[1], y0), (x[1], y1), (x[0], y1), (x[0], y0)]

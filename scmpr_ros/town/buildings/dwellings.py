@@ -35,18 +35,18 @@ from scmpr_ros.town.buildings.roof_details import (
     skylights,
     solar_panels,
 )
-from scmpr_ros.town.buildings.roofs import Cover
+from scmpr_ros.town.buildings.roofs import RoofForm
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _EDGE_M = 0.02
-"""Houses stay this much inside their plan, so that touching neighbours never coincide."""
+"""Inset of houses from their plan, so that faces of adjacent houses do not coincide."""
 
 
 def build_detached(rng: Rng, shell: Shell, house: House) -> None:
-    """A main house, perhaps with a wing to the street or the garden and a garage at its side."""
+    """A main house, at times with a wing towards street or garden and a garage."""
     x0, x1 = -house.width / 2 + _EDGE_M, house.width / 2 - _EDGE_M
     garage = None
     if house.width > 12 and rng.random() < 0.5:
@@ -112,7 +112,7 @@ def _raise_detached(
 def _raise_wing_roof(
     rng: Rng, shell: Shell, house: House, main: Block, wing: Block, is_clad: bool
 ) -> None:
-    """A roof across the main one that runs into it, or a flat one (a terrace) on a lower wing."""
+    """A cross gable that runs into the main roof; a flat roof if its shape does not allow that."""
     if house.roof.shape in ("flat", "shed", "mansard"):
         raise_roof(rng, shell, house, wing, "flat")
         return
@@ -142,7 +142,7 @@ def raise_garages(
 
 
 def roll_up(openings: Openings, width: float, height: float) -> None:
-    """Turn every cell into a gate for cars at street level."""
+    """Turn every cell into a garage door at street level."""
     middle = (openings.u0 + openings.u1) / 2
     half = np.minimum(width, openings.u1 - openings.u0 - 0.4) / 2
     openings.kind[:] = Opening.ROLL_UP
@@ -153,7 +153,7 @@ def roll_up(openings: Openings, width: float, height: float) -> None:
 
 
 def garden_front(rng: Rng, shell: Shell, wall: Plane, house: House, levels: Array) -> None:
-    """A front with its entrance up some steps, under a canopy, and perhaps a balcony."""
+    """A front with an entrance, steps and canopy, and at times balconies."""
     openings = draw_openings(rng, house, wall.length, levels)
     columns = int(openings.column.max()) + 1
     openings.kind[rng.random(len(openings.kind)) < 0.1] = Opening.BLANK
@@ -167,7 +167,7 @@ def garden_front(rng: Rng, shell: Shell, wall: Plane, house: House, levels: Arra
 
 
 def entrance(rng: Rng, shell: Shell, wall: Plane, openings: Openings, house: House) -> None:
-    """Steps before the doors of a front, and canopies over most of them."""
+    """Steps in front of raised doors, and canopies over most doors."""
     doors = openings.where(openings.kind == Opening.DOOR)
     for a0, a1, b0, b1 in zip(doors.a0, doors.a1, doors.b0, doors.b1, strict=True):
         if b0 > 0.08:
@@ -179,7 +179,7 @@ def entrance(rng: Rng, shell: Shell, wall: Plane, openings: Openings, house: Hou
 def _stack_balconies(
     rng: Rng, shell: Shell, wall: Plane, house: House, openings: Openings, columns: ArrayLike
 ) -> None:
-    """Balconies over one another before the upper windows of these columns."""
+    """Balconies at the upper windows of the given columns."""
     upper = np.isin(openings.column, columns) & (openings.v0 > LOWEST_M + 0.2)
     openings.kind[upper] = Opening.WINDOW
     openings.b0[upper] = openings.v0[upper] + 0.05
@@ -190,8 +190,8 @@ def _stack_balconies(
               railing)  # fmt: skip
 
 
-def _dress_roof(rng: Rng, shell: Shell, house: House, roof: Cover, plain: bool) -> None:
-    """Dormers or skylights or solar panels on each slope, a chimney, a dish."""
+def _dress_roof(rng: Rng, shell: Shell, house: House, roof: RoofForm, plain: bool) -> None:
+    """Add dormers, skylights or solar panels to each slope, chimneys and a satellite dish."""
     run = roof.ridge[1] - 0.9
     for side in (-1, 1):
         chance = rng.random()
@@ -213,7 +213,7 @@ def _dress_roof(rng: Rng, shell: Shell, house: House, roof: Cover, plain: bool) 
 
 
 def build_terrace(rng: Rng, shell: Shell, house: House) -> None:
-    """A row of equal houses, every other one perhaps set back or higher."""
+    """A row of similar houses; every other one may be set back or raised."""
     count = max(2, round(house.width / rng.uniform(5.6, 7.2)))
     edges = np.linspace(-house.width / 2, house.width / 2, count + 1)
     set_back = float(rng.choice([0.0, 0.5, 1.2]))

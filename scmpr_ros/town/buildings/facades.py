@@ -1,4 +1,4 @@
-"""Façades: which openings a wall gets, and the relief around them."""
+"""Façades: openings of walls and the relief around them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def blind_wall(shell: Shell, wall: Plane, house: House, levels: Array) -> None:
 
 
 def firewall(shell: Shell, wall: Plane, house: House, levels: Array) -> None:
-    """The bare wall towards a neighbour, plastered once and left."""
+    """A bare plastered wall towards a neighbour."""
     faces = wall.panels(0, wall.length, -FOUNDATION_M, levels[-1])
     shell.quads(faces, Material.PLASTER, house.finish.colour * 0.9)
 
 
 def plain_facade(rng: Rng, shell: Shell, wall: Plane, house: House, levels: Array,
                  blank: float) -> None:  # fmt: skip
-    """A wall of windows, a share of its cells left blank: sides, backs and gables."""
+    """A wall of windows with a share `blank` of empty cells, for sides, backs and gables."""
     if wall.length < house.windows.width + 0.5:
         low = levels[0] if levels[0] > house.plinth else -FOUNDATION_M
         shell.quads(
@@ -48,7 +48,7 @@ def plain_facade(rng: Rng, shell: Shell, wall: Plane, house: House, levels: Arra
 
 
 def draw_openings(rng: Rng, house: House, length: float, levels: Array) -> Openings:
-    """Windows floor by floor; houses with gardens mix broad rooms and narrow baths."""
+    """A grid of windows; dwellings mix wide and narrow columns."""
     columns = max(1 + int(length > 4.5), int((length - 0.5) / house.windows.pitch))
     share = np.ones(columns)
     if house.kind in (Kind.DETACHED, Kind.TERRACE, Kind.SLAB):
@@ -57,7 +57,7 @@ def draw_openings(rng: Rng, house: House, length: float, levels: Array) -> Openi
 
 
 def add_door(openings: Openings, house: House, column: int, rise: float) -> None:
-    """Turn a cell of the ground floor into the entrance, `rise` above the street."""
+    """Turn a ground-floor cell into an entrance, `rise` above the street."""
     cell = openings.at(0, column)
     middle = (openings.u0[cell] + openings.u1[cell]) / 2
     openings.kind[cell] = Opening.DOOR
@@ -112,7 +112,7 @@ def _plinth_band(shell: Shell, wall: Plane, house: House, u0: Array, u1: Array) 
 
 
 def _surrounds(shell: Shell, wall: Plane, house: House, o: Openings) -> None:
-    """Jambs, sill and lintel; a straight hood or a pediment over the first floor's windows."""
+    """Jambs, sills and lintels; hoods on upper floors and pediments on the first."""
     s, colour = 0.15, house.finish.trim_colour
     jamb = ("front", "left", "right")
     shell.quads(
@@ -152,7 +152,7 @@ def _pediments(
 
 
 def _roller_shutters(rng: Rng, shell: Shell, wall: Plane, o: Openings) -> None:
-    """Some let down, few of them wholly."""
+    """Roller shutters; a third are lowered, some of them fully."""
     count = len(o.kind)
     down = np.where(rng.random(count) < 0.35, rng.choice([0.15, 0.3, 0.5, 1.0], count), 0.07)
     top = o.b1 - (o.b1 - o.b0) * down
@@ -161,7 +161,7 @@ def _roller_shutters(rng: Rng, shell: Shell, wall: Plane, o: Openings) -> None:
 
 
 def _folding_shutters(shell: Shell, wall: Plane, house: House, o: Openings) -> None:
-    """Wooden leaves that stand open on both sides, where the wall has room."""
+    """Open wooden shutters on both sides of windows, where there is room."""
     leaf = (o.a1 - o.a0) / 2
     roomy = (o.a0 - o.u0 > leaf + 0.2) & (leaf < 0.9)
     o, leaf = o.where(roomy), leaf[roomy]

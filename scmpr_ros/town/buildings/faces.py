@@ -1,7 +1,7 @@
-"""Faces of a building in the making, and the planes on which its details are drawn.
+"""Construction of buildings from faces, which are laid out on planes.
 
-A building is drawn in its own frame: x along the street, y into the plot, z up; the street front is
-the plane y = 0, the origin is the middle of the front at street level.
+A building has its own frame: x along the street, y into the plot, z up; the street front is the
+plane y = 0, the origin is the middle of the front at street level.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Rng = np.random.Generator
 
 BUILDING = class_id("building")
 FOUNDATION_M = 2.5
-"""How far walls reach below street level, so that no slope shows their lower edge."""
+"""Depth of walls below street level, so that slopes never expose their lower edge."""
 
 _FACES = {
     "front": (4, 5, 7, 6), "top": (6, 7, 3, 2), "bottom": (0, 1, 5, 4),
@@ -31,12 +31,12 @@ _FACES = {
 _BITS = np.arange(8)[None] >> np.arange(3)[:, None] & 1
 _UNIT = np.array([[0.02, 0.02], [0.98, 0.02], [0.98, 0.98], [0.02, 0.98]])
 RELIEF = ("front", "top", "bottom", "left", "right")
-"""The faces of what is fixed to a wall: all but the back."""
+"""Visible faces of blocks fixed to a wall."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A wall or a roof slope: u metres along it, v up it, d out of it.
+    """A wall or roof slope with coordinates in metres: u along it, v up it, d out of it.
 
     origin, along, up, out: (3,), the axes unit vectors. length: extent along u.
     """
@@ -49,7 +49,7 @@ class Plane:
 
     @classmethod
     def wall(cls, start: ArrayLike, end: ArrayLike) -> Plane:
-        """The upright plane over the plan points start and end (2,); outside is to the right."""
+        """The vertical plane from `start` to `end` (2,) in plan, the exterior on its right."""
         a, b = np.asarray(start, float), np.asarray(end, float)
         length = float(np.hypot(*(b - a)))
         x, y = (b - a) / length
@@ -57,14 +57,14 @@ class Plane:
         return cls(np.array([*a, 0.0]), np.array([x, y, 0.0]), up, np.array([y, -x, 0.0]), length)
 
     def points(self, u: ArrayLike, v: ArrayLike, d: ArrayLike) -> Array:
-        """Plane coordinates, of shapes that broadcast, to points (..., 3)."""
+        """Points (..., 3) at plane coordinates, which broadcast."""
         u, v, d = (np.asarray(a, float)[..., None] for a in (u, v, d))
         return self.origin + u * self.along + v * self.up + d * self.out
 
     def panels(
         self, u0: ArrayLike, u1: ArrayLike, v0: ArrayLike, v1: ArrayLike, d: ArrayLike = 0.0
     ) -> Array:
-        """Rectangles (N, 4, 3) that face outwards; those without an area are left out."""
+        """Rectangles (N, 4, 3) facing outwards, without degenerate ones."""
         rows = _rows(u0, u1, v0, v1, d)
         rows = rows[:, (rows[1] - rows[0] > 1e-3) & (rows[3] - rows[2] > 1e-3)]
         return self.points(rows[[0, 1, 1, 0]].T, rows[[2, 2, 3, 3]].T, rows[4][:, None])
@@ -80,7 +80,7 @@ class Plane:
 
 
 def _rows(*values: ArrayLike) -> Array:
-    """Numbers and arrays (N,) as the rows of one array; none if any of them is empty."""
+    """Broadcast numbers and arrays (N,) into rows of one array; no columns if any is empty."""
     sizes = [np.size(v) for v in values]
     rows = np.empty((len(values), max(sizes) if all(sizes) else 0))
     for row, value in zip(rows, values, strict=True):
@@ -89,7 +89,7 @@ def _rows(*values: ArrayLike) -> Array:
 
 
 class Shell:
-    """The faces of one building, sorted by material: few large arrays make its mesh."""
+    """The faces of one building, grouped by material to build its mesh from few arrays."""
 
     def __init__(self) -> None:
         self._faces: dict[tuple[int, Material], list[tuple[Array, Array, Array | None]]]
@@ -121,7 +121,7 @@ class Shell:
     ) -> None:  # fmt: skip
         """Quads (N, 4, 3) that each show one picture of the material's sheet.
 
-        own: the cell (column, row) that most of them show. kinds: see `picture_cells`.
+        own: cell (column, row) of the picture that most of them show. kinds: see `picture_cells`.
         """
         cells = picture_cells(material, kinds)
         cell = cells[rng.integers(len(cells), size=len(corners))]
@@ -145,7 +145,7 @@ class Shell:
         self._parts.append(discs(centre, axis, radius, 10, material, BUILDING, colour))
 
     def mesh(self) -> Mesh:
-        """Everything drawn so far."""
+        """Mesh of all faces added so far."""
         parts = list(self._parts)
         for (size, material), pieces in self._faces.items():
             corners, colour = (np.concatenate([p[i] for p in pieces]) for i in (0, 1))

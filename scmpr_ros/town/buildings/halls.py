@@ -1,4 +1,4 @@
-"""Buildings for work and trade: halls with gates, docks and offices, supermarkets."""
+"""Commercial buildings: halls with gates, docks and offices; supermarkets."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _GATES_M = 3.9
-"""Height of the part of a hall's walls that gates open."""
+"""Height of the lower part of a hall's walls, where the gates are."""
 
 
 def build_hall(rng: Rng, shell: Shell, house: House) -> None:
-    """A hall, often with offices before it and now and then tanks beside it."""
+    """A hall, often with offices in front and at times with tanks beside it."""
     x0, x1 = -house.width / 2 + 0.05, house.width / 2 - 0.05
     tanks = house.width > 26 and rng.random() < 0.22
     if tanks:
@@ -67,7 +67,7 @@ def _office_finish(rng: Rng, house: House) -> Finish:
 
 
 def _offices(rng: Rng, shell: Shell, office: House, block: Block, hall: Block) -> None:
-    """Bands of windows on every floor, an entrance, a flat roof."""
+    """An office block with bands of windows, an entrance and a flat roof."""
     windows = replace(office.windows, width=2.4, height=1.5, pitch=2.6, surround="", shutters="")
     office = replace(office, windows=windows)
 
@@ -93,7 +93,7 @@ def _offices(rng: Rng, shell: Shell, office: House, block: Block, hall: Block) -
 def _hall_wall(
     rng: Rng, shell: Shell, wall: Plane, house: House, hall: Block, share: float, has_strips: bool
 ) -> None:
-    """A side of the hall: gates below in a share of its bays, strips of glass above, a name."""
+    """One side of the hall: gates in a share of its bays, strip windows above, a sign."""
     columns = max(1, int(wall.length / 5.2))
     openings = Openings.grid(
         house, wall.length, np.array([0.0, _GATES_M, hall.levels[-1]]), columns
@@ -130,7 +130,7 @@ def _hall_wall(
 
 
 def _posts(shell: Shell, wall: Plane, house: House, hall: Block, columns: int) -> None:
-    """Columns between the bays of a wall of masonry, edge trims on one of sheet."""
+    """Columns between the bays of masonry walls, edge trims on sheet metal."""
     if house.finish.wall is Material.CORRUGATED:
         u, half, out = np.array([0.1, wall.length - 0.1]), 0.08, 0.055
     else:
@@ -141,7 +141,7 @@ def _posts(shell: Shell, wall: Plane, house: House, hall: Block, columns: int) -
 
 
 def _dock(shell: Shell, wall: Plane, gates: Openings) -> None:
-    """Bumpers of rubber below raised gates, and a roof over each."""
+    """Rubber bumpers below raised gates, and a roof over each."""
     for u in (gates.a0 + 0.25, gates.a1 - 0.5):
         rubber = wall.blocks((u, u + 0.25), (0.55, 1.05), (0.02, 0.16))
         shell.quads(rubber, Material.RUBBER, np.full(3, 0.03))
@@ -150,7 +150,7 @@ def _dock(shell: Shell, wall: Plane, gates: Openings) -> None:
 
 
 def _hall_roof(rng: Rng, shell: Shell, house: House, hall: Block) -> None:
-    """Shallow, flat or saw-tooth; sheet instead of tiles."""
+    """A shallow, flat or saw-tooth roof of sheet metal."""
     if house.roof.shape == "saw_tooth":
         _saw_teeth(rng, shell, house, hall)
         return
@@ -161,7 +161,7 @@ def _hall_roof(rng: Rng, shell: Shell, house: House, hall: Block) -> None:
 
 
 def _saw_teeth(rng: Rng, shell: Shell, house: House, hall: Block) -> None:
-    """Rows of lean-to roofs whose upright sides are glazed."""
+    """Rows of lean-to roofs with glazed vertical sides."""
     count = max(2, int((hall.x1 - hall.x0) / rng.uniform(5.5, 8.0)))
     x = np.linspace(hall.x0, hall.x1, count + 1)
     rise, z = float(rng.uniform(1.6, 2.6)), float(hall.levels[-1])
@@ -197,7 +197,7 @@ def _tanks(rng: Rng, shell: Shell, x: float, depth: float) -> None:
 
 
 def build_market(rng: Rng, shell: Shell, house: House) -> None:
-    """A supermarket: a glazed front with its name, blank walls elsewhere, a deep canopy."""
+    """A supermarket: a glazed front with a sign and a deep canopy, blind walls elsewhere."""
     half = house.width / 2 - 0.05
     block = Block.of(house, (-half, half), (1.6, house.depth), 1)
 

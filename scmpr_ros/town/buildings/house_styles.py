@@ -1,4 +1,4 @@
-"""What buildings may look like in each quarter: kind, size, walls, windows, roof, colours."""
+"""Styles of buildings by kind: size, walls, windows, roof and colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.materials import Material
-from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.textures.pictures import picture_cells
 
 Array = NDArray[np.float64]
@@ -20,7 +19,7 @@ Choice = TypeVar("Choice")
 
 
 class Kind(Enum):
-    """What a building is for; each kind has its builder."""
+    """Kinds of buildings."""
 
     TENEMENT = auto()
     DETACHED = auto()
@@ -49,10 +48,11 @@ class Finish:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a house, in metres.
+    """Windows of a house. Lengths in metres.
 
-    surround: "", "plain", "lintel" or "pediment", the relief around them. shutters: "", "roller"
-    or "folding". cell: the picture that most of them show.
+    pitch: distance between columns. recess: depth of the panes behind the wall. surround: "",
+    "plain", "lintel" or "pediment". shutters: "", "roller" or "folding". cell: picture that most of
+    them show.
     """
 
     width: float
@@ -66,10 +66,11 @@ class Windows:
 
 @dataclass(frozen=True)
 class Roof:
-    """shape: "gable", "hip", "half_hip", "mansard", "shed", "saw_tooth" or "flat".
+    """Roof of a house.
 
-    pitch: rise over run of its slopes; a mansard has its own.
-    eave, verge: how far it overhangs walls along the ridge and at the gables, in metres.
+    shape: "gable", "hip", "half_hip", "mansard", "shed", "saw_tooth" or "flat". pitch: rise over
+    run of its slopes, not used by mansards. eave, verge: overhang in metres along the ridge and at
+    the gables.
     """
 
     shape: str
@@ -81,9 +82,9 @@ class Roof:
 
 @dataclass(frozen=True)
 class House:
-    """What distinguishes one building from the next. Lengths in metres.
+    """Parameters of one building. Lengths in metres.
 
-    width, depth: the plan that nothing but eaves, bays, balconies and steps reaches beyond.
+    width, depth: plan, beyond which only eaves, bays, balconies and steps project.
     """
 
     kind: Kind
@@ -110,7 +111,7 @@ class House:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """Ranges that the measures of one kind are drawn from, and the odds of its choices."""
+    """Ranges and shares to draw a building of one kind from; `white`: share of white walls."""
 
     width: tuple[float, float]
     depth: tuple[float, float]
@@ -186,18 +187,6 @@ _RECIPES: dict[Kind, _Recipe] = {
         ((1.2, 2.0), (1.1, 1.3)), (0.3, 0.5), (0.08, 0.12), _PLAIN, _PLAIN,
         {"flat": 0.6, "hip": 0.4}, (0.35, 0.6)),
 }  # fmt: skip
-_KINDS: dict[Quarter, dict[Kind, float]] = {
-    Quarter.OLD_TOWN: {Kind.TENEMENT: 1.0},
-    Quarter.SUBURB: {Kind.DETACHED: 0.76, Kind.TERRACE: 0.12, Kind.SLAB: 0.12},
-    Quarter.INDUSTRIAL: {Kind.HALL: 0.82, Kind.MARKET: 0.18},
-    Quarter.PARK: {Kind.VILLA: 0.6, Kind.DETACHED: 0.12, Kind.SCHOOL: 0.1, Kind.CHURCH: 0.1,
-                   Kind.KIOSK: 0.08},
-}  # fmt: skip
-
-
-def draw_house(rng: Rng, quarter: Quarter) -> House:
-    """Draw a building that fits the quarter."""
-    return draw_kind(rng, _choose(rng, _KINDS[quarter]))
 
 
 def draw_kind(rng: Rng, kind: Kind) -> House:
@@ -235,13 +224,13 @@ def draw_kind(rng: Rng, kind: Kind) -> House:
 
 
 def _choose(rng: Rng, odds: dict[Choice, float]) -> Choice:
-    """One of the keys, by its share."""
+    """Draw a key by its share."""
     shares = np.array(list(odds.values()))
     return list(odds)[rng.choice(len(shares), p=shares / shares.sum())]
 
 
 def _draw_finish(rng: Rng, kind: Kind, recipe: _Recipe) -> Finish:
-    """Walls of one material, often with a ground floor of stone where a street shows itself."""
+    """Draw walls of one material; tenements and villas often have a ground floor of stone."""
     wall = _choose(rng, recipe.walls)
     colour = tints.wall_colour(rng, wall, recipe.white)
     ground_wall, ground_colour = wall, colour

@@ -1,4 +1,4 @@
-"""Buildings that stand out: churches, schools, kiosks."""
+"""Landmarks: churches, schools and kiosks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.buildings.balconies import canopy
@@ -21,12 +20,11 @@ from scmpr_ros.town.buildings.roof_details import chimneys
 from scmpr_ros.town.buildings.shop_fronts import sign_board
 from scmpr_ros.town.materials import Material
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 
 def build_church(rng: Rng, shell: Shell, house: House) -> None:
-    """A nave with tall arched windows and buttresses, a tower before it, an apse behind."""
+    """A nave with tall arched windows and buttresses, a tower in front, an apse behind."""
     half, apse = house.width / 2 - 0.6, 3.2
     side, out = float(rng.uniform(4.2, 5.2)), 2.2
     nave = Block.of(house, (-half, half), (out, house.depth - apse), 1)
@@ -61,7 +59,7 @@ def _nave_wall(
 
 
 def _apse(shell: Shell, house: House, nave: Block) -> None:
-    """Half of an octagon under half a pyramid."""
+    """An apse: half an octagon under half a pyramid."""
     radius, y = 3.1, nave.y1 - 0.05
     plan = polygon((0.0, y), radius, 8)[:5]
     top = nave.top - 1.2
@@ -74,7 +72,7 @@ def _apse(shell: Shell, house: House, nave: Block) -> None:
 
 
 def _steeple(rng: Rng, shell: Shell, house: House, base: Block, ridge: float) -> None:
-    """The tower: a portal, blank storeys, sound openings below a spire."""
+    """The tower: a portal, blind storeys, bell openings below a spire."""
     top = ridge + float(rng.uniform(2.0, 7.0))
     levels = np.array([0.0, 4.6, top - 4.2, top])
     plain = replace(house, windows=replace(house.windows, width=1.0, height=2.3, surround="plain"))
@@ -96,7 +94,7 @@ def _steeple(rng: Rng, shell: Shell, house: House, base: Block, ridge: float) ->
 
 
 def build_school(rng: Rng, shell: Shell, house: House) -> None:
-    """Rows of large windows, a middle part brought forward with the entrance, a lower wing."""
+    """A school: rows of large windows, a projecting entrance bay, a lower wing."""
     half, out = house.width / 2 - 0.05, 1.2
     wing_wide = float(rng.uniform(0.25, 0.35)) * house.width
     main = Block.of(house, (-half, half - wing_wide), (out, house.depth), house.floors)
@@ -129,7 +127,7 @@ def build_school(rng: Rng, shell: Shell, house: House) -> None:
 
 
 def build_kiosk(rng: Rng, shell: Shell, house: House) -> None:
-    """A hut that sells through its front, its name above, a roof that reaches out a little."""
+    """A kiosk: a serving hatch under a sign and an overhanging roof."""
     half = house.width / 2 - 0.02
     block = Block.of(house, (-half, half), (0.0, house.depth), 1)
 

@@ -1,4 +1,4 @@
-"""Openings of a wall: a grid of cells, what opens in each, and the wall cut around them."""
+"""Openings of a wall: a grid of cells with an opening each, and the wall around them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ARCH_STEPS = 6
 
 
 class Opening(IntEnum):
-    """What fills a cell."""
+    """Kinds of openings."""
 
     BLANK = 0
     WINDOW = auto()
@@ -32,10 +32,10 @@ class Opening(IntEnum):
 
 @dataclass
 class Openings:
-    """The cells of one wall, row by row from the ground; every array has one entry a cell.
+    """The cells of one wall, row by row from the ground; every array has one entry per cell.
 
-    u0, u1, v0, v1: edges of the cell. a0, a1, b0, b1: edges of its hole. depth: how far the hole
-    is set back. kind: an `Opening`. is_arched: whether the hole ends in a round arch.
+    u0, u1, v0, v1: edges of the cell. a0, a1, b0, b1: edges of its hole. depth: recess
+    of the hole. kind: an `Opening`. is_arched: whether the hole ends in a round arch.
     """
 
     floor: NDArray[np.intp]
@@ -56,7 +56,7 @@ class Openings:
     def grid(
         cls, house: House, length: float, levels: Array, columns: int, share: Array | None = None
     ) -> Openings:
-        """A window in every cell, above a sill.
+        """A grid with a window in every cell.
 
         levels: (floors + 1,) heights of the floors and of the wall's top. share: factors (columns,)
         on the windows' width.
@@ -80,7 +80,7 @@ class Openings:
         )  # fmt: skip
 
     def where(self, chosen: Mask) -> Openings:
-        """The chosen cells alone."""
+        """The selected cells."""
         return Openings(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @property
@@ -89,11 +89,11 @@ class Openings:
         return self.kind == Opening.WINDOW
 
     def at(self, floor: int, column: int) -> int:
-        """The index of a cell that has not been merged away."""
+        """Index of the cell at a floor and column."""
         return int(np.flatnonzero((self.floor == floor) & (self.column == column))[0])
 
     def merge_right(self, cell: int) -> Openings:
-        """Let a cell take over its right neighbour, which must be of the same floor."""
+        """Merge a cell with its right neighbour, which must be on the same floor."""
         self.u1[cell] = self.u1[cell + 1]
         self.a1[cell] = self.a1[cell + 1]
         keep = np.ones(len(self.kind), bool)
@@ -102,7 +102,7 @@ class Openings:
 
 
 def cut(rng: Rng, shell: Shell, wall: Plane, openings: Openings, house: House) -> None:
-    """The wall, its reveals, and what fills the openings."""
+    """Build a wall, its reveals, and the windows and doors in its openings."""
     finish, windows = house.finish, house.windows
     low = float(openings.v0.min())
     for is_ground in (True, False):
@@ -131,7 +131,7 @@ def cut(rng: Rng, shell: Shell, wall: Plane, openings: Openings, house: House) -
 
 
 def _wall_around(wall: Plane, row: Openings) -> Array:
-    """The panels (N, 4, 3) of cells beside, below and above their holes."""
+    """Panels (N, 4, 3) of the cells around their holes."""
     blank = row.where(row.kind == Opening.BLANK)
     o = row.where(row.kind != Opening.BLANK)
     return np.concatenate(
@@ -155,7 +155,7 @@ def _reveals(wall: Plane, holes: Openings) -> Array:
 
 
 def _arches(shell: Shell, wall: Plane, holes: Openings, finish: Finish) -> None:
-    """Fill rectangular holes to round arches: spandrels, intrados and a ring of stone."""
+    """Turn rectangular holes into round arches: spandrels, intrados and a ring of stone."""
     if len(holes.kind) == 0:
         return
     angle = np.linspace(np.pi, 0, _ARCH_STEPS + 1)

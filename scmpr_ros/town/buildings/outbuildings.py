@@ -1,4 +1,4 @@
-"""Small buildings of yards and kerbs: garages, carports, sheds, transformer huts, kiosks."""
+"""Small buildings: garages, carports, sheds, transformer huts and kiosks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Rng = np.random.Generator
 
 
 def outbuilding(rng: Rng, kind: str) -> tuple[Mesh, float, float]:
-    """The mesh of an outbuilding in its own frame, as `build_house`'s, its width and its depth.
+    """Build an outbuilding in its own frame, as in `build_house`; returns mesh, width and depth.
 
     kind: one of `OUTBUILDINGS`.
     """
     shell = Shell()
-    width, depth = _BUILDERS[kind](rng, shell)
+    width, depth = OUTBUILDINGS[kind](rng, shell)
     return shell.mesh(), width, depth
 
 
 def _plain_house(rng: Rng, width: float, depth: float, wall: Material, colour: Array) -> House:
-    """The style of a house, without what only houses have."""
+    """A house style without plinth, trim and separate ground floor."""
     house = draw_kind(rng, Kind.KIOSK)
     accent = tints.shade(rng, tints.WOODS if rng.random() < 0.5 else tints.PAINTS)
     finish = Finish(wall, colour, wall, colour, np.full(3, 0.25), colour, accent)
@@ -60,7 +60,7 @@ def _garage_row(rng: Rng, shell: Shell) -> tuple[float, float]:
 
 
 def _carport(rng: Rng, shell: Shell) -> tuple[float, float]:
-    """Posts, beams and a flat roof, open all round."""
+    """A carport: posts, a beam and a flat roof, open on all sides."""
     width, depth = float(rng.uniform(3.0, 5.8)), float(rng.uniform(5.0, 5.8))
     height, half = float(rng.uniform(2.25, 2.6)), width / 2
     wood = tints.shade(rng, tints.WOODS)
@@ -121,7 +121,7 @@ def _transformer_hut(rng: Rng, shell: Shell) -> tuple[float, float]:
 def _close(
     rng: Rng, shell: Shell, house: House, block: Block, front: Callable[[Plane], None], shape: str
 ) -> None:
-    """Blind walls around, and a roof."""
+    """Build the front, blind walls on the other sides, and the roof."""
     blind = dict.fromkeys(("left", "right", "back"), 1.0)
     raise_walls(rng, shell, house, block, (), blind, {"front": front})
     raise_roof(rng, shell, house, block, shape, attic_blank=1.0)
@@ -133,7 +133,7 @@ def _kiosk(rng: Rng, shell: Shell) -> tuple[float, float]:
     return house.width, house.depth
 
 
-_BUILDERS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
+OUTBUILDINGS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
     "garage": _garage,
     "garage_row": _garage_row,
     "carport": _carport,
@@ -141,5 +141,4 @@ _BUILDERS: dict[str, Callable[[Rng, Shell], tuple[float, float]]] = {
     "transformer_hut": _transformer_hut,
     "kiosk": _kiosk,
 }
-OUTBUILDINGS: tuple[str, ...] = tuple(_BUILDERS)
-"""What `outbuilding` can build."""
+"""What `outbuilding` can build, by name."""

@@ -1,4 +1,4 @@
-"""What sits on roofs: chimneys, dormers, skylights, solar panels, dishes, gutters, downpipes."""
+"""Roof details: chimneys, dormers, skylights, solar panels, dishes, gutters, downpipes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from scmpr_ros.town.buildings import tints
 from scmpr_ros.town.buildings.faces import FOUNDATION_M, Shell
 from scmpr_ros.town.buildings.house_styles import House
-from scmpr_ros.town.buildings.roofs import THICKNESS_M, Cover
+from scmpr_ros.town.buildings.roofs import THICKNESS_M, RoofForm
 from scmpr_ros.town.materials import Material
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 _Placing = Callable[[Array, ArrayLike, ArrayLike], Array]
-"""Points (N, K, 3) at distances along the ridge from the middles of N dormers, t and h."""
+"""Maps s relative to the middles of N dormers, t and h, to points (N, K, 3)."""
 
 
-def chimneys(rng: Rng, shell: Shell, roof: Cover, count: int) -> None:
+def chimneys(rng: Rng, shell: Shell, roof: RoofForm, count: int) -> None:
     """Stacks with a cap and a dark mouth, near the ridge."""
     low_s, high_s = roof.ridge[0] + 0.6, roof.ridge[1] - 0.6
     if high_s <= low_s or count == 0:
@@ -44,7 +44,7 @@ def chimneys(rng: Rng, shell: Shell, roof: Cover, count: int) -> None:
                 Material.METAL, np.full(3, 0.05))  # fmt: skip
 
 
-def dormers(rng: Rng, shell: Shell, roof: Cover, house: House, side: int, s: Array) -> None:
+def dormers(rng: Rng, shell: Shell, roof: RoofForm, house: House, side: int, s: Array) -> None:
     """Dormers at s (N,) on one side: gabled or flat."""
     kind = rng.choice(["gabled", "flat"])
     half = float(rng.uniform(0.6, 0.85))
@@ -54,7 +54,7 @@ def dormers(rng: Rng, shell: Shell, roof: Cover, house: House, side: int, s: Arr
     top = min(top, roof.top - 0.55)
     if top - low < 1.1:
         return
-    back = _meets(roof, top)
+    back = _distance_at(roof, top)
 
     def at(ds: Array, t: ArrayLike, h: ArrayLike) -> Array:
         return roof.points(s[:, None] - side * ds, side * np.asarray(t), h)
@@ -76,15 +76,15 @@ def dormers(rng: Rng, shell: Shell, roof: Cover, house: House, side: int, s: Arr
         _gabled_lid(shell, roof, house, at, wide, lip, top)
 
 
-def _meets(roof: Cover, h: float) -> float:
-    """How far from the ridge the tiles reach height h."""
+def _distance_at(roof: RoofForm, h: float) -> float:
+    """Distance from the ridge at which the tiles are at height h."""
     half = len(roof.profile) // 2 + 1
     t, heights = roof.profile[:half].T
     return -float(np.interp(h - THICKNESS_M, heights, t))
 
 
 def _flat_lid(shell: Shell, at: _Placing, wide: float, lip: float, back: float, top: float) -> None:
-    """A slab of sheet with an edge all round."""
+    """A flat roof of sheet metal."""
     x = np.array([-wide, wide, wide, -wide])
     t = np.array([lip, lip, back - 0.1, back - 0.1])
     shell.quads(at(x, t, top + 0.12), Material.METAL, tints.METAL)
@@ -97,11 +97,15 @@ def _flat_lid(shell: Shell, at: _Placing, wide: float, lip: float, back: float, 
 
 
 def _gabled_lid(
-    shell: Shell, roof: Cover, house: House, at: _Placing, wide: float, lip: float, top: float
+    shell: Shell, roof: RoofForm, house: House, at: _Placing, wide: float, lip: float, top: float
 ) -> None:
-    """Two small slopes that run back into the large one."""
+    """Two small slopes that run back into the main one."""
     ridge = min(top + 0.75 * wide, roof.top - 0.08)
-    foot, back, ridge_back = top - 0.06, _meets(roof, top) - 0.15, _meets(roof, ridge) - 0.1
+    foot, back, ridge_back = (
+        top - 0.06,
+        _distance_at(roof, top) - 0.15,
+        _distance_at(roof, ridge) - 0.1,
+    )
     for x in (-wide, wide):
         slope = at(np.array([x, 0.0, 0.0, x]), np.array([lip, lip, ridge_back, back]),
                    np.array([foot, ridge, ridge, foot]))  # fmt: skip
@@ -111,8 +115,8 @@ def _gabled_lid(
     shell.triangles(tri, house.finish.wall, house.finish.trim_colour)
 
 
-def skylights(rng: Rng, shell: Shell, roof: Cover, side: int, count: int) -> None:
-    """Windows in the slope, a hand above the tiles."""
+def skylights(rng: Rng, shell: Shell, roof: RoofForm, side: int, count: int) -> None:
+    """Windows in the slope, slightly above the tiles."""
     plane = roof.slope(side)
     rise = _slope_length(roof)
     margin = (roof.half_length + roof.verge) - roof.ridge[1] + 0.8
@@ -127,13 +131,13 @@ def skylights(rng: Rng, shell: Shell, roof: Cover, side: int, count: int) -> Non
     shell.pictures(rng, panes, Material.WINDOW, kinds=("roof",))
 
 
-def _slope_length(roof: Cover) -> float:
+def _slope_length(roof: RoofForm) -> float:
     (t0, h0), (t1, h1) = roof.profile[:2]
     return float(np.hypot(t1 - t0, h1 - h0))
 
 
-def solar_panels(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
-    """A field of dark modules on rails."""
+def solar_panels(rng: Rng, shell: Shell, roof: RoofForm, side: int) -> None:
+    """An array of solar modules."""
     plane = roof.slope(side)
     rise, margin = _slope_length(roof), (roof.half_length + roof.verge) - roof.ridge[1] + 0.7
     columns = int((plane.length - 2 * margin) / 1.03)
@@ -151,21 +155,21 @@ def solar_panels(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
     shell.quads(edge, Material.METAL, np.full(3, 0.12))
 
 
-def satellite_dish(rng: Rng, shell: Shell, roof: Cover, side: int) -> None:
+def satellite_dish(rng: Rng, shell: Shell, roof: RoofForm, side: int) -> None:
     """A dish on a pole near the ridge."""
     s, t = rng.uniform(*roof.ridge) * 0.7, side * rng.uniform(0.8, 1.6)
     foot = float(roof.height(t))
     base, top = roof.points(s, t, foot - 0.3), roof.points(s, t, foot + 0.9)
     shell.tubes(np.stack([base, top])[None], 0.025, Material.METAL, tints.METAL)
-    aim = np.array([0.55, -0.7, 0.45])  # south, as all of them look
+    aim = np.array([0.55, -0.7, 0.45])  # all dishes face south
     shell.discs(top[None] + 0.07 * aim, aim / np.linalg.norm(aim), 0.4, Material.METAL,
                 np.full(3, rng.uniform(0.25, 0.6)))  # fmt: skip
 
 
-def gutters(shell: Shell, roof: Cover, pipes: dict[int, list[float]], street: float) -> None:
-    """Gutters along both eaves, and downpipes at s on each side down into the ground.
+def gutters(shell: Shell, roof: RoofForm, pipes: dict[int, list[float]], street: float) -> None:
+    """Gutters along the eaves, and downpipes into the ground.
 
-    street: height of the walls above the street, which the roof's own heights start from.
+    pipes: s of the downpipes by side. street: height of the walls above the street.
     """
     t0, h0 = roof.profile[0]
     last_t, last_h = roof.profile[-1]
@@ -174,7 +178,7 @@ def gutters(shell: Shell, roof: Cover, pipes: dict[int, list[float]], street: fl
     lines = [
         roof.points(ends, t0 - 0.065, h0 + 0.04), roof.points(ends, last_t + 0.065, last_h + 0.04)
     ]  # fmt: skip
-    if last_h > 0.5:  # water leaves a shed roof on one side alone
+    if last_h > 0.5:  # a shed roof drains to one side
         lines = lines[:1]
     shell.tubes(np.array(lines), 0.055, Material.METAL, tints.METAL)
     paths = []

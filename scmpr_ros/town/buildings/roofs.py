@@ -1,4 +1,4 @@
-"""Roofs over rectangles: profiles drawn out along a ridge, hips, and flat roofs behind parapets."""
+"""Roofs over rectangles: profiles extruded along a ridge, hips, flat roofs behind parapets."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Rng = np.random.Generator
 THICKNESS_M = 0.16
 """Height of rafters and tiles together."""
 HALF_HIP = 0.58
-"""Share of a half-hipped gable's height that stays upright."""
+"""Share of a half-hipped gable's height that is vertical."""
 SEAT_M = 0.03
-"""How far walls reach above the eaves into the rafters, so that nothing gapes."""
+"""Overlap of walls with the rafters, to avoid gaps."""
 BITE_M = 0.05
-"""The same for gables, a little more: the topmost strip of a gable keeps a height at its ends."""
+"""The same for gables; larger, so that the top strip of a gable is not degenerate."""
 
 
 @dataclass(frozen=True)
-class Cover:
-    """A roof over a rectangle, seen along its ridge: s along it, t across it, h above the walls.
+class RoofForm:
+    """A roof over a rectangle, with coordinates s along its ridge, t across it, h above the walls.
 
     centre: (3,) middle of the rectangle at the height of the walls. axis: (2,) unit, along s.
     half_length, half_span: of the walls. profile: (K, 2) t and h of the rafters' underside, from
@@ -44,7 +44,7 @@ class Cover:
     verge: float
 
     def points(self, s: ArrayLike, t: ArrayLike, h: ArrayLike) -> Array:
-        """Roof coordinates, of shapes that broadcast, to points (..., 3)."""
+        """Points (..., 3) at roof coordinates, which broadcast."""
         s, t, h = np.broadcast_arrays(*(np.asarray(a, float) for a in (s, t, h)))
         x, y = self.axis
         return self.centre + np.stack([s * x - t * y, s * y + t * x, h], axis=-1)
@@ -59,7 +59,7 @@ class Cover:
         return float(self.profile[:, 1].max()) + THICKNESS_M
 
     def slope(self, side: int) -> Plane:
-        """The tiles' plane from the eave up; side: -1 for negative t, 1 for positive t."""
+        """Plane of the tiles from the eave up; side: -1 for negative t, 1 for positive t."""
         profile = self.profile if side < 0 else self.profile[::-1]
         ends = np.array([-1, 1]) * (self.half_length + self.verge) * -side
         (t0, h0), (t1, h1) = profile[:2]
@@ -70,11 +70,13 @@ class Cover:
         return Plane(a, along, up, np.cross(along, up), float(np.linalg.norm(b - a)))
 
 
-def cover(house: House, plan: tuple[float, float, float, float], top: float, shape: str,
-          ridge_along: str = "x", reach: tuple[float, float] = (0.0, 0.0)) -> Cover:  # fmt: skip
+def roof_over(
+    house: House, plan: tuple[float, float, float, float], top: float, shape: str,
+    ridge_along: str = "x", reach: tuple[float, float] = (0.0, 0.0),
+) -> RoofForm:  # fmt: skip
     """The roof of `shape` over the plan (x0, x1, y0, y1) of walls that end at height `top`.
 
-    reach: how far the roof goes on beyond both ends of the plan, into a neighbouring roof.
+    reach: extension beyond each end of the plan, into a neighbouring roof.
     """
     x0, x1, y0, y1 = plan
     half = np.array([x1 - x0, y1 - y0]) / 2
@@ -88,7 +90,7 @@ def cover(house: House, plan: tuple[float, float, float, float], top: float, sha
         end = max(length + house.roof.eave - (span + house.roof.eave), 0.25)
     elif shape == "half_hip":
         end = length + house.roof.verge - (1 - HALF_HIP) * span
-    return Cover(np.array([*middle, top]), axis, float(length), float(span), profile,
+    return RoofForm(np.array([*middle, top]), axis, float(length), float(span), profile,
                  (-end, end), house.roof.eave, house.roof.verge)  # fmt: skip
 
 
@@ -108,9 +110,11 @@ def _profile(roof: Roof, shape: str, span: float) -> Array:
     return np.array(half + mirrored)
 
 
-def build_cover(shell: Shell, roof: Cover, house: House, shape: str,
-                material: Material = Material.ROOF_TILES) -> None:  # fmt: skip
-    """Tiles, underside and edge boards of a roof."""
+def build_roof(
+    shell: Shell, roof: RoofForm, house: House, shape: str,
+    material: Material = Material.ROOF_TILES,
+) -> None:  # fmt: skip
+    """Build tiles, underside and edge boards of a roof."""
     board = house.finish.accent_colour if house.finish.accent_colour[0] < 0.3 else tints.METAL
     if shape in ("hip", "half_hip"):
         _build_hips(shell, roof, house, board, 0.0 if shape == "hip" else HALF_HIP)
@@ -128,15 +132,15 @@ def build_cover(shell: Shell, roof: Cover, house: House, shape: str,
     for k in (0, -1):
         edges.append(np.stack([low[0][k], low[1][k], high[1][k], high[0][k]])[None])
     shell.quads(np.concatenate(edges), Material.WOOD, board)
-    if shape == "shed":  # the high side's wall goes on up to the rafters
+    if shape == "shed":  # extend the wall on the high side up to the rafters
         ends = np.array([1, -1, -1, 1]) * roof.half_length
         rise = np.interp(roof.half_span, t, h) + BITE_M
         wall = roof.points(ends, roof.half_span, np.array([0, 0, rise, rise]))
         shell.quads(wall, house.finish.wall, house.finish.colour)
 
 
-def _build_hips(shell: Shell, roof: Cover, house: House, board: Array, share: float) -> None:
-    """A ridge roof whose ends slope as well, above `share` of its height."""
+def _build_hips(shell: Shell, roof: RoofForm, house: House, board: Array, share: float) -> None:
+    """Build a roof whose ends slope above `share` of its height."""
     outer, base, crown = -roof.profile[0, 0], roof.profile[0, 1], roof.profile[1, 1]
     side = roof.half_length + (roof.eave if share == 0 else roof.verge)
     bend_t, bend_h = outer * (1 - share), base + share * (crown - base)
@@ -168,13 +172,13 @@ def _build_hips(shell: Shell, roof: Cover, house: House, board: Array, share: fl
     shell.quads(np.stack([a, b, b + lift, a + lift], axis=1), Material.WOOD, board)
 
 
-def gable_wall(shell: Shell, roof: Cover, house: House, end: int,
+def gable_wall(shell: Shell, roof: RoofForm, house: House, end: int,
                rect: tuple[float, float] = (0.0, 0.0), is_clad: bool = False,
                ceiling: float = np.inf) -> None:  # fmt: skip
-    """The wall between the last ceiling and the rafters, without `rect`.
+    """Build the gable between the walls and the rafters.
 
-    rect: half width and height of a rectangle in its middle that is built by itself. ceiling: h
-    above which a half hip takes over.
+    rect: half width and height of a rectangle in its middle to leave out. ceiling: h at which a
+    half hip begins.
     """
     m, inner_top = rect
     t = np.unique(np.concatenate([roof.profile[:, 0], [-roof.half_span, roof.half_span, -m, m]]))
@@ -198,7 +202,7 @@ def flat_roof(
     rng: Rng, shell: Shell, house: House, plan: tuple[float, float, float, float], top: float,
     rim: float,
 ) -> None:  # fmt: skip
-    """Roofing behind a parapet with a coping of zinc; plant rooms on large ones."""
+    """A deck behind a parapet with a metal coping; large roofs have a plant room."""
     x0, x1, y0, y1 = plan
     t = 0.22
     deck = [[x0, y0, top], [x1, y0, top], [x1, y1, top], [x0, y1, top]]

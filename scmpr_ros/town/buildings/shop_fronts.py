@@ -1,4 +1,4 @@
-"""Ground floors that sell: wide panes, awnings, sign boards with lettering, gateways."""
+"""Shop fronts with awnings and sign boards, and gateways."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_shops(rng: Rng, openings: Openings) -> None:
 
 
 def open_gateway(openings: Openings, column: int) -> Openings:
-    """A dark passage to the yard, two columns wide."""
+    """Open a dark passage to the yard, two columns wide."""
     cell = openings.at(0, column)
     openings = openings.merge_right(cell)
     middle = (openings.u0[cell] + openings.u1[cell]) / 2
@@ -38,7 +38,7 @@ def open_gateway(openings: Openings, column: int) -> Openings:
 
 
 def dress_shops(rng: Rng, shell: Shell, wall: Plane, openings: Openings) -> None:
-    """Sign boards above the panes, and awnings over some."""
+    """Add sign boards above the panes, and awnings to some."""
     shops = openings.where(openings.kind == Opening.SHOP)
     if len(shops.kind) == 0:
         return
@@ -58,7 +58,7 @@ def lettering(
     rng: Rng, shell: Shell, wall: Plane, span: tuple[float, float], v: float, height: float,
     d: float, colour: Array,
 ) -> None:  # fmt: skip
-    """A word of letters, each an upright and a bar: legible as writing, not as a word."""
+    """Mock lettering, each letter an upright and a bar."""
     pitch = height * 0.85
     count = min(int((span[1] - span[0]) / pitch), int(rng.integers(4, 11)))
     if count < 2:
@@ -72,7 +72,7 @@ def lettering(
 
 
 def _awnings(rng: Rng, shell: Shell, wall: Plane, u0: Array, u1: Array, v: Array) -> None:
-    """Cloth that slopes from the wall over the pavement, with a valance."""
+    """Cloth awnings over the pavement, with a valance."""
     reach = float(rng.uniform(0.8, 1.35))
     low = np.maximum(v - 0.5 * reach, LOWEST_M + 0.18)
     u = np.stack([u0, u1, u1, u0], 1)
@@ -82,7 +82,7 @@ def _awnings(rng: Rng, shell: Shell, wall: Plane, u0: Array, u1: Array, v: Array
 
 
 def sign_board(rng: Rng, shell: Shell, wall: Plane, v: float, height: float, width: float) -> None:
-    """A firm's name high on a wall, in its middle or off it."""
+    """A company sign at a random position along a wall."""
     u0 = float(rng.uniform(0.3, max(0.31, wall.length - width - 0.3)))
     colour = tints.shade(rng, tints.STRONG)
     shell.quads(wall.blocks((u0, u0 + width), (v, v + height), (0.0, 0.12)), Material.METAL, colour)

@@ -25,7 +25,7 @@ from scmpr_ros.town.buildings.faces import Plane, Shell
 from scmpr_ros.town.buildings.house_styles import House
 from scmpr_ros.town.buildings.openings import Opening, Openings
 from scmpr_ros.town.buildings.roof_details import chimneys, dormers, skylights
-from scmpr_ros.town.buildings.roofs import Cover
+from scmpr_ros.town.buildings.roofs import RoofForm
 from scmpr_ros.town.buildings.shop_fronts import dress_shops, open_gateway, open_shops
 
 Array = NDArray[np.float64]
@@ -33,10 +33,10 @@ Rng = np.random.Generator
 
 
 def build_tenement(rng: Rng, shell: Shell, house: House) -> None:
-    """Front house, often with a risalit in its middle and a wing along the yard."""
-    half = house.width / 2 - 0.05  # neighbours that touch never coincide
+    """A tenement, often with a central risalit and a wing along the yard."""
+    half = house.width / 2 - 0.05  # faces of adjacent houses must not coincide
     has_risalit = house.roof.shape != "flat" and house.width > 12 and rng.random() < 0.5
-    risalit = house.roof.eave - 0.12 if has_risalit else 0.0  # the eaves shelter it
+    risalit = house.roof.eave - 0.12 if has_risalit else 0.0  # stays below the eaves
     has_yard = rng.random() < 0.6
     back = house.depth - (float(rng.uniform(2.5, 4.0)) if has_yard else 0.0)
     main = Block.of(house, (-half, half), (risalit, back), house.floors)
@@ -51,7 +51,7 @@ def build_tenement(rng: Rng, shell: Shell, house: House) -> None:
     turret_side = 0 if rng.random() > 0.1 or risalit else int(rng.choice([-1, 1]))
     _fronts(rng, shell, house, main, risalit, turret_side)
     builders: dict[str, Callable[[Plane], None]] = {"front": lambda wall: None}
-    if rng.random() < 0.4:  # a firewall that no neighbour hides may have got some windows
+    if rng.random() < 0.4:  # some exposed firewalls have windows
         bare = replace(house, windows=replace(house.windows, surround="", shutters=""))
         facade = partial(plain_facade, rng, shell, house=bare, levels=main.levels, blank=0.6)
         builders |= {"left": facade, "right": facade}
@@ -69,7 +69,7 @@ def build_tenement(rng: Rng, shell: Shell, house: House) -> None:
 def _fronts(
     rng: Rng, shell: Shell, house: House, main: Block, risalit: float, turret_side: int
 ) -> None:
-    """The street front in one plane, or with its middle part brought forward."""
+    """The street front, in one plane or with a projecting middle part."""
     x0, x1 = main.x0, main.x1
     if risalit == 0:
         _front(rng, shell, Plane.wall((x0, 0.0), (x1, 0.0)), house, main.levels, True, turret_side)
@@ -134,7 +134,7 @@ def _front_balconies(
     openings: Openings,
     taken: NDArray[np.intp],
 ) -> None:
-    """Balconies before a column or two of windows, which become doors."""
+    """Balconies at one or two columns of windows, which become doors."""
     if rng.random() > 0.45:
         return
     columns = np.setdiff1d(np.unique(openings.column), taken)
@@ -154,7 +154,7 @@ def _front_balconies(
 def _courses(
     rng: Rng, shell: Shell, wall: Plane, house: House, levels: Array, has_bay: bool
 ) -> None:
-    """String courses between floors, the cornice under the eaves, pilasters at the ends."""
+    """String courses between floors, a cornice under the eaves, pilasters at the ends."""
     eaves = levels[-1]
     if rng.random() < 0.8:
         band(shell, wall, house, eaves - 0.32, 0.3, 0.2)
@@ -168,7 +168,7 @@ def _courses(
         pilasters(shell, wall, house, levels[1] + 0.07, eaves - 0.48)
 
 
-def _crown(rng: Rng, shell: Shell, house: House, roof: Cover, turret_side: int) -> None:
+def _crown(rng: Rng, shell: Shell, house: House, roof: RoofForm, turret_side: int) -> None:
     """Dormers on both slopes, skylights, chimneys at the firewalls."""
     spacing = house.windows.pitch * float(rng.choice([1.0, 1.5, 2.0]))
     count = max(1, int((house.width - 1.6) / max(spacing, 2.3)))

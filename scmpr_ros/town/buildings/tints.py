@@ -1,4 +1,4 @@
-"""Colours that walls, stone, wood and roofs have in south-west Germany: linear albedo."""
+"""Palettes of walls, stone, wood and roofs in south-west Germany, as linear albedo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 WHITES = np.array([[0.78, 0.77, 0.74], [0.74, 0.72, 0.66], [0.70, 0.70, 0.69], [0.76, 0.73, 0.64]])
-"""What most plastered houses are painted with."""
+"""Paints of most plastered houses."""
 PLASTERS = np.array(
     [[0.70, 0.65, 0.53], [0.60, 0.50, 0.34], [0.60, 0.53, 0.43], [0.62, 0.58, 0.49],
      [0.54, 0.56, 0.50], [0.60, 0.51, 0.46], [0.50, 0.49, 0.47], [0.40, 0.385, 0.36],
@@ -54,13 +54,13 @@ _TINTS = {Material.BRICK: BRICKS, Material.STONE: SANDSTONES, Material.CORRUGATE
 
 
 def shade(rng: Rng, palette: Array) -> Array:
-    """One colour (3,) of a palette (N, 3), a little lighter or darker, warmer or colder."""
+    """Draw a colour (3,) from a palette (N, 3) and vary it slightly."""
     colour = palette[rng.integers(len(palette))]
     return np.clip(colour * rng.uniform(0.88, 1.1) * rng.normal(1, 0.018, 3), 0.02, 0.82)
 
 
 def wall_colour(rng: Rng, wall: Material, white: float) -> Array:
-    """A colour for walls of one material; `white` is the share of plastered ones left white."""
+    """Draw a colour for walls of a material; white: share of plastered walls painted white."""
     if wall in _TINTS:
         return shade(rng, _TINTS[wall])
     return shade(rng, WHITES if rng.random() < white else PLASTERS)

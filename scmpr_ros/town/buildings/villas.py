@@ -19,7 +19,7 @@ Rng = np.random.Generator
 
 
 def build_villa(rng: Rng, shell: Shell, house: House) -> None:
-    """A large old house: a risalit under its own gable, a bay, perhaps a tower at the corner."""
+    """A large old house with a gabled risalit, at times with a bay or a corner tower."""
     half = house.width / 2 - house.roof.eave - 0.14
     out = float(rng.uniform(0.8, 2.0))
     main = Block.of(house, (-half, half), (out, house.depth), house.floors)
@@ -51,7 +51,7 @@ def build_villa(rng: Rng, shell: Shell, house: House) -> None:
 
 
 def _corner_tower(rng: Rng, shell: Shell, house: House, main: Block) -> Block:
-    """A square tower around a front corner, a room higher than the house; what it hides."""
+    """Build a square tower around a front corner, higher than the eaves; returns its block."""
     size, x, y = 3.2, main.x0 - house.roof.eave - 0.12, main.y0 - house.roof.eave - 0.12
     plan = np.array([[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]])
     levels = np.append(house.levels(house.floors)[1:], house.eaves + 2.8)

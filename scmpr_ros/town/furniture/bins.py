@@ -1,16 +1,14 @@
-"""Bins: on wheels in the colours of German collections, on posts for litter, and for recycling."""
+"""Bins: wheeled household bins in German colours, litter bins, recycling containers."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import IGNORE
 from scmpr_ros.town.furniture.solids import FOOT_M, STEEL_GREYS, drum, post, tapered
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, discs, tubes
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _GREY, _BLACK = np.array([0.10, 0.105, 0.11]), np.array([0.025, 0.026, 0.028])
@@ -19,7 +17,7 @@ _LIDS = np.array([[0.02, 0.07, 0.26], [0.62, 0.40, 0.01], [0.11, 0.055, 0.02], [
 
 
 def wheeled_bin(rng: Rng) -> Mesh:
-    """A household bin, its lid towards +y: grey or black, whole or only its lid coloured."""
+    """A household bin facing +y, grey or black, with a coloured lid or coloured all over."""
     body = np.where(rng.random() < 0.6, _GREY, _BLACK)
     lid = body if rng.random() < 0.35 else _LIDS[rng.choice(4, p=[0.36, 0.28, 0.3, 0.06])]
     if rng.random() < 0.5:
@@ -42,25 +40,8 @@ def wheeled_bin(rng: Rng) -> Mesh:
     return Mesh.join([shell, rim, cover, handle, wheels, axle, stand])
 
 
-def waste_container(rng: Rng) -> Mesh:
-    """A container of 1100 litres on four castors, for a block of flats."""
-    body = _GREY * rng.uniform(0.8, 2.2)
-    lid = (body, _LIDS[0], _LIDS[1], _LIDS[2])[rng.choice(4, p=[0.4, 0.25, 0.25, 0.1])]
-    plastic = Material.CAR_PAINT, IGNORE
-    shell = tapered(
-        (-0.58, -0.42, 0.58, 0.42), (-0.66, -0.52, 0.66, 0.52), 0.2, 1.12, body, *plastic
-    )
-    rim = boxes([[-0.69, -0.55, 1.06]], [[0.69, 0.55, 1.13]], *plastic, 0.85 * body)
-    cover = tapered((-0.68, -0.54, 0.68, 0.54), (-0.66, -0.3, 0.66, 0.2), 1.13, 1.36, lid, *plastic)
-    hubs = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.34, 0.34)])
-    castors = boxes(
-        hubs - (0.05, 0.05, 0.01), hubs + (0.05, 0.05, 0.2), Material.RUBBER, IGNORE, 0.03
-    )
-    return Mesh.join([shell, rim, cover, castors])
-
-
 def recycling_container(rng: Rng) -> Mesh:
-    """A bell for glass, its slots above: white, green or brown glass."""
+    """A bell-shaped container for white, green or brown glass."""
     green = np.array([0.03, 0.11, 0.045]) * rng.uniform(0.7, 1.3)
     path = np.array([[0, 0, -0.03], [0, 0, 0.9], [0, 0, 1.35], [0, 0, 1.62]])
     bell = tubes(path, [0.66, 0.72, 0.58, 0.2], 12, Material.CAR_PAINT, IGNORE, green)
@@ -75,7 +56,7 @@ def recycling_container(rng: Rng) -> Mesh:
 
 
 def litter_bin(rng: Rng) -> Mesh:
-    """A small bin on a post, or a drum that stands on the ground."""
+    """A small bin on a post, or a drum on the ground."""
     paint = ((0.62, 0.16, 0.01), (0.02, 0.07, 0.04), *STEEL_GREYS[:3])[rng.integers(5)]
     if rng.random() < 0.5:
         bucket = drum(0.52, 0.98, (0.15, 0.18), paint, Material.METAL, IGNORE, 10, (0.0, 0.2))

@@ -1,4 +1,4 @@
-"""What fences are built of: the line they follow, slabs, posts, bars, wires and pillars."""
+"""Parts of fences: the line they follow, slabs, posts, bars, wires and pillars."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Rng = np.random.Generator
 
 BARRIER = class_id("barrier")
 FOOT_M = 0.4
-"""How far walls and posts reach into the ground."""
+"""Depth of walls and posts below the ground."""
 
 
 @dataclass(frozen=True)
 class FenceLine:
-    """Where a fence runs.
+    """Ground line of a fence.
 
-    low, high: (N, 3) ends of its segments. post: (P, 3) where posts stand, with the unit direction
-    along the fence (P, 2) there, and whether (P,) a run or a gate ends there. gate: (N,) segments
-    that open.
+    low, high: (N, 3) ends of its segments. post: (P, 3) feet of posts; along: (P, 2) unit direction
+    of the fence there; is_end: (P,) whether a run or a gate ends there. gate: (N,) segments that
+    are gates.
     """
 
     low: Array
@@ -39,7 +39,7 @@ class FenceLine:
 
     @classmethod
     def of(cls, rng: Rng, low: Array, high: Array) -> FenceLine:
-        """Find the runs, set posts, and put a gate into about every second longer run."""
+        """Find the runs, place posts, and put a gate into some of the longer runs."""
         follows = np.r_[False, np.linalg.norm(low[1:] - high[:-1], axis=1) < 0.05]
         run = np.cumsum(~follows) - 1
         place = np.arange(len(low)) - np.flatnonzero(~follows)[run]
@@ -57,13 +57,13 @@ class FenceLine:
         return cls(low, high, post, along, np.r_[ends[starts], is_last[is_last]], gate)
 
     def ends(self) -> FenceLine:
-        """The same line with posts at the ends of runs and beside gates only."""
+        """The line with posts only at the ends of runs and beside gates."""
         return replace(self, post=self.post[self.is_end], along=self.along[self.is_end],
                        is_end=self.is_end[self.is_end])  # fmt: skip
 
-    def between(self, opening: bool) -> tuple[Array, Array]:
-        """The segments of the fence, or those of its gates."""
-        chosen = self.gate if opening else ~self.gate
+    def segments(self, gates: bool) -> tuple[Array, Array]:
+        """Ends of the segments that are gates, or of those that are not."""
+        chosen = self.gate if gates else ~self.gate
         return self.low[chosen], self.high[chosen]
 
 
@@ -71,7 +71,7 @@ def slab(
     low: Array, high: Array, z0: float, z1: float, thick_m: float, material: Material,
     colour: ArrayLike, is_closed: bool = True,
 ) -> Mesh:  # fmt: skip
-    """A wall of a thickness between two heights; closed at both ends of each segment, or open."""
+    """A wall of given thickness between two heights; is_closed: whether segments have end faces."""
     along = high - low
     n = np.stack([-along[:, 1], along[:, 0], np.zeros(len(along))], axis=1)
     n *= thick_m / 2 / np.linalg.norm(along[:, :2], axis=1, keepdims=True)
@@ -90,10 +90,9 @@ def rails(
     low: Array, high: Array, levels: Iterable[float], size_m: float, material: Material,
     colour: ArrayLike, thick_m: float = 0.035,
 ) -> Mesh:  # fmt: skip
-    """Level beams, `size_m` high, with their undersides at `levels` above the ground;
-    posts hide their ends."""
+    """Horizontal beams, `size_m` high, with their undersides at `levels` above the ground."""
     beams = [slab(low, high, z, z + size_m, thick_m, material, colour, False) for z in levels]
-    # The planks of the texture stand; those of a fence's rails lie.
+    # The texture shows vertical planks, rails are horizontal.
     return Mesh.join(replace(beam, uv=beam.uv[..., ::-1]) for beam in beams)
 
 
@@ -101,7 +100,7 @@ def square_posts(
     line: FenceLine, width: float, z0: float, z1: float, material: Material, colour: ArrayLike,
     peak_m: float = 0.0,
 ) -> Mesh:  # fmt: skip
-    """Square posts from z0 to z1; a `peak_m` gives them the top of a low pyramid."""
+    """Square posts from z0 to z1, with a pyramid of height `peak_m` on top."""
     along = np.column_stack([line.along, np.zeros(len(line.along))]) * width / 2
     aside = np.stack([-along[:, 1], along[:, 0], along[:, 2]], axis=1)
     ring = np.stack([along + aside, aside - along, -along - aside, along - aside], axis=1)
@@ -116,8 +115,8 @@ def square_posts(
 
 
 def uprights(low: Array, high: Array, spacing: float) -> tuple[Array, Array, Array]:
-    """Feet of evenly spaced uprights, and the level unit directions along the fence and to its
-    left there, (K, 3) each."""
+    """Feet of evenly spaced uprights, and the horizontal unit directions along the fence and to its
+    left, (K, 3) each."""
     length = np.linalg.norm((high - low)[:, :2], axis=1)
     counts = np.maximum((length / spacing).round().astype(int), 1)
     which = np.repeat(np.arange(len(low)), counts)
@@ -129,7 +128,7 @@ def uprights(low: Array, high: Array, spacing: float) -> tuple[Array, Array, Arr
 
 
 def strips(foot: Array, across: Array, z0: ArrayLike, z1: ArrayLike, width: float) -> Array:
-    """Upright quads (K, 4, 3) about feet (K, 3), `width` wide along unit `across` (K, 3)."""
+    """Vertical quads (K, 4, 3) over feet (K, 3), `width` wide along unit `across` (K, 3)."""
     up = np.array([0.0, 0.0, 1.0])
     half = across * width / 2
     below, above = (foot + np.broadcast_to(z, len(foot))[:, None] * up for z in (z0, z1))
@@ -139,7 +138,7 @@ def strips(foot: Array, across: Array, z0: ArrayLike, z1: ArrayLike, width: floa
 def bar_field(
     low: Array, high: Array, z0: float, z1: float, spacing: float, width: float, colour: ArrayLike
 ) -> Mesh:
-    """Thin upright bars of metal, each two crossed strips, on two rails."""
+    """Thin vertical metal bars, each two crossed strips, on two rails."""
     foot, along, aside = uprights(low, high, spacing)
     crossed = [strips(foot, (along + s * aside) * 0.71, z0, z1, width) for s in (-1, 1)]
     bars = quads(np.concatenate(crossed), Material.METAL, BARRIER, colour)
@@ -149,16 +148,16 @@ def bar_field(
 
 def pillars(line: FenceLine, height: float, width: float, material: Material, colour: Array,
              cap: Array) -> Mesh:  # fmt: skip
-    """Masonry pillars under pyramids, at the ends of runs and beside gates."""
+    """Masonry pillars with pyramidal caps, at the posts of a line."""
     shaft = square_posts(line, width, -FOOT_M, height, material, colour)
     lid = square_posts(line, width + 0.08, height, height + 0.05, Material.CONCRETE, cap, 0.07)
     return Mesh.join([shaft, lid])
 
 
 def diagonal_wires(low: Array, high: Array, z0: float, z1: float, lean: int) -> Array:
-    """Wires at 45 degrees, cut off at the ends of their segments, as quads (K, 4, 3).
+    """Wires at 45 degrees, clipped to their segments, as quads (K, 4, 3).
 
-    lean: 1 where they rise along the fence, -1 where they fall.
+    lean: 1 if they rise along the fence, -1 if they fall.
     """
     length = np.linalg.norm((high - low)[:, :2], axis=1)
     wires = []

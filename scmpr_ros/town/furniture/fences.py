@@ -1,7 +1,7 @@
-"""Fences, railings, garden walls: what stands between a plot and its pavement.
+"""Fences, railings and garden walls between plots and pavements.
 
-All kinds run along ground segments from `low` to `high`, each (N, 3) with z up; segments that meet
-end to end make one run, with posts at its ends and at every second joint.
+All kinds follow ground segments from `low` to `high`, each (N, 3) with z up. Segments that meet end
+to end form a run, with posts at its ends and at every second joint.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def fence(rng: Rng, kind: str, low: Array, high: Array) -> Mesh:
 
 
 def _pickets(rng: Rng, line: FenceLine) -> Mesh:
-    """Wooden slats on two rails, none exactly as high or as brown as its neighbour."""
+    """Wooden slats of slightly varying height and tone on two rails."""
     height, tone = rng.uniform(0.8, 1.2), rng.uniform(0.10, 0.22)
     colour = tone * np.array([1, 0.68, 0.42])
     if rng.random() < 0.45:
@@ -59,11 +59,11 @@ def _pickets(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _iron_bars(rng: Rng, line: FenceLine) -> Mesh:
-    """Plain bars between steel posts, with a higher gate."""
+    """Plain bars between steel posts; gates are higher."""
     height, paint = rng.uniform(0.85, 1.3), STEEL_GREYS[rng.integers(4)]
     return Mesh.join([
-        bar_field(*line.between(False), 0.05, height, 0.12, 0.02, paint),
-        bar_field(*line.between(True), 0.05, height + 0.12, 0.1, 0.02, paint),
+        bar_field(*line.segments(gates=False), 0.05, height, 0.12, 0.02, paint),
+        bar_field(*line.segments(gates=True), 0.05, height + 0.12, 0.1, 0.02, paint),
         square_posts(line, 0.06, -FOOT_M, height + 0.04, Material.METAL, paint),
     ])  # fmt: skip
 
@@ -79,15 +79,16 @@ def _masonry(rng: Rng) -> tuple[Material, Array]:
 
 
 def _wall(rng: Rng, line: FenceLine) -> Mesh:
-    """A garden wall under a projecting cap, with pillars at its ends and a gate of bars."""
+    """A garden wall with a projecting cap, pillars at its ends and a barred gate."""
     height, (material, colour) = rng.uniform(0.7, 1.6), _masonry(rng)
-    low, high = line.between(False)
+    low, high = line.segments(gates=False)
     cap = colour * 0.8 if rng.random() < 0.5 else np.array([0.38, 0.37, 0.34])
     return Mesh.join([
         slab(low, high, -FOOT_M, height, 0.24, material, colour),
         slab(low, high, height, height + 0.06, 0.32, Material.CONCRETE, cap),
         pillars(line.ends(), height + 0.12, 0.36, material, colour, cap),
-        bar_field(*line.between(True), 0.06, height, 0.1, 0.02, STEEL_GREYS[rng.integers(1, 4)]),
+        bar_field(*line.segments(gates=True), 0.06, height, 0.1, 0.02,
+                  STEEL_GREYS[rng.integers(1, 4)]),
     ])  # fmt: skip
 
 
@@ -95,19 +96,19 @@ def _low_wall_bars(rng: Rng, line: FenceLine) -> Mesh:
     """Bars on a low wall."""
     height, (material, colour) = rng.uniform(0.95, 1.4), _masonry(rng)
     base, paint = rng.uniform(0.25, 0.55), STEEL_GREYS[rng.integers(4)]
-    low, high = line.between(False)
+    low, high = line.segments(gates=False)
     return Mesh.join([
         slab(low, high, -FOOT_M, base, 0.24, material, colour),
         bar_field(low, high, base, height, 0.12, 0.02, paint),
-        bar_field(*line.between(True), 0.06, height, 0.1, 0.022, paint),
+        bar_field(*line.segments(gates=True), 0.06, height, 0.1, 0.022, paint),
         square_posts(line, 0.07, -FOOT_M, height + 0.05, Material.METAL, paint),
     ])  # fmt: skip
 
 
 def _pillars_and_boards(rng: Rng, line: FenceLine) -> Mesh:
-    """Masonry pillars on a low wall, level boards between them: the suburbs of the fifties."""
+    """Masonry pillars on a low wall with horizontal boards between them."""
     height, (material, colour) = rng.uniform(0.85, 1.15), _masonry(rng)
-    low, high = line.between(False)
+    low, high = line.segments(gates=False)
     base, wood = rng.uniform(0.2, 0.4), rng.uniform(0.1, 0.3) * np.array([1, 0.7, 0.45])
     gap = (height - base - 0.04) / 3
     levels = base + 0.04 + gap * np.arange(3)
@@ -118,7 +119,7 @@ def _pillars_and_boards(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _boards(rng: Rng, line: FenceLine) -> Mesh:
-    """A screen of upright boards, one in front of the next, that hides the garden."""
+    """A privacy screen of overlapping vertical boards."""
     height, tone = rng.uniform(1.5, 1.9), rng.uniform(0.09, 0.24)
     colour = tone * np.array([1, 0.7, 0.45])
     foot, along, aside = uprights(line.low, line.high, 0.14)
@@ -135,7 +136,7 @@ def _boards(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _rod_mesh(rng: Rng, line: FenceLine) -> Mesh:
-    """Welded panels of rods, green or grey, as round schools and yards."""
+    """Welded mesh panels, green or grey."""
     height = rng.choice([0.8, 1.0, 1.2, 1.6])
     paint = ((0.015, 0.06, 0.03), (0.06, 0.065, 0.07), (0.33, 0.34, 0.34))[rng.integers(3)]
     foot, along, aside = uprights(line.low, line.high, 0.065)
@@ -147,7 +148,7 @@ def _rod_mesh(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _chain_link(rng: Rng, line: FenceLine) -> Mesh:
-    """Wire in diamonds between round posts, with a wire along its top."""
+    """Diamond wire mesh between posts, with a wire along its top."""
     height = rng.uniform(0.9, 1.5)
     paint = ((0.02, 0.07, 0.035), (0.33, 0.34, 0.34))[rng.integers(2)]
     wires = [diagonal_wires(line.low, line.high, 0.04, height, lean) for lean in (-1, 1)]
@@ -157,7 +158,7 @@ def _chain_link(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _rails(rng: Rng, line: FenceLine) -> Mesh:
-    """Level boards or tubes with wide gaps between short posts."""
+    """Horizontal boards or tubes with wide gaps between short posts."""
     height, count = rng.uniform(0.7, 1.0), int(rng.integers(2, 5))
     wood = rng.random() < 0.6
     material = Material.WOOD if wood else Material.METAL
@@ -172,16 +173,16 @@ def _rails(rng: Rng, line: FenceLine) -> Mesh:
 
 
 def _gabions(rng: Rng, line: FenceLine) -> Mesh:
-    """Cages full of stones."""
+    """Gabions: wire cages filled with stones."""
     height, grey = rng.uniform(0.8, 1.6), rng.uniform(0.28, 0.42) * np.array([1, 0.97, 0.9])
-    low, high = line.between(False)
+    low, high = line.segments(gates=False)
     body = slab(low, high, -FOOT_M, height, 0.4, Material.COBBLE, grey)
     cage = []
     for side in (-0.206, 0.206):
         foot, along, aside = uprights(low, high, 0.2)
         cage.append(strips(foot + side * aside, along, 0.0, height, 0.012))
     wires = quads(np.concatenate(cage), Material.METAL, BARRIER, (0.3, 0.3, 0.3))
-    gates = bar_field(*line.between(True), 0.06, height, 0.12, 0.022, STEEL_GREYS[2])
+    gates = bar_field(*line.segments(gates=True), 0.06, height, 0.12, 0.022, STEEL_GREYS[2])
     return Mesh.join([body, wires, gates])
 
 

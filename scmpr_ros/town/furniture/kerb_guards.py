@@ -1,4 +1,4 @@
-"""What keeps cars off pavements and bicycles upright: bollards, railings, racks, works barriers."""
+"""Bollards, railings, bicycle racks and works barriers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _hoop(width: float, height: float, radius: float, colour: Array, label: int)
 
 
 def railing(rng: Rng) -> Mesh:
-    """One field of a pavement's railing along x, two metres long, with a rail or bars."""
+    """A railing panel along x, two metres long, with a rail or bars."""
     paint = STEEL_GREYS[rng.integers(4)] if rng.random() < 0.7 else _RED
     hoop = _hoop(1.94, rng.uniform(0.95, 1.05), 0.024, paint, BARRIER)
     level = 0.5 if rng.random() < 0.5 else 0.14
@@ -80,28 +80,15 @@ def railing(rng: Rng) -> Mesh:
 
 
 def bicycle_rack(rng: Rng) -> Mesh:
-    """Hoops one behind the other along x; bicycles stand between them across x."""
+    """A row of hoops along x for bicycles that stand across x."""
     paint = STEEL_GREYS[rng.integers(2)]
     hoop = placed(_hoop(0.75, 0.82, 0.022, paint, BARRIER), (0, 0, 0), np.pi / 2)
     count = int(rng.integers(3, 7))
     return Mesh.join([placed(hoop, (0.9 * (i - (count - 1) / 2), 0, 0)) for i in range(count)])
 
 
-def cone(rng: Rng) -> Mesh:
-    """A traffic cone, orange and white."""
-    orange = np.array([0.62, 0.09, 0.015]) * rng.uniform(0.7, 1.1)
-    levels = np.array([[0, 0, 0.03], [0, 0, 0.2], [0, 0, 0.34], [0, 0, 0.5]])
-    radii = [0.15, 0.11, 0.075, 0.035]
-    parts = [
-        boxes([[-0.2, -0.2, -0.01]], [[0.2, 0.2, 0.035]], Material.RUBBER, IGNORE, 0.4 * orange)
-    ]
-    for i, colour in enumerate((orange, _WHITE, orange)):
-        parts.append(tubes(levels[i : i + 2], radii[i : i + 2], 8, Material.CLOTH, IGNORE, colour))
-    return Mesh.join(parts)
-
-
 def works_barrier(rng: Rng) -> Mesh:
-    """A striped board on two feet along x, some with a lamp."""
+    """A striped board along x on two feet, at times with a lamp."""
     width, stripes = rng.uniform(1.6, 2.4), 11
     x = np.linspace(-width / 2, width / 2, stripes + 1)
     low = np.stack([x[:-1], np.full(stripes, -0.012), np.full(stripes, 0.8)], axis=1)

@@ -1,4 +1,4 @@
-"""Street lamps: masts with arms, flat heads, mushrooms, lanterns, pendants; each lights the road.
+"""Street lamps: masts with arms, flat heads, mushrooms, lanterns and pendants, each with a light.
 
 A lamp stands at the origin; its arm reaches over the road, towards +y.
 """
@@ -32,7 +32,7 @@ _OLD_TOWN_GREEN = np.array([0.02, 0.035, 0.028])
 
 
 def street_lamp(rng: Rng) -> Mesh:
-    """A lamp of one of the usual kinds; the same seed gives the same lamp."""
+    """A street lamp of a random kind."""
     kinds: tuple[tuple[Callable[[Rng, Array, Array], Mesh], float], ...] = (
         (_curved_arm, 0.24), (_flat_head, 0.24), (_twin, 0.08),
         (_mushroom, 0.2), (_lantern, 0.12), (_pendant, 0.12),
@@ -43,20 +43,20 @@ def street_lamp(rng: Rng) -> Mesh:
 
 
 def _shine(at: ArrayLike, glow: Array) -> Mesh:
-    """The light below a cover at `at` (3,), clear of the cover."""
+    """The light of a cover at `at` (3,), placed below it so that it casts no shadow."""
     below = np.asarray(at, np.float64) - (0, 0, 0.05)
     return light(below, (0, 0, -1), 1.1 * glow, _HALF_ANGLE_DEG)
 
 
 def _mast(height: float, colour: Array) -> Mesh:
-    """A mast that is thicker up to its service door."""
+    """A mast with a thicker base."""
     radius = 0.007 * height + 0.018
     base = drum(-FOOT_M, 1.1, radius * 1.35, colour, Material.METAL, POLE, 8)
     return Mesh.join([base, post(height, radius, colour, taper=0.6)])
 
 
 def _luminaire(length: float, glow: Array) -> Mesh:
-    """A flat head from the origin along +y, metal above and a cover below."""
+    """A flat lamp head from the origin along +y, metal above and a cover below."""
     body = tapered((-0.13, 0, 0.13, length), (-0.06, 0.05, 0.06, 0.8 * length), 0.0, 0.12,
                    (0.30, 0.31, 0.32), Material.METAL, POLE)  # fmt: skip
     near, far = 0.35 * length, length - 0.04
@@ -65,15 +65,15 @@ def _luminaire(length: float, glow: Array) -> Mesh:
     return Mesh.join([body, cover, _shine([0, (near + far) / 2, -0.06], glow)])
 
 
-def _set(mesh: Mesh, y: float, z: float, rise_rad: float = 0.0) -> Mesh:
-    """A mesh moved to (0, y, z) with its y axis raised by an angle."""
+def _mount(mesh: Mesh, y: float, z: float, rise_rad: float = 0.0) -> Mesh:
+    """Move a mesh to (0, y, z) and raise its y axis by an angle."""
     c, s = np.cos(rise_rad), np.sin(rise_rad)
     R = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
     return mesh.transformed(make_transform(R, np.array([0, y, z])))
 
 
 def _arm(reach: float, z0: float, z1: float, colour: Array) -> Mesh:
-    """A tube that leaves the mast steeply at z0 and arrives flat at z1."""
+    """A curved tube that leaves the mast steeply at z0 and ends horizontally at z1."""
     t = np.array([0.0, 0.35, 0.7, 1.0])
     path = np.stack([0 * t, reach * t, z0 + (z1 - z0) * (1 - (1 - t) ** 2)], axis=1)
     return tubes(path, [0.045, 0.04, 0.035, 0.03], 6, Material.METAL, POLE, colour)
@@ -83,30 +83,30 @@ def _curved_arm(rng: Rng, colour: Array, glow: Array) -> Mesh:
     """A tall mast with one arm over the road."""
     height, reach = rng.uniform(7.0, 9.5), rng.uniform(1.0, 2.4)
     rise = rng.uniform(0.3, 0.8)
-    head = _set(_luminaire(rng.uniform(0.6, 0.85), glow), reach - 0.05, height + rise, 0.09)
+    head = _mount(_luminaire(rng.uniform(0.6, 0.85), glow), reach - 0.05, height + rise, 0.09)
     arm = _arm(reach, height - 0.05, height + rise + 0.03, colour)
     return Mesh.join([_mast(height, colour), arm, head])
 
 
 def _flat_head(rng: Rng, colour: Array, glow: Array) -> Mesh:
-    """A head straight on top of the mast."""
+    """A head on top of the mast."""
     height = rng.uniform(4.5, 7.5)
-    head = _set(_luminaire(rng.uniform(0.6, 1.1), glow), -0.1, height - 0.02, rng.uniform(0, 0.2))
+    head = _mount(_luminaire(rng.uniform(0.6, 1.1), glow), -0.1, height - 0.02, rng.uniform(0, 0.2))
     return Mesh.join([_mast(height, colour), head])
 
 
 def _twin(rng: Rng, colour: Array, glow: Array) -> Mesh:
-    """Two arms: over the road and over the pavement."""
+    """Two arms, over the road and over the pavement."""
     one = _curved_arm(rng, colour, glow)
     half_turn = make_transform(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
     height = float(one.corners[..., 2].max())
-    other = _set(_luminaire(0.6, glow), 0.75, height - 0.25, 0.09)
+    other = _mount(_luminaire(0.6, glow), 0.75, height - 0.25, 0.09)
     arm = _arm(0.8, height - 0.7, height - 0.22, colour)
     return Mesh.join([one, Mesh.join([other, arm]).transformed(half_turn)])
 
 
 def _mushroom(rng: Rng, colour: Array, glow: Array) -> Mesh:
-    """A glass drum under a wide dome, on a post that a person could reach with a ladder."""
+    """A glass drum under a wide dome, on a low post."""
     height, radius = rng.uniform(3.4, 4.8), rng.uniform(0.24, 0.34)
     top = height + 0.32
     glass = drum(height, top, (0.10, 0.16), np.sqrt(glow), Material.LAMP, POLE, 10)
@@ -117,7 +117,7 @@ def _mushroom(rng: Rng, colour: Array, glow: Array) -> Mesh:
 
 
 def _lantern(rng: Rng, _: Array, glow: Array) -> Mesh:
-    """The old town's: four tapering panes in a frame on a moulded post."""
+    """An old-town lantern: four tapering panes in a frame on a moulded post."""
     height, green = rng.uniform(3.1, 3.9), _OLD_TOWN_GREEN
     foot = drum(-FOOT_M, 0.5, (0.14, 0.10), green, Material.METAL, POLE, 8)
     rings = drum(0.5, 0.62, 0.115, green, Material.METAL, POLE, 8)
@@ -138,7 +138,7 @@ def _lantern(rng: Rng, _: Array, glow: Array) -> Mesh:
 
 
 def _pendant(rng: Rng, colour: Array, glow: Array) -> Mesh:
-    """A bell that hangs from a straight arm with a stay."""
+    """A bell hanging from a straight arm with a stay."""
     height, reach = rng.uniform(5.5, 8.0), rng.uniform(1.6, 3.0)
     arm = tubes([[0, 0, height - 0.3], [0, reach, height]], 0.035, 6, Material.METAL, POLE, colour)
     stay = tubes([[0, 0, height + 0.5], [0, reach * 0.8, height - 0.04]], 0.012, 4,

@@ -1,4 +1,4 @@
-"""Where people sit, and what blooms beside them: benches, café tables with parasols, planters."""
+"""Benches, café tables with parasols, and planters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BLOSSOMS = np.array(
 
 
 def bench(rng: Rng) -> Mesh:
-    """A bench that faces +y: slats on iron feet, most with a leaning back."""
+    """A bench that faces +y: slats on iron feet, most with a backrest."""
     tone = rng.uniform(0.12, 0.26) * np.array([1, 0.68, 0.42])
     if rng.random() < 0.15:
         tone = np.array([0.30, 0.31, 0.31])
@@ -55,7 +55,7 @@ def bench(rng: Rng) -> Mesh:
 
 
 def cafe_table(rng: Rng) -> Mesh:
-    """A round table with chairs, perhaps under a parasol."""
+    """A round table with chairs, at times under a parasol."""
     colour = STEEL_GREYS[rng.integers(3)]
     top = drum(0.70, 0.73, 0.36, (0.32, 0.30, 0.27), Material.WOOD, IGNORE, 10)
     leg = drum(-0.02, 0.7, 0.03, colour, Material.METAL, IGNORE, 6)
@@ -83,7 +83,7 @@ def _chair(colour: Array) -> Mesh:
 
 
 def _parasol(colour: Array) -> Mesh:
-    """An octagonal parasol, both sides of its cloth."""
+    """An octagonal parasol."""
     pole = drum(0.7, 2.55, 0.02, 0.3, Material.METAL, IGNORE, 6)
     rim, top = np.array([0, 0, 2.15]), np.array([0, 0, 2.55])
     cloth = tubes([rim, top], [1.35, 0.04], 8, Material.CLOTH, IGNORE, colour)
@@ -94,7 +94,7 @@ def _parasol(colour: Array) -> Mesh:
 
 
 def planter(rng: Rng) -> Mesh:
-    """A tub of concrete, wood or clay with leaves and blossoms."""
+    """A concrete, wooden or clay tub with leaves and blossoms."""
     kind, size = rng.integers(3), rng.uniform(0.28, 0.5)
     rim = rng.uniform(0.35, 0.6)
     if kind == 0:
@@ -120,7 +120,7 @@ def _tufts(
     rng: Rng, count: int, z: float, radius: float, height: float, size: float, material: Material,
     colour: tuple[float, float, float] | Array,
 ) -> Mesh:  # fmt: skip
-    """Small triangles at random over a dome."""
+    """Small random triangles over a dome."""
     angle, r = rng.uniform(0, 2 * np.pi, count), radius * np.sqrt(rng.random(count))
     lift = height * np.sqrt(np.clip(1 - (r / radius) ** 2, 0, 1)) * rng.uniform(0.4, 1.0, count)
     centre = np.stack([r * np.cos(angle), r * np.sin(angle), z + lift], axis=1)

@@ -1,4 +1,4 @@
-"""Bus stops and advertising columns: glass, posters, and the stop's flag."""
+"""Bus shelters and advertising columns."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _POSTER = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]) * 0.5 / SHE
 
 
 def _poster(rng: Rng) -> Array:
-    """Where one poster lies on the sheet of shops: corners (4, 2), anticlockwise from below."""
+    """Corners (4, 2) of a random poster on the sheet of shops, anticlockwise from lower left."""
     return np.array(POSTERS[rng.integers(len(POSTERS))]) + _POSTER
 
 
 def shelter(rng: Rng) -> Mesh:
-    """A bus shelter open towards +y: roof, glass, bench, poster case, and the flag of the stop."""
+    """A bus shelter open towards +y: roof, glass, bench, poster case, and the sign of the stop."""
     w, d, h = rng.uniform(1.5, 2.1), 1.4, rng.uniform(2.3, 2.5)
     grey = STEEL_GREYS[rng.integers(3)]
     corners = np.array([[x, y] for x in (-w, w) for y in (0.05, d)])
@@ -44,7 +44,7 @@ def shelter(rng: Rng) -> Mesh:
     roof = boxes([[-w - 0.2, -0.15, h], [-w - 0.22, d + 0.35, h - 0.06]],
                  [[w + 0.2, d + 0.35, h + 0.08], [w + 0.22, d + 0.4, h + 0.12]],
                  Material.METAL, IGNORE, [(0.25, 0.26, 0.27), tuple(grey)])  # fmt: skip
-    # Rays do not pass through glass: the upper half of the back stays open, as it looks by day.
+    # Rays do not pass through glass, so the upper half of the back stays open.
     panes = [[[x0, 0.03, 0.3], [x1, 0.03, 0.3], [x1, 0.03, 1.05], [x0, 0.03, 1.05]]
              for x0, x1 in ((-w, -0.02), (0.02, w))]  # fmt: skip
     glass = quads(panes, Material.GLASS, IGNORE, (0.22, 0.25, 0.25))
@@ -58,7 +58,7 @@ def shelter(rng: Rng) -> Mesh:
 
 
 def _case(rng: Rng, x: float, depth: float, grey: Array) -> Mesh:
-    """A poster case as a side wall, with a poster on either face."""
+    """A poster case as a side wall, with a poster on each face."""
     frame = boxes(
         [[x - 0.07, 0.1, 0.25]], [[x + 0.07, depth - 0.1, 2.15]], Material.METAL, IGNORE, grey
     )
@@ -72,7 +72,7 @@ def _case(rng: Rng, x: float, depth: float, grey: Array) -> Mesh:
 
 
 def advertising_column(rng: Rng) -> Mesh:
-    """A round column with rows of posters on a plinth, under a green or grey cap."""
+    """A round column with two rows of posters on a plinth, under a dark cap."""
     height, radius, sides = rng.uniform(2.5, 3.2), rng.uniform(0.5, 0.65), 16
     iron = STEEL_GREYS[rng.integers(2, 4)]
     plinth = drum(
@@ -89,7 +89,7 @@ def advertising_column(rng: Rng) -> Mesh:
 
 
 def _papered(rng: Rng, ring: Mesh, sides: int) -> Mesh:
-    """A tube of one storey, each quarter of its mantle under a poster."""
+    """Cover a tube with four posters."""
     side = np.arange(sides)
     posters = np.stack([_poster(rng) for _ in range(4)])[side * 4 // sides]
     left, width = posters[:, 0, 0], (posters[:, 1, 0] - posters[:, 0, 0]) * 4 / sides

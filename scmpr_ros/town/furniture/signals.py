@@ -1,6 +1,6 @@
-"""Traffic signals: heads with three lights and pedestrians' heads, on a post or out on an arm.
+"""Traffic signals for vehicles and pedestrians, on a post or on an arm.
 
-The traffic that comes along +x faces them; pedestrians cross along y.
+They face traffic that comes along +x; pedestrians cross along y.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEAD_M = 0.90
 
 
 def traffic_signal(rng: Rng) -> Mesh:
-    """A post with one head for the traffic and one for pedestrians, or a mast with an arm."""
+    """A post with a head for vehicles and one for pedestrians, at times with a second on an arm."""
     state = rng.choice(3, p=[0.5, 0.08, 0.42])
     grey = STEEL_GREYS[rng.choice([0, 0, 1, 2])]
     walkers = placed(_pedestrian_head(walk=bool(state == 0 and rng.random() < 0.5)),
@@ -41,14 +41,14 @@ def traffic_signal(rng: Rng) -> Mesh:
 
 
 def _bands(radius: float) -> Mesh:
-    """A red band above a white one at the height of a driver's eyes."""
+    """A red band above a white one at eye level."""
     spans = np.array([[[0, 0, 1.2], [0, 0, 1.38]], [[0, 0, 1.02], [0, 0, 1.2]]])
     colours = [[0.45, 0.03, 0.02], [0.6, 0.6, 0.58]]
     return tubes(spans, radius, 8, Material.METAL, POLE, colours)
 
 
 def _head(state: int) -> Mesh:
-    """Three lights above one another that face -x, one of them on; lower edge at z = 0."""
+    """A column of three lights that face -x, one of them on; lower edge at z = 0."""
     z = _HEAD_M * np.array([5, 3, 1]) / 6
     low = np.stack([np.full(3, -0.06), np.full(3, -0.14), z - 0.145], axis=1)
     housing = boxes(low, low + (0.18, 0.28, 0.29), Material.METAL, SIGN, _HOUSING)
@@ -57,7 +57,7 @@ def _head(state: int) -> Mesh:
 
 
 def _lights(z: Array, state: int) -> Mesh:
-    """Three lenses at heights z; the one that is on glows, the others are dark glass."""
+    """Three lenses at heights z; only the one of `state` glows."""
     centre = np.stack([np.full(3, -0.065), np.zeros(3), z], axis=1)
     dark = np.arange(3) != state
     axis, radius = [[-1, 0, 0]], 0.1
@@ -67,7 +67,7 @@ def _lights(z: Array, state: int) -> Mesh:
 
 
 def _visor(z: float) -> Mesh:
-    """The upper half of a tube before a lens, longest at its crown."""
+    """A visor over a lens: the upper half of a tube, longest at its crown."""
     angle = np.linspace(-0.15, np.pi + 0.15, 6)
     y, up = 0.115 * np.cos(angle), z + 0.115 * np.sin(angle)
     back = np.stack([np.full(6, -0.06), y, up], axis=1)
@@ -77,7 +77,7 @@ def _visor(z: float) -> Mesh:
 
 
 def _back_board() -> Mesh:
-    """A black board with a white rim behind a head, so that it stands out from the sky."""
+    """A black board with a white rim behind a head."""
     boards = []
     for half, x, colour in ((0.33, 0.125, (0.6, 0.6, 0.6)), (0.30, 0.12, (0.02, 0.02, 0.02))):
         z0, z1 = 0.45 - half - 0.2, 0.45 + half + 0.2
@@ -87,7 +87,7 @@ def _back_board() -> Mesh:
 
 
 def _pedestrian_head(walk: bool) -> Mesh:
-    """Two lights that face -x: a red one above a green one; lower edge at z = 0."""
+    """A red light above a green one, facing -x; lower edge at z = 0."""
     z = np.array([0.45, 0.15])
     low = np.stack([np.full(2, -0.06), np.full(2, -0.13), z - 0.145], axis=1)
     housing = boxes(low, low + (0.16, 0.26, 0.29), Material.METAL, SIGN, _HOUSING)

@@ -1,9 +1,8 @@
-"""Signs on slim posts, facing -x: the traffic that comes along +x. Plates are as large as real."""
+"""Traffic signs on slim posts, of real size, facing traffic that comes along +x."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.furniture.solids import STEEL_GREYS, placed, post
@@ -11,7 +10,6 @@ from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, triangles
 from scmpr_ros.town.textures.sign_faces import SIGN_FACES, SignFace
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 SIGN = class_id("traffic_sign")
@@ -21,12 +19,12 @@ _SHARES = {
     "give_way": 0.09, "keep_right": 0.05, "cycle_path": 0.06, "crossing": 0.02, "speed_30": 0.04,
     "no_entry": 0.03, "roadworks": 0.02, "stop": 0.02, "one_way": 0.02,
 }  # fmt: skip
-"""How often a lone sign says what."""
+"""Shares of the faces of signs."""
 _SUPPLEMENTED = {"no_stopping", "no_parking", "parking", "cycle_path"}
 
 
 def plate(face: SignFace, height_m: float, out_m: float = 0.04) -> Mesh:
-    """A face with its lower edge at a height, `out_m` before its post's axis, and its grey back."""
+    """A sign face and its back, lower edge at `height_m`, `out_m` in front of the post's axis."""
     points, uv = face.outline()
     k = np.arange(1, len(points) - 1)
     fan = np.stack([np.zeros_like(k), k, k + 1], axis=1)
@@ -37,12 +35,12 @@ def plate(face: SignFace, height_m: float, out_m: float = 0.04) -> Mesh:
     return Mesh.join([front, back])
 
 
-def traffic_sign(rng: Rng, says: str = "") -> Mesh:
-    """One or two plates on a post, sometimes with a small one that explains.
+def traffic_sign(rng: Rng, face_name: str = "") -> Mesh:
+    """One or two plates on a post, at times with a supplementary one.
 
-    says: the name of a face; by default any.
+    face_name: name of the main face; empty to draw it.
     """
-    name = says or str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
+    name = face_name or str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
     stack = [name]
     if name in _SUPPLEMENTED and rng.random() < 0.5:
         stack.insert(0, "supplementary")
@@ -57,7 +55,7 @@ def traffic_sign(rng: Rng, says: str = "") -> Mesh:
 
 
 def name_plate(rng: Rng) -> Mesh:
-    """The names of two streets on a slim post, one plate across the other, read from both sides."""
+    """One or two street name plates on a slim post, readable from both sides."""
     z = rng.uniform(2.4, 2.7)
     face = FACES["street_name"]
     both = []
@@ -70,7 +68,7 @@ def name_plate(rng: Rng) -> Mesh:
 
 
 def hydrant_sign(rng: Rng) -> Mesh:
-    """A small white plate with a red rim, beside a hydrant."""
+    """A hydrant sign: a small white plate with a red rim."""
     z = rng.uniform(0.9, 2.0)
     low = [[-0.036, -0.125, z], [-0.04, -0.1, z + 0.025]]
     high = [[-0.03, 0.125, z + 0.2], [-0.036, 0.1, z + 0.175]]
@@ -79,7 +77,7 @@ def hydrant_sign(rng: Rng) -> Mesh:
 
 
 def direction_board(rng: Rng) -> Mesh:
-    """Boards that point to places, on two posts."""
+    """Direction boards on two posts."""
     face = FACES["direction"]
     levels = rng.uniform(2.0, 2.3) + (face.height_m + 0.03) * np.arange(rng.integers(1, 4))
     grey = STEEL_GREYS[rng.integers(2)]

@@ -1,9 +1,8 @@
-"""Boxes on pavements: cabinets with graffiti, post boxes, telephone boxes, parking meters."""
+"""Cabinets, post boxes, telephone boxes and parking meters."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.semantics import IGNORE
 from scmpr_ros.town.furniture.signs import FACES, plate
@@ -11,7 +10,6 @@ from scmpr_ros.town.furniture.solids import FOOT_M, STEEL_GREYS, drum, placed, p
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, quads
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _CABINETS = np.array(
@@ -24,7 +22,7 @@ _SPRAY = np.array(
 
 
 def cabinet(rng: Rng) -> Mesh:
-    """A telecom or power cabinet whose doors look over the road (+y), often sprayed."""
+    """A telecom or power cabinet with its doors towards +y, often with graffiti."""
     w, h, d = rng.uniform(0.35, 0.85), rng.uniform(0.9, 1.45), rng.uniform(0.16, 0.24)
     colour = _CABINETS[rng.integers(4)] * rng.uniform(0.8, 1.15)
     parts = [
@@ -45,7 +43,7 @@ def cabinet(rng: Rng) -> Mesh:
 
 
 def _graffito(rng: Rng, half_width: float, height: float, y: float) -> Mesh:
-    """One sprayed line that loops over a door in the plane y."""
+    """A looping spray-painted line in the plane y."""
     t = np.linspace(0, 1, 14)
     size = rng.uniform(0.35, 0.8)
     turn = rng.uniform(9, 16) * t + rng.uniform(0, 6)
@@ -58,7 +56,7 @@ def _graffito(rng: Rng, half_width: float, height: float, y: float) -> Mesh:
 
 
 def post_box(rng: Rng) -> Mesh:
-    """A yellow post box on a foot, its slot towards the pavement (-y)."""
+    """A yellow post box on a foot, its slot towards -y."""
     yellow = np.array([0.75, 0.45, 0.01]) * rng.uniform(0.85, 1.05)
     foot = post(0.75, 0.04, STEEL_GREYS[2], IGNORE, taper=1.0)
     body = boxes([[-0.24, -0.17, 0.7]], [[0.24, 0.17, 1.3]], Material.CAR_PAINT, IGNORE, yellow)
@@ -88,7 +86,7 @@ def telephone_box(rng: Rng) -> Mesh:
 
 
 def parking_meter(rng: Rng) -> Mesh:
-    """A ticket machine with the blue P on top."""
+    """A ticket machine with a parking sign on top."""
     grey = STEEL_GREYS[rng.integers(3)]
     body = boxes([[-0.15, -0.13, -FOOT_M]], [[0.15, 0.13, 1.5]], Material.CAR_PAINT, IGNORE, grey)
     panel = boxes([[-0.11, -0.14, 0.95]], [[0.11, -0.13, 1.4]], Material.RUBBER, IGNORE, 0.06)

@@ -1,4 +1,4 @@
-"""Where kerbs are lowered, for driveways and for those who cross."""
+"""Dropped kerbs at driveways and crossings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Array = NDArray[np.float64]
 LATTICE_M = 1.2
 """Edge of the ground's fine triangles."""
 _RAMP_M = (0.8, 2.3)
-"""The kerb is low as far as the first from a spot, and at full height from the second on."""
+"""The kerb is fully lowered within the first of a spot, and at full height beyond the second."""
 
 
 class DroppedKerbs:
-    """1 where the kerb is lowered, 0 where it is not, linear over the ground's own triangles.
+    """How far the kerb is lowered, 0 to 1, piecewise linear over the triangles of the ground.
 
-    So a thing that lies on a sloping pavement neither floats nor sinks in.
+    Sharing these triangles, objects on sloping pavements neither float nor sink in.
     """
 
     def __init__(self, network: StreetNetwork, field: StreetField) -> None:
@@ -39,7 +39,7 @@ class DroppedKerbs:
         self._depth[window] = np.maximum(self._depth[window], depth)
 
     def __call__(self, xy: Array) -> Array:
-        """Share (N,) by which the kerb is lowered at points (N, 2)."""
+        """Degree (N,) to which the kerb is lowered at points (N, 2)."""
         g = (np.asarray(xy, np.float64) - self._low) / LATTICE_M
         rows, cols = self._depth.shape
         x, y = np.clip(g[:, 0], 0, cols - 1.001), np.clip(g[:, 1], 0, rows - 1.001)
@@ -53,7 +53,7 @@ class DroppedKerbs:
 
 
 def _spots(network: StreetNetwork, field: StreetField) -> Array:
-    """Points (N, 2) on kerbs: at driveways, and on both sides of the ends of streets."""
+    """Points (N, 2) on kerbs at driveways and on both sides of street ends."""
     spots = [np.zeros((0, 2))]
     for street in network.streets:
         for side, s in street.driveways:

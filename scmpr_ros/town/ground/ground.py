@@ -1,4 +1,4 @@
-"""The ground as others see it: where is what, and how high."""
+"""Queries about the ground: road, pavement or land, and height."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOWERED_M = 0.095
 
 
 class Ground:
-    """Relief and streets together: where is what, and how high."""
+    """Relief and streets, queried at points of the plan."""
 
     def __init__(self, rng: Rng, network: StreetNetwork) -> None:
         self.network = network
@@ -28,28 +28,28 @@ class Ground:
 
     @property
     def extent(self) -> tuple[Array, Array]:
-        """Lower corner (2,) and size (2,) of the town's plan."""
+        """Lower corner (2,) and size (2,) of the plan in metres."""
         return self.field.low, np.array(self.field.shape[::-1]) * self.field.CELL_M
 
     def beyond_kerb(self, xy: Array) -> Array:
-        """Metres beyond the kerb, negative on the road."""
+        """Signed distance to the kerb in metres, negative on the road."""
         return self.field(self.field.kerb, xy)
 
     def beyond_pavement(self, xy: Array) -> Array:
-        """Metres beyond the pavement's outer edge, negative on road and pavement."""
+        """Signed distance to the pavement's outer edge in metres, negative on road and pavement."""
         return self.field(self.field.pavement, xy)
 
     def relief(self, xy: Array) -> Array:
-        """Height (N,) of hills and cambered roads at points (N, 2), as if there were no kerbs."""
+        """Height (N,) of hills and cambered roads at points (N, 2), without kerbs."""
         xy = np.asarray(xy, np.float64).reshape(-1, 2)
         return self.hills(xy) + camber(self.beyond_kerb(xy))
 
     def kerb_height(self, xy: Array) -> Array:
-        """How far the kerb near points (N, 2) stands above the gutter: less at driveways."""
+        """Height (N,) of the kerb above the gutter near points (N, 2), lower at driveways."""
         return KERB_HEIGHT_M - _LOWERED_M * self.dropped(xy)
 
     def height(self, xy: Array) -> Array:
-        """Height of the surface (N,) at points (N, 2): road level, or a kerb above it."""
+        """Height (N,) of the surface at points (N, 2), including the kerb off the road."""
         xy = np.asarray(xy, np.float64).reshape(-1, 2)
         return self.relief(xy) + self.kerb_height(xy) * (self.beyond_kerb(xy) > 0)
 

@@ -1,4 +1,4 @@
-"""The ground's triangles: a lattice cut along kerbs, gutters, pavements, paths and yards."""
+"""Mesh of the ground: a lattice cut along kerbs, gutters, pavements, paths and yards."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _GRAVEL = np.array([0.26, 0.235, 0.195])
 _YARD_STONE = np.array([0.24, 0.235, 0.225])
 _KERB_STONE = np.array([0.34, 0.33, 0.32])
 
-# What every corner of a triangle carries behind its position.
+# Attributes of triangle corners; from SURFACE on, one per surfacing.
 X, Y, Z, KERB, PAVEMENT, FOOTWAY, PATH, YARD, SOIL, SURFACE = range(10)
 
 
 def build_ground(rng: Rng, ground: Ground) -> Mesh:
-    """All of the ground's surfaces, without what lies on them."""
+    """Build the ground, without paint and wear."""
     noises = Relief.noise(rng, (28, 80)), Relief.noise(rng, (12, 40))
     fine, coarse = _lattice(ground)
     road, rest = split_triangles(fine, fine[..., KERB])
@@ -60,9 +60,9 @@ def build_ground(rng: Rng, ground: Ground) -> Mesh:
 
 
 def _lattice(ground: Ground) -> tuple[Array, Array]:
-    """Triangles (M, 3, A) with attributes: LATTICE_M near streets and paths, fans elsewhere.
+    """Triangles (M, 3, A) with attributes: fine ones near streets and paths, and coarse ones.
 
-    The height stays empty: along a kerb it has a step, so it comes after the cut.
+    Heights are left at zero: they are discontinuous at kerbs and set after the cut.
     """
     field, cell = ground.field, LATTICE_M * _PARTS
     rows, cols = (int(n * field.CELL_M // cell) for n in field.shape)
@@ -84,7 +84,7 @@ def _lattice(ground: Ground) -> tuple[Array, Array]:
 
 
 def _lift(ground: Ground, tris: Array, is_raised: bool) -> Array:
-    """The same triangles with their height: road level, or a kerb above it."""
+    """Set the height of triangles, in place: road level, plus the kerb if `is_raised`."""
     plan = tris[..., :2].reshape(-1, 2)
     z = ground.hills(plan) + camber(tris[..., KERB].ravel())
     if is_raised:
@@ -94,7 +94,7 @@ def _lift(ground: Ground, tris: Array, is_raised: bool) -> Array:
 
 
 def _kerb_faces(ground: Ground, a: Array, b: Array) -> Mesh:
-    """Upright faces of the kerb over the segments from `a` to `b` (S, A)."""
+    """Vertical faces of the kerb over segments from `a` to `b` (S, A)."""
     low, up = (
         [ground.hills(p[:, :2]) for p in (a, b)],
         [ground.kerb_height(p[:, :2]) for p in (a, b)],
@@ -112,7 +112,7 @@ def _kerb_faces(ground: Ground, a: Array, b: Array) -> Mesh:
 
 
 class _StreetCoordinates:
-    """Texture coordinates along and across the nearest street, so that stones follow the kerb."""
+    """Texture coordinates along and across the nearest street, so that paving follows the kerb."""
 
     def __init__(self, ground: Ground) -> None:
         points, headings, starts = [], [], []
@@ -127,9 +127,9 @@ class _StreetCoordinates:
         self._tree = cKDTree(self._points)
 
     def __call__(self, tris: Array) -> Array:
-        """uv (M, 3, 2) in metres of plan triangles (M, 3, 2)."""
+        """Texture coordinates (M, 3, 2) in metres of plan triangles (M, 3, 2)."""
         k = self._tree.query(tris.reshape(-1, 2))[1].reshape(-1, 3)
-        # A triangle between two streets takes one of them, or its texture would be torn.
+        # Corners of one triangle must use the same street, or its texture would be torn.
         torn = (self._street[k] != self._street[k[:, :1]]).any(axis=1)
         k[torn] = k[torn, :1]
         offset = tris - self._points[k]
@@ -139,20 +139,20 @@ class _StreetCoordinates:
 
 
 def _by_surface(ground: Ground, tris: Array) -> list[Array]:
-    """Triangles of each surfacing: the first whose strip covers them, else the nearest."""
+    """Split triangles by surfacing: the first whose strip covers them, else a near one."""
     pieces, last = [], len(ground.field.surfacings) - 1
     for i in range(last):
         own, tris = split_triangles(tris, tris[..., SURFACE + i])
         pieces.append(own)
     strips = tris[..., SURFACE : SURFACE + last + 1].mean(axis=1)
-    # What is left beside the strips (rounded corners) goes to the least of the streets around.
+    # The rest, at rounded corners, goes to the surfacing of lowest priority within 4 m.
     near = (strips < strips.min(axis=1, keepdims=True) + 4.0).cumsum(axis=1).argmax(axis=1)
     pieces.append(np.zeros((0, *tris.shape[1:])))
     return [np.concatenate([piece, tris[near == i]]) for i, piece in enumerate(pieces)]
 
 
 def _roads(ground: Ground, road: Array, along: _StreetCoordinates) -> list[Mesh]:
-    """Asphalt or cobbles by street, and a gutter of stones along the kerbs that have one."""
+    """Roads by surfacing, with gutters along kerbs where the surfacing has them."""
     parts = []
     for surfacing, tris in zip(ground.field.surfacings, _by_surface(ground, road), strict=True):
         if surfacing.gutter is not None:
@@ -165,7 +165,7 @@ def _roads(ground: Ground, road: Array, along: _StreetCoordinates) -> list[Mesh]
 
 
 def _walks(ground: Ground, walk: Array, along: _StreetCoordinates) -> list[Mesh]:
-    """Pavements by the nearest street, mitred where two meet, with an edge strip at the plots."""
+    """Pavements by nearest surfacing, mitred where two meet, with an edge strip at the plots."""
     parts = []
     for i, surfacing in enumerate(ground.field.surfacings):
         others = walk[..., SURFACE + i + 1 :]
@@ -183,7 +183,7 @@ def _walks(ground: Ground, walk: Array, along: _StreetCoordinates) -> list[Mesh]
 
 
 def _shaded(noise: Relief, tris: Array, colour: Array, amount: float) -> Array:
-    """Colours (M, 3) that vary slowly from triangle to triangle."""
+    """Colours (M, 3) with slow variation over the plan."""
     tone = np.clip(noise(tris[..., :2].mean(axis=1)), -2, 2)
     return np.asarray(colour * (1 + amount * tone[:, None]))
 
@@ -194,7 +194,7 @@ def _grass(noise: Relief, tris: Array) -> Mesh:
 
 
 def _land(noises: tuple[Relief, Relief], land: Array) -> list[Mesh]:
-    """Lawns, bare soil, gravel and paved yards, as the quarter is, and gravel paths."""
+    """Lawns, bare soil, gravel and paved yards by quarter, and gravel paths."""
     path, land = split_triangles(land, land[..., PATH])
     first, second = (n(land[..., :2].reshape(-1, 2)).reshape(-1, 3) for n in noises)
     land[..., SOIL] = second
@@ -212,7 +212,7 @@ def _land(noises: tuple[Relief, Relief], land: Array) -> list[Mesh]:
 
 
 def _far_land(rng: Rng, ground: Ground, height_m: float) -> Mesh:
-    """Meadows and fields to the horizon, a little below the rest so that no gap shows the sky."""
+    """Meadows and fields to the horizon, below the rest of the ground to close gaps."""
     low, size = ground.extent
     low = low - 1.0
     cell, far = 50.0, 700.0

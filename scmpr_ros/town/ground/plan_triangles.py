@@ -1,4 +1,4 @@
-"""Triangles of the plan with attributes at their corners, cut along the zero lines of one."""
+"""Plan triangles with corner attributes, cut along level lines of one attribute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def _crossing_points(tris: Array, values: Array) -> tuple[Array, Array]:
-    """Where the zero line cuts the two edges at a triangle's lone corner, which comes first."""
+    """Intersections of the zero line with the two edges at each triangle's first corner."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t = values[:, :1] / (values[:, :1] - values[:, 1:])
     points = tris[:, :1] + t[..., None] * (tris[:, 1:] - tris[:, :1])
@@ -17,7 +17,7 @@ def _crossing_points(tris: Array, values: Array) -> tuple[Array, Array]:
 
 
 def _lone_corner_first(tris: Array, values: Array) -> tuple[Array, Array]:
-    """Rotate corners so that the one on its own side of zero comes first."""
+    """Rotate corners so that the one whose sign differs from the others' comes first."""
     below = values < 0
     lone = np.where(below.sum(axis=1) == 1, below.argmax(axis=1), (~below).argmax(axis=1))
     order = (lone[:, None] + np.arange(3)) % 3
@@ -33,8 +33,8 @@ def zero_segments(tris: Array, values: Array) -> tuple[Array, Array]:
 def split_triangles(tris: Array, values: Array, level: float = 0.0) -> tuple[Array, Array]:
     """Cut triangles along `values == level`; returns those below and those above.
 
-    tris: (M, 3, A), position and any other attributes that are linear over a triangle; values:
-    (M, 3). Neighbours that share two corners with all their attributes share the cut as well.
+    tris: (M, 3, A), positions and other attributes that are linear over a triangle; values: (M, 3).
+    Triangles that share an edge with all attributes also share the cut.
     """
     values = values - level
     below = values < 0
@@ -57,10 +57,10 @@ def split_triangles(tris: Array, values: Array, level: float = 0.0) -> tuple[Arr
 def lattice(
     low: Array, is_fine: NDArray[np.bool_], step_m: float, parts: int
 ) -> tuple[Array, Array]:
-    """Triangles (M, 3, 2) over square cells of `step_m`, fine and coarse ones.
+    """Fine and coarse triangles (M, 3, 2) over square cells of `step_m`.
 
-    is_fine: (rows, cols); such a cell has parts x parts squares of two triangles, the others a fan
-    about their middle that takes in the corners of fine neighbours, so that no gap opens.
+    is_fine: (rows, cols); fine cells have parts x parts squares of two triangles, coarse ones a fan
+    about their middle that includes the corners of fine neighbours, to leave no gap.
     """
     rows, cols = is_fine.shape
     corner = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), axis=-1) * step_m + low

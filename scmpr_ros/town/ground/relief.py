@@ -1,4 +1,4 @@
-"""Heights: gentle hills, the camber of roads, and the fall of pavements towards them."""
+"""Heights of hills, and of the camber of roads and pavements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Relief:
 
     @classmethod
     def generate(cls, rng: Rng) -> Relief:
-        """Slopes of a few per cent over wavelengths of 100 to 350 m."""
+        """Draw hills with slopes of a few per cent and wavelengths of 100 to 350 m."""
         length, angle = rng.uniform(100, 350, 6), rng.uniform(0, 2 * np.pi, 6)
         k = 2 * np.pi / length
         wave = np.stack([k * np.cos(angle), k * np.sin(angle)], axis=1)
@@ -35,18 +35,18 @@ class Relief:
 
     @classmethod
     def noise(cls, rng: Rng, wavelength_m: tuple[float, float]) -> Relief:
-        """Smooth noise of about unit variance, for whatever varies slowly over the plan."""
+        """Draw smooth noise over the plan, of about unit variance."""
         length, angle = rng.uniform(*wavelength_m, 8), rng.uniform(0, 2 * np.pi, 8)
         wave = 2 * np.pi / length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         return cls(wave, rng.uniform(0, 2 * np.pi, 8), np.full(8, 0.5))
 
     def __call__(self, xy: Array) -> Array:
-        """Height of the road level (N,) at points (N, 2)."""
+        """Height (N,) at points (N, 2)."""
         return np.asarray(np.sin(np.asarray(xy) @ self.wave.T + self.phase) @ self.height_m)
 
 
 def camber(beyond_kerb_m: Array) -> Array:
-    """Height above the gutter (N,): a road's crown, 2 % on average, or a pavement's fall to it."""
+    """Height (N,) above the gutter: the crown of a road, 2 % on average, or a sloping pavement."""
     inside = np.minimum(np.maximum(-beyond_kerb_m, 0) / _CAMBER_WIDTH_M, 1)
     outside = np.minimum(np.maximum(beyond_kerb_m, 0) / _FALL_WIDTH_M, 1)
     return _CAMBER_M * inside * (2 - inside) + _FALL * _FALL_WIDTH_M * outside * (1 - outside / 2)

@@ -1,4 +1,4 @@
-"""Lane markings: centre and edge lines, crossings for people, give-way lines, arrows, bays."""
+"""Lane markings: lines, pedestrian crossings, give-way lines, arrows and parking bays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROAD = class_id("road")
 
 @dataclass(frozen=True)
 class _Approach:
-    """One end of a street as a driver meets it: `u` back from the mouth, `v` to the left."""
+    """One end of a street as seen by a driver: u metres before the mouth, v to the left."""
 
     street: Street
     at_end: bool
@@ -33,12 +33,12 @@ class _Approach:
 
     @property
     def right_m(self) -> float:
-        """Where the driver's lanes end on the right: the kerb, or the parked cars."""
+        """Distance from the centre line to the kerb or parked cars on the driver's right."""
         parked = self.street.parking[1 if self.at_end else 0]
         return self.street.half_width_m - PARKING_LANE_M * parked
 
     def place(self, u: Array | float, v: Array | float) -> tuple[Array, Array]:
-        """Arc length and lateral."""
+        """Arc length and lateral offset on the street."""
         u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
         if self.at_end:
             return self.street.length_m - self.mouth_m - u, v
@@ -46,7 +46,7 @@ class _Approach:
 
 
 def paint_roads(rng: Rng, ground: Ground) -> Mesh:
-    """All markings. Each crossing is signalled, has zebra crossings, or leaves it to the signs."""
+    """Paint all markings. Each crossing has signals, zebra crossings, or signs only."""
     network = ground.network
     busy = np.zeros(len(network.crossings), bool)
     for street in network.streets:
@@ -66,7 +66,7 @@ def paint_roads(rng: Rng, ground: Ground) -> Mesh:
                 approach = _Approach(street, at_end, mouth)
                 yields = _yields(ground, street, crossing)
                 _at_crossing(rng, symbols, approach, kinds[crossing], yields)
-        _amid_street(rng, symbols, street, mouths)
+        _mid_block(rng, symbols, street, mouths)
         for strips, lift in ((lines, LINE_LIFT_M), (symbols, SYMBOL_LIFT_M)):
             parts.append(strips.lay(ground, street, lift, Material.MARKING, ROAD, _WHITE))
     return Mesh.join(parts)
@@ -85,7 +85,7 @@ def _worn(rng: Rng, wear: float, count: int) -> Array:
 def _lines_along(
     rng: Rng, strips: Strips, street: Street, mouths: tuple[float, float], wear: float
 ) -> None:
-    """Lines between lanes, along the edges, and around parking bays."""
+    """Paint lines between lanes, along edges, and around parking bays."""
     first, last = mouths[0] + 5.5, street.length_m - mouths[1] - (5.5 if street.end >= 0 else 1.0)
     if last - first < 8:
         return
@@ -98,7 +98,7 @@ def _lines_along(
                 between.append(side * (street.median_m / 2 + free) / 2)
         dash, gap = (3.0, 3.0) if rng.random() < 0.3 else (3.0, 6.0)
         for lateral in between:
-            # Near the crossing the line is unbroken.
+            # Solid near crossings.
             strips.add([first + 5, last - 5], lateral, 10.0, 0.12, wear)
             s = np.arange(first + 13, last - 11, dash + gap)
             strips.add(s, lateral, dash, 0.12, _worn(rng, wear, len(s)))
@@ -113,7 +113,7 @@ def _lines_along(
 def _bay_lines(
     rng: Rng, strips: Strips, kerb: float, span: tuple[float, float], wear: float
 ) -> None:
-    """The line that parts the parking lane from the lane, or ticks between its bays, or both."""
+    """Paint a line beside the parking lane, ticks between its bays, or both."""
     inner = kerb - np.sign(kerb) * PARKING_LANE_M
     style = rng.integers(3)
     if style != 1:
@@ -125,7 +125,7 @@ def _bay_lines(
 
 
 def _at_crossing(rng: Rng, strips: Strips, approach: _Approach, kind: str, yields: bool) -> None:
-    """What a driver meets before a crossing."""
+    """Paint the markings of one approach to a crossing."""
     street, wear = approach.street, rng.uniform(0.6, 1.05)
     w, right = street.half_width_m, approach.right_m
     inner = -street.median_m / 2
@@ -135,7 +135,7 @@ def _at_crossing(rng: Rng, strips: Strips, approach: _Approach, kind: str, yield
         strips.add(s, lateral, length, high - low, tone)
 
     if kind == "signals":
-        for u in (0.9, 4.3):  # where people cross: two broken lines
+        for u in (0.9, 4.3):  # pedestrian crossing: two broken lines
             v = np.arange(-w + 0.4, w - 0.3, 0.75)
             s, lateral = approach.place(u, v)
             strips.add(s, lateral, 0.12, 0.5, _worn(rng, wear, len(v)))
@@ -152,7 +152,7 @@ def _at_crossing(rng: Rng, strips: Strips, approach: _Approach, kind: str, yield
 
 
 def _give_way(rng: Rng, strips: Strips, approach: _Approach, wear: float) -> None:
-    """A broken line across the lane, or a row of triangles that point at the driver."""
+    """Paint a broken line across the lane, or a row of triangles that point at the driver."""
     v = np.arange(-approach.right_m + 0.5, -approach.street.median_m / 2 - 0.3, 0.75)
     if rng.random() < 0.6:
         s, lateral = approach.place(0.4, v)
@@ -160,11 +160,11 @@ def _give_way(rng: Rng, strips: Strips, approach: _Approach, wear: float) -> Non
         return
     corner = np.array([[0.1, -0.25], [0.1, 0.25], [0.75, 0.03], [0.75, -0.03]])
     place = approach.place(corner[:, 0][None], v[:, None] + corner[:, 1])
-    strips.add_cells(_upward(*place), wear)
+    strips.add_cells(_counterclockwise(*place), wear)
 
 
-def _upward(s: Array, lateral: Array) -> Array:
-    """Quads (N, 4, 2) with their corners counterclockwise, whichever way they came."""
+def _counterclockwise(s: Array, lateral: Array) -> Array:
+    """Quads (N, 4, 2) with corners in counterclockwise order."""
     cells = np.stack(np.broadcast_arrays(s, lateral), axis=-1)
     d = np.diff(cells[:, :3], axis=1)
     is_clockwise = d[:, 0, 0] * d[:, 1, 1] - d[:, 0, 1] * d[:, 1, 0] < 0
@@ -183,11 +183,11 @@ _ARROWS: dict[str, list[list[list[float]]]] = {
         [[2.3, 0.35], [3.1, 0.35], [2.75, 0.98], [2.7, 0.98]],
     ],
 }  # fmt: skip
-"""Quads as metres ahead and to the left, longer than wide, for drivers see them at a low angle."""
+"""Quads in metres ahead and to the left, elongated for the low viewing angle of drivers."""
 
 
 def _arrows(rng: Rng, strips: Strips, approach: _Approach, wear: float) -> None:
-    """Turn arrows in each lane, repeated once where the street is long enough."""
+    """Paint an arrow in each lane, repeated once if the street is long enough."""
     street = approach.street
     low, high = street.median_m / 2, approach.right_m
     if (high - low) / street.lanes < 2.3:
@@ -202,7 +202,7 @@ def _arrows(rng: Rng, strips: Strips, approach: _Approach, wear: float) -> None:
         for u in (13.0, 30.0):
             if u + 4 < street.length_m / 2:
                 place = approach.place(u - shape[..., 0], v + mirror * shape[..., 1])
-                strips.add_cells(_upward(*place), wear)
+                strips.add_cells(_counterclockwise(*place), wear)
 
 
 _SEGMENTS = {"3": "abgcd", "0": "abcdef"}
@@ -211,11 +211,11 @@ _SEGMENT_BOX = {
     "b": (0.725, 0.9, 0.55, 0.2), "c": (0.275, 0.9, 0.55, 0.2),
     "f": (0.725, 0.1, 0.55, 0.2), "e": (0.275, 0.1, 0.55, 0.2),
 }  # fmt: skip
-"""Middle (up, right) and size (up, right) of a digit's strokes in a unit box."""
+"""Centre (up, right) and size (up, right) of the strokes of seven-segment digits in a unit box."""
 
 
-def _amid_street(rng: Rng, strips: Strips, street: Street, mouths: tuple[float, float]) -> None:
-    """Mid-block zebra crossings, and the number of a 30 zone where one drives into it."""
+def _mid_block(rng: Rng, strips: Strips, street: Street, mouths: tuple[float, float]) -> None:
+    """Paint mid-block zebra crossings, and a 30 at the entrance of some suburban streets."""
     w, length, wear = street.half_width_m, street.length_m, rng.uniform(0.5, 1.0)
     free = (mouths[0] + 25, length - mouths[1] - 25)
     if free[1] > free[0] and street.median_m == 0 and street.quarter is not Quarter.SUBURB:
@@ -227,6 +227,6 @@ def _amid_street(rng: Rng, strips: Strips, street: Street, mouths: tuple[float, 
         for digit, left in (("3", 0.95), ("0", -0.1)):
             for segment in _SEGMENTS[digit]:
                 up, right, tall, across = _SEGMENT_BOX[segment]
-                # Seen by those who drive from the street's start, in their lane.
+                # In the lane of traffic from the street's start.
                 strips.add(mouths[0] + 9 + up * high, left - right * wide - w / 2 + 0.1,
                            tall * high, across * wide, wear)  # fmt: skip

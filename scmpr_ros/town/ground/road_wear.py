@@ -1,4 +1,4 @@
-"""What lies in roads and pavements: parking bays, patches, seams, covers, drains, tracks."""
+"""Bays, patches, seams, covers, drains, tram tracks and cycle tracks in roads and pavements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 Span = tuple[float, float]
 
 ROAD, SIDEWALK = class_id("road"), class_id("sidewalk")
-# Layers lie apart, so that none shows through another.
+# Layers are separated vertically to avoid z-fighting.
 BAY_LIFT_M, PATCH_LIFT_M, RAIL_LIFT_M = 0.005, 0.0065, 0.007
 SEAM_LIFT_M, RING_LIFT_M, COVER_LIFT_M = 0.008, 0.009, 0.010
 _TAR = (0.035, 0.035, 0.037)
@@ -27,11 +27,11 @@ _TRACK_RED = (0.27, 0.115, 0.085)
 
 
 def wear_roads(rng: Rng, ground: Ground) -> Mesh:
-    """All of it, street by street."""
+    """Lay all of these on all streets."""
     parts = []
     for street in ground.network.streets:
         start, end = ground.field.mouths(street)
-        # Between its crossings, where no other street's things lie.
+        # Between the crossings, where no other street overlaps.
         span = (start, street.length_m - end)
         if span[1] - span[0] < 10:
             continue
@@ -47,7 +47,7 @@ def wear_roads(rng: Rng, ground: Ground) -> Mesh:
 
 
 def _bays(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
-    """Parking lanes paved with stones, on most streets that were rebuilt for parking."""
+    """Paved parking lanes, on a share of streets by quarter."""
     strips, surfacing = Strips(), street.surfacing
     first, last = span[0] + 4.0, span[1] - 4.0
     share = 0.25 if street.quarter is Quarter.SUBURB else 0.6
@@ -59,8 +59,8 @@ def _bays(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
 
 
 def _patches(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
-    """Repairs: rectangles of other asphalt, and trenches where pipes were laid; none overlaps."""
-    # From the middle to the kerb, or to the parked cars.
+    """Repairs: rectangles of other asphalt and trenches, without overlaps."""
+    # Distance from the middle to the kerb, or to parked cars.
     left, right = (street.half_width_m - PARKING_LANE_M * parked for parked in street.parking)
     tone = float(np.mean(street.surfacing.road_colour))
     strips, kept = Strips(), np.zeros((0, 4))
@@ -78,7 +78,7 @@ def _patches(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
 def _repairs(
     rng: Rng, span: Span, left: float, right: float
 ) -> list[tuple[float, float, float, float, float]]:
-    """Middle along and across, length, width and relative tone; any of them may overlap."""
+    """Candidates: middle along and across, length, width and relative tone; they may overlap."""
     length, rows = span[1] - span[0], []
     if rng.random() < 0.35:
         reach = rng.uniform(0.2, 0.6) * length
@@ -96,7 +96,7 @@ def _repairs(
 
 
 def _seams(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
-    """Tar in joints and cracks: along the middle, across, and wandering."""
+    """Tar seams in joints and cracks."""
     strips, w = Strips(), street.half_width_m
     if rng.random() < 0.5:
         s = np.arange(span[0] + 1.5, span[1] - 1.5, 3.0)
@@ -115,7 +115,7 @@ def _seams(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
 
 
 def _crack(rng: Rng, s: float, half_width_m: float) -> Array:
-    """Quads (N, 4, 2) of a sealed crack that wanders along the lane."""
+    """Quads (N, 4, 2) of a sealed crack along the lane."""
     count, width = int(rng.integers(6, 20)), rng.uniform(0.02, 0.045)
     along = s + np.cumsum(rng.uniform(0.2, 0.7, count))
     across = rng.uniform(-half_width_m + 1, half_width_m - 1) + np.cumsum(
@@ -126,7 +126,7 @@ def _crack(rng: Rng, s: float, half_width_m: float) -> Array:
 
 
 def _covers(rng: Rng, ground: Ground, street: Street, span: Span) -> Mesh:
-    """Manholes along the lanes, now and then a ring of concrete about one, and valve caps."""
+    """Manholes along the lanes, half of them in a concrete ring, and valve caps."""
     rings, covers = Strips(), Strips()
     w, s = street.half_width_m, span[0] + rng.uniform(0, 15)
     line = rng.uniform(-w / 2, w / 2)
@@ -153,7 +153,7 @@ def _disc(s: float, lateral: float, radius_m: float, sides: int = 12) -> Array:
 
 
 def _drains(ground: Ground, street: Street, span: Span) -> Mesh:
-    """Gratings in the gutter, on both sides."""
+    """Gratings in both gutters."""
     strips = Strips()
     s = np.arange(span[0] + 2, span[1] - 3, 24.0)
     for side in (1, -1):
@@ -162,7 +162,7 @@ def _drains(ground: Ground, street: Street, span: Span) -> Mesh:
 
 
 def _tram(ground: Ground, street: Street) -> Mesh:
-    """Two tracks of grooved rail in a bed of stones."""
+    """Two tram tracks of grooved rail in a bed of stones."""
     bed, rails = Strips(), Strips()
     middle, length = street.length_m / 2, street.length_m - 0.1
     for track in (-1.55, 1.55):
@@ -177,9 +177,9 @@ def _tram(ground: Ground, street: Street) -> Mesh:
 
 
 def _cycle_track(ground: Ground, street: Street, span: Span) -> Mesh:
-    """A reddish strip along the pavement's kerb side."""
+    """A reddish cycle track along the kerb side of pavements."""
     strips = Strips()
-    # Short pieces, for they follow the ramps of driveways.
+    # Short pieces, to follow the ramps of driveways.
     s = np.arange(span[0] + 0.5, span[1] - 0.5, 0.4)
     for side, verge, pavement in zip((1, -1), street.verge_m, street.pavement_m, strict=True):
         if pavement - verge > 2.2:

@@ -1,4 +1,4 @@
-"""Signed distances over the plan: where the road, its pavements, verges and islands are."""
+"""Signed distance fields over the plan of roads, pavements, verges and islands."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ Window = tuple[slice, slice]
 CORNER_M = {
     Quarter.OLD_TOWN: 5.0, Quarter.SUBURB: 6.0, Quarter.INDUSTRIAL: 10.0, Quarter.PARK: 7.0,
 }  # fmt: skip
-"""Reach of the smooth minimum that rounds the kerbs' corners; about 1.17 times their radius."""
+"""Radius of the smooth minimum that rounds kerbs at corners, about 1.17 times their radius."""
 PATH_M = 2.2
 _VERGE_STARTS_M = 13.0
 _BLUNT = 2.5
-"""How fast a street that ends at another's centre line fades: gone before it reaches its kerb."""
+"""Slope that ends a street at another's centre line, before it reaches the far kerb."""
 _YARD = {
     Quarter.OLD_TOWN: 0.3, Quarter.SUBURB: -0.7, Quarter.INDUSTRIAL: 0.6, Quarter.PARK: -2.5,
 }  # fmt: skip
-"""How readily the land beside a street is paved or gravelled, against noise of unit variance."""
+"""Bias towards paved or gravelled land beside a street, against noise of unit variance."""
 
 
 class StreetField:
-    """Grids (H, W) over the plan, read by bilinear interpolation.
+    """Grids (H, W) over the plan, interpolated bilinearly. Distances in metres, negative inside.
 
-    kerb: metres beyond the kerb, negative on the road. pavement: beyond the pavement's outer edge.
-    footway: beyond the verge, negative on the grass between kerb and footway. path: beyond the edge
-    of a gravel path. yard: how readily the land is paved. surfaces: (C, H, W), beyond the edge of
-    each of the C `surfacings`, in the order of their priority. Corners of crossings are rounded by
-    a smooth minimum over the streets that do not go straight on into each other.
+    kerb: distance to the road. pavement: to road or pavement. footway: to the verge, the grass
+    between kerb and footway. path: to gravel paths. yard: bias towards paved land. surfaces:
+    (C, H, W), to each of the C `surfacings` in order of priority. Corners of crossings are rounded
+    by a smooth minimum over streets that do not continue straight into each other.
     """
 
     CELL_M = 1.0
@@ -69,11 +68,11 @@ class StreetField:
             window, points = self._window(line, 4.0)
             edge = cKDTree(line).query(points.reshape(-1, 2))[0].reshape(points.shape[:2])
             self.path[window] = np.minimum(self.path[window], edge - PATH_M / 2)
-        # Whoever keeps off the pavements keeps off the paths too.
+        # Paths count as pavements, so that objects keep off both.
         self.pavement = np.minimum(self.pavement, self.path + 0.3)
 
     def _window(self, points: Array, reach_m: float) -> tuple[Window, Array]:
-        """The part of the grid within reach of points (N, 2), and the positions of its cells."""
+        """Window of the grid within reach of points (N, 2), and the positions of its cells."""
         first = np.maximum((points.min(axis=0) - reach_m - self.low) // self.CELL_M, 0)
         last = (points.max(axis=0) + reach_m - self.low) // self.CELL_M + 2
         (x0, y0), (x1, y1) = first.astype(int), last.astype(int)
@@ -82,9 +81,9 @@ class StreetField:
         return (rows, cols), np.stack([x, y], axis=-1) * self.CELL_M + self.low
 
     def _add_chain(self, chain: list[Street], crossed: set[int]) -> None:
-        """Streets that go straight on into each other meet without a rounded corner.
+        """Add streets that continue straight into each other, without rounded corners between them.
 
-        crossed: crossings at which the chain ends at another that goes straight on.
+        crossed: crossings at which the chain ends at another chain that continues straight.
         """
         window, points = self._window(np.concatenate([s.line for s in chain]), self._REACH_M)
         kerb = np.full(points.shape[:2], self.FAR_M)
@@ -101,10 +100,10 @@ class StreetField:
         self, street: Street, is_blunt: tuple[bool, bool], window: Window, points: Array,
         fields: tuple[Array, Array, Array],
     ) -> None:  # fmt: skip
-        """Lower the chain's fields, and the grids that need no rounding, by one street's.
+        """Add one street to the fields of its chain, and to the grids without rounding.
 
-        is_blunt: whether its start and its end stop short at another street's centre line, so that
-        a wide street does not reach out on the far side of a narrow one.
+        is_blunt: whether its start and its end stop at another street's centre line, so that a wide
+        street does not emerge on the far side of a narrow one.
         """
         own, _ = self._window(street.line, self._REACH_M)
         inner = (slice(own[0].start - window[0].start, own[0].stop - window[0].start),
@@ -122,7 +121,7 @@ class StreetField:
         for blunt, last, outward in zip(is_blunt, (0, len(s) - 1), (-ahead, ahead), strict=True):
             if blunt:
                 kerb = np.where(nearest == last, np.maximum(kerb, _BLUNT * outward), kerb)
-        # A verge leaves room to cross at the corners.
+        # No verge near corners, where people cross.
         from_end = np.minimum(s, street.length_m - s if street.end >= 0 else np.inf)[nearest]
         verge = np.where(lateral > 0, *street.verge_m) * (from_end > _VERGE_STARTS_M)
         width = np.where(lateral > 0, *street.pavement_m)
@@ -132,7 +131,7 @@ class StreetField:
     def _pave(
         self, street: Street, window: Window, lateral: Array, ahead: Array, beyond: Array
     ) -> None:
-        """Its surface, which ends straight across, half a width beyond its ends, and its yards."""
+        """Add the surface of a street, extended by half a width at its ends, and its yards."""
         strip = np.maximum(np.abs(lateral), np.abs(ahead)) - street.half_width_m
         layer = self.surfaces[self.surfacings.index(street.surfacing)]
         layer[window] = np.minimum(layer[window], strip)
@@ -145,7 +144,7 @@ class StreetField:
         road = distance - circle.radius_m
         self.kerb[window] = smooth_minimum(self.kerb[window], road, 6.0)
         self.pavement[window] = smooth_minimum(self.pavement[window], road - 2.0, 2.0)
-        # Paved like the first in priority of its streets, so that none runs across it.
+        # Paved like its street of highest priority, so that none runs across it.
         meets = self.surfaces[:, window[0], window[1]][:, distance < circle.radius_m].min(axis=1)
         paved = int((meets < 0).argmax())
         layer = self.surfaces[paved]
@@ -154,7 +153,7 @@ class StreetField:
             self._add_island(window, distance - circle.island_m)
 
     def _add_median(self, street: Street) -> None:
-        """The green strip in the middle of an avenue, round at its ends, clear of the crossings."""
+        """Add the green strip in the middle of an avenue, with round ends clear of crossings."""
         gap = min(15.0, street.length_m / 3)
         line, _ = street.frame(np.arange(gap, street.length_m - gap, 0.5))
         window, points = self._window(line, 12.0)
@@ -177,7 +176,7 @@ class StreetField:
         self.pavement[window] = np.minimum(self.pavement[window], outside)
 
     def mouths(self, street: Street) -> tuple[float, float]:
-        """How far from its start and its end a street has kerbs on both sides, in metres."""
+        """Metres from its start and from its end at which a street has kerbs on both sides."""
         s = np.arange(0.0, street.length_m, 0.5)
         outside = street.half_width_m + 0.4
         has_kerbs = np.ones(len(s), bool)
@@ -191,7 +190,7 @@ class StreetField:
         return float(start), float(end)
 
     def __call__(self, field: Array, xy: Array) -> Array:
-        """Read `self.kerb` or any grids (..., H, W) at points (N, 2); returns (..., N)."""
+        """Interpolate grids (..., H, W), such as `kerb`, at points (N, 2); returns (..., N)."""
         g = (np.asarray(xy, np.float64) - self.low) / self.CELL_M
         x = np.clip(g[:, 0], 0, self.shape[1] - 1.001)
         y = np.clip(g[:, 1], 0, self.shape[0] - 1.001)
@@ -203,7 +202,7 @@ class StreetField:
 
 
 def _crossed(chain: list[Street], chains: list[list[Street]]) -> set[int]:
-    """Crossings at which a chain ends while another one goes straight on over them."""
+    """Crossings at which a chain ends and another one continues straight."""
     own, through = Counter(_crossings(chain)), Counter[int]()
     for other in chains:
         through.update(n for n, count in Counter(_crossings(other)).items() if count > 1)
@@ -215,6 +214,6 @@ def _crossings(chain: list[Street]) -> list[int]:
 
 
 def smooth_minimum(a: Array, b: Array, radius_m: float) -> Array:
-    """Polynomial smooth minimum: rounds the inner corner where two distance fields meet."""
+    """Polynomial smooth minimum of two distance fields, which rounds the corner between them."""
     h = np.maximum(radius_m - np.abs(a - b), 0) / radius_m
     return np.minimum(a, b) - h * h * radius_m / 4

@@ -1,4 +1,4 @@
-"""Flat things on a street, given in its own coordinates: arc length and offset to the left."""
+"""Flat quads on a street, in its coordinates: arc length and lateral offset to the left."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scmpr_ros.town.streets.street import Street
 Array = NDArray[np.float64]
 
 _PIECE_M = (1.6, 1.2)
-"""Longest piece along and across: what follows a bend and a camber within 3 mm."""
+"""Longest piece along and across that follows bends and camber within 3 mm."""
 
 
 class Strips:
-    """Collects quads on one street: corners (N, 4, 2) as arc length and lateral, and their tone."""
+    """Collects quads on one street: corners (N, 4, 2) as arc length and lateral, and tones (N,)."""
 
     def __init__(self) -> None:
         self._cells: list[Array] = []
@@ -27,7 +27,7 @@ class Strips:
         self, s: ArrayLike, lateral: ArrayLike, length: ArrayLike, width: ArrayLike,
         tone: ArrayLike = 1.0,
     ) -> None:  # fmt: skip
-        """Rectangles with their middles at (s, lateral); all arguments broadcast."""
+        """Add rectangles centred at (s, lateral); arguments broadcast."""
         rows = np.broadcast_arrays(*map(np.atleast_1d, (s, lateral, length, width, tone)))
         table = np.stack([np.asarray(r, np.float64).ravel() for r in rows], axis=1)
         counts = [np.maximum(1, np.ceil(table[:, 2 + i] / _PIECE_M[i])).astype(int) for i in (0, 1)]
@@ -41,7 +41,7 @@ class Strips:
         self.add_cells(low[:, None] + square * size[:, None], table[:, 4])
 
     def add_cells(self, cells: Array, tone: ArrayLike = 1.0) -> None:
-        """Quads of any shape (N, 4, 2), counterclockwise, small enough to lie flat."""
+        """Add quads (N, 4, 2) in counterclockwise order, small enough to be flat."""
         self._cells.append(cells)
         self._tones.append(np.broadcast_to(np.asarray(tone, np.float64), (len(cells),)))
 
@@ -49,7 +49,7 @@ class Strips:
         self, ground: Ground, street: Street, lift_m: float, material: Material, label: int,
         colour: ArrayLike, on: str = "road",
     ) -> Mesh:  # fmt: skip
-        """The mesh, `lift_m` above the ground, of quads that lie wholly on the wanted part.
+        """Mesh, `lift_m` above the ground, of the quads that lie entirely on one part of it.
 
         on: `road`, `pavement` or `plots`, a few centimetres off their edges.
         """

@@ -1,4 +1,4 @@
-"""Everything that lies on the land, as one mesh."""
+"""The complete surface of the ground as one mesh."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from scmpr_ros.town.mesh import Mesh
 
 
 def lay_surface(rng: np.random.Generator, ground: Ground) -> Mesh:
-    """Roads, kerbs, pavements, verges, the land to the horizon, and what lies on the roads."""
+    """Build roads, kerbs, pavements and land to the horizon, with wear and paint."""
     return Mesh.join([lay(rng, ground) for lay in (build_ground, wear_roads, paint_roads)])

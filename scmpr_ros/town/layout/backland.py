@@ -1,4 +1,4 @@
-"""Houses in the second row and at the edge of the town, which close the view between the first."""
+"""Houses behind the first row, which close the views between it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PITCH_M = 19.0
 _BUILT_UP = {
     Quarter.OLD_TOWN: 0.8, Quarter.SUBURB: 0.7, Quarter.INDUSTRIAL: 0.5, Quarter.PARK: 0.3,
 }  # fmt: skip
-"""How much of the land behind the first row is built on."""
+"""Share of the land behind the first row that is built on."""
 _OFF_STREET_M = 9.0
 _OUT_OF_SIGHT_M = 38.0
-"""Farther from the streets only roofs are seen, and every other house is enough."""
+"""Beyond this distance from the streets only half of the houses are built."""
 
 
 def place_backland(rng: Rng, site: Site) -> list[Mesh]:
-    """Houses off the streets, in line with the nearest one, as simple as the distance allows."""
+    """Place plain houses off the streets, aligned with the nearest one."""
     low, size = site.ground.extent
     axes = [np.arange(_PITCH_M, extent - _PITCH_M / 2, _PITCH_M) for extent in size]
     spots = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2) + low
@@ -51,7 +51,7 @@ def place_backland(rng: Rng, site: Site) -> list[Mesh]:
 
 
 def _build(rng: Rng, site: Site, centre: Array, yaw: float, house: House) -> list[Mesh]:
-    """A house about `centre`, if it keeps its distance to all others and to the streets."""
+    """Build a house about `centre` if it is clear of all others and of the streets."""
     front = centre - house.depth / 2 * np.array([-np.sin(yaw), np.cos(yaw)])
     apart = plan(front, yaw, house.width + 5.0, house.depth + 3.0, 0.6)
     if site.ground.beyond_pavement(apart).min() < 4.0:

@@ -1,4 +1,4 @@
-"""How a house gets from its own frame into the town: its plan, its level, where its doors are."""
+"""Placing of houses in the town: plan, level and doors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _DOOR_FRONT_M = 1.0
-"""A door farther behind the front than this belongs to another side of the house."""
+"""Doors farther behind the front than this belong to another side of the house."""
 
 
 def plan(front: Array, yaw: float, width: float, depth: float, step_m: float = 0.17) -> Array:
@@ -29,7 +29,8 @@ def plan(front: Array, yaw: float, width: float, depth: float, step_m: float = 0
 def erect(
     rng: Rng, site: Site, front: Array, yaw: float, house: House
 ) -> tuple[Mesh, tuple[float, ...]]:
-    """A house whose street level is the highest ground along its front, and the x of its doors."""
+    """Build a house with its street level at the highest ground along its front; also returns the x
+    of its doors."""
     mesh = build_house(rng, house)
     edge = plan(front, yaw, house.width, 0.0, 0.5)
     level = site.ground.height(edge).max()
@@ -38,7 +39,7 @@ def erect(
 
 
 def _doors(mesh: Mesh) -> tuple[float, ...]:
-    """Where along the front (x, metres) the doors of a house in its own frame are."""
+    """Positions (x, metres) of the doors in the front of a house in its own frame."""
     is_door = (mesh.material == Material.DOOR) & (
         np.abs(mesh.corners[..., 1]).max(axis=1) < _DOOR_FRONT_M
     )

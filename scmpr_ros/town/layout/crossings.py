@@ -1,4 +1,4 @@
-"""Crossings: their arms and corners, and the signs and signals that rule them."""
+"""Crossings: their arms, and their signs and signals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.furniture.signals import traffic_signal
 from scmpr_ros.town.furniture.signs import name_plate, traffic_sign
@@ -16,11 +15,10 @@ from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.streets.network import Street
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _WIDE_M = 4.2
-"""Half width from which an arm has a second signal, on the other side of the road."""
+"""Half width above which an arm has a second signal on the other side of the road."""
 _RULES = ("signals", "priority", "right_first")
 _RULE_SHARES: dict[Quarter, tuple[float, float, float]] = {
     Quarter.OLD_TOWN: (0.4, 0.35, 0.25), Quarter.SUBURB: (0.1, 0.4, 0.5),
@@ -28,16 +26,16 @@ _RULE_SHARES: dict[Quarter, tuple[float, float, float]] = {
 }  # fmt: skip
 POSTS: dict[str, Callable[[Rng], Mesh]] = {
     "signal": traffic_signal,
-    "priority": partial(traffic_sign, says="priority"),
-    "give_way": partial(traffic_sign, says="give_way"),
+    "priority": partial(traffic_sign, face_name="priority"),
+    "give_way": partial(traffic_sign, face_name="give_way"),
     "name": name_plate,
 }
-"""What rules a crossing and names its streets; all face the traffic of their kerbside."""
+"""Posts at crossings; all face the traffic of their kerbside."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A street as seen from one of its crossings."""
+    """A street seen from one of its crossings."""
 
     site: Site
     street: Street
@@ -45,7 +43,7 @@ class Arm:
 
     @property
     def heading_rad(self) -> float:
-        """The way out of the crossing, as the street lies 12 m from it."""
+        """Heading away from the crossing, over the first 12 m of the street."""
         points = self.street.frame(np.array([self.s_m(0.0), self.s_m(12.0)]))[0]
         return float(np.arctan2(*(points[1] - points[0])[::-1]))
 
@@ -55,12 +53,12 @@ class Arm:
 
     @property
     def left(self) -> Kerbside:
-        """The kerbside on the left on the way out, where traffic towards the crossing drives."""
+        """Kerbside on the left of the outward heading, where traffic approaches the crossing."""
         return Kerbside(self.site, self.street, 1 if self.is_start else -1)
 
     @property
     def right(self) -> Kerbside:
-        """The kerbside on the right on the way out."""
+        """Kerbside on the right of the outward heading."""
         return Kerbside(self.site, self.street, -1 if self.is_start else 1)
 
 
@@ -74,7 +72,7 @@ def arms(site: Site, crossing: int) -> list[Arm]:
 
 
 def rule_crossings(rng: Rng, site: Site) -> list[Mesh]:
-    """Signals on all arms, or signs for a main road and its side roads, or nothing; name plates."""
+    """Place signals, priority signs or nothing at each crossing, and name plates."""
     parts: list[Mesh] = []
     for crossing in range(len(site.ground.network.crossings)):
         found = arms(site, crossing)
@@ -98,7 +96,7 @@ def _signals(rng: Rng, found: list[Arm]) -> list[Mesh]:
 
 
 def _priority(rng: Rng, found: list[Arm]) -> list[Mesh]:
-    """The two arms that run on most nearly straight have priority over the rest."""
+    """Give priority to the two arms that are closest to a straight line."""
     heading = np.array([arm.heading_rad for arm in found])
     bend = np.abs(np.abs((heading[:, None] - heading + np.pi) % (2 * np.pi) - np.pi) - np.pi)
     bend += 10 * np.eye(len(found))
@@ -110,7 +108,7 @@ def _priority(rng: Rng, found: list[Arm]) -> list[Mesh]:
 
 
 def _right_first(rng: Rng, found: list[Arm]) -> list[Mesh]:
-    """Who comes from the right goes first; no sign says so."""
+    """Traffic from the right has priority, without signs."""
     return []
 
 
@@ -120,12 +118,12 @@ _RULE_PLACERS = {"signals": _signals, "priority": _priority, "right_first": _rig
 def _post(
     rng: Rng, arm: Arm, side: Kerbside, kind: str, beyond_kerb_m: float, turn_rad: float = 0.0
 ) -> list[Mesh]:
-    """A post as near to the crossing as its pavement reaches."""
+    """Place a post as near to the crossing as the pavement allows."""
     for distance in np.arange(4.0, 20.0, 0.5):
         s = arm.s_m(float(distance))
         xy = side.at(s, beyond_kerb_m)[0]
         if side.site.ground.beyond_kerb(xy)[0] < beyond_kerb_m - 0.12:
-            continue  # still in the curve of the kerb
+            continue  # within the rounded corner
         parts = side.stand(rng, s, beyond_kerb_m, POSTS[kind], 0.15, turn_rad)
         if parts:
             return parts

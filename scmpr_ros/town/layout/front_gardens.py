@@ -1,4 +1,4 @@
-"""What marks a plot's edges: fences, walls and hedges with gates, hoardings at gaps in rows."""
+"""Borders of plots: fences, walls and hedges, with gates."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ Rng = np.random.Generator
 
 _PANEL_M = 1.6
 _SHORTEST_M = 1.2
-"""No border has a piece shorter than this."""
+"""Shorter pieces of border are omitted."""
 _GATE_POST_M = 0.25
 
 
 @dataclass(frozen=True)
 class Border:
-    """A kind of plot border: how thick it is, and how it is built along segments (N, 3)."""
+    """A kind of border. build: makes its mesh along segments (N, 3); thick_m: its thickness."""
 
     build: Callable[[Rng, Array, Array], Mesh]
     thick_m: float
-    has_gate: bool = True
 
 
 def _fence(kind: str) -> Border:
@@ -56,11 +55,11 @@ _FRONT: dict[Quarter, tuple[tuple[str, float], ...]] = {
 _BETWEEN: tuple[tuple[str, float], ...] = (
     ("mesh", 0.35), ("boards", 0.3), ("pickets", 0.15), ("hedge", 0.2),
 )  # fmt: skip
-"""Borders towards the street by quarter, and between neighbours, with their shares."""
+"""Borders towards the street by quarter, and between plots, with their shares."""
 
 
 def place_fences(rng: Rng, site: Site) -> Mesh:
-    """Borders of all plots: along the pavement with gates, and between neighbours."""
+    """Place the borders of all plots: along the pavement with gates, and between plots."""
     parts: list[Mesh] = []
     for frontage in site.frontages:
         for plot in frontage.plots:
@@ -77,7 +76,7 @@ def _draw(rng: Rng, kinds: tuple[tuple[str, float], ...]) -> Border:
 
 
 def _plot_border(rng: Rng, frontage: Frontage, plot: Plot) -> list[Mesh]:
-    """The street edge with its gates and returns to the house, then the edge to the neighbour."""
+    """Place the border towards the street with its gates, then the one to the next plot."""
     border = _draw(rng, _FRONT[frontage.side.quarter])
     inset = 0.15 + border.thick_m / 2
     beyond = frontage.edge_m + inset
@@ -99,7 +98,7 @@ def _panels(start: float, end: float) -> Array:
 
 
 def _without(start: float, end: float, gates: tuple[Span, ...]) -> list[Span]:
-    """What is left of a stretch between its gates."""
+    """Stretches between gates, without short ones."""
     stretches = []
     for a, b in sorted(gates):
         stretches.append((start, min(a - _GATE_POST_M, end)))
@@ -108,13 +107,13 @@ def _without(start: float, end: float, gates: tuple[Span, ...]) -> list[Span]:
 
 
 def _run(rng: Rng, site: Site, lines: list[Array], border: Border) -> list[Mesh]:
-    """One border along several lines of posts, left out where something stands or people walk."""
+    """Build a border along lines of posts (K, 2), omitting panels on occupied land."""
     low, high = [np.zeros((0, 3))], [np.zeros((0, 3))]
     for posts in lines:
         across = _widened(posts, border.thick_m)
         flat = across.reshape(-1, 2)
         clear = site.taken.is_free(flat) & (site.ground.beyond_pavement(flat) > 0)
-        whole = _without_lone(clear.reshape(across.shape[:2]).all(axis=1))
+        whole = _without_isolated(clear.reshape(across.shape[:2]).all(axis=1))
         points = site.ground.on_ground(posts)
         low.append(points[:-1][whole])
         high.append(points[1:][whole])
@@ -123,8 +122,8 @@ def _run(rng: Rng, site: Site, lines: list[Array], border: Border) -> list[Mesh]
     return [border.build(rng, start, end)] if len(start) else []
 
 
-def _without_lone(panels: ArrayLike) -> NDArray[np.bool_]:
-    """Nobody puts up one panel where the ones beside it have no room."""
+def _without_isolated(panels: ArrayLike) -> NDArray[np.bool_]:
+    """Drop isolated panels of a longer border."""
     kept = np.zeros(np.shape(panels), bool)
     for start, end in zip(*runs(panels), strict=True):
         kept[start:end] = end - start > 1 or len(kept) == 1
@@ -143,7 +142,7 @@ def _widened(posts: Array, thick_m: float) -> Array:
 
 
 def _passage(rng: Rng, frontage: Frontage, passage: Span) -> list[Mesh]:
-    """A gate across the way into a courtyard."""
+    """Place a gate across the passage to a courtyard."""
     beyond = frontage.edge_m + 0.8
     line = frontage.side.grid(np.linspace(*passage, 3), np.array([beyond]))[:, 0]
     return _run(rng, frontage.side.site, [line], BORDERS["bars"])

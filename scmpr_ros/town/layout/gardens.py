@@ -1,4 +1,4 @@
-"""What grows on plots: shrubs at house fronts and fences, trees behind, meadows with groups."""
+"""Plants in front gardens, back gardens and open land."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Plant:
-    """Something that is planted: the radius it takes, and how far it keeps from walls (m)."""
+    """A plant: its builder, the radius it occupies, and its distance from walls, in metres."""
 
     build: Callable[[Rng], Mesh]
     radius_m: float
@@ -44,7 +44,12 @@ PLANTS: dict[str, Plant] = {
 
 @dataclass(frozen=True)
 class Planting:
-    """Plants per 100 m^2 of one kind of land, by name of `PLANTS`."""
+    """Plants per 100 m^2 by name of `PLANTS`.
+
+    front, back: gardens in front of and behind houses. open: land without a house. at_wall: share
+    of places along house fronts with a bush. group: how many trees or shrubs of open land stand
+    together.
+    """
 
     front: dict[str, float]
     back: dict[str, float]
@@ -67,15 +72,12 @@ PLANTING: dict[Quarter, Planting] = {
                            {"old_tree": 0.2, "shrub": 1.0, "conifer": 0.2},
                            {"old_tree": 0.15, "shrub": 0.25, "tree": 0.06}, 0.4, (2, 4)),
 }  # fmt: skip
-"""front, back: gardens before and behind houses; open: land without a house. at_wall: share of
-places along a house front with a bush. group: how many trees or shrubs of open land stand together.
-"""
 _OPEN_DEPTH_M = 26.0
 _AT_WALL_PITCH_M = 1.7
 
 
 def plant_gardens(rng: Rng, frontage: Frontage) -> list[Mesh]:
-    """Plants on all land along one side of a street."""
+    """Plant all land along one side of a street."""
     side, planting = frontage.side, PLANTING[frontage.side.quarter]
     parts: list[Mesh] = []
     for plot in frontage.plots:
@@ -91,7 +93,7 @@ def plant_gardens(rng: Rng, frontage: Frontage) -> list[Mesh]:
 
 
 def _between(frontage: Frontage) -> list[Span]:
-    """Stretches of the street that belong to no plot."""
+    """Stretches along the street between plots."""
     begin, gaps = 4.0, []
     for plot in frontage.plots:
         gaps.append((begin, plot.land[0]))
@@ -101,7 +103,7 @@ def _between(frontage: Frontage) -> list[Span]:
 
 
 def _at_wall(rng: Rng, side: Kerbside, plot: Plot, share: float) -> list[Mesh]:
-    """Bushes along the house front, as people plant them."""
+    """Plant bushes along the house front."""
     parts: list[Mesh] = []
     half = plot.house.width / 2 - 0.5
     for x in np.arange(-half, half, _AT_WALL_PITCH_M):
@@ -114,7 +116,7 @@ def _scatter(
     rng: Rng, side: Kerbside, along: Span, beyond: Span, density: dict[str, float],
     group: tuple[int, int] = (1, 1),
 ) -> list[Mesh]:  # fmt: skip
-    """Plants all over a piece of land, given in arc lengths and metres beyond the kerb."""
+    """Scatter plants over land given by ranges of arc length and distance beyond the kerb."""
     area = (along[1] - along[0]) * (beyond[1] - beyond[0])
     if area <= 0 or along[1] <= along[0]:
         return []
@@ -130,7 +132,7 @@ def _scatter(
 
 
 def set_plant(rng: Rng, site: Site, xy: Array, name: str) -> list[Mesh]:
-    """One plant off the pavement, if it has room there."""
+    """Place one plant, if it is off the pavement and has room."""
     plant = PLANTS[name]
     spot = disc(xy, plant.radius_m)
     if site.ground.beyond_pavement(spot).min() < 0.1:

@@ -1,4 +1,4 @@
-"""Where plants grow: rows along streets, gardens, parks, and the woods around the town."""
+"""Placing of plants: street trees, gardens, parks, and woods around the town."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 TRUNK_M = 0.5
-"""Radius that a street tree's trunk takes."""
+"""Radius reserved for the trunk of a street tree."""
 FROM_KERB_M = 0.6
 _PIT_PAVEMENT_M = 2.4
-"""Pavements from this width have room for tree pits."""
+"""Pavements wider than this have room for tree pits."""
 _FROM_WALL_M = 2.2
 _TUFTED_M, _TUFTS_PER_M2 = 10.0, 0.5
-"""How far beyond the pavements tufts are seen, and how densely they grow."""
+"""Distance from pavements up to which lawns have tufts, and their density."""
 
 
 @dataclass(frozen=True)
 class TreeRow:
-    """Street trees of a quarter. share: of streets with trees; species: what they may be; spacing_m
-    between trees; gap, young: shares of places without a tree, and of newly planted ones."""
+    """Street trees of a quarter.
+
+    share: share of streets with trees. species: names to choose one from per street. spacing_m:
+    range of the distance between trees. gap, young: shares of places without a tree and with a
+    sapling. is_double: whether there is a second row.
+    """
 
     share: float
     species: tuple[str, ...]
@@ -52,12 +56,12 @@ TREE_ROWS: dict[Quarter, TreeRow] = {
 
 
 def place_plants(rng: Rng, site: Site) -> Mesh:
-    """Street trees first, for their rows leave least choice; then gardens, parks and woods."""
+    """Place street trees, which are least flexible, then gardens, parks and woods."""
     parts: list[Mesh] = []
     street, species = None, ""
     for frontage in site.frontages:
         rows = TREE_ROWS[frontage.side.quarter]
-        if frontage.side.street is not street:  # both sides of a street have the same trees
+        if frontage.side.street is not street:  # both sides have the same trees
             street = frontage.side.street
             species = str(rng.choice(rows.species)) if rng.random() < rows.share else ""
         if species:
@@ -68,9 +72,9 @@ def place_plants(rng: Rng, site: Site) -> Mesh:
 
 
 def tuft_lawns(rng: Rng, surface: Mesh, site: Site) -> Mesh:
-    """Tufts of grass and weeds on the lawns and verges along the streets.
+    """Tufts of grass and weeds on lawns and verges along the streets.
 
-    surface: the ground's mesh, which knows where grass grows.
+    surface: mesh of the ground, with its lawns.
     """
     lawn = surface.corners[surface.material == Material.GRASS].astype(np.float64)
     middle = lawn.mean(axis=1)[:, :2]
@@ -88,7 +92,7 @@ def tuft_lawns(rng: Rng, surface: Mesh, site: Site) -> Mesh:
 def _street_trees(
     rng: Rng, frontage: Frontage, rows: TreeRow, species: plants.Species
 ) -> list[Mesh]:
-    """A row in the verge, or in pits on a wide pavement; a second one behind it in avenues."""
+    """Place a row in the verge or in pits on a wide pavement, and a second one in parks."""
     side = frontage.side
     spacing = rng.uniform(*rows.spacing_m)
     s = np.arange(rng.uniform(5, 5 + spacing), side.length_m - 6, spacing)
@@ -108,11 +112,11 @@ def _row(
     rng: Rng, side: Kerbside, s_m: Array, beyond_kerb_m: float, rows: TreeRow,
     species: plants.Species, in_pits: bool = False,
 ) -> list[Mesh]:  # fmt: skip
-    """Trees at given arc lengths, except at doors, driveways, lamps and corners."""
+    """Place trees at the given arc lengths where there is room."""
     site = side.site
     parts: list[Mesh] = []
     for xy, heading in zip(*side.at(s_m, beyond_kerb_m), strict=True):
-        if rng.random() < rows.gap or not _has_room(site, xy):
+        if rng.random() < rows.gap or not _try_claim(site, xy):
             continue
         kind = _sapling(species) if rng.random() < rows.young else species
         parts.append(site.stand(plants.tree(rng, kind), xy, rng.uniform(0, 2 * np.pi)))
@@ -122,8 +126,8 @@ def _row(
     return parts
 
 
-def _has_room(site: Site, xy: Array) -> bool:
-    """Whether a tree may stand at `xy`, clear of kerb and façades; claims its place if so."""
+def _try_claim(site: Site, xy: Array) -> bool:
+    """Claim the place of a tree at `xy`; False if kerb, façade or another object is too near."""
     if site.ground.beyond_kerb(xy[None])[0] < FROM_KERB_M + TRUNK_M - 0.05:
         return False
     if not site.taken.is_free(disc(xy, _FROM_WALL_M, 0.5), Use.BUILDING).all():
@@ -132,6 +136,6 @@ def _has_room(site: Site, xy: Array) -> bool:
 
 
 def _sapling(species: plants.Species) -> plants.Species:
-    """A newly planted tree of a kind."""
+    """The species as newly planted trees."""
     low, high = species.height
     return replace(species, height=(0.4 * low, 0.45 * high), cards=species.cards // 2)

@@ -1,4 +1,4 @@
-"""The land along streets, seen from the kerb: what all placing has in common."""
+"""Land along streets in kerb coordinates, and placing of objects on it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Yard:
-    """A free rectangle off the street where vehicles may stand: a driveway, a company's yard.
+    """A free rectangle for parked vehicles: a driveway or a company yard.
 
-    centre: (2,) metres. heading_rad: along its length, out of it towards the street.
+    centre: (2,) metres. heading_rad: along its length.
     """
 
     centre: Array
@@ -36,7 +36,7 @@ class Yard:
 
 @dataclass(frozen=True)
 class Site:
-    """The land to build on, what is taken of it already, and who owns the land at the streets."""
+    """The land to build on: ground, occupancy, and the frontages and yards placed so far."""
 
     ground: Ground
     taken: Occupancy
@@ -60,16 +60,16 @@ class Site:
                 yield Kerbside(self, street, side)
 
     def stand(self, mesh: Mesh, xy: Array, yaw_rad: float) -> Mesh:
-        """A mesh built about the origin, turned and set upright on the ground at `xy` (2,)."""
+        """Place a mesh built about the origin upright on the ground at `xy` (2,)."""
         foot = self.ground.on_ground(xy)[0]
         return mesh.transformed(make_transform(rotation_z(yaw_rad), foot))
 
     def park(self, mesh: Mesh, xy: Array, yaw_rad: float) -> Mesh:
-        """A vehicle set on its wheels at `xy` (2,), pitched and rolled with the slope."""
+        """Place a vehicle at `xy` (2,), pitched and rolled with the slope."""
         return mesh.transformed(self.on_wheels(xy[None], np.array([yaw_rad]))[0])
 
     def on_wheels(self, xy: Array, yaw_rad: Array) -> Array:
-        """Poses (N, 4, 4) of vehicles on their wheels at `xy` (N, 2)."""
+        """Poses (N, 4, 4) of vehicles at `xy` (N, 2), pitched and rolled with the slope."""
         zero = np.zeros(len(xy))
         forward = np.stack([np.cos(yaw_rad), np.sin(yaw_rad), zero], axis=1)
         left = np.stack([-forward[:, 1], forward[:, 0], zero], axis=1)
@@ -89,8 +89,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Room:
-    """The plan of an object in its own frame: length along x, width along y, and where along y its
-    middle lies."""
+    """Plan of an object in its own frame: length along x, width along y, and y of its middle."""
 
     length_m: float
     width_m: float
@@ -99,7 +98,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Kerbside:
-    """The left (side = 1) or right (-1) side of a street, seen along its centre line."""
+    """The left (side = 1) or right (-1) side of a street."""
 
     site: Site
     street: Street
@@ -131,7 +130,7 @@ class Kerbside:
 
     @property
     def quarter(self) -> Quarter:
-        """The character of the street."""
+        """Quarter of the street."""
         return self.street.quarter
 
     @property
@@ -140,21 +139,21 @@ class Kerbside:
         return self.street.length_m
 
     def at(self, s_m: Array | float, beyond_kerb_m: Array | float) -> tuple[Array, Array]:
-        """Points (N, 2) beyond the kerb (before it where negative), and the street's heading."""
+        """Points (N, 2) beyond the kerb (negative: on the road), and headings of the street."""
         lateral = self.side * (self.street.half_width_m + np.asarray(beyond_kerb_m, np.float64))
         return self.street.frame(s_m, lateral)
 
     def along_traffic(self, heading_rad: float) -> float:
-        """The way this side's traffic runs (right-hand traffic)."""
+        """Heading of the traffic on this side (right-hand traffic)."""
         return heading_rad + (np.pi if self.side > 0 else 0.0)
 
     def grid(self, s_m: Array, beyond_kerb_m: Array) -> Array:
-        """Points (S, B, 2) at all arc lengths (S,) and all distances (B,) beyond the kerb."""
+        """Points (S, B, 2) at arc lengths (S,) and distances beyond the kerb (B,)."""
         s, beyond = np.meshgrid(s_m, beyond_kerb_m, indexing="ij")
         return self.at(s.ravel(), beyond.ravel())[0].reshape(*s.shape, 2)
 
     def spread(self, rng: Rng, margin_m: float, every_m: float) -> Array:
-        """Random arc lengths, on average one for each `every_m`."""
+        """Random arc lengths, on average one per `every_m`."""
         count = rng.poisson(self.length_m / every_m)
         return rng.uniform(margin_m, max(margin_m + 1, self.length_m - margin_m), count)
 
@@ -162,9 +161,10 @@ class Kerbside:
         self, rng: Rng, s_m: float, beyond_kerb_m: float, build: Callable[[Rng], Mesh],
         room: float | Room, turn_rad: float = 0.0,
     ) -> list[Mesh]:  # fmt: skip
-        """One object beyond the kerb, if there is room: its plan, or the radius of a disc.
+        """Place one object beyond the kerb, if there is room.
 
-        Its x axis runs with the traffic of this side, its y axis looks over the road.
+        room: its plan, or the radius of a disc. The object's x axis points along the traffic of
+        this side, its y axis to the road.
         """
         xy, heading = self.at(s_m, beyond_kerb_m)
         yaw = self.along_traffic(float(heading[0])) + turn_rad
@@ -179,9 +179,9 @@ class Kerbside:
         return [self.site.stand(build(rng), xy[0], yaw)]
 
     def free_stretches(self, beyond_kerb_m: float, half_width_m: float) -> Array:
-        """Where somebody can walk along the pavement: arc lengths (K, 2) from and to.
+        """Walkable stretches of the pavement: start and end arc lengths (K, 2).
 
-        Nothing stands within `half_width_m` of the line `beyond_kerb_m` beyond the kerb there.
+        Nothing is within `half_width_m` of the line `beyond_kerb_m` beyond the kerb there.
         """
         step = Occupancy.CELL_M / 2
         s = np.arange(0.0, self.length_m, step)
@@ -196,11 +196,12 @@ class Kerbside:
 
 @dataclass(frozen=True)
 class Plot:
-    """The land of one house. Arc lengths run along the street, distances beyond its kerb.
+    """The land of one house.
 
-    land: from where to where the plot reaches along the street. front: (2,) middle of the house's
-    front, yaw_rad: its x axis (the house's y axis points into the plot). doors_m: arc lengths of
-    the doors in the front. drive: the arc lengths that a driveway crosses, if there is one.
+    land: range of arc length along the street. setback_m: distance of the front from the kerb.
+    front: (2,) middle of the house's front. yaw_rad: heading of the house's x axis (its y axis
+    points into the plot). doors_m: arc lengths of the doors in the front. drive: range of arc
+    length of the driveway, if any.
     """
 
     land: Span
@@ -212,24 +213,24 @@ class Plot:
     drive: Span | None = None
 
     def at(self, x_m: Array | float, y_m: Array | float) -> Array:
-        """Plan points (N, 2) of the house's frame: x along its front, y into the plot."""
+        """Points (N, 2) of the plan at x along the house's front and y into the plot."""
         x, y = np.broadcast_arrays(np.atleast_1d(x_m), y_m)
         c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
         return self.front + np.stack([c * x - s * y, s * x + c * y], axis=1)
 
     @property
     def gates(self) -> tuple[Span, ...]:
-        """Arc lengths that the fence at the street leaves open."""
+        """Ranges of arc length that the border at the street leaves open."""
         paths = tuple((s - 0.6, s + 0.6) for s in self.doors_m)
         return paths + ((self.drive,) if self.drive else ())
 
 
 @dataclass(frozen=True)
 class Frontage:
-    """One side of a street and its plots in order of arc length.
+    """One side of a street with its plots in order of arc length.
 
-    edge_m: distance beyond the kerb where the plots begin. passages: gaps in a closed
-    row that lead into the yards behind.
+    edge_m: distance from the kerb to the plots. passages: gaps in a closed row that lead to the
+    yards behind.
     """
 
     side: Kerbside
@@ -239,11 +240,11 @@ class Frontage:
 
     @property
     def has_front_gardens(self) -> bool:
-        """Whether the houses stand so far back that something grows before them."""
+        """Whether any house is set back far enough for a front garden."""
         return any(plot.setback_m - self.edge_m > 1.5 for plot in self.plots)
 
 
 def runs(mask: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First indices of all runs of True, and the indices behind their last."""
+    """Start and end (exclusive) indices of all runs of True."""
     change = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(mask, np.int8), [0]])))
     return change[::2], change[1::2]

@@ -1,4 +1,4 @@
-"""What is built in each quarter: how far off the street, how close together, in what rows."""
+"""Land use by quarter: kinds of houses, setbacks and gaps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class LandUse:
-    """How the land along the streets of a quarter is divided. Lengths in metres.
+    """Division of the land along the streets of a quarter. Lengths in metres.
 
-    rows: kinds of rows (see `ROWS`) and their shares. setback_m: from the plot's edge to the house
-    fronts, one value for a whole street side, from which `deviating` of the houses fall back by up
-    to 3 m. gap_m: between rows. garden_m: land behind the houses. front_garden: share of street
-    sides that stand back behind a narrow garden. vacant, fenced: shares of plots without a house,
-    and of plots with a fence or hedge.
-    covers: what paths and yards are paved with (`surfaces.COVERS`).
+    rows: kinds of rows (see `ROWS`) and their shares. setback_m: from the plots' edge to the house
+    fronts, one value per street side; a share `deviating` of rows is set back by up to 3 m more.
+    gap_m: gap between rows. garden_m: depth of the land behind houses. front_garden: share of
+    street sides with narrow front gardens. vacant, fenced: shares of plots without a house, and
+    with a border. covers: names of `surfaces.COVERS` for paths and yards.
     """
 
     rows: tuple[tuple[str, float], ...]
@@ -51,13 +50,13 @@ LAND: dict[Quarter, LandUse] = {
                           (8.0, 14.0), 0.0, 0.3, 0.75, ("gravel", "setts")),
 }  # fmt: skip
 FRONT_GARDEN_M = (2.6, 4.0)
-"""How far a street side with front gardens stands back beyond its setback."""
+"""Depth of narrow front gardens, added to the setback."""
 
 
 def draw_row(rng: Rng, quarter: Quarter, room_m: float, before: House | None) -> list[House]:
-    """Houses of one row wall to wall, none wider together than `room_m`.
+    """Draw a row of adjoining houses, together at most `room_m` wide.
 
-    before: the house that the row follows, which it must not look like.
+    before: preceding house, from which the row should differ in looks.
     """
     kinds, shares = zip(*LAND[quarter].rows, strict=True)
     row = ROWS[kinds[rng.choice(len(kinds), p=shares)]](rng, room_m, before)
@@ -68,7 +67,7 @@ def draw_row(rng: Rng, quarter: Quarter, room_m: float, before: House | None) ->
 
 
 def draw_plain(rng: Rng) -> House:
-    """A house for where nobody sees details, no larger than a second row has room for."""
+    """Draw a plain house for distant places, small enough for a second row."""
     house = draw_kind(rng, Kind.DETACHED)
     windows = replace(house.windows, surround="", shutters="")
     width, depth = min(house.width, 16.0), min(house.depth, 11.0)
@@ -76,7 +75,7 @@ def draw_plain(rng: Rng) -> House:
 
 
 def is_alike(a: House, b: House) -> bool:
-    """Whether two houses could be taken for each other from across the street."""
+    """Whether two houses are similar in size or colour."""
     same_size = a.floors == b.floors and abs(a.width - b.width) < 2
     return same_size or float(np.abs(a.finish.colour - b.finish.colour).max()) < 0.06
 
@@ -91,7 +90,7 @@ def _unlike(rng: Rng, kind: Kind, before: House | None) -> House:
 
 
 def _tenements(rng: Rng, room_m: float, before: House | None) -> list[House]:
-    """Different houses that fill all the room, with eaves at about the same height."""
+    """Dissimilar houses that fill the room, with eaves at about the same height."""
     row: list[House] = []
     floors = draw_kind(rng, Kind.TENEMENT).floors
     width = 0.0
@@ -105,7 +104,7 @@ def _tenements(rng: Rng, room_m: float, before: House | None) -> list[House]:
 
 
 def _pair(rng: Rng, room_m: float, before: House | None) -> list[House]:
-    """Two halves of one house, of which one may have been painted anew."""
+    """A semi-detached pair, at times with different finishes."""
     house = _unlike(rng, Kind.DETACHED, before)
     roof = replace(house.roof, shape="gable", verge=0.0)
     half = replace(house, width=rng.uniform(7.0, 9.5), roof=roof)
@@ -114,7 +113,7 @@ def _pair(rng: Rng, room_m: float, before: House | None) -> list[House]:
 
 
 def _single(kind: Kind) -> Callable[[Rng, float, House | None], list[House]]:
-    """One building by itself, of a size that fits if there is one."""
+    """A single building that fits the room, or a detached house."""
 
     def draw(rng: Rng, room_m: float, before: House | None) -> list[House]:
         for _ in range(4):
@@ -131,4 +130,4 @@ ROWS: dict[str, Callable[[Rng, float, House | None], list[House]]] = {
     "pair": _pair,
     **{kind.name.lower(): _single(kind) for kind in Kind if kind is not Kind.TENEMENT},
 }
-"""How a row of houses is drawn; arguments as of `draw_row`. A terrace is one long building."""
+"""Functions that draw a row, with arguments as of `draw_row`. A terrace is one building."""

@@ -1,4 +1,4 @@
-"""Who stands where: a plan grid that keeps objects from standing in each other."""
+"""Occupancy grid of the plan, which keeps objects from intersecting."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Array = NDArray[np.float64]
 
 
 class Use(IntFlag):
-    """What a piece of land is used for; uses may share it, as a tree stands in a garden."""
+    """Uses of land, which may be combined: a tree may stand in a garden."""
 
     BUILDING = 1
     OBJECT = 2
     """Furniture, fences, trunks, vehicles."""
     WAY = 4
-    """Doorsteps, paths, gates, driveways: nothing fixed stands there, but people and cars do."""
+    """Doorsteps, paths, gates, driveways: open to people and cars, but not to fixed objects."""
     GARDEN = 8
-    """Land that belongs to a house: no other house is built there."""
+    """Land of a house, closed to other houses."""
 
 
 BLOCKED = Use.BUILDING | Use.OBJECT | Use.WAY
 
 
 class Occupancy:
-    """A plan grid of uses over the town; outside it everything is taken."""
+    """Grid of uses over the plan; everything outside it is taken."""
 
     CELL_M = 0.25
 
@@ -36,7 +36,7 @@ class Occupancy:
         self.uses = np.zeros((int(cells[1]), int(cells[0])), np.uint8)
 
     def copy(self) -> Occupancy:
-        """An independent grid for one traversal, whose vehicles and people may stand on ways."""
+        """Copy for one traversal, without ways, so that vehicles and people may stand on them."""
         twin = Occupancy.__new__(Occupancy)
         twin.low, twin.uses = self.low, self.uses & ~np.uint8(Use.WAY)
         return twin
@@ -49,18 +49,18 @@ class Occupancy:
         return np.clip(row, 0, rows - 1), np.clip(col, 0, cols - 1), inside
 
     def is_free(self, xy: Array, of: Use = BLOCKED) -> NDArray[np.bool_]:
-        """For each point (N, 2), whether the land has none of the uses `of`."""
+        """Whether land at points (N, 2) has none of the uses `of`."""
         row, col, inside = self._index(xy)
         return inside & (self.uses[row, col] & np.uint8(of) == 0)
 
     def claim(self, xy: Array, use: Use = Use.OBJECT) -> None:
-        """Mark points (N, 2) as used."""
+        """Add a use at points (N, 2)."""
         row, col, inside = self._index(xy)
         self.uses[row[inside], col[inside]] |= np.uint8(use)
 
-    def try_claim(self, xy: Array, use: Use = Use.OBJECT, of: Use = BLOCKED) -> bool:
-        """Claim all points if all are free of the uses `of`; otherwise none."""
-        if not self.is_free(xy, of).all():
+    def try_claim(self, xy: Array, use: Use = Use.OBJECT) -> bool:
+        """Claim all points (N, 2) if none is blocked, otherwise none."""
+        if not self.is_free(xy).all():
             return False
         self.claim(xy, use)
         return True
@@ -69,7 +69,7 @@ class Occupancy:
 def rectangle(
     centre: Array, heading_rad: float, length_m: float, width_m: float, step_m: float = 0.17
 ) -> Array:
-    """Points (N, 2) that cover a rectangle; the default step touches every cell inside it."""
+    """Points (N, 2) that cover a rectangle; the default step hits every cell inside it."""
     u = np.linspace(-0.5, 0.5, max(2, int(np.ceil(length_m / step_m)) + 1)) * length_m
     v = np.linspace(-0.5, 0.5, max(2, int(np.ceil(width_m / step_m)) + 1)) * width_m
     u, v = (a.ravel() for a in np.meshgrid(u, v))
@@ -78,7 +78,7 @@ def rectangle(
 
 
 def disc(centre: Array, radius_m: float, step_m: float = 0.17) -> Array:
-    """Points (N, 2) that cover a disc; the default step touches every cell inside it."""
+    """Points (N, 2) that cover a disc; the default step hits every cell inside it."""
     points = rectangle(np.zeros(2), 0.0, 2 * radius_m, 2 * radius_m, step_m)
     inside = points[np.hypot(*points.T) <= radius_m + 1e-9]
     rim = np.linspace(0, 2 * np.pi, max(8, int(radius_m * 40)), endpoint=False)

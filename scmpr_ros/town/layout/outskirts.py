@@ -1,4 +1,4 @@
-"""What closes the view: trees in the open land, and houses and woods around the town."""
+"""Trees in open land, and houses and woods around the town, which close the view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WOODS = 150
 
 
 def plant_outskirts(rng: Rng, site: Site) -> list[Mesh]:
-    """Coarse trees in the open land, then houses and masses of leaves that hide the horizon."""
+    """Place coarse trees in open land, then houses and woods that hide the horizon."""
     ground = site.ground
     low, size = ground.extent
     parts: list[Mesh] = []
@@ -40,11 +40,11 @@ def plant_outskirts(rng: Rng, site: Site) -> list[Mesh]:
 
 
 def _around(rng: Rng, site: Site, count: int, nearest: float, farthest: float) -> Array:
-    """Points (count, 3) on the coarse land around the town, at distances in half its size."""
+    """Points (count, 3) around the town, at distances relative to half its size."""
     low, size = site.ground.extent
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.normal(0, 0.03, count)
     way = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    # On a square about the town: its corners would else stay empty.
+    # On squares about the town, to fill its corners.
     way /= np.abs(way).max(axis=1, keepdims=True)
     xy = low + size / 2 + rng.uniform(nearest, farthest, (count, 1)) * way * size / 2
     level = site.ground.relief(site.ground.network.crossings).min() - 0.6
@@ -52,7 +52,7 @@ def _around(rng: Rng, site: Site, count: int, nearest: float, farthest: float) -
 
 
 def _far_houses(rng: Rng, site: Site) -> list[Mesh]:
-    """Plain houses beyond the town, roofs above the trees."""
+    """Plain houses beyond the town."""
     parts = []
     for foot in _around(rng, site, _FAR_HOUSES, 1.06, 1.35):
         pose = make_transform(rotation_z(rng.uniform(-np.pi, np.pi)), foot)

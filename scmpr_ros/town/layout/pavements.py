@@ -1,4 +1,4 @@
-"""Where street furniture stands: lamps in rows, signs towards the traffic, and the rest."""
+"""Placing of street furniture."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from scmpr_ros.town.streets.network import Street
 Rng = np.random.Generator
 
 _KERB_ZONE_M = 0.5
-"""Where posts stand beyond the kerb."""
+"""Distance of posts from the kerb."""
 _WALKWAY_M = 1.1
-"""What stays clear between the kerb and things at the back of the pavement."""
+"""Clear width between the kerb and objects at the back of the pavement."""
 _BOTH_SIDES_M = 4.4
-"""Half width from which lamps stand on alternate sides."""
+"""Half width above which lamps alternate between the sides."""
 
 
 @dataclass(frozen=True)
 class Fixture:
-    """Something that stands on pavements, again and again.
+    """A kind of object that recurs on pavements.
 
-    room: its plan. per_100_m: how often, by quarter in the order of `Quarter`. at_kerb: in line
-    with the posts at the kerb, else at the back of the pavement. row: how many stand together,
-    pitch_m apart. in_bay: whether it may stand behind the pavement where that is narrow.
+    room: its plan. per_100_m: frequency by quarter, in the order of `Quarter`. at_kerb: place it in
+    line with the posts at the kerb, not at the back of the pavement. row: how many stand together,
+    pitch_m apart. in_bay: whether it may stand behind a narrow pavement.
     """
 
     build: Callable[[Rng], Mesh]
@@ -58,7 +58,7 @@ class Fixture:
     in_bay: bool = False
 
     def reach_m(self) -> tuple[float, float]:
-        """How far it reaches towards the road and away from it."""
+        """Extent towards the road and away from it."""
         if not isinstance(self.room, Room):
             return self.room, self.room
         half = self.room.width_m / 2
@@ -86,11 +86,11 @@ FIXTURES: tuple[Fixture, ...] = (
     Fixture(hydrant_sign, 0.15, (0.2, 0.3, 0.3, 0.1)),
     Fixture(wheeled_bin, Room(0.7, 0.75), (0.5, 1.6, 0.2, 0.3), row=(1, 3), pitch_m=0.8),
 )
-"""Large things first: they find less room."""
+"""Large objects come first, as they find less room."""
 
 
 def place_furniture(rng: Rng, site: Site) -> Mesh:
-    """What rules the crossings, then lamps, then everything else along the pavements."""
+    """Place signs and signals of crossings, then lamps, then all fixtures."""
     parts = rule_crossings(rng, site)
     for street in site.streets:
         parts += _lamps(rng, site, street)
@@ -101,7 +101,7 @@ def place_furniture(rng: Rng, site: Site) -> Mesh:
 
 
 def _lamps(rng: Rng, site: Site, street: Street) -> list[Mesh]:
-    """A row of equal lamps, on both sides by turns where the street is wide."""
+    """Place a row of equal lamps, alternating between the sides of wide streets."""
     first = int(rng.choice([-1, 1]))
     alternate = street.half_width_m > _BOTH_SIDES_M
     style = int(rng.integers(1 << 30))
@@ -119,7 +119,7 @@ def _lamps(rng: Rng, site: Site, street: Street) -> list[Mesh]:
 
 
 def _fixtures(rng: Rng, side: Kerbside, fixture: Fixture) -> list[Mesh]:
-    """All of one kind on one side of a street."""
+    """Place all fixtures of one kind on one side of a street."""
     often = fixture.per_100_m[list(Quarter).index(side.quarter)] / 100
     ahead, behind = fixture.reach_m()
     beyond = _KERB_ZONE_M
@@ -130,7 +130,7 @@ def _fixtures(rng: Rng, side: Kerbside, fixture: Fixture) -> list[Mesh]:
     parts: list[Mesh] = []
     for s in side.spread(rng, 6, 1 / often) if often else ():
         if fixture.at_kerb and fixture.row[1] > 1 and side.has_parking:
-            break  # bollards keep cars off pavements where none may park
+            break  # bollards and railings stand only where no cars park
         for i in range(rng.integers(fixture.row[0], fixture.row[1] + 1)):
             at = float(s) + i * fixture.pitch_m
             if at < side.length_m - 3:

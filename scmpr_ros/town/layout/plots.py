@@ -1,4 +1,4 @@
-"""Houses along the streets, plot by plot, and the doors and driveways that belong to them."""
+"""Plots along the streets: houses, doors and driveways."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _NARROWEST_M = {
 _SHALLOWEST_M = 8.0
 _PASSAGE_M = 3.2
 _PASSAGE_ROW_M = 30.0
-"""Closed rows longer than this may be broken by a passage."""
+"""Longer closed rows may have a passage."""
 _WIDEST_M = 6.0
-"""How far a plot reaches beside its house where nothing follows."""
+"""Largest extent of a plot beside its house."""
 _DRIVE_M = {
     Quarter.OLD_TOWN: 2.8, Quarter.SUBURB: 2.8, Quarter.INDUSTRIAL: 5.5, Quarter.PARK: 2.8,
 }  # fmt: skip
 _BESIDE_HOUSE_M = 0.6
 _SHARED_BACK = 0.35
-"""Share of a house's width that its neighbour may take at the back of it, inside a bend."""
+"""Share of a house's width by which its back may overlap its neighbour's inside a bend."""
 _TO_DRIVE_M = 4.0
-"""A driveway farther from the end of a house than this is not its own."""
+"""Driveways farther than this from the end of a house do not belong to it."""
 _GARDEN_STEP_M = 0.2
 
 
 def place_houses(rng: Rng, site: Site) -> Mesh:
-    """Divide the land along all streets, build on it and behind it, and pave what is driven on."""
+    """Build houses along all streets and behind them, and pave paths, driveways and yards."""
     parts: list[Mesh] = []
-    # Closed rows first: they fill the corners, which open quarters would leave empty.
+    # Closed rows first: they fill corners.
     sides = sorted(site.kerbsides(), key=lambda side: side.quarter is not Quarter.OLD_TOWN)
     square = find_square(site)
     for side in (square.far_sides(site) if square else []) + sides:
@@ -59,7 +59,7 @@ def place_houses(rng: Rng, site: Site) -> Mesh:
 
 
 def _develop(rng: Rng, side: Kerbside) -> list[Mesh]:
-    """Rows of houses wherever there is land behind the pavement; adds to the site's frontages."""
+    """Build rows of houses along one kerbside; adds to the site's frontages."""
     land = LAND[side.quarter]
     edge = side.pavement_m
     line = edge + rng.uniform(*land.setback_m)
@@ -86,7 +86,7 @@ def _develop(rng: Rng, side: Kerbside) -> list[Mesh]:
 
 
 def _free_spans(side: Kerbside, edge_m: float, line_m: float) -> Iterator[Span]:
-    """Stretches of a kerb with land behind the pavement, deep enough for a house."""
+    """Stretches of a kerb with enough free land behind the pavement for a house."""
     ground, taken = side.site.ground, side.site.taken
     s = np.arange(0.0, side.length_m, _PROBE_M)
     points = side.grid(s, np.arange(edge_m + 0.3, line_m + _SHALLOWEST_M, 0.6))
@@ -106,7 +106,7 @@ def _free_spans(side: Kerbside, edge_m: float, line_m: float) -> Iterator[Span]:
 def _rows(
     rng: Rng, quarter: Quarter, start: float, end: float, plots: list[Plot]
 ) -> Iterator[tuple[float, list[House]]]:
-    """Rows of houses from `start` to `end`, each with the arc length where it begins."""
+    """Draw rows of houses from `start` to `end`, each with the arc length of its start."""
     land, s = LAND[quarter], start
     while end - s > _NARROWEST_M[quarter]:
         if rng.random() < land.vacant:
@@ -124,11 +124,11 @@ def _rows(
 def _build_row(
     rng: Rng, side: Kerbside, start: float, line_m: float, row: list[House]
 ) -> tuple[list[Plot], list[Mesh]]:
-    """Build the houses of a row that fit, wall to wall from arc length `start`."""
+    """Build the houses of a row that fit, adjoining from arc length `start`."""
     plots, meshes, plans = [], [], []
     ends = start + np.cumsum([0.0, *(house.width for house in row)])
     corners = _front_line(side, line_m, ends)
-    row = _less_deep_in_bends(row, side.side * np.diff(corners, axis=0), corners)
+    row = _limit_depth(row, side.side * np.diff(corners, axis=0), corners)
     for house, land, ab in zip(row, pairwise(ends), pairwise(corners), strict=True):
         plot = _fit(side, land, line_m, house, *ab)
         if plot is None:
@@ -138,14 +138,17 @@ def _build_row(
         plots.append(replace(plot, doors_m=tuple(middle + along * x for x in doors)))
         meshes.append(mesh)
         plans.append(plan(plot.front, plot.yaw_rad, plot.house.width, plot.house.depth))
-    # Only now: where a street bends, the backs of neighbours in a row reach into each other.
+    # Claimed last, as the backs of neighbours overlap inside bends.
     for ground_plan in plans:
         side.site.taken.claim(ground_plan, Use.BUILDING)
     return plots, meshes
 
 
-def _less_deep_in_bends(row: list[House], along: Array, corners: Array) -> list[House]:
-    """Keep the backs of neighbours, fronts (K, 2) apart at corners (K + 1, 2), from meeting far."""
+def _limit_depth(row: list[House], along: Array, corners: Array) -> list[House]:
+    """Reduce depths so that backs hardly overlap inside bends.
+
+    along: (K, 2) fronts. corners: (K + 1, 2) their ends.
+    """
     unit = along / np.linalg.norm(along, axis=1, keepdims=True)
     front = (corners[1:] + corners[:-1]) / 2
     depth = np.array([house.depth for house in row])
@@ -159,7 +162,7 @@ def _less_deep_in_bends(row: list[House], along: Array, corners: Array) -> list[
 
 
 def _front_line(side: Kerbside, line_m: float, ends_m: Array) -> Array:
-    """Where fronts of a row meet (K, 2): old rows follow the street, later ones are straight."""
+    """Corners (K, 2) of a row's fronts: old-town rows follow the street, others are straight."""
     corners = side.at(ends_m, line_m)[0]
     if side.quarter is Quarter.OLD_TOWN:
         return corners
@@ -170,19 +173,19 @@ def _front_line(side: Kerbside, line_m: float, ends_m: Array) -> Array:
 def _fit(
     side: Kerbside, land: Span, line_m: float, house: House, start: Array, end: Array
 ) -> Plot | None:
-    """A house from corner to corner of its front, less deep where something stands behind it."""
+    """Fit a house to the corners of its front, less deep if needed; None if there is no room."""
     ground, taken = side.site.ground, side.site.taken
     along = side.side * (end - start)
     yaw = float(np.arctan2(along[1], along[0]))
     inward = np.array([-np.sin(yaw), np.cos(yaw)])
     front = (start + end) / 2
     house = replace(house, width=float(np.linalg.norm(along)))
-    for _ in range(2):  # the field's slope is not quite one near crossings
+    for _ in range(2):  # repeated, as the field's slope is below one near crossings
         edge = ground.beyond_pavement(plan(front, yaw, house.width, 0.0, 0.5))
         front = front + max(0.0, -float(edge.min())) * inward
     for share in (1.0, 0.85, 0.7):
         depth = max(share * house.depth, _SHALLOWEST_M)
-        # Half a cell smaller all around: neighbours touch.
+        # Half a cell smaller all around, as neighbours touch.
         inside = plan(front + 0.15 * inward, yaw, house.width - 0.3, depth - 0.3, 0.25)
         off_pavement = ground.beyond_pavement(inside).min() > -0.1
         if off_pavement and taken.is_free(inside, Use.BUILDING | Use.GARDEN).all():
@@ -191,7 +194,7 @@ def _fit(
 
 
 def _divide(side: Kerbside, plots: list[Plot], span: Span) -> list[Plot]:
-    """Give every plot its land up to the next one's, and the driveway beside its house."""
+    """Extend the land of plots towards each other, and assign driveways."""
     divided = []
     begin = max(span[0] - 1.0, plots[0].land[0] - _WIDEST_M) if plots else 0.0
     for i, plot in enumerate(plots):
@@ -211,13 +214,13 @@ def _divide(side: Kerbside, plots: list[Plot], span: Span) -> list[Plot]:
 
 
 def _is_open(side: Kerbside, along: Span, beyond_m: float) -> bool:
-    """Whether no building stands on a way from the kerb as far as `beyond_m`."""
+    """Whether land from the kerb to `beyond_m` is free of buildings."""
     points = side.grid(np.linspace(*along, 12), np.arange(0.0, beyond_m, 0.25))
     return bool(side.site.taken.is_free(points.reshape(-1, 2), Use.BUILDING).all())
 
 
 def _claim_land(rng: Rng, frontage: Frontage, plot: Plot) -> None:
-    """Keep other houses off the plot, and anything fixed off its doors and driveway."""
+    """Claim the plot against other houses, and its gates against fixed objects."""
     side, taken = frontage.side, frontage.side.site.taken
     back = plot.setback_m + plot.house.depth + rng.uniform(*LAND[side.quarter].garden_m)
     s = np.arange(*plot.land, _GARDEN_STEP_M)

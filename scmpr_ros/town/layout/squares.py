@@ -1,4 +1,4 @@
-"""A square at a corner of the old town: paving, trees in rows, and houses on its far sides."""
+"""A square at a corner of the old town, with trees in rows and houses on its far sides."""
 
 from __future__ import annotations
 
@@ -29,20 +29,23 @@ _TREES = ("plane", "linden", "maple")
 
 
 @dataclass(frozen=True)
-class Square:
-    """corners: (4, 2) in order around, the first two along one street, the first and the last along
-    the other."""
+class SquareSite:
+    """A square between two streets.
+
+    corners: (4, 2) in cyclic order; the first two lie along one street, the first and the last
+    along the other.
+    """
 
     corners: Array
 
     def at(self, u: Array | float, v: Array | float) -> Array:
-        """Points (N, 2) at shares `u` along the first street and `v` along the other."""
+        """Points (N, 2) at fractions `u` along the first street and `v` along the other."""
         a, b, c, d = self.corners
         u, v = np.reshape(u, (-1, 1)), np.reshape(v, (-1, 1))
         return (1 - u) * (1 - v) * a + u * (1 - v) * b + u * v * c + (1 - u) * v * d
 
     def far_sides(self, site: Site) -> list[Kerbside]:
-        """Its two edges away from the streets, as streets without a road that houses can face."""
+        """Kerbsides for houses on the two edges away from the streets, as streets of zero width."""
         edges = (self.corners[1], self.corners[2]), (self.corners[2], self.corners[3])
         middle = self.corners.mean(axis=0)
         sides = []
@@ -57,7 +60,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Ornament:
-    """What stands on squares: its builder, the radius it needs, how many, and where (shares)."""
+    """An object on squares: builder, radius, and ranges of its count and of `SquareSite.at`."""
 
     build: Callable[[Rng], Mesh]
     radius_m: float
@@ -77,18 +80,18 @@ ORNAMENTS: tuple[Ornament, ...] = (
 )
 
 
-def find_square(site: Site) -> Square | None:
-    """The square of the network, if it has one, its first corner at the crossing."""
+def find_square(site: Site) -> SquareSite | None:
+    """The square of the network, if any, with its first corner at the crossing."""
     if not site.ground.network.squares:
         return None
     plan = site.ground.network.squares[0]
     c, s = np.cos(plan.heading_rad), np.sin(plan.heading_rad)
     local = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * plan.half_m
-    return Square(plan.centre + local @ np.array([[c, s], [-s, c]]))
+    return SquareSite(plan.centre + local @ np.array([[c, s], [-s, c]]))
 
 
-def furnish_square(rng: Rng, site: Site, square: Square) -> list[Mesh]:
-    """Paving, trees in rows, benches and the rest."""
+def furnish_square(rng: Rng, site: Site, square: SquareSite) -> list[Mesh]:
+    """Place trees in rows and ornaments."""
     parts: list[Mesh] = []
     species = plants.SPECIES[str(rng.choice(_TREES))]
     size = np.linalg.norm(square.corners[1] - square.corners[0])

@@ -1,9 +1,8 @@
-"""Who stays where on one traversal: vehicles at the kerb and in yards, bicycles, people."""
+"""Parked vehicles, bicycles and standing people of one traversal."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.layout.kerbside import Kerbside, Site, Yard
 from scmpr_ros.town.layout.occupancy import rectangle
@@ -11,12 +10,11 @@ from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 from scmpr_ros.town.vehicles.pool import Pool
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 
 def place_street_life(rng: Rng, site: Site, pool: Pool) -> Mesh:
-    """Parked vehicles and bicycles, and people who stand about, of one traversal."""
+    """Place parked vehicles, bicycles and standing people."""
     parts: list[Mesh] = []
     for side in site.kerbsides():
         if side.has_parking:
@@ -28,7 +26,7 @@ def place_street_life(rng: Rng, site: Site, pool: Pool) -> Mesh:
 
 
 def _parked_row(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
-    """Cars nose to tail along the kerb, with gaps, clear of the crossings."""
+    """Park vehicles in a row along the kerb, with gaps, clear of crossings."""
     parts = []
     site, corner = side.site, side.street.half_width_m + 8.0
     occupied = rng.uniform(0.45, 0.95)
@@ -47,7 +45,7 @@ def _parked_row(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
 
 
 def _on_pavement(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
-    """People walking, and bicycles at the walls."""
+    """Place people, and bicycles at the back of the pavement."""
     parts: list[Mesh] = []
     busy = 2.0 if side.quarter is Quarter.OLD_TOWN else 0.7
     for s in side.spread(rng, 2, 40 / busy):
@@ -62,7 +60,7 @@ def _on_pavement(rng: Rng, side: Kerbside, pool: Pool) -> list[Mesh]:
 
 
 def _in_yard(rng: Rng, site: Site, yard: Yard, pool: Pool) -> list[Mesh]:
-    """Vehicles side by side in a driveway or a company's yard, some places empty."""
+    """Park vehicles on a grid in a driveway or yard, leaving some places empty."""
     parts = []
     columns = max(1, int(yard.width_m / 2.7))
     rows = max(1, int(yard.length_m / 5.4))

@@ -1,11 +1,11 @@
-"""What covers the land besides the streets: paths, driveways, yards, forecourts, tree pits."""
+"""Ground covers off the streets: paths, driveways, yards, forecourts, tree pits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.ground.plan_triangles import split_triangles
@@ -14,14 +14,13 @@ from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, triangles
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 SIDEWALK, TERRAIN = class_id("sidewalk"), class_id("terrain")
 
 
 @dataclass(frozen=True)
-class Cover:
-    """A ground cover. lift_m keeps it above what it lies on; uv are plan metres."""
+class GroundCover:
+    """A ground cover, lift_m above the ground."""
 
     material: Material
     label: int
@@ -31,36 +30,34 @@ class Cover:
 
 _COARSE_M = 0.06
 
-COVERS: dict[str, Cover] = {
-    "slabs": Cover(Material.PAVING, SIDEWALK, (0.30, 0.29, 0.27)),
-    "setts": Cover(Material.COBBLE, SIDEWALK, (0.27, 0.26, 0.25)),
-    "forecourt": Cover(Material.PAVING, SIDEWALK, (0.27, 0.265, 0.25), 0.012),
-    "square": Cover(Material.COBBLE, SIDEWALK, (0.29, 0.28, 0.26), 0.018),
-    "asphalt": Cover(Material.ASPHALT, SIDEWALK, (0.15, 0.15, 0.15), 0.02),
-    "lane": Cover(Material.ASPHALT, SIDEWALK, (0.16, 0.16, 0.16), 0.045),
-    "gravel": Cover(Material.GRAVEL, TERRAIN, (0.26, 0.24, 0.20), 0.02),
-    "pit": Cover(Material.SOIL, TERRAIN, (0.11, 0.085, 0.06), 0.03),
+COVERS: dict[str, GroundCover] = {
+    "slabs": GroundCover(Material.PAVING, SIDEWALK, (0.30, 0.29, 0.27)),
+    "setts": GroundCover(Material.COBBLE, SIDEWALK, (0.27, 0.26, 0.25)),
+    "forecourt": GroundCover(Material.PAVING, SIDEWALK, (0.27, 0.265, 0.25), 0.012),
+    "asphalt": GroundCover(Material.ASPHALT, SIDEWALK, (0.15, 0.15, 0.15), 0.02),
+    "lane": GroundCover(Material.ASPHALT, SIDEWALK, (0.16, 0.16, 0.16), 0.045),
+    "gravel": GroundCover(Material.GRAVEL, TERRAIN, (0.26, 0.24, 0.20), 0.02),
+    "pit": GroundCover(Material.SOIL, TERRAIN, (0.11, 0.085, 0.06), 0.03),
 }
 
 
-def lay(site: Site, corners: Array, kind: str, colour: ArrayLike | None = None) -> Mesh:
-    """Cover plan quads (N, 4, 2), corners in order around, as far as they lie off the pavement."""
+def lay(site: Site, corners: Array, kind: str) -> Mesh:
+    """Cover plan quads (N, 4, 2), corners in cyclic order, where they are off the pavement."""
     tris = np.asarray(corners)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 2)
     beyond = site.ground.beyond_pavement(tris.reshape(-1, 2)).reshape(-1, 3)
-    return cover(site, split_triangles(tris, beyond, 0.0)[1], kind, colour)
+    return cover(site, split_triangles(tris, beyond, 0.0)[1], kind)
 
 
-def cover(site: Site, tris: Array, kind: str, colour: ArrayLike | None = None) -> Mesh:
-    """Cover plan triangles (M, 3, 2), wherever they are."""
+def cover(site: Site, tris: Array, kind: str) -> Mesh:
+    """Cover plan triangles (M, 3, 2)."""
     style = COVERS[kind]
     flat = tris.reshape(-1, 2)
     points = site.ground.on_ground(flat)
-    # Away from the streets the land is coarse, and reaches a few centimetres above the relief.
+    # The coarse land away from streets may be a few centimetres above the relief.
     away = np.clip(site.ground.beyond_pavement(flat) / 1.5 - 0.7, 0.0, 1.0)
     points[:, 2] += style.lift_m + _COARSE_M * away
     points = points.reshape(-1, 3, 3)
-    colour = style.colour if colour is None else colour
-    return triangles(points, style.material, style.label, colour, uv=tris)
+    return triangles(points, style.material, style.label, style.colour, uv=tris)
 
 
 def strip(line: Array, width_m: float) -> Array:
@@ -72,12 +69,12 @@ def strip(line: Array, width_m: float) -> Array:
 
 
 def tiles(points: Array) -> Array:
-    """Quads (N, 4, 2) between neighbours of a grid of points (S, B, 2)."""
+    """Quads (N, 4, 2) of a grid of points (S, B, 2)."""
     around = (points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:])
     return np.stack(around, axis=2).reshape(-1, 4, 2)
 
 
 def between(start: Array, end: Array, step_m: float = 1.5) -> Array:
-    """Points (K, 2) from `start` to `end`, close enough to follow the relief."""
+    """Points (K, 2) from `start` to `end`, at most `step_m` apart."""
     count = max(2, 1 + int(np.ceil(np.linalg.norm(end - start) / step_m)))
     return start + np.linspace(0, 1, count)[:, None] * (end - start)

@@ -1,7 +1,7 @@
-"""What moves during a traversal: vehicles in their lanes, cyclists, people on the pavements.
+"""Traffic of a traversal: vehicles and cyclists in lanes, people on pavements.
 
-Every mover has a path and a pace, so where it is follows from the time alone. Those that would ever
-meet the recording car, or each other, are not let out.
+Every mover has a path and a speed, so its position is a function of time. Vehicles that would come
+too close to the recording car or to each other are left out.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ _PAVEMENT_M_PER_WALKER = {
     Quarter.OLD_TOWN: 45.0, Quarter.SUBURB: 130.0, Quarter.INDUSTRIAL: 200.0, Quarter.PARK: 80.0,
 }  # fmt: skip
 _SAFE_M = 2.3
-"""Distance that the middles of two vehicles' thirds keep."""
+"""Minimum distance between the middles of two vehicles' thirds."""
 
 
 @dataclass(frozen=True)
 class Mover:
-    """Something under way. mesh: about the origin, x forward. path: (K, 2) every `LANE_STEP_M`.
+    """An object that moves along a path.
 
-    start_m: where on its path it is at time 0. length_m: its own. turns_back: walks up and down its
-    path instead of leaving at its end.
+    mesh: about the origin, x forward. path: (K, 2) points every `LANE_STEP_M`. start_m: position on
+    the path at time 0. length_m: length of the object. turns_back: whether it goes back and forth
+    instead of disappearing at the end of its path.
     """
 
     mesh: Mesh
@@ -47,8 +48,10 @@ class Mover:
     turns_back: bool = False
 
     def at(self, time_s: Array | float, ahead_m: float = 0.0) -> tuple[Array, Array]:
-        """Positions (N, 2) at times, `ahead_m` further on, NaN before and behind the path; and the
-        headings (N,)."""
+        """Positions (N, 2) and headings (N,) at times (N,), of a point `ahead_m` before its middle.
+
+        Positions are NaN off the path.
+        """
         s = self.start_m + self.speed_m_s * np.atleast_1d(np.asarray(time_s, np.float64))
         end = (len(self.path) - 1) * LANE_STEP_M
         way, gone = np.ones(len(s)), np.zeros(len(s), bool)
@@ -66,7 +69,7 @@ class Mover:
         return xy, np.arctan2(way * step[:, 1], way * step[:, 0])
 
     def thirds(self, times_s: Array) -> Array:
-        """Middles (N, 3, 2) of its rear, middle and front third at times."""
+        """Middles (N, 3, 2) of its rear, middle and front third at times (N,)."""
         reach = (-self.length_m / 3, 0.0, self.length_m / 3)
         return np.stack([self.at(times_s, ahead)[0] for ahead in reach], axis=1)
 
@@ -79,7 +82,7 @@ class Traffic:
     movers: tuple[Mover, ...] = field(default=())
 
     def at(self, time_s: float, around: Array, reach_m: float = 90.0) -> Mesh:
-        """Who is within reach of a point (2,) at a time, where it is then."""
+        """Mesh of the movers within `reach_m` of a point (2,) at a time."""
         places = [mover.at(time_s) for mover in self.movers]
         near = [i for i, (xy, _) in enumerate(places)
                 if np.hypot(*(xy[0] - around)) < reach_m]  # fmt: skip  # False for NaN
@@ -93,7 +96,7 @@ class Traffic:
 
 
 def plan_traffic(rng: Rng, site: Site, pool: Pool, drive_xy: Array, stamps_s: Array) -> Traffic:
-    """Let movers out that keep clear of a drive, (N, 2) at stamps (N,), and of each other."""
+    """Draw movers that keep clear of a drive, (N, 2) at stamps (N,), and of each other."""
     heading = np.gradient(drive_xy, axis=0)
     heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
     steps = np.array([-1.4, 0.0, 1.4])[None, :, None]
@@ -113,11 +116,11 @@ def _keep_clear(a: Array, b: Array) -> bool:
 
 
 def _candidates(rng: Rng, site: Site, pool: Pool, duration_s: float) -> Iterator[Mover]:
-    """Vehicles and cyclists on random routes, most of them long enough for the whole drive."""
+    """Vehicles and cyclists on random routes, mostly longer than the drive."""
     network = site.ground.network
     total_m = sum(s.length_m for s in site.streets)
-    wanted = ((_STREET_M_PER_VEHICLE, False), (_STREET_M_PER_CYCLIST, True))
-    for metres, on_bicycle in wanted:
+    kinds = ((_STREET_M_PER_VEHICLE, False), (_STREET_M_PER_CYCLIST, True))
+    for metres, on_bicycle in kinds:
         for _ in range(int(total_m / metres)):
             start = int(rng.integers(len(network.crossings)))
             speed = float(rng.uniform(3.5, 6.0) if on_bicycle else rng.uniform(6.5, 10.5))
@@ -132,14 +135,14 @@ def _candidates(rng: Rng, site: Site, pool: Pool, duration_s: float) -> Iterator
 
 
 def _shifted(path: Array, right_m: float) -> Array:
-    """The path that far to the right, evenly spaced again."""
+    """The path shifted to the right, resampled evenly."""
     tangent = np.gradient(path, axis=0)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
     return evenly(path + right_m * np.stack([tangent[:, 1], -tangent[:, 0]], axis=1), LANE_STEP_M)
 
 
 def _walkers(rng: Rng, site: Site, pool: Pool) -> Iterator[Mover]:
-    """People who walk up and down free stretches of pavement."""
+    """People who walk back and forth on free stretches of pavement."""
     for side in site.kerbsides():
         count = rng.poisson(side.length_m / _PAVEMENT_M_PER_WALKER[side.quarter])
         for _ in range(count):

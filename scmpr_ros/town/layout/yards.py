@@ -1,4 +1,4 @@
-"""What lies on a plot besides its house: paths, driveways with garages, paved yards, sheds."""
+"""Paths, driveways with garages, paved yards and sheds of plots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.buildings.outbuildings import outbuilding
 from scmpr_ros.town.layout import surfaces
@@ -17,7 +16,6 @@ from scmpr_ros.town.layout.occupancy import BLOCKED, Use, rectangle
 from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.quarters import Quarter
 
-Array = NDArray[np.float64]
 Rng = np.random.Generator
 Outbuilding = tuple[Mesh, float, float]
 
@@ -28,7 +26,7 @@ def _outbuildings(**shares: float) -> tuple[tuple[Callable[[Rng], Outbuilding], 
 
 _GARAGES = _outbuildings(garage=0.7, carport=0.3)
 _SHEDS = _outbuildings(shed=1.0)
-"""What stands at the end of driveways and in back gardens, with its share."""
+"""Outbuildings at the end of driveways and in back gardens, with their shares."""
 _WITH_GARAGE = {Quarter.SUBURB: 0.6, Quarter.PARK: 0.5}
 _WITH_SHED = {
     Quarter.OLD_TOWN: 0.25, Quarter.SUBURB: 0.4, Quarter.INDUSTRIAL: 0.3, Quarter.PARK: 0.3,
@@ -36,9 +34,9 @@ _WITH_SHED = {
 
 
 def pave_plots(rng: Rng, frontage: Frontage) -> list[Mesh]:
-    """Paths and driveways, garages, sheds and yards of one side of a street.
+    """Build paths, driveways, garages, sheds and yards of one side of a street.
 
-    Adds to the site's yards wherever a vehicle may stand.
+    Adds to the site's yards, where vehicles may park.
     """
     parts: list[Mesh] = []
     quarter = frontage.side.quarter
@@ -58,9 +56,9 @@ def pave_plots(rng: Rng, frontage: Frontage) -> list[Mesh]:
 
 
 def _paths(frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]:
-    """From the pavement to the doors, where a front garden lies between.
+    """Paths through front gardens to the doors.
 
-    They end below the house, for straight rows stand a little nearer or farther than the street.
+    They extend under the house, as straight rows do not follow the street exactly.
     """
     side = frontage.side
     parts = []
@@ -73,7 +71,7 @@ def _paths(frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]:
 
 
 def _driveway(rng: Rng, frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]:
-    """A driveway beside the house, with a garage at its end or a place to park."""
+    """A driveway beside the house, at times with a garage or carport at its end."""
     if plot.drive is None:
         return []
     side = frontage.side
@@ -86,7 +84,7 @@ def _driveway(rng: Rng, frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]
     quads = surfaces.tiles(side.grid(s, beyond))
     (centre,), (heading,) = side.at(s[1], back - 2.6)
     side.site.yards.append(Yard(centre, heading - side.side * np.pi / 2, 5.0, end - start))
-    # The driveway stays free of plants as far as it reaches back.
+    # Keep plants off the driveway.
     flat = side.grid(np.arange(start, end, 0.2), np.arange(plot.setback_m, back, 0.2))
     side.site.taken.claim(flat.reshape(-1, 2), Use.WAY)
     return [surfaces.lay(side.site, quads, kind), *garage]
@@ -96,7 +94,7 @@ def _outbuilding(
     rng: Rng, side: Kerbside, s_m: float, beyond_kerb_m: float,
     kinds: tuple[tuple[Callable[[Rng], Outbuilding], float], ...],
 ) -> list[Mesh]:  # fmt: skip
-    """A small building that looks towards the street, if there is room."""
+    """Place an outbuilding that faces the street, if there is room."""
     shares = [share for _, share in kinds]
     build = kinds[rng.choice(len(kinds), p=shares)][0]
     mesh, width, depth = build(rng)
@@ -110,14 +108,14 @@ def _outbuilding(
 
 
 def _shed(rng: Rng, side: Kerbside, plot: Plot) -> list[Mesh]:
-    """A shed somewhere at the back of the garden."""
+    """Place a shed at the back of the garden."""
     s = rng.uniform(plot.land[0] + 2, max(plot.land[1] - 2, plot.land[0] + 2.1))
     behind = plot.setback_m + plot.house.depth + rng.uniform(2.5, 6.0)
     return _outbuilding(rng, side, s, behind, _SHEDS)
 
 
 def _works_yard(frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]:
-    """Paving around a hall, from its gate to its front and along one side."""
+    """Pave the yard in front of a hall and a lane along one side."""
     side = frontage.side
     s = np.linspace(*plot.land, 2 + int((plot.land[1] - plot.land[0]) / 2))
     front = np.linspace(frontage.edge_m + 0.8, plot.setback_m + 0.5, 7)
@@ -137,7 +135,7 @@ def _works_yard(frontage: Frontage, plot: Plot, kind: str) -> list[Mesh]:
 
 
 def _forecourt(frontage: Frontage) -> Mesh:
-    """Paving between the pavement and an old-town row, around its corners too."""
+    """Pave the land between pavement and an old-town row, including corners."""
     side = frontage.side
     s = np.arange(0.0, side.length_m + 0.75, 0.75)
     beyond = side.pavement_m + np.array([-0.6, 0.2, 1.2, 2.4, 4.0, 6.0, 8.0])

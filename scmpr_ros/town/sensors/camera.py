@@ -1,4 +1,4 @@
-"""A camera image with its mask and depth."""
+"""Camera images with mask and depth."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from scmpr_ros.records import CameraModel
 from scmpr_ros.stages import stage
 from scmpr_ros.town.sensors.development import develop
 from scmpr_ros.town.sensors.scene import Scene
-from scmpr_ros.town.sensors.shading import Seen, look, nearby_lamps
+from scmpr_ros.town.sensors.shading import RaySamples, nearby_lamps, render_rays
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 _SECOND_RAY = np.float32(0.45)
-"""How far right of and below its centre a pixel on an edge gets a second ray, in pixels."""
+"""Offset to the right and down of the second ray of edge pixels, in pixels."""
 _HEADLIGHT_INTENSITY = (7.0, 6.6, 6.0)
 
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """rgb: (H, W, 3) uint8 sRGB. mask: (H, W) uint8 joint ids. depth: (H, W) float32, metres along
-    the optical axis, inf for sky."""
+    """An image with the labels and depth of its pixels.
+
+    rgb: (H, W, 3) uint8 sRGB. mask: (H, W) uint8 joint ids. depth: (H, W) float32, metres along the
+    optical axis, inf for sky.
+    """
 
     rgb: NDArray[np.uint8]
     mask: NDArray[np.uint8]
@@ -34,29 +37,31 @@ class RenderedImage:
 def render_image(
     scene: Scene, camera: CameraModel, T_world_camera: NDArray[np.floating], rng: Rng
 ) -> RenderedImage:
-    """Render what a camera sees at a pose, with the mask and depth of the same rays.
+    """Render a camera's view from a pose, with the mask and depth of the same rays.
 
-    Each pixel gets one ray through its centre. Pixels on edges and in foliage, where that would
-    alias, get a second one, lit as the first; the lens does the rest. Inside a surface the
-    mip-mapped textures need no more.
+    Each pixel gets one ray through its centre. Pixels on edges and in foliage get a second one
+    against aliasing, which reuses the shadow of the first; lens blur does the rest. Inside surfaces
+    mip-mapping suffices.
     """
     shape = (camera.height, camera.width)
     v, u = (a.ravel().astype(np.float32) for a in np.mgrid[0 : shape[0], 0 : shape[1]])
     lamps = nearby_lamps(scene, T_world_camera[:3, 3], _headlights(T_world_camera))
-    seen, slant = _sample(scene, camera, T_world_camera, u, v, lamps, rng, shape)
-    radiance, depth = seen.radiance, seen.hits.distance / slant
+    first, slant = _render_points(scene, camera, T_world_camera, u, v, lamps, rng, shape)
+    radiance, depth = first.radiance, first.hits.distance / slant
     with stage("edges"):
-        edge = _to_refine(seen, depth, shape, scene.textures.is_cut)
-    second, _ = _sample(scene, camera, T_world_camera, u[edge] + _SECOND_RAY,
-                        v[edge] + _SECOND_RAY, lamps, rng, None, seen.sunlit[edge])  # fmt: skip
+        edge = _edge_pixels(first, depth, shape, scene.textures.is_cut)
+    second, _ = _render_points(
+        scene, camera, T_world_camera, u[edge] + _SECOND_RAY, v[edge] + _SECOND_RAY, lamps, rng,
+        sunlit=first.sunlit[edge],
+    )  # fmt: skip
     radiance[edge] = (radiance[edge] + second.radiance) / 2
     with stage("development"):
         rgb = develop(radiance.reshape(*shape, 3), scene.condition, rng)
-    return RenderedImage(rgb, seen.hits.label.reshape(shape), depth.reshape(shape))
+    return RenderedImage(rgb, first.hits.label.reshape(shape), depth.reshape(shape))
 
 
 def _headlights(T_world_camera: NDArray[np.floating]) -> Array:
-    """The own car's two low beams (2, 10): in front of and below a camera behind the windscreen."""
+    """Low beams of the car that carries the camera (2, 10), ahead of and below the camera."""
     R, t = T_world_camera[:3, :3], T_world_camera[:3, 3]
     axis = R @ np.array([0.0, 0.06, 0.998])
     return np.array(
@@ -65,11 +70,11 @@ def _headlights(T_world_camera: NDArray[np.floating]) -> Array:
     )  # fmt: skip
 
 
-def _sample(
+def _render_points(
     scene: Scene, camera: CameraModel, T_world_camera: NDArray[np.floating], u: Array, v: Array,
     lamps: Array, rng: Rng, shape: tuple[int, int] | None = None, sunlit: Array | None = None,
-) -> tuple[Seen, Array]:  # fmt: skip
-    """Look along one ray through each image point (u, v); and the rays' lengths at unit depth."""
+) -> tuple[RaySamples, Array]:  # fmt: skip
+    """Render one ray through each image point (u, v); also returns their length at unit depth."""
     local = np.stack(
         [(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=1
     ).astype(np.float32)
@@ -77,14 +82,14 @@ def _sample(
     direction = (local / slant[:, None]) @ T_world_camera[:3, :3].T.astype(np.float32)
     origin = T_world_camera[:3, 3].astype(np.float32)
     direction = np.ascontiguousarray(direction)
-    return look(scene, origin, direction, 1.0 / camera.fx, lamps, rng, shape, sunlit), slant
+    return render_rays(scene, origin, direction, 1.0 / camera.fx, lamps, rng, shape, sunlit), slant
 
 
-def _to_refine(
-    seen: Seen, depth: Array, shape: tuple[int, int], is_cut: NDArray[np.bool_]
+def _edge_pixels(
+    samples: RaySamples, depth: Array, shape: tuple[int, int], is_cut: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
-    """Pixels that need a second ray: those on edges between surfaces and in depth."""
-    hits = seen.hits
+    """Indices of pixels on edges between surfaces or in depth, which need a second ray."""
+    hits = samples.hits
     facing = np.round(hits.facet * 3).astype(np.int64) @ np.array([1, 8, 64])
     surface = hits.material.astype(np.int64) * 4096 + facing
     is_sky = np.isinf(hits.distance)
@@ -94,7 +99,7 @@ def _to_refine(
 
 
 def _edges(surface: NDArray[np.int64], depth: Array) -> NDArray[np.bool_]:
-    """Pixels (H, W) that differ from a neighbour in surface or jump in depth."""
+    """Pixels (H, W) that differ from a neighbour in surface, or in depth by more than 12 %."""
     edge = np.zeros(surface.shape, bool)
     disparity = 1.0 / depth
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""Light, weather and season, drawn once for a traversal."""
+"""Light, weather and season, drawn once per traversal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ SEASONS: tuple[str, ...] = ("summer", "autumn", "winter")
 
 @dataclass(frozen=True)
 class Condition:
-    """What one traversal looks like. Radiances are linear RGB, relative to a white wall in the sun.
+    """Conditions of one traversal. Radiances are linear RGB, relative to a white wall in the sun.
 
-    All arrays are float32. sun: (3,) unit vector towards the sun (at night, the moon).
-    sun_radiance, zenith, horizon: (3,). cloud_cover: share of the sky under cloud. haze_m: distance
-    at which haze hides 63 % of the contrast. exposure_bias: factor on the automatic exposure.
-    noise: standard deviation of the sensor at mid grey. lamps: how far street lamps, headlights and
-    windows are switched on, 0 to 1. wetness, snow: how wet the ground is, how much of it is under
-    snow. rain: how densely it falls. season: one of `SEASONS`.
+    All arrays are float32. season: one of `SEASONS`. sun: (3,) unit vector towards the sun (at
+    night, the moon). sun_radiance, zenith, horizon: (3,) radiances. cloud_cover: share of the sky.
+    haze_m: distance over which contrast falls by 63 %. exposure_bias: factor on the automatic
+    exposure. noise: standard deviation of the sensor at mid grey. lamps: brightness of street
+    lamps, headlights and windows, 0 to 1. wetness, snow, rain: amounts, 0 to 1.
     """
 
     name: str
@@ -45,6 +44,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class _Recipe:
+    """Ranges to draw a condition from, as of `Condition`; warmth: blue over red of the sunlight."""
+
     elevation_deg: tuple[float, float]
     sun: tuple[float, float]
     warmth: tuple[float, float]
@@ -76,14 +77,14 @@ _RECIPES: dict[str, _Recipe] = {
                     (0.4, 1.0)),
 }  # fmt: skip
 CONDITIONS: tuple[str, ...] = tuple(_RECIPES)
-"""What the sky does; each comes in all `SEASONS`."""
+"""Names of light and weather; each is available in all `SEASONS`."""
 
 
 def draw_condition(name: str, rng: Rng, season: str = "summer") -> Condition:
     """Draw the light and weather of one traversal; `name` is one of `CONDITIONS`.
 
-    In winter the sun stands lower, and two days in three lie under snow.
-    Raises ConfigError for a name or season that is not known.
+    In winter the sun stands lower, and two of three days have snow unless it rains. Raises
+    ConfigError for an unknown name or season.
     """
     if name not in _RECIPES:
         raise ConfigError(f"no condition {name!r}; there are {', '.join(CONDITIONS)}")

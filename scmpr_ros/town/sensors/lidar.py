@@ -1,7 +1,7 @@
-"""A rotating LiDAR: beams like an HDL-64E's, noise, drop-outs, intensity by material and angle.
+"""Rotating LiDAR: beams of an HDL-64E, noise, dropouts, intensity by material and angle.
 
-The numbers follow KITTI's HDL-64E, as its scans show it: two blocks of rings, the lowest of which
-are half hidden by the car's own roof; intensity in hundredths that fades to zero at 60 m.
+The parameters are fitted to scans of KITTI's HDL-64E: two blocks of rings, the lowest of which are
+half hidden by the car's roof; intensity in steps of 0.01 that fades to zero at 60 m.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Rng = np.random.Generator
 
 _ROOF_BELOW_M = 0.34
 _ROOF_LOW, _ROOF_HIGH = (-2.0, -0.62), (0.75, 0.62)
-"""Corners of the car's roof about the LiDAR (x forward, y left); fitted to KITTI's lowest rings."""
+"""Corners of the car's roof relative to the LiDAR (x forward, y left), fitted to KITTI's scans."""
 
 
 @dataclass(frozen=True)
 class LidarConfig:
-    """Beams and errors; the defaults are those of a Velodyne HDL-64E at half its columns.
+    """Beams and errors; the defaults are those of a Velodyne HDL-64E with half its columns.
 
-    rings: beams, the upper half 1/3 deg apart and the lower half 1/2 deg, scaled to the field of
-    view as in an HDL-64E. sweep_s: time of one turn, during which the car moves on. compensated:
-    whether points are given as if all were taken at the scan's stamp, as in KITTI odometry; KITTI
-    raw and KITTI-360 leave the distortion in.
+    rings: number of beams, spaced as in an HDL-64E (the lower half 1.5 times as wide as the upper)
+    and scaled to the field of view. dropout: share of beams lost at random. sweep_s: duration of a
+    turn, during which the car moves. compensated: whether points are motion-compensated to the
+    scan's stamp, as in KITTI odometry; those of KITTI raw and KITTI-360 are not.
     """
 
     rings: int = 64
@@ -49,7 +49,7 @@ class LidarConfig:
     def __post_init__(self) -> None:
         if self.rings < 1 or self.columns < 1:
             raise ConfigError(
-                f"a LiDAR of {self.rings} rings x {self.columns} columns sees nothing"
+                f"a LiDAR of {self.rings} rings x {self.columns} columns: at least 1 x 1"
             )
         if self.fov_up_deg <= self.fov_down_deg:
             raise ConfigError(
@@ -57,10 +57,10 @@ class LidarConfig:
                 f"{self.fov_down_deg} deg"
             )
         if self.sweep_s < 0:
-            raise ConfigError(f"a sweep of {self.sweep_s} s: must be 0 (at once) or more")
+            raise ConfigError(f"a sweep of {self.sweep_s} s: must be 0 (instantaneous) or more")
 
     def elevations(self) -> NDArray[np.float64]:
-        """Elevation of each ring in radians, falling."""
+        """Elevation of each ring in radians, from the top down."""
         step = np.where(np.arange(self.rings - 1) < self.rings // 2, 1 / 3, 1 / 2)
         below = np.concatenate([[0.0], np.cumsum(step)])
         below *= (self.fov_up_deg - self.fov_down_deg) / max(below[-1], 1e-9)
@@ -78,27 +78,27 @@ def simulate_scan(
     scene: Scene, T_world_lidar: NDArray[np.floating], config: LidarConfig, rng: Rng,
     velocity: Array | None = None, yaw_rate: float = 0.0,
 ) -> PointCloud:  # fmt: skip
-    """One scan (N,) in the LiDAR frame with joint labels and intensity in [0, 1].
+    """Simulate one scan (N,) in the LiDAR frame, with joint labels and intensity in [0, 1].
 
-    velocity: (3,) m/s of the LiDAR in its own frame, yaw_rate in rad/s: during the sweep each
-    column is taken from where the car is by then; the stamp is the middle of the sweep. The chance
-    of a return falls with range, grazing incidence, rain and fog, and with what the material
-    swallows (glass, dark paint, wet asphalt); range noise is Gaussian along the beam.
+    velocity: (3,) m/s of the LiDAR in its own frame; yaw_rate: rad/s. Each column is cast from the
+    pose at its time; the stamp is the middle of the sweep. The probability of a return falls with
+    range, grazing incidence, rain and fog, and with the absorption of the material (glass, dark
+    paint, wet asphalt). Range noise is Gaussian along the beam.
     """
     local = config.directions()
-    # The head's rotation starts anywhere, and mirrors shake a little.
+    # Jitter of the rotating head.
     local = local + np.float32(4e-4) * rng.standard_normal(local.shape, np.float32)
     local /= np.linalg.norm(local, axis=1, keepdims=True)
-    start, turned = _sweep(local, config, velocity, yaw_rate)
+    start, swept = _sweep(local, config, velocity, yaw_rate)
     R, t = T_world_lidar[:3, :3].astype(np.float32), T_world_lidar[:3, 3].astype(np.float32)
-    world = turned @ R.T
+    world = swept @ R.T
     with stage("cast"):
         hits = scene.cast(start @ R.T + t, world)
     with stage("returns"):
         distance, intensity, keep = _returns(scene, hits, world, config, rng)
         keep &= ~_behind_roof(local)
         if config.compensated:
-            points = start[keep] + turned[keep] * distance[keep, None]
+            points = start[keep] + swept[keep] * distance[keep, None]
         else:
             points = local[keep] * distance[keep, None]
     return PointCloud(points.astype(np.float32), hits.label[keep], intensity[keep])
@@ -107,7 +107,7 @@ def simulate_scan(
 def _sweep(
     local: Array, config: LidarConfig, velocity: Array | None, yaw_rate: float
 ) -> tuple[Array, Array]:
-    """Where each beam starts and points to (N, 3), seen from the LiDAR's pose at the stamp."""
+    """Origin and direction (N, 3) of each beam in the LiDAR's frame at the stamp."""
     if velocity is None and yaw_rate == 0.0:
         return np.zeros_like(local), local
     velocity = np.zeros(3) if velocity is None else np.asarray(velocity)
@@ -120,7 +120,7 @@ def _sweep(
 
 
 def _behind_roof(direction: Array) -> NDArray[np.bool_]:
-    """Which beams (N, 3) end on the roof that the LiDAR stands on."""
+    """Mask of beams (N, 3) that hit the roof below the LiDAR."""
     down = direction[:, 2] < -0.05
     at_roof = direction[:, :2] * (_ROOF_BELOW_M / np.maximum(-direction[:, 2:], 0.05))
     inside = (at_roof > _ROOF_LOW) & (at_roof < _ROOF_HIGH)
@@ -130,7 +130,7 @@ def _behind_roof(direction: Array) -> NDArray[np.bool_]:
 def _returns(
     scene: Scene, hits: Hits, direction: Array, config: LidarConfig, rng: Rng
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Measured distance, intensity and whether there was a return at all, each (N,)."""
+    """Measured distance, intensity, and whether there is a return, each (N,)."""
     condition, material = scene.condition, hits.material
     reach = np.where(np.isfinite(hits.distance), hits.distance, np.float32(1e4))
     incidence = np.abs(np.einsum("ij,ij->i", hits.facet, direction)).clip(0.0, 1.0)
@@ -147,7 +147,7 @@ def _returns(
     distance = (reach + noise * (1 + reach / 80.0)).astype(np.float32)
     keep = (rng.random(len(reach)) >= lost) & (distance > config.min_range_m)
     keep &= distance < config.max_range_m
-    # The sensor evens out near ranges; far ones fade. Reflectors return in full from anywhere.
+    # The sensor normalises intensity over near ranges; retroreflectors saturate at any range.
     fade = np.clip(1.05 - (reach / 58.0) ** 2.2, 0, 1)
     intensity = reflectance * (0.75 + 0.25 * incidence) * fade * rng.normal(1, 0.22, len(reach))
     intensity = np.where(bare > 0.9, 0.99, intensity.clip(0, 0.99))

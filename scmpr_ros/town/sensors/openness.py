@@ -1,4 +1,4 @@
-"""How much of the sky nearby things hide: a blurred height map, a cheap ambient occlusion."""
+"""Ambient occlusion from a blurred height map."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Array = NDArray[np.floating]
 
 
 class Openness(NamedTuple):
-    """Grids over the plan. low: (2,) their lower corner; the rest (rows, columns) float32.
+    """Grids over the plan. low: (2,) their lower corner; the others (rows, columns) float32.
 
-    ground: height of the land. near, wide: what stands above it, blurred over 0.6 m and 5 m.
+    ground: height of the land. near, wide: height of objects above it, blurred by 0.6 m and 5 m.
     """
 
     low: Array
@@ -30,13 +30,13 @@ CELL_M = 0.8
 
 
 def grid_shape(size_m: Array) -> tuple[int, int]:
-    """Rows and columns of the grids over a plan of size (2,)."""
+    """Rows and columns of grids over a plan of `size_m` (2,)."""
     columns, rows = (int(np.ceil(s / CELL_M)) + 1 for s in size_m)
     return rows, columns
 
 
 def measure_openness(mesh: Mesh, low: Array, ground: Array) -> Openness:
-    """Rasterise what stands on the land. ground: (rows, columns), its height from `low` (2,) on."""
+    """Rasterise a mesh over land of height `ground` (rows, columns), starting at `low` (2,)."""
     low = np.asarray(low, np.float32)
     top = np.full(ground.shape, -np.inf, np.float32)
     points = np.concatenate([mesh.corners.mean(axis=1), mesh.corners[:, 0], mesh.corners[:, 2]])
@@ -53,7 +53,7 @@ def measure_openness(mesh: Mesh, low: Array, ground: Array) -> Openness:
 
 @compiled
 def open_sky(grids: Openness, x: float, y: float, z: float) -> float:  # pragma: no cover
-    """Visible share of the sky at a point."""
+    """Share of the sky visible from a point."""
     rows, columns = grids.near.shape
     j = min(max(int((x - grids.low[0]) / CELL_M), 0), columns - 1)
     i = min(max(int((y - grids.low[1]) / CELL_M), 0), rows - 1)

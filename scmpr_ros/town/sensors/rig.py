@@ -1,4 +1,4 @@
-"""The sensors of the car: camera and LiDAR as mounted and calibrated in KITTI or KITTI-360."""
+"""Sensor rigs: camera and LiDAR as mounted and calibrated in KITTI and KITTI-360."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ RIGS = ("kitti", "kitti360")
 
 @dataclass(frozen=True)
 class Rig:
-    """A camera and a LiDAR on the base (ground level, x forward).
+    """A camera and a LiDAR on a base (at ground level, x forward).
 
-    camera: intrinsics at the wanted image size. T_cam0_lidar is KITTI's `Tr`; the images are those
-    of camera 2, offsets (4, 3): of cameras 0 to 3 against camera 0, which KITTI hides in the last
-    columns of P0 to P3 (K^-1 p).
+    camera: intrinsics at the image size. T_cam0_lidar: KITTI's `Tr`. offsets: (4, 3) positions of
+    cameras 0 to 3 relative to camera 0, from the last columns p of KITTI's P0 to P3 (K^-1 p).
+    Images are those of camera 2.
     """
 
     camera: CameraModel
@@ -48,18 +48,18 @@ class Rig:
 
     @staticmethod
     def proportional_height(name: str, width: int) -> int:
-        """Height in pixels of a rig's images that are scaled to `width`."""
+        """Height in pixels of a rig's images when scaled to `width`."""
         full = Rig.named(name).camera
         return round(width * full.height / full.width)
 
     @classmethod
     def named(cls, name: str, image_size: tuple[int, int] | None = None) -> Rig:
-        """One of `RIGS`, with images scaled to `image_size` (width, height) if it is given."""
+        """One of `RIGS`, with images scaled to `image_size` (width, height) if given."""
         if name not in RIGS:
             raise ConfigError(f"no sensor rig {name!r}; there are {', '.join(RIGS)}")
         full = _KITTI if name == "kitti" else _KITTI360
         if name == "kitti":
-            # The printed rotation has seven digits; make it one to machine precision.
+            # Orthonormalise: the published rotation has seven digits.
             U, _, Vt = np.linalg.svd(_KITTI_TR[:, :3])
             T_cam0_lidar = make_transform(U @ Vt, _KITTI_TR[:, 3])
             offsets = np.linalg.solve(full.matrix, np.array(_KITTI_P_TRANSLATION).T).T
@@ -75,16 +75,16 @@ class Rig:
 
     @property
     def T_cam2_lidar(self) -> Array:
-        """From the LiDAR to the camera that takes the images."""
+        """Pose of the LiDAR in the frame of camera 2."""
         return make_transform(np.eye(3), self.offsets[2]) @ self.T_cam0_lidar
 
     @property
     def T_base_camera(self) -> Array:
-        """Pose of camera 2's optical frame on the base."""
+        """Pose of camera 2's optical frame in the base frame."""
         return self.T_base_lidar @ invert(self.T_cam2_lidar)
 
     @property
     def projections(self) -> Array:
-        """KITTI's P0 to P3 (4, 3, 4) for the scaled images."""
+        """KITTI's P0 to P3 (4, 3, 4) at the image size."""
         K = self.camera.matrix
         return np.stack([np.column_stack([K, K @ offset]) for offset in self.offsets])

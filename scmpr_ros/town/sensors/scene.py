@@ -1,16 +1,16 @@
-"""What rays find: the solids of a traversal with holes in their foliage, and what moves there."""
+"""Ray casting against the static and moving objects of a scene, through holes in foliage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import open3d as o3d
 from numpy.typing import NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.compiled import compiled
+from scmpr_ros.town.extras import import_extra
 from scmpr_ros.town.materials import column
 from scmpr_ros.town.mesh import Mesh
 from scmpr_ros.town.sensors.conditions import Condition
@@ -20,19 +20,18 @@ from scmpr_ros.town.textures.atlas import Textures, is_hole
 Array = NDArray[np.floating]
 SKY = class_id("sky")
 
-_LAYERS = 6
-"""How many holes in a row a ray may pass; the next surface stops it, hole or not."""
+_MAX_CASTS = 6
+"""Casts per ray: after five holes in a row the next surface stops it, hole or not."""
 _STEP_M = np.float32(2e-3)
-"""How far behind a hole a ray starts again."""
+"""Distance behind a hole at which a ray restarts."""
 
 
 class Hits(NamedTuple):
-    """What N rays found; a ray that left the town has infinite distance and the label of the sky.
+    """First hits of N rays; a ray that misses has infinite distance and the label of the sky.
 
     distance: (N,) float32 metres along the (unit) ray. facet, normal: (N, 3) geometric and shading
-    unit normals, both facing the ray. uv: (N, 2) texture coordinates, uv_per_m: (N,) how many of
-    them lie on a metre. colour: (N, 3) albedo tint. glow: (N,) how far the surface shines by
-    itself. material, label: (N,) uint8.
+    unit normals, both facing the ray. uv: (N, 2) texture coordinates; uv_per_m: (N,) their scale.
+    colour: (N, 3) albedo tint. glow: (N,) emitted radiance. material, label: (N,) uint8.
     """
 
     distance: Array
@@ -46,8 +45,8 @@ class Hits(NamedTuple):
     label: NDArray[np.uint8]
 
 
-def nothing_hit(count: int) -> Hits:
-    """Rays that have found nothing yet."""
+def no_hits(count: int) -> Hits:
+    """Hits of `count` rays before casting."""
     narrow, wide = np.zeros((2, count), np.float32), np.zeros((3, count, 3), np.float32)
     return Hits(
         np.full(count, np.inf, np.float32), wide[0], wide[1], np.zeros((count, 2), np.float32),
@@ -56,7 +55,7 @@ def nothing_hit(count: int) -> Hits:
 
 
 class _Faces(NamedTuple):
-    """What is known of each triangle, for compiled code; see `Mesh` and `Hits`."""
+    """Attributes of each triangle for compiled code; see `Mesh` and `Hits`."""
 
     uv: Array
     uv_per_m: Array
@@ -68,7 +67,7 @@ class _Faces(NamedTuple):
 
 
 class Solid:
-    """A mesh in a ray-casting structure of its own. glow: (M,) of its triangles, 0 where dark."""
+    """A mesh in a ray-casting structure. glow: (M,) of its triangles, 0 where dark."""
 
     def __init__(self, mesh: Mesh, glow: Array | None = None) -> None:
         self.mesh = mesh
@@ -76,22 +75,22 @@ class Solid:
         self._faces = _Faces(
             mesh.uv, _uv_per_m(mesh), mesh.normal, mesh.colour, glow, mesh.material, mesh.label
         )
-        self._caster = o3d.t.geometry.RaycastingScene(nthreads=1)
+        self._caster = import_extra("open3d").t.geometry.RaycastingScene(nthreads=1)
         vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
         faces = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
         self._caster.add_triangles(_tensor(vertices), _tensor(faces))
 
     def cast(self, rays: NDArray[np.float32], textures: Textures, hits: Hits) -> None:
-        """Note in `hits` what rays (N, 6: origin, unit direction) meet before what they had met."""
+        """Update `hits` where rays (N, 6: origin, unit direction) hit this mesh nearer."""
         pending = np.arange(len(rays))
         here, travelled = rays, np.zeros(len(rays), np.float32)
-        for layer in range(_LAYERS):
+        for layer in range(_MAX_CASTS):
             found = self._caster.cast_rays(_tensor(here), nthreads=1)
             distance = found["t_hit"].numpy()
-            passes = _note(
+            passes = _record_hits(
                 pending, here, travelled, distance, found["primitive_ids"].numpy(),
                 found["primitive_uvs"].numpy(), found["primitive_normals"].numpy(), self._faces,
-                textures, layer == _LAYERS - 1, hits,
+                textures, layer == _MAX_CASTS - 1, hits,
             )  # fmt: skip
             if not passes.any():
                 return
@@ -100,14 +99,14 @@ class Solid:
             here = here[passes]
             here[:, :3] += step[:, None] * here[:, 3:]
 
-    def hides(self, rays: NDArray[np.float32], reach: Array, textures: Textures) -> NDArray:
-        """Whether something lies along rays (N, 6) nearer than `reach` (N,)."""
+    def occludes(self, rays: NDArray[np.float32], reach: Array, textures: Textures) -> NDArray:
+        """Whether rays (N, 6) hit this mesh nearer than `reach` (N,)."""
         hidden = np.zeros(len(rays), bool)
         pending, here, left = np.arange(len(rays)), rays, reach
-        for _ in range(_LAYERS - 2):
+        for _ in range(_MAX_CASTS - 2):
             found = self._caster.cast_rays(_tensor(here), nthreads=1)
             distance = found["t_hit"].numpy()
-            state = _passes(
+            state = _classify_hits(
                 distance, left, found["primitive_ids"].numpy(), found["primitive_uvs"].numpy(),
                 self._faces, textures,
             )  # fmt: skip
@@ -122,7 +121,7 @@ class Solid:
 
 
 def _uv_per_m(mesh: Mesh) -> Array:
-    """Texture coordinates on a metre of each triangle (M,): one, but for sheets of pictures."""
+    """Texture coordinates per metre of each triangle (M,): 1 except for sheets of pictures."""
     (ax, ay, az), (bx, by, bz) = (np.moveaxis(mesh.corners[:, i] - mesh.corners[:, 0], 1, 0)
                                   for i in (1, 2))  # fmt: skip
     square = (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2 + (ax * by - ay * bx) ** 2
@@ -130,14 +129,13 @@ def _uv_per_m(mesh: Mesh) -> Array:
     return np.sqrt(np.abs(au * bv - av * bu) / np.sqrt(np.maximum(square, 1e-16)))
 
 
-def _tensor(values: NDArray) -> o3d.core.Tensor:
-    # Open3D's stubs know only the form with dtype and device.
-    return o3d.core.Tensor(values)  # type: ignore[call-overload]
+def _tensor(values: NDArray) -> Any:
+    return import_extra("open3d").core.Tensor(values)
 
 
 @compiled
-def _texture_at(faces, t, barycentric):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Texture coordinates at a place of a triangle."""
+def _interpolate_uv(faces, t, barycentric):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Texture coordinates at barycentric coordinates of triangle t."""
     b, c = barycentric
     a = np.float32(1) - b - c
     corner = faces.uv[t]
@@ -148,10 +146,10 @@ def _texture_at(faces, t, barycentric):  # type: ignore[no-untyped-def]  # pragm
 
 
 @compiled
-def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
+def _record_hits(  # type: ignore[no-untyped-def]  # pragma: no cover
     pending, rays, travelled, distance, triangle, barycentric, facet, faces, textures, is_last, hits
 ):
-    """Write what was found where it is nearest; returns which rays passed a hole."""
+    """Write hits that are nearer than those before; returns which rays pass through a hole."""
     passes = np.zeros(len(distance), np.bool_)
     for i in range(len(distance)):
         if not np.isfinite(distance[i]):
@@ -159,7 +157,7 @@ def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
         ray, t, total = pending[i], triangle[i], travelled[i] + distance[i]
         if total >= hits.distance[ray]:
             continue
-        u, v = _texture_at(faces, t, barycentric[i])
+        u, v = _interpolate_uv(faces, t, barycentric[i])
         material = faces.material[t]
         if textures.is_cut[material] and not is_last and is_hole(textures, material, u, v):
             passes[i] = True
@@ -176,7 +174,7 @@ def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
             along += facet[i, k] * rays[i, 3 + k]
             lean += faces.normal[t, k] * rays[i, 3 + k]
         flip = np.float32(-1) if along > 0 else np.float32(1)
-        # Foliage keeps the normal of its crown, whichever side of a card is seen.
+        # Foliage keeps the normal of its crown on both sides of a card.
         turn = np.float32(-1) if lean > 0 and not textures.is_cut[material] else np.float32(1)
         for k in range(3):
             hits.facet[ray, k] = facet[i, k] * flip
@@ -186,8 +184,8 @@ def _note(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @compiled
-def _passes(distance, reach, triangle, barycentric, faces, textures):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """0 for rays that meet nothing, 1 for those that are stopped, 2 for those that pass a hole."""
+def _classify_hits(distance, reach, triangle, barycentric, faces, textures):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """0 for rays that miss, 1 for those that hit, 2 for those that pass through a hole."""
     state = np.zeros(len(distance), np.uint8)
     for i in range(len(distance)):
         if not distance[i] < reach[i]:
@@ -196,7 +194,7 @@ def _passes(distance, reach, triangle, barycentric, faces, textures):  # type: i
         material = faces.material[t]
         state[i] = 1
         if textures.is_cut[material]:
-            u, v = _texture_at(faces, t, barycentric[i])
+            u, v = _interpolate_uv(faces, t, barycentric[i])
             if is_hole(textures, material, u, v):
                 state[i] = 2
     return state
@@ -206,8 +204,7 @@ def _passes(distance, reach, triangle, barycentric, faces, textures):  # type: i
 class Scene:
     """One moment of one traversal.
 
-    still: what does not move on this traversal. moving: what does, where it is now. lights: (L, 10)
-    as in `Mesh`, of both.
+    still: everything that does not move during the traversal. moving: traffic at this moment.
     """
 
     still: Solid
@@ -217,13 +214,13 @@ class Scene:
     moving: Solid | None = None
 
     def at(self, moving: Mesh) -> Scene:
-        """The same traversal at a moment when the moving things are at other places."""
+        """The same traversal at a moment when traffic is as in `moving`."""
         glow = column("glow")[moving.material] * np.float32(self.condition.lamps)
         return replace(self, moving=Solid(moving, glow) if len(moving) else None)
 
     @property
     def lights(self) -> Array:
-        """Lamps, headlights and their like, (L, 10) as in `Mesh`."""
+        """All light sources, (L, 10) as in `Mesh`."""
         parts = [self.still] + ([self.moving] if self.moving else [])
         return np.concatenate([p.mesh.lights for p in parts])
 
@@ -231,18 +228,18 @@ class Scene:
         """First hits of rays with unit directions (N, 3) from origins (3,) or (N, 3)."""
         rays = np.empty((len(direction), 6), np.float32)
         rays[:, :3], rays[:, 3:] = origin, direction
-        hits = nothing_hit(len(rays))
+        hits = no_hits(len(rays))
         for solid in (self.still, self.moving):
             if solid is not None:
                 solid.cast(rays, self.textures, hits)
         return hits
 
     def is_occluded(self, origin: Array, direction: Array, reach: Array) -> NDArray[np.bool_]:
-        """Whether anything lies along rays (N, 3) nearer than `reach` (N,) metres."""
+        """Whether rays with unit directions (N, 3) hit anything nearer than `reach` (N,) metres."""
         rays = np.concatenate([origin, direction], axis=1, dtype=np.float32)
         reach = np.asarray(reach, np.float32)
-        hidden = self.still.hides(rays, reach, self.textures)
+        hidden = self.still.occludes(rays, reach, self.textures)
         if self.moving is not None:
             free = np.flatnonzero(~hidden)
-            hidden[free] = self.moving.hides(rays[free], reach[free], self.textures)
+            hidden[free] = self.moving.occludes(rays[free], reach[free], self.textures)
         return hidden

@@ -1,8 +1,9 @@
-"""How surfaces look: texture, wear, snow and wet, sun and sky, lamps, reflections, haze.
+"""Radiance along rays: surfaces, shadows, one reflection, and haze.
 
-Light is traced backwards: what a ray hits is textured and lit by the sky, by the sun (or, at night,
-its strongest lamp) if nothing stands between, and by all other lamps; what shines is followed one
-reflection further. Ray casting is Embree's, the loop over hits is compiled (`surface_light`).
+Light is traced backwards. Each hit is textured and lit by the sky, by the sun (at night, by its
+strongest lamp) with a shadow ray, and by all other lamps without one; specular surfaces are
+followed for one reflection. Embree casts the rays; the loop over hits is compiled
+(`surface_light`).
 """
 
 from __future__ import annotations
@@ -24,49 +25,49 @@ Rng = np.random.Generator
 
 _MAX_LAMPS = 20
 _HAZE_TOP_M = np.float32(60.0)
-"""Height of the layer of air that haze, fog and rain fill."""
+"""Height of the layer filled by haze, fog and rain."""
 _MIRROR_THRESHOLD = 0.035
-"""Reflections weaker than this are not followed."""
+"""Reflections weaker than this are not traced."""
 
 _GROUND = np.isin(list(Material), GROUND)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What N rays see. radiance: (N, 3) float32 linear RGB; hits: what they met; sunlit: (N,) share
-    of the sun (or of the lamp in its place) that is on it."""
+class RaySamples:
+    """Result of N rays. radiance: (N, 3) float32 linear RGB. sunlit: (N,) share of the sun, or of
+    the strongest lamp at night, that reaches each hit."""
 
     radiance: Array
     hits: Hits
     sunlit: Array
 
 
-def look(
+def render_rays(
     scene: Scene, origin: Array, direction: Array, pixel_rad: float, lamps: Array, rng: Rng,
     shape: tuple[int, int] | None = None, sunlit: Array | None = None,
-) -> Seen:  # fmt: skip
-    """See along rays with unit directions (N, 3) from one origin (3,).
+) -> RaySamples:  # fmt: skip
+    """Render rays with unit directions (N, 3) from one origin (3,).
 
-    pixel_rad: angle between neighbouring rays, for the filtering of textures. lamps: (L, 10) the
-    lights that matter here, see `nearby_lamps`. shape: height and width of the image that the rays
-    make, if they do. sunlit: (N,) as in `Seen` where that is known, which saves the shadow rays.
+    pixel_rad: angle between neighbouring rays, for texture filtering. lamps: (L, 10) lights to
+    consider, see `nearby_lamps`. shape: height and width of the image, if the rays form one.
+    sunlit: (N,) as in `RaySamples` if already known; saves the shadow rays.
     """
     with stage("cast"):
         hits = scene.cast(origin, direction)
     origins = np.broadcast_to(np.asarray(origin, np.float32), direction.shape)
-    light = _lit(scene, origins, direction, hits, pixel_rad, lamps)
+    light = _unshadowed_light(scene, origins, direction, hits, pixel_rad, lamps)
     if sunlit is None:
         with stage("shadows"):
-            sunlit = _sunlight(scene, light, hits, rng, shape)
+            sunlit = _sunlit_share(scene, light, hits, rng, shape)
     radiance = light.radiance
     radiance += sunlit[:, None] * light.direct
     _reflect(scene, light, origins, direction, hits, pixel_rad, lamps, rng, shape)
-    _veil(scene, radiance, direction, hits)
-    return Seen(radiance, hits, sunlit)
+    _add_haze(scene, radiance, direction, hits)
+    return RaySamples(radiance, hits, sunlit)
 
 
 def nearby_lamps(scene: Scene, position: Array, extra: Array | None = None) -> Array:
-    """The lights (L, 10) around a position (3,) that count, strongest first; none by day."""
+    """The strongest lights (L, 10) around a position (3,), in descending order; none by day."""
     if scene.condition.lamps <= 0:
         return np.zeros((0, 10), np.float32)
     lights = scene.lights if extra is None else np.concatenate([scene.lights, extra])
@@ -79,10 +80,10 @@ def nearby_lamps(scene: Scene, position: Array, extra: Array | None = None) -> A
     return chosen
 
 
-def _lit(
+def _unshadowed_light(
     scene: Scene, origin: Array, direction: Array, hits: Hits, pixel_rad: float, lamps: Array
 ) -> Light:
-    """The light of hits or of the sky behind them, before shadows and reflections."""
+    """Light of hits, or of the sky where rays miss, before shadows and reflections."""
     with stage("shading"):
         light = surface_light(scene, origin, direction, hits, pixel_rad, lamps)
         missed = np.flatnonzero(np.isinf(hits.distance))
@@ -91,14 +92,13 @@ def _lit(
     return light
 
 
-def _sunlight(
+def _sunlit_share(
     scene: Scene, light: Light, hits: Hits, rng: Rng, shape: tuple[int, int] | None
 ) -> Array:
-    """Share (N,) of the sun, or of the strongest lamp in its place, that reaches each hit.
+    """Share (N,) of the sun, or of the strongest lamp at night, that reaches each hit.
 
-    In an image every second pixel casts a shadow ray, and all take the mean of their 3 x 3
-    neighbours, foliage from foliage and hard surfaces from hard ones: leaves' shadows have soft
-    edges anyway.
+    In an image every second pixel casts a shadow ray, and each takes the mean of its 3 x 3
+    neighbourhood, separately for foliage and for hard surfaces.
     """
     possible = light.reach > 0
     sunlit = np.zeros(len(possible), np.float32)
@@ -116,7 +116,7 @@ def _sunlight(
         total = cv2.blur(weight, (3, 3)).ravel()
         mean = cv2.blur(sunlit.reshape(shape) * weight, (3, 3)).ravel() / np.maximum(total, 1e-6)
         known = here & (total > 1e-3)
-        keep = known & ~(sampled & foliage)  # leaves that cast their own ray stay crisp
+        keep = known & ~(sampled & foliage)  # foliage with its own ray stays sharp
         sunlit[keep] = mean[keep]
         alone |= here & ~known
     _cast_shadows(scene, light, rng, np.flatnonzero(alone), sunlit)
@@ -126,10 +126,7 @@ def _sunlight(
 def _cast_shadows(
     scene: Scene, light: Light, rng: Rng, which: NDArray[np.intp], sunlit: Array
 ) -> None:
-    """Set `sunlit` to 1 or 0 for some hits.
-
-    Lamps and the sun have a size: each ray aims at a point of it.
-    """
+    """Set `sunlit` to 1 or 0 for the hits `which`, aiming at random points of the sun or lamp."""
     aim = light.toward[which]
     aim += np.float32(0.003) * rng.standard_normal((len(which), 3), np.float32)
     sunlit[which] = ~scene.is_occluded(light.start[which], aim, light.reach[which])
@@ -139,11 +136,11 @@ def _reflect(
     scene: Scene, light: Light, origin: Array, direction: Array, hits: Hits, pixel_rad: float,
     lamps: Array, rng: Rng, shape: tuple[int, int] | None,
 ) -> None:  # fmt: skip
-    """Add what glass, paint and wet ground mirror (Schlick 1994), one reflection deep.
+    """Add one reflection in glass, paint and wet ground (Schlick 1994).
 
-    What is mirrored is taken to lie half in the sun: its shadows are not traced. Wet ground is
-    rough: in an image every second pixel of it casts a ray, and all take the mean of their
-    neighbours, more of those above and below.
+    Shadows in reflections are not traced: half of the direct light is used. Wet ground is rough: in
+    an image every second pixel of it casts a ray, and each takes a mean of its neighbours, wider
+    along columns than along rows.
     """
     ground = _GROUND[hits.material]
     shiny = light.mirror > _MIRROR_THRESHOLD
@@ -159,27 +156,27 @@ def _reflect(
     start = origin[which] + hits.distance[which, None] * direction[which]
     start += np.float32(0.02) * hits.facet[which]
     with stage("reflections"):
-        seen = scene.cast(start, mirrored)
-    other = _lit(scene, start, mirrored, seen, 2 * pixel_rad, lamps)
+        reflected_hits = scene.cast(start, mirrored)
+    other = _unshadowed_light(scene, start, mirrored, reflected_hits, 2 * pixel_rad, lamps)
     reflected = np.zeros_like(light.radiance)
     reflected[which] = np.minimum(other.radiance + np.float32(0.5) * other.direct, 3.0)
     if shape is not None:
         wet = np.flatnonzero(shiny & ground)
-        reflected[wet] = _spread(reflected, traced & ground, shape)[wet]
+        reflected[wet] = _blur_known(reflected, traced & ground, shape)[wet]
     light.radiance[shiny] += light.mirror[shiny, None] * reflected[shiny]
 
 
 def _mirror(v: Array, n: Array, is_rough: NDArray[np.bool_], rng: Rng) -> Array:
-    """Directions (N, 3) mirrored at facets whose normals waver, on the ground most."""
-    waver = np.where(is_rough, 0.02, 0.0006)[:, None].astype(np.float32)
-    n = n + waver * rng.standard_normal(n.shape, np.float32)
+    """Mirror directions v (N, 3) at normals n with noise, larger on rough ground."""
+    roughness = np.where(is_rough, 0.02, 0.0006)[:, None].astype(np.float32)
+    n = n + roughness * rng.standard_normal(n.shape, np.float32)
     mirrored = v - 2 * np.einsum("ij,ij->i", v, n)[:, None] * n
     mirrored /= np.linalg.norm(mirrored, axis=1, keepdims=True)
     return np.ascontiguousarray(mirrored, np.float32)
 
 
-def _spread(values: Array, known: NDArray[np.bool_], shape: tuple[int, int]) -> Array:
-    """Mean (N, 3) of the known values (N, 3) around each pixel, farther down than across."""
+def _blur_known(values: Array, known: NDArray[np.bool_], shape: tuple[int, int]) -> Array:
+    """Weighted mean (N, 3) of the known values (N, 3) around each pixel, mostly along columns."""
     weight = known.reshape(shape).astype(np.float32)
     size, sigma_x, sigma_y = (3, 17), 0.8, 4.0
     total = cv2.GaussianBlur(weight, size, sigma_x, sigmaY=sigma_y)[..., None]
@@ -189,8 +186,8 @@ def _spread(values: Array, known: NDArray[np.bool_], shape: tuple[int, int]) -> 
     return np.asarray(image / np.maximum(total, 1e-6), np.float32).reshape(-1, 3)
 
 
-def _veil(scene: Scene, radiance: Array, direction: Array, hits: Hits) -> None:
-    """Haze, fog and falling rain hide what is far, the low sky too, behind their own light."""
+def _add_haze(scene: Scene, radiance: Array, direction: Array, hits: Hits) -> None:
+    """Blend distant hits and the low sky into the colour of haze, fog or rain, in place."""
     c = scene.condition
     to_clear_air = _HAZE_TOP_M / np.maximum(direction[:, 2], np.float32(0.02))
     reach = np.where(np.isinf(hits.distance), to_clear_air, hits.distance)

@@ -1,4 +1,4 @@
-"""The sky: gradient, sun or moon with its glow, clouds."""
+"""Radiance of the sky: gradient, sun or moon with its glow, and clouds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _sky(direction, textures, sun, sun_radiance, zenith, horizon, cover, lamps, 
         glow = 0.35 * towards**2 + 0.5 * towards**8 + 1.5 * towards**64 + 0.8 * towards**600
         if towards > 0.9998:
             glow += 60.0
-        # Clouds lie on a plane; looking up it is near, towards the horizon far.
+        # Clouds lie on a plane: near overhead, far towards the horizon.
         reach = 1.0 / (up + 0.10)
         cx, cy = x * reach, y * reach
         density = noise(textures, cx + 3, cy + 5, 30.0, 0)
@@ -40,12 +40,12 @@ def _sky(direction, textures, sun, sun_radiance, zenith, horizon, cover, lamps, 
         threshold = 1.9 - 2.9 * cover
         cloud = min(max((density - threshold) / 1.5, 0.0), 1.0)
         cloud = cloud * cloud * (3 - 2 * cloud)
-        # Thick parts are darker from below; thin edges near the sun shine.
+        # Thick parts are darker from below; thin edges near the sun are bright.
         shade = 1.0 - 0.28 * min(max(density - threshold, 0.0), 2.0) * (0.4 + 0.6 * cover)
         for k in range(3):
             clear = zenith[k] * (1 - blend) + horizon[k] * blend + glow * sun_radiance[k] * 0.35
             lit = (0.35 + 0.3 * towards**8) * sun_radiance[k] + 0.78 * horizon[k]
-            # At night clouds and haze carry the town's lamps.
+            # Light pollution: clouds and haze scatter the town's lamps.
             town = 0.004 * lamps * np.exp(-3 * up) * (1.0, 0.72, 0.45)[k]
             value = clear * (1 - cloud) + max(lit * shade, 0.25 * lit) * cloud + town
             out[i, k] = min(value, 40.0)

@@ -1,4 +1,4 @@
-"""The light that leaves surfaces: texture, wear, snow and wet, then sky, sun and lamps."""
+"""Shading of hits: texture, wear, snow and wetness, lit by sky, sun and lamps."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Array = NDArray[np.floating]
 
 ROAD = class_id("road")
 _LAMP_REACH_M2 = 400.0
-"""Square of the distance at which a lamp of intensity 1 is no longer seen to light anything."""
+"""Squared distance beyond which a lamp of intensity 1 is ignored."""
 
 
 class Light(NamedTuple):
-    """What leaves N hits towards the eye before shadows and reflections are known.
+    """Light of N hits towards the viewer, before shadows and reflections.
 
-    radiance: (N, 3) for certain; direct: (N, 3) to be added where nothing lies between `start` and
-    the light in direction `toward`, within `reach` metres (0: no such light). mirror: (N,) share of
-    light from the mirrored direction.
+    radiance: (N, 3) without direct light. direct: (N, 3) to add if nothing occludes the ray from
+    `start` in direction `toward` within `reach` metres (0: no such light). mirror: (N,) specular
+    reflectance.
     """
 
     radiance: Array
@@ -39,7 +39,7 @@ class Light(NamedTuple):
 
 
 class _Optics(NamedTuple):
-    """Columns of `Surface` by material; sheds_snow: by class."""
+    """Attributes of `Surface` by material; sheds_snow: by class."""
 
     gloss: Array
     translucency: Array
@@ -69,8 +69,10 @@ _OPTICS = _Optics(
 def surface_light(
     scene: Scene, origin: Array, direction: Array, hits: Hits, pixel_rad: float, lamps: Array
 ) -> Light:
-    """Light of the hits of rays from origins (N, 3) along directions (N, 3); zero where nothing was
-    hit. See `shading.look` for the rest."""
+    """Light of the hits of rays from origins (N, 3) along directions (N, 3); zero where rays miss.
+
+    See `shading.render_rays` for the other arguments.
+    """
     count, c = len(hits.distance), scene.condition
     light = Light(*np.zeros((4, count, 3), np.float32), *np.zeros((2, count), np.float32))
     air = _Air(c.sun, c.sun_radiance, c.zenith, c.horizon, c.wetness, c.snow)
@@ -166,9 +168,9 @@ def _shade(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 @compiled
 def _wear(textures, px, py, pz, fx, fy, fz, strength):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Stains and wear at scales that no tile repeats at: a factor near one.
+    """Albedo factor near one of stains and wear, at scales that hide the period of the tiles.
 
-    On the ground the noise lies in the plan, on walls along the wall, drawn out downwards.
+    The noise lies in the plan on the ground, and in the plane of walls, stretched vertically.
     """
     if abs(fz) < 0.5:
         plane = px * fx + py * fy
@@ -181,7 +183,7 @@ def _wear(textures, px, py, pz, fx, fy, fz, strength):  # type: ignore[no-untype
 
 @compiled
 def _snow_cover(textures, px, py, nz, fz, snow, is_road, is_cut):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Share of snow on a surface: it lies on what faces up, and traffic wears it off the road."""
+    """Share of a surface under snow: more on what faces up, less on roads with traffic."""
     slope = nz if is_cut else fz
     patches = 0.28 * noise(textures, px, py, 17.0, 0) + 0.2 * noise(textures, px, py, 4.0, 1)
     amount = 1.9 * snow + patches - 0.55 - (1.0 * snow if is_road else 0.0)
@@ -194,7 +196,7 @@ def _snow_cover(textures, px, py, nz, fz, snow, is_road, is_cut):  # type: ignor
 def _lamp_light(  # type: ignore[no-untyped-def]  # pragma: no cover
     i, px, py, pz, nx, ny, nz, fx, fy, fz, through, albedo, lamps, has_sun, light, lift_side
 ):
-    """Add the light of lamps; where there is no sun the strongest one casts the shadow."""
+    """Add the light of lamps; without sun the strongest one is `direct`, to be shadowed."""
     strongest, best = -1, 0.0
     for j in range(len(lamps)):
         dx, dy, dz = lamps[j, 0] - px, lamps[j, 1] - py, lamps[j, 2] - pz
@@ -211,7 +213,7 @@ def _lamp_light(  # type: ignore[no-untyped-def]  # pragma: no cover
             continue
         power = cone * cone * (3 - 2 * cone) * lit / max(square, 0.5)
         strength = power * lamps[j, 7]
-        if strength > best and not has_sun:  # this one waits for its shadow ray
+        if strength > best and not has_sun:  # strongest so far: needs a shadow ray
             strongest, best = j, strength
             for k in range(3):
                 light.radiance[i, k] += light.direct[i, k]

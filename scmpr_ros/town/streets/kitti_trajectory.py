@@ -1,4 +1,4 @@
-"""Trajectories to lay streets along, out of pose files in KITTI odometry format."""
+"""Reader of pose files in KITTI odometry format, as trajectories for streets to follow."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scmpr_ros.errors import DatasetError
 
 
 def read_trajectory(path: Path) -> NDArray[np.float64]:
-    """Plan positions (N, 2) in metres, x east and y north of some origin.
+    """Positions (N, 2) in plan, in metres.
 
-    Rows hold the 12 numbers of a 3 x 4 pose of camera 0, whose x looks right and z ahead; seen
-    from above, these are a plan's two axes. Raises DatasetError where the file is not like that.
+    Rows hold the 12 numbers of a 3 x 4 pose of camera 0, whose x points right and z ahead: the axes
+    of the plan. Raises DatasetError if the file is missing or has another format.
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetError(f"there is no trajectory file {path}")
+        raise DatasetError(f"no trajectory file {path}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an empty file, which is refused below
+            warnings.simplefilter("ignore")  # about an empty file, which raises below
             rows = np.loadtxt(path, ndmin=2)
     except (ValueError, OSError) as error:
-        raise DatasetError(f"{path} is no KITTI pose file: {error}") from error
+        raise DatasetError(f"{path} is not a KITTI pose file: {error}") from error
     if rows.shape[1:] != (12,) or not np.isfinite(rows).all():
         raise DatasetError(
-            f"{path} is no KITTI pose file: expected rows of 12 finite numbers, found an array of "
-            f"shape {rows.shape}"
+            f"{path} is not a KITTI pose file: expected rows of 12 finite numbers, found an array "
+            f"of shape {rows.shape}"
         )
     return np.asarray(rows.reshape(-1, 3, 4)[:, [0, 2], 3])

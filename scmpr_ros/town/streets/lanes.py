@@ -1,4 +1,4 @@
-"""The lines that vehicles drive: right-hand lanes, joined by turns and roundabouts."""
+"""Lane lines: right-hand lanes joined by turns and roundabouts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SHORTEST_LANE_M = 3.0
 
 
 def lane_path(network: StreetNetwork, route: Sequence[int], shift_m: float = 0.0) -> Array:
-    """The driven line (N, 2), a point every 0.25 m, along a route of crossings.
+    """The line (N, 2) to drive along a route of crossings, a point every 0.25 m.
 
-    It keeps to the outer right-hand lane, clear of parked cars. shift_m moves it to the right
-    within what the lane allows. Raises DatasetError if no street joins two crossings of the route.
+    It follows the outer right-hand lane, clear of parked cars. shift_m: offset to the right within
+    the width of the lane. Raises DatasetError if no street joins two crossings of the route.
     """
     if len(route) < 2:
         raise DatasetError(f"a route needs two crossings, not {list(route)}")
@@ -39,7 +39,7 @@ def lane_path(network: StreetNetwork, route: Sequence[int], shift_m: float = 0.0
     for i, (street, forward) in enumerate(legs):
         trim = (gaps[i], gaps[i + 1])
         if 0 < i < len(legs) - 1 and street.length_m < sum(trim) + _SHORTEST_LANE_M:
-            continue  # one turn over two crossings
+            continue  # one turn across two crossings
         lane = _lane(street, forward, trim, shift_m)
         circle = network.circle_at(route[i])
         if joined and circle is not None:
@@ -60,7 +60,7 @@ def _leg(network: StreetNetwork, a: int, b: int) -> tuple[Street, bool]:
 
 
 def _heading(leg: tuple[Street, bool], at_end: bool) -> float:
-    """The driver's heading 9 m from the start or the end of a leg."""
+    """Driving heading 9 m from the start or the end of a leg."""
     street, forward = leg
     near = min(9.0, street.length_m / 3)
     _, heading = street.frame(street.length_m - near if at_end == forward else near)
@@ -70,9 +70,10 @@ def _heading(leg: tuple[Street, bool], at_end: bool) -> float:
 def _gap(
     network: StreetNetwork, before: tuple[Street, bool], after: tuple[Street, bool], crossing: int
 ) -> float:
-    """How far from a crossing the lanes give way to a turn: late to the right, early to the left.
+    """Distance from a crossing at which lanes join a turn.
 
-    The longer the turn, the wider its arc; to the right, what matters is the kerb's corner.
+    It depends on the width of the road to the left, and on the angle of the kerb's corner to the
+    right.
     """
     circle = network.circle_at(crossing)
     if circle is not None:
@@ -92,7 +93,7 @@ def _end_gap(network: StreetNetwork, crossing: int) -> float:
 
 
 def _lane(street: Street, forward: bool, trim: tuple[float, float], shift_m: float) -> Array:
-    """The lane's line (N, 2) on one street, in driving direction, without its ends."""
+    """Line (N, 2) of the lane on one street, in driving direction, trimmed at its ends."""
     lane, lowest, highest = street.lane_m(forward)
     lane = float(np.clip(lane + shift_m, min(lowest, highest), highest))
     first, last = (min(t, street.length_m / 3) for t in trim)
@@ -103,21 +104,21 @@ def _lane(street: Street, forward: bool, trim: tuple[float, float], shift_m: flo
 
 
 def _turn(before: Array, after: Array) -> Array:
-    """A curve from the end of one piece to the start of the next, tangent to both."""
+    """A curve from the end of one line to the start of the next, tangent to both."""
     a, d = before[-1], after[0]
     t_in, t_out = before[-1] - before[-2], after[1] - after[0]
     t_in, t_out = t_in / np.linalg.norm(t_in), t_out / np.linalg.norm(t_out)
-    # The handles that make an arc of it, if the turn is symmetric.
+    # Handle length that approximates a circular arc for symmetric turns.
     angle = np.clip(np.arccos(np.clip(t_in @ t_out, -1, 1)), 0.1, np.pi)
     reach = np.linalg.norm(d - a) * 2 / 3 * np.tan(angle / 4) / np.sin(angle / 2)
     return bezier(a, a + reach * t_in, d - reach * t_out, d, 40)[1:-1]
 
 
 def _around(circle: Circle, before: Array, after: Array) -> Array:
-    """Counterclockwise about a roundabout's island."""
+    """The line around a roundabout's island, counterclockwise."""
     radius = (circle.radius_m + circle.island_m) / 2
     angles = [np.arctan2(*(p - circle.centre)[::-1]) for p in (before[-1], after[0])]
-    # One joins the ring a little after the arm that one comes from.
+    # The ring is joined a little after the entering arm.
     first, swept = angles[0] + 0.45, (angles[1] - angles[0]) % (2 * np.pi) - 0.9
     if swept < 0.1:
         return _turn(before, after)
@@ -127,7 +128,7 @@ def _around(circle: Circle, before: Array, after: Array) -> Array:
 
 
 def evenly(line: Array, step_m: float) -> Array:
-    """The same line (N, 2) with points exactly `step_m` apart; what is left at its end is cut."""
+    """Resample a line (N, 2) to points exactly `step_m` apart, dropping the remainder."""
     s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     at = np.arange(0, s[-1], step_m)
     return np.stack([np.interp(at, s, line[:, i]) for i in (0, 1)], axis=1)

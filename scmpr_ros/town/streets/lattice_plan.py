@@ -1,4 +1,4 @@
-"""Street plans from nothing: a lattice, warped and rotated, with gaps, branches and ways out."""
+"""Random street plans: a warped and rotated lattice with gaps, branches and exit streets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_lattice(
     rng: Rng, columns: int, rows: int, spacing_m: tuple[float, float], bend: float,
     stub_m: tuple[float, float],
 ) -> StreetPlan:  # fmt: skip
-    """A plan of columns x rows crossings, with T crossings, dead ends and ways out of the town."""
+    """Draw a plan of columns x rows crossings, with T crossings, dead ends and exit streets."""
     links = _links(rng, columns, rows)
     index = np.stack([np.arange(columns * rows) % columns, np.arange(columns * rows) // columns], 1)
     middles = np.array([(index[a] + index[b]) / 2 for a, b in links])
@@ -30,11 +30,11 @@ def draw_lattice(
     crossings = _warped(rng, _grid(rng, index, links, quarters, spacing_m))
     lines = _lines(rng, crossings, index, links, bend)
     plan = StreetPlan(crossings, tuple(lines), tuple(links), tuple(quarters))
-    return _with_ways_out(rng, _with_branches(rng, plan), columns * rows, stub_m)
+    return _with_exits(rng, _with_branches(rng, plan), columns * rows, stub_m)
 
 
 def _links(rng: Rng, columns: int, rows: int) -> Links:
-    """Lattice links; a few are left out, which leaves T crossings, as long as each keeps two."""
+    """Lattice links; some are dropped to make T crossings, keeping two at each crossing."""
     across = [
         (r * columns + c, r * columns + c + 1) for r in range(rows) for c in range(columns - 1)
     ]
@@ -52,7 +52,7 @@ def _links(rng: Rng, columns: int, rows: int) -> Links:
 def _grid(
     rng: Rng, index: Index, links: Links, quarters: list[Quarter], spacing_m: tuple[float, float]
 ) -> Array:
-    """Crossings (N, 2): gaps between columns and rows suit the quarters that lie in them."""
+    """Crossings (N, 2); gaps between columns and rows depend on the quarters in them."""
     axes = []
     for axis in (0, 1):
         gaps = []
@@ -66,7 +66,7 @@ def _grid(
 
 
 def _warped(rng: Rng, xy: Array) -> Array:
-    """Whole rows swing to the side together, and the town is turned."""
+    """Displace whole rows and columns along waves, and rotate the town."""
     swing = rng.uniform(4, 15, 2) * np.sin(
         xy[:, ::-1] * 2 * np.pi / rng.uniform(240, 420, 2) + rng.uniform(0, 2 * np.pi, 2)
     )
@@ -75,7 +75,7 @@ def _warped(rng: Rng, xy: Array) -> Array:
 
 
 def _lines(rng: Rng, crossings: Array, index: Index, links: Links, bend: float) -> list[Array]:
-    """Curves that go on over their crossings without a kink; some swing out or form an S."""
+    """Curves that continue smoothly across crossings; some bend or form an S."""
     at = {tuple(i): n for n, i in enumerate(index)}
     joined = {frozenset(link) for link in links}
     swing = rng.normal(0, 1.6 * bend, (len(crossings), 2))
@@ -102,12 +102,12 @@ def _lines(rng: Rng, crossings: Array, index: Index, links: Links, bend: float) 
 
 
 def _with_branches(rng: Rng, plan: StreetPlan) -> StreetPlan:
-    """One or two dead-end streets into blocks, each from a new crossing amid a street."""
+    """Add one or two dead-end streets into blocks, each from a new crossing within a street."""
     crossings, lines = list(plan.crossings), list(plan.lines)
     ends, quarters = list(plan.ends), list(plan.quarters)
-    wanted = int(rng.integers(1, 3))
+    remaining = int(rng.integers(1, 3))
     for i in rng.permutation(len(lines))[:5]:
-        if wanted == 0 or len(lines[i]) < 80:
+        if remaining == 0 or len(lines[i]) < 80:
             continue
         middle = int(len(lines[i]) * rng.uniform(0.42, 0.58))
         dx, dy = lines[i][middle + 1] - lines[i][middle - 1]
@@ -122,14 +122,12 @@ def _with_branches(rng: Rng, plan: StreetPlan) -> StreetPlan:
         ends += [(node, b), (node, -1)]
         quarters += [quarters[i], quarters[i]]
         lines[i], ends[i] = lines[i][: middle + 1], (a, node)
-        wanted -= 1
+        remaining -= 1
     return StreetPlan(np.array(crossings), tuple(lines), tuple(ends), tuple(quarters))
 
 
-def _with_ways_out(
-    rng: Rng, plan: StreetPlan, outer: int, stub_m: tuple[float, float]
-) -> StreetPlan:
-    """Streets that leave the town at outer crossings, so that views do not end there."""
+def _with_exits(rng: Rng, plan: StreetPlan, outer: int, stub_m: tuple[float, float]) -> StreetPlan:
+    """Add streets that leave the town at outer crossings, so that views do not end there."""
     lines, ends, quarters = list(plan.lines), list(plan.ends), list(plan.quarters)
     centre = plan.crossings[:outer].mean(axis=0)
     for node in range(outer):
@@ -139,7 +137,7 @@ def _with_ways_out(
             continue
         headings = [heading for _, heading in meeting]
         wanted = float(np.arctan2(outward[1], outward[0]))
-        # Rather straight on than anywhere.
+        # Prefer to continue an existing street straight.
         opposite = [(h + np.pi - wanted + np.pi) % (2 * np.pi) - np.pi for h in headings]
         wanted += min(opposite, key=abs)
         stub = branch_off(rng, lines, plan.crossings[node], headings, wanted, stub_m)

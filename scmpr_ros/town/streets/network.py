@@ -1,4 +1,4 @@
-"""The streets of a town as a whole: drawn on a lattice, or along a trajectory that was driven."""
+"""The street network of a town: drawn on a lattice, or along a given trajectory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class StreetNetworkConfig:
-    """How streets are laid out.
+    """Layout of the streets.
 
-    columns x rows crossings about `spacing_m` apart, closer in an old town, wider in industry;
-    `bend` is sagitta over length. stub_m: length of the streets that lead out of the town or end.
-    max_length_m: how much of a trajectory is built, passages of the same street counted once.
+    columns, rows: crossings of the lattice. spacing_m: range of their distance, smaller in an old
+    town, larger in industry. bend: sagitta over length of the streets. stub_m: range of the length
+    of exit and dead-end streets. max_length_m: length of distinct streets to build along a
+    trajectory.
     """
 
     columns: int = 3
@@ -53,9 +54,9 @@ class StreetNetworkConfig:
 class StreetNetwork:
     """Crossings (N, 2) and the streets between them.
 
-    circles: roundabouts and turning circles. squares: paved places beside crossings. paths: (K, 2)
+    circles: roundabouts and turning circles. squares: paved squares beside crossings. paths: (K, 2)
     lines of gravel paths. route: crossings in the order of the trajectory that the network follows,
-    empty where there is none.
+    empty if there is none.
     """
 
     crossings: Array
@@ -67,7 +68,7 @@ class StreetNetwork:
 
     @classmethod
     def generate(cls, rng: Rng, config: StreetNetworkConfig) -> StreetNetwork:
-        """A warped, slightly rotated lattice with streets left out, dead ends and ways out."""
+        """Draw a network on a warped lattice, with gaps, dead ends and exit streets."""
         plan = draw_lattice(
             rng, config.columns, config.rows, config.spacing_m, config.bend, config.stub_m
         )
@@ -75,10 +76,10 @@ class StreetNetwork:
 
     @classmethod
     def along(cls, rng: Rng, path_xy: Array, config: StreetNetworkConfig) -> StreetNetwork:
-        """A network whose main streets follow a trajectory (N, 2), metres in plan.
+        """Draw a network whose main streets follow a trajectory (N, 2), in metres in plan.
 
-        Only the layout is taken: passages of the same street become one street, and side streets
-        are added. Raises DatasetError where the trajectory is too short.
+        Repeated passages become one street, and side streets are added. Raises DatasetError if the
+        trajectory is too short.
         """
         return cls._of(rng, trace_trajectory(rng, path_xy, config.max_length_m, config.stub_m))
 
@@ -90,7 +91,7 @@ class StreetNetwork:
         return cls(plan.crossings, streets, circles, squares, paths, plan.route)
 
     def street_between(self, a: int, b: int) -> tuple[Street, bool] | None:
-        """The street that joins two crossings, and whether it runs from `a` to `b`."""
+        """The street between two crossings, and whether it runs from `a` to `b`; None if none."""
         for street in self.streets:
             if (street.start, street.end) == (a, b):
                 return street, True
@@ -99,7 +100,7 @@ class StreetNetwork:
         return None
 
     def neighbours(self, crossing: int) -> list[int]:
-        """Crossings that a street joins to this one, in the order of the streets."""
+        """Crossings joined to this one by a street, in the order of the streets."""
         return [
             s.end if s.start == crossing else s.start
             for s in self.streets
@@ -107,11 +108,11 @@ class StreetNetwork:
         ]
 
     def circle_at(self, crossing: int) -> Circle | None:
-        """The roundabout at a crossing, if there is one."""
+        """The roundabout at a crossing, if any."""
         return next((c for c in self.circles if c.crossing == crossing), None)
 
     def chains(self) -> list[list[Street]]:
-        """Streets that go straight on over their crossings, grouped."""
+        """Group streets that continue straight across crossings."""
         chains = through_chains(
             [s.line for s in self.streets], [(s.start, s.end) for s in self.streets]
         )

@@ -1,4 +1,4 @@
-"""Lines between numbered crossings: what a street plan is before its streets get a profile."""
+"""Street plans: lines between numbered crossings, before streets get cross sections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STRAIGHT_ON = np.cos(np.radians(40))
 
 @dataclass(frozen=True)
 class StreetPlan:
-    """Crossings (N, 2), centre lines (K, 2), and the crossings that each line joins (-1: none)."""
+    """Crossings (N, 2), centre lines (K, 2), and the crossings at the ends of each (-1: none)."""
 
     crossings: Array
     lines: tuple[Array, ...]
@@ -27,13 +27,13 @@ class StreetPlan:
     route: tuple[int, ...] = ()
 
     def arms(self, crossing: int) -> list[tuple[int, float]]:
-        """Lines that meet at a crossing, and the headings in which they leave it."""
+        """Indices of lines that meet at a crossing, and their headings away from it."""
         return arms(crossing, self.lines, self.ends)
 
 
 @dataclass(frozen=True)
 class Circle:
-    """A round place: a roundabout at a crossing, or where a dead end (crossing -1) lets cars turn.
+    """A roundabout at a crossing, or a turning circle at a dead end (crossing -1).
 
     island_m: radius of the kerbed island in its middle, 0 for none.
     """
@@ -56,7 +56,7 @@ class Square:
 def arms(
     crossing: int, lines: tuple[Array, ...] | list[Array], ends: tuple | list
 ) -> list[tuple[int, float]]:
-    """Lines that meet at a crossing, and the headings in which they leave it."""
+    """Indices of lines that meet at a crossing, and their headings away from it."""
     result = []
     for number, ((start, end), line) in enumerate(zip(ends, lines, strict=True)):
         for meets, away in ((start, line), (end, line[::-1])):
@@ -69,9 +69,9 @@ def arms(
 def through_chains(
     lines: tuple[Array, ...] | list[Array], ends: tuple | list
 ) -> list[tuple[int, bool]]:
-    """For each line the number of its chain, and whether it runs along it or against it.
+    """For each line, the number of its chain and whether it has the chain's direction.
 
-    Lines that go straight on over crossings share a chain.
+    Lines that continue straight across crossings share a chain.
     """
     chain = [(number, True) for number in range(len(lines))]
     for crossing in range(max(max(e) for e in ends) + 1):
@@ -93,10 +93,9 @@ def through_chains(
 
 
 def zones(rng: Rng, points: Array) -> list[Quarter]:
-    """Contiguous quarters for points (N, 2): each takes that of the nearest of two or three seeds.
+    """Contiguous quarters for points (N, 2), each from the nearest of two or three seed points.
 
-    The seeds are points themselves, far apart and of different kinds, so that every town has at
-    least two quarters.
+    Seeds are far apart and of different quarters, so every town has at least two quarters.
     """
     kinds, weights = list(Quarter), np.array([0.34, 0.42, 0.12, 0.12])
     count = min(len(points), int(rng.integers(2, 4)))
@@ -110,14 +109,14 @@ def zones(rng: Rng, points: Array) -> list[Quarter]:
 
 
 def resample(line: Array, step_m: float) -> Array:
-    """The same line (N, 2) with points `step_m` apart; its ends stay."""
+    """Resample a line (N, 2) to points about `step_m` apart, keeping its ends."""
     s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     at = np.linspace(0, s[-1], max(2, round(s[-1] / step_m) + 1))
     return np.stack([np.interp(at, s, line[:, i]) for i in (0, 1)], axis=1)
 
 
 def hermite(start: Array, end: Array, heading_start: float, heading_end: float) -> Array:
-    """A curve (K, 2), a point every metre, that leaves and arrives in the given headings."""
+    """A curve (K, 2) with given headings at its ends, a point every metre."""
     reach = np.linalg.norm(end - start) / 3
     first = start + reach * np.array([np.cos(heading_start), np.sin(heading_start)])
     last = end - reach * np.array([np.cos(heading_end), np.sin(heading_end)])
@@ -135,10 +134,10 @@ def branch_off(
     rng: Rng, lines: list[Array], origin: Array, taken_rad: list[float], wanted_rad: float,
     length_m: tuple[float, float], clearance_m: float = 24.0,
 ) -> Array | None:  # fmt: skip
-    """A line for a new dead-end street from `origin`, near the wanted heading, clear of the others.
+    """A line for a new dead-end street from `origin`, near the wanted heading, clear of others.
 
-    Returns None where no heading leaves 60 degrees to the arms that are there, or where less than
-    25 m would stay clear of the other lines.
+    taken_rad: headings of the arms at `origin`. Returns None if no heading is 60 degrees from all
+    of them, or if less than 25 m would be clear of the other lines.
     """
     options = wanted_rad + np.linspace(-0.7, 0.7, 15)
     gap = np.abs((options[:, None] - np.array(taken_rad) + np.pi) % (2 * np.pi) - np.pi).min(axis=1)
@@ -151,7 +150,7 @@ def branch_off(
     line = hermite(origin, end, heading + bend[0] * 0.4, heading + bend[1])
     near = cKDTree(np.concatenate(lines)).query(line)[0] < clearance_m
     along = np.arange(len(line))
-    # Near its origin a street cannot be far from the one that it leaves.
+    # Near its origin the street is necessarily close to the one it leaves.
     blocked = np.flatnonzero(near & (along > clearance_m / np.sin(min(gap[best], 1.5)) + 4))
     if len(blocked):
         line = line[: max(blocked[0], 2)]

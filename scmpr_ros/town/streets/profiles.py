@@ -1,4 +1,4 @@
-"""Cross sections of streets by quarter, and the round and square places between them."""
+"""Cross sections of streets by quarter; roundabouts, turning circles and squares."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class _Manner:
-    """How the streets of a quarter are built: ranges in metres and shares."""
+class _Standard:
+    """Cross sections of the streets of a quarter: ranges in metres and shares."""
 
     half_width_m: Range
     pavement_m: Range
@@ -31,21 +31,21 @@ class _Manner:
     driveway_every_m: float | None
 
 
-_MANNERS = {
-    Quarter.OLD_TOWN: _Manner((3.0, 4.4), (1.7, 4.2), 0.45, 0.0, 0.3, 0.4, None),
-    Quarter.SUBURB: _Manner((2.8, 3.7), (1.3, 2.3), 0.4, 0.35, 0.0, 0.06, 17.0),
-    Quarter.INDUSTRIAL: _Manner((4.2, 5.4), (1.3, 2.2), 0.4, 0.45, 0.85, 0.0, 32.0),
-    Quarter.PARK: _Manner((2.9, 3.8), (1.8, 3.0), 0.25, 0.4, 0.15, 0.1, None),
+_STANDARDS = {
+    Quarter.OLD_TOWN: _Standard((3.0, 4.4), (1.7, 4.2), 0.45, 0.0, 0.3, 0.4, None),
+    Quarter.SUBURB: _Standard((2.8, 3.7), (1.3, 2.3), 0.4, 0.35, 0.0, 0.06, 17.0),
+    Quarter.INDUSTRIAL: _Standard((4.2, 5.4), (1.3, 2.2), 0.4, 0.45, 0.85, 0.0, 32.0),
+    Quarter.PARK: _Standard((2.9, 3.8), (1.8, 3.0), 0.25, 0.4, 0.15, 0.1, None),
 }
 _PARK_EDGE_M = 0.35
-"""Where a park road has no pavement, its kerb stones border the grass."""
+"""Width of the edge of a park road on the side without pavement."""
 
 
 def build_streets(rng: Rng, plan: StreetPlan) -> tuple[tuple[Street, ...], tuple[Array, ...]]:
-    """A street for each line of the plan, and the gravel paths of its parks.
+    """Build a street for each line of the plan, and the gravel paths of parks.
 
-    Streets that go straight on over a crossing within a quarter look alike; in most towns the
-    longest of these chains is a main street or an avenue.
+    Streets that continue straight across crossings within a quarter share a cross section; in most
+    towns the longest of these chains is a main street or an avenue.
     """
     chains = through_chains(plan.lines, plan.ends)
     surfacings = _surfacings(rng)
@@ -61,21 +61,20 @@ def build_streets(rng: Rng, plan: StreetPlan) -> tuple[tuple[Street, ...], tuple
     ):
         if (chain, quarter) not in profiles:
             is_main = chain == main and quarter is not Quarter.PARK
-            is_cobbled = not is_main and rng.random() < _MANNERS[quarter].cobbled
+            is_cobbled = not is_main and rng.random() < _STANDARDS[quarter].cobbled
             surfacing = surfacings[(0 if chain == main else 1 + chain % 3) + 4 * is_cobbled]
             profiles[chain, quarter] = _profile(rng, line, quarter, surfacing, is_main, is_avenue)
         profile = profiles[chain, quarter]
-        street = replace(profile if is_along else _turned(profile), line=line, start=start, end=end)
+        street = replace(
+            profile if is_along else _mirrored(profile), line=line, start=start, end=end
+        )
         street = _fitted(street, _room(plan, len(streets)))
         streets.append(replace(street, driveways=_driveways(rng, street)))
     return tuple(streets), tuple(_paths(rng, streets))
 
 
 def _surfacings(rng: Rng) -> list[Surfacing]:
-    """Four ages of asphalt, the first for the main street, each with its own pavement.
-
-    Then the same four with cobbled roads.
-    """
+    """Four asphalt surfacings, the first for the main street, then the same four with cobbles."""
     result = []
     for priority in range(4):
         tone, warmth = rng.uniform(0.075, 0.19), rng.normal(0, 0.03)
@@ -109,19 +108,19 @@ def _grey(tone: float, warmth: float) -> Colour:
 def _profile(
     rng: Rng, line: Array, quarter: Quarter, surfacing: Surfacing, is_main: bool, is_avenue: bool
 ) -> Street:
-    """The cross section that one chain of streets has within one quarter."""
-    manner = _MANNERS[quarter]
-    half_width = float(rng.uniform(*manner.half_width_m))
-    parking = rng.random(2) < manner.parking
+    """Draw the cross section of a chain of streets within one quarter."""
+    standard = _STANDARDS[quarter]
+    half_width = float(rng.uniform(*standard.half_width_m))
+    parking = rng.random(2) < standard.parking
     if half_width < 4.3 and parking.all():
         half_width = float(rng.uniform(4.5, 5.2))
-    pavement = rng.uniform(*manner.pavement_m, 2)
-    verge = np.where(rng.random(2) < manner.verge, rng.uniform(1.2, 4.0, 2), 0.0)
+    pavement = rng.uniform(*standard.pavement_m, 2)
+    verge = np.where(rng.random(2) < standard.verge, rng.uniform(1.2, 4.0, 2), 0.0)
     if quarter is Quarter.PARK:
         pavement[rng.integers(2)] = _PARK_EDGE_M
         verge[pavement == _PARK_EDGE_M] = 0.0
     median, cycle_track, tram = 0.0, False, False
-    marked = bool(rng.random() < manner.marked and half_width > 3.6)
+    marked = bool(rng.random() < standard.marked and half_width > 3.6)
     if is_main:
         marked, cycle_track = True, bool(rng.random() < 0.5)
         pavement = np.maximum(pavement, rng.uniform(2.2, 3.4) + 1.2 * cycle_track)
@@ -142,8 +141,8 @@ def _pair(values: Array) -> tuple[float, float]:
 
 
 def _driveways(rng: Rng, street: Street) -> tuple[tuple[int, float], ...]:
-    """Entrances to plots, away from the crossings."""
-    every = _MANNERS[street.quarter].driveway_every_m
+    """Driveways, away from the crossings."""
+    every = _STANDARDS[street.quarter].driveway_every_m
     if every is None:
         return ()
     result = []
@@ -155,8 +154,8 @@ def _driveways(rng: Rng, street: Street) -> tuple[tuple[int, float], ...]:
     return tuple(result)
 
 
-def _turned(street: Street) -> Street:
-    """The same cross section seen from the other end."""
+def _mirrored(street: Street) -> Street:
+    """The street with its cross section mirrored."""
     return replace(
         street, pavement_m=street.pavement_m[::-1], verge_m=street.verge_m[::-1],
         parking=street.parking[::-1],
@@ -164,7 +163,7 @@ def _turned(street: Street) -> Street:
 
 
 def _room(plan: StreetPlan, own: int) -> float:
-    """How far a line stays away from those that do not meet it at a crossing, in metres."""
+    """Distance in metres of a line from those that do not meet it at a crossing."""
     met = set(plan.ends[own]) - {-1}
     others = [line for line, ends in zip(plan.lines, plan.ends, strict=True) if not met & {*ends}]
     if not others:
@@ -173,7 +172,7 @@ def _room(plan: StreetPlan, own: int) -> float:
 
 
 def _fitted(street: Street, room_m: float) -> Street:
-    """The street as it is, or a plain one where another runs close beside it."""
+    """The street, narrowed if another one runs close beside it."""
     widest = street.half_width_m + max(street.pavement_m)
     if room_m > 2 * widest + 2:
         return street
@@ -186,7 +185,7 @@ def _fitted(street: Street, room_m: float) -> Street:
 
 
 def _paths(rng: Rng, streets: list[Street]) -> list[Array]:
-    """Winding gravel paths through the green beside park roads."""
+    """Winding gravel paths beside park roads."""
     paths = []
     for street in streets:
         if street.quarter is Quarter.PARK and street.length_m > 50:
@@ -203,7 +202,7 @@ def _paths(rng: Rng, streets: list[Street]) -> list[Array]:
 
 
 def draw_circles(rng: Rng, plan: StreetPlan) -> tuple[Circle, ...]:
-    """Sometimes a roundabout, and turning circles at some dead ends of suburbs."""
+    """Draw at times a roundabout, and turning circles at some suburban dead ends."""
     circles = []
     if rng.random() < 0.35:
         for node in rng.permutation(len(plan.crossings)):
@@ -223,7 +222,7 @@ def draw_circles(rng: Rng, plan: StreetPlan) -> tuple[Circle, ...]:
 
 
 def draw_squares(rng: Rng, plan: StreetPlan, streets: tuple[Street, ...]) -> tuple[Square, ...]:
-    """A small square in the widest corner of a crossing of the old town, in most old towns."""
+    """Draw, in most old towns, a small square at a corner of a crossing that is near 90 degrees."""
     if rng.random() < 0.35:
         return ()
     for node in rng.permutation(len(plan.crossings)):

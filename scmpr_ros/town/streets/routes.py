@@ -1,4 +1,4 @@
-"""Ways through a street network, as crossings in driving order."""
+"""Routes through a street network, as crossings in driving order."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _SHORT = 1.15
 
 
 def plan_route(network: StreetNetwork, rng: Rng, length_m: float) -> list[int]:
-    """Crossings of a drive: once around a block, on over its first streets, then anywhere.
+    """Crossings of a drive: around a loop, over its first streets again, then onwards at random.
 
-    The streets that close the loop are driven twice in the same direction; a longer route only
-    goes on where a shorter one ends. A network that follows a trajectory has its own route, which
-    is taken as it is. Raises DatasetError if the network holds no closed loop.
+    Those first streets are revisited in the same direction. A longer route extends a shorter one. A
+    network that follows a trajectory has its own route, which is returned unchanged. Raises
+    DatasetError if the network has no closed loop.
     """
     if network.route:
         return list(network.route)
     loops = _loops(network)
     if not loops:
-        raise DatasetError("the street network has no closed loop to drive; use another town seed")
+        raise DatasetError("the street network has no closed loop to drive: use another seed")
     around = [route_length(network, [*loop, loop[0]]) for loop in loops]
-    # One of the shorter loops, so that a drive gets to its revisit.
+    # One of the shorter loops, so that the drive reaches its revisit.
     short = [loop for loop, m in zip(loops, around, strict=True) if m < _SHORT * min(around)]
     ring = short[rng.integers(len(short))]
     turn = int(rng.integers(len(ring)))
@@ -39,11 +39,11 @@ def plan_route(network: StreetNetwork, rng: Rng, length_m: float) -> list[int]:
     while route_length(network, ring[:1] + route[len(ring) + 1 :]) < _REVISIT_M:
         route.append(ring[again % len(ring)])
         again += 1
-    return _continued(network, rng, route, length_m + 40)
+    return _extended(network, rng, route, length_m + 40)
 
 
 def random_route(network: StreetNetwork, rng: Rng, start: int, length_m: float) -> list[int]:
-    """Crossings of a drive from `start` that never turns back; it ends early where it must.
+    """Crossings of a drive from `start` without U-turns; shorter than `length_m` at dead ends.
 
     Raises DatasetError if no street joins `start` to another crossing.
     """
@@ -51,17 +51,17 @@ def random_route(network: StreetNetwork, rng: Rng, start: int, length_m: float) 
     if not options:
         raise DatasetError(f"no street leads from crossing {start} to another crossing")
     first = options[rng.integers(len(options))]
-    return _continued(network, rng, [start, first], length_m)
+    return _extended(network, rng, [start, first], length_m)
 
 
 def route_length(network: StreetNetwork, route: list[int]) -> float:
-    """Metres from crossing to crossing along the streets."""
+    """Length of a route along the streets in metres."""
     legs = (network.street_between(a, b) for a, b in zip(route[:-1], route[1:], strict=True))
     return float(sum(leg[0].length_m for leg in legs if leg is not None))
 
 
-def _continued(network: StreetNetwork, rng: Rng, route: list[int], length_m: float) -> list[int]:
-    """Go on without turning back, rather where the route has not been."""
+def _extended(network: StreetNetwork, rng: Rng, route: list[int], length_m: float) -> list[int]:
+    """Extend a route without U-turns, preferring crossings it has not visited."""
     route = list(route)
     while route_length(network, route) < length_m:
         options = [o for o in network.neighbours(route[-1]) if o != route[-2]]
@@ -73,7 +73,7 @@ def _continued(network: StreetNetwork, rng: Rng, route: list[int], length_m: flo
 
 
 def _loops(network: StreetNetwork) -> list[list[int]]:
-    """For each street the shortest way back from its end to its start, where there is one."""
+    """Distinct loops, each the shortest way from the end of a street back to its start."""
     loops: dict[frozenset[int], list[int]] = {}
     for street in network.streets:
         if street.end >= 0:
@@ -84,7 +84,7 @@ def _loops(network: StreetNetwork) -> list[list[int]]:
 
 
 def _way(network: StreetNetwork, start: int, goal: int) -> list[int] | None:
-    """The way over the fewest crossings that does not use the street that joins the two."""
+    """Path over the fewest crossings that does not use the direct street; None if there is none."""
     came_from, queue = {start: start}, deque([start])
     while queue:
         here = queue.popleft()

@@ -1,4 +1,4 @@
-"""One street: its line, its cross section, and what it is paved with."""
+"""One street: centre line, cross section and surfacing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Colour = tuple[float, float, float]
 
 PARKING_LANE_M = 2.1
 _CAR_ROOM_M = 1.3
-"""From the middle of a car to the kerb or the parked cars beside it."""
+"""Minimum distance from the middle of a car to the kerb or to parked cars."""
 
 
 @dataclass(frozen=True)
 class Surfacing:
-    """What a street is paved with, as linear albedo and material.
+    """Materials of a street and their colours, as linear albedo.
 
-    priority: where roads meet, the one with the lower number runs through, in surface and in law.
-    edge: the strip of the pavement along the houses. gutter: colour of the strip of stones along
-    the kerb, or None where the asphalt meets the kerb.
+    priority: where roads meet, the lower number has the continuous surface and the right of way.
+    gutter: colour of the stones along the kerb, or None without them. bay: parking bays. walk:
+    pavement. edge: strip of the pavement along the plots.
     """
 
     priority: int = 0
@@ -44,11 +44,11 @@ class Surfacing:
 class Street:
     """One street between two crossings (or a crossing and a dead end).
 
-    line: (K, 2) centre line, about every metre. start, end: crossings, -1 for a dead end.
-    half_width_m: centre line to kerb. pavement_m: kerb to plots, left and right, of which the first
-    verge_m are grass. parking: whether cars park at each kerb. marked: whether lanes are painted.
-    median_m: width of the kerbed green strip in the middle. cycle_track: whether a reddish track
-    lies on the pavements. driveways: side (1 left, -1 right) and arc length of each entrance.
+    line: (K, 2) centre line, a point about every metre. start, end: crossings, -1 for a dead end.
+    half_width_m: centre line to kerb. pavement_m: kerb to plots, left and right, including verge_m
+    of grass at the kerb. parking: whether cars park, left and right. marked: whether lanes are
+    painted. median_m: width of the kerbed green strip in the middle. cycle_track: whether wide
+    pavements have a cycle track. driveways: side (1 left, -1 right) and arc length of each.
     """
 
     line: Array
@@ -82,11 +82,11 @@ class Street:
 
     @property
     def lanes(self) -> int:
-        """Lanes in each direction, parking not counted."""
+        """Lanes per direction, without parking lanes."""
         return 2 if self.half_width_m - self.median_m / 2 - PARKING_LANE_M > 5.6 else 1
 
     def frame(self, s_m: Array | float, lateral_m: Array | float = 0.0) -> tuple[Array, Array]:
-        """Points (N, 2) at arc length `s_m`, `lateral_m` to the left, and headings (N,) there."""
+        """Points (N, 2) at arc lengths (N,), `lateral_m` to the left, and headings (N,) there."""
         s_m = np.atleast_1d(np.asarray(s_m, np.float64))
         xy = np.stack([np.interp(s_m, self._arc_m, self.line[:, i]) for i in (0, 1)], axis=1)
         t = np.stack([np.interp(s_m, self._arc_m, self._tangent[:, i]) for i in (0, 1)], axis=1)
@@ -96,10 +96,10 @@ class Street:
         return xy + lateral[:, None] * left, np.arctan2(t[:, 1], t[:, 0])
 
     def lane_m(self, forward: bool) -> tuple[float, float, float]:
-        """Middle of the outer lane of one direction, and how far left and right of it a car may go.
+        """Middle of the outer lane of one direction, and the limits for the middle of a car.
 
-        All are offsets to the right of the driver from the centre line, for the car's middle. On a
-        street that parked cars narrow, the lane is the middle of what is left.
+        All are offsets from the centre line to the right of the driver. Between parked cars the
+        lane is limited to the remaining width.
         """
         right, left = (1, 0) if forward else (0, 1)
         free = self.half_width_m - PARKING_LANE_M * self.parking[right]

@@ -1,4 +1,4 @@
-"""Street plans along a trajectory that was driven: its streets once each, and side streets."""
+"""Street plans along a given trajectory, with side streets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Passage = tuple[int, int, Array]
 """From one crossing to another along a line (K, 2)."""
 
 MERGE_M = 7.0
-"""Passages closer than this are one street: opposite lanes, and what poses drift."""
+"""Passages closer than this are one street: covers opposite lanes and drift of the poses."""
 _PARALLEL = np.cos(np.radians(35))
 _CROSSING_M = 16.0
 _SHORTEST_M = 100
@@ -31,14 +31,14 @@ _SHORTEST_M = 100
 def trace_trajectory(
     rng: Rng, path_xy: Array, max_length_m: float, stub_m: tuple[float, float]
 ) -> StreetPlan:
-    """A plan whose lines follow a trajectory (N, 2) as far as `max_length_m` of distinct street.
+    """A plan whose lines follow a trajectory (N, 2) for up to `max_length_m` of distinct streets.
 
-    The part with the most revisits is taken. The plan's route is the trajectory's own order of
-    crossings, without turns on the spot. Raises DatasetError if less than 100 m are driven.
+    Uses the part with the most revisits. The route of the plan is the trajectory's own sequence of
+    crossings, without U-turns. Raises DatasetError if the trajectory is shorter than 100 m.
     """
     path = _window(_smoothed(np.asarray(path_xy, np.float64)), max_length_m)
-    nodes = _clustered(_partings(path) + _intersections(path) + _corners(path))
-    branches = _branches_amid_streets(rng, path, nodes, stub_m)
+    nodes = _clustered(_junctions(path) + _intersections(path) + _corners(path))
+    branches = _branches_along_path(rng, path, nodes, stub_m)
     nodes += [line[0] for line in branches]
     passages = _passages(path, nodes)
     if not passages:
@@ -55,9 +55,11 @@ def trace_trajectory(
 
 
 def _smoothed(path: Array) -> Array:
-    """Points a metre apart, without the jitter of a standing car."""
+    """Resample to points a metre apart, without the jitter of a standing car."""
     if path.ndim != 2 or path.shape[1] != 2 or len(path) < 2:
-        raise DatasetError(f"a trajectory in plan has the shape (N, 2), N > 1, not {path.shape}")
+        raise DatasetError(
+            f"a trajectory in plan must have the shape (N, 2), N > 1, not {path.shape}"
+        )
     moved = np.linalg.norm(np.diff(path, axis=0), axis=1)
     path = path[np.concatenate([[True], moved > 0.02])]
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
@@ -75,7 +77,7 @@ def _directions(path: Array) -> Array:
 
 
 def _repeats(path: Array) -> NDArray[np.intp]:
-    """For each point the nearest earlier point on the same street, or -1 where it is new."""
+    """For each point, the nearest earlier point on the same street, or -1."""
     direction, repeats = _directions(path), np.full(len(path), -1)
     near = cKDTree(path).query_ball_point(path, MERGE_M, return_sorted=True)
     for i, around in enumerate(near):
@@ -87,7 +89,7 @@ def _repeats(path: Array) -> NDArray[np.intp]:
 
 
 def _window(path: Array, max_length_m: float) -> Array:
-    """The part of at most `max_length_m` distinct metres that repeats the most."""
+    """The part with at most `max_length_m` distinct metres and the most repeated ones."""
     repeats, best = _repeats(path), (-1, 0, len(path))
     for first in range(0, len(path) - _SHORTEST_M + 1, 40):
         is_new = repeats[first:] < first
@@ -97,14 +99,14 @@ def _window(path: Array, max_length_m: float) -> Array:
     return path[-first : end - first]
 
 
-def _partings(path: Array) -> list[Array]:
-    """The ends, and where the path leaves streets that it drove before or comes back to them."""
+def _junctions(path: Array) -> list[Array]:
+    """The ends, and points where the path leaves streets it drove before or returns to them."""
     repeats = _repeats(path)
     found = [path[0], path[-1]]
     is_new = repeats < 0
     edges = np.flatnonzero(np.diff(is_new)) + 1
     bounds = np.array([0, *edges, len(path)])
-    # Touches and gaps of less than 20 m are neither passages nor streets of their own.
+    # Overlaps and gaps of less than 20 m are ignored.
     for i in range(1, len(bounds) - 1):
         if min(bounds[i] - bounds[i - 1], bounds[i + 1] - bounds[i]) >= 20:
             at = bounds[i] - 1 if is_new[bounds[i]] else bounds[i]
@@ -113,13 +115,13 @@ def _partings(path: Array) -> list[Array]:
 
 
 def _intersections(path: Array) -> list[Array]:
-    """Where the path crosses itself, not merely drifts over its own line."""
+    """Points where the path crosses itself at a steep angle."""
     a, b = path[:-4:4], path[4::4][: len(path[:-4:4])]
     d = b - a
     i, j = np.triu_indices(len(a), 8)
     cross = d[i, 0] * d[j, 1] - d[i, 1] * d[j, 0]
     apart = a[j] - a[i]
-    steep = np.abs(cross) > 8.0  # of 16 for a right angle
+    steep = np.abs(cross) > 8.0  # 16 for a right angle
     i, j, cross, apart = i[steep], j[steep], cross[steep], apart[steep]
     t = (apart[:, 0] * d[j, 1] - apart[:, 1] * d[j, 0]) / cross
     u = (apart[:, 0] * d[i, 1] - apart[:, 1] * d[i, 0]) / cross
@@ -128,7 +130,7 @@ def _intersections(path: Array) -> list[Array]:
 
 
 def _corners(path: Array) -> list[Array]:
-    """Where the lines before and after a sharp turn meet: there must be a crossing."""
+    """Intersections of the lines before and after sharp turns, where there must be crossings."""
     direction, reach, found = _directions(path), 11, []
     inner = np.arange(reach, len(path) - reach)
     turned = np.einsum("ij,ij->i", direction[inner - reach], direction[inner + reach])
@@ -146,7 +148,7 @@ def _corners(path: Array) -> list[Array]:
 
 
 def _clustered(points: list[Array]) -> list[Array]:
-    """One crossing for all points that lie within a crossing of each other."""
+    """Merge points closer than `_CROSSING_M` into one crossing."""
     groups: list[list[Array]] = []
     for point in points:
         close = [g for g in groups if np.linalg.norm(np.mean(g, axis=0) - point) < _CROSSING_M]
@@ -157,18 +159,18 @@ def _clustered(points: list[Array]) -> list[Array]:
     return [np.mean(g, axis=0) for g in groups]
 
 
-def _branches_amid_streets(
+def _branches_along_path(
     rng: Rng, path: Array, nodes: list[Array], length_m: tuple[float, float]
 ) -> list[Array]:
-    """Side streets where a long stretch would have none; each starts on the path."""
+    """Side streets from points of the path that are far from all crossings."""
     branches: list[Array] = []
     direction, repeats = _directions(path), _repeats(path)
     s = int(rng.integers(30, 60))
     while s < len(path) - 30:
         others = np.array(nodes + [line[0] for line in branches])
-        lonely = np.linalg.norm(others - path[s], axis=1).min() > 42
+        is_isolated = np.linalg.norm(others - path[s], axis=1).min() > 42
         branch = None
-        if lonely and repeats[s] < 0:
+        if is_isolated and repeats[s] < 0:
             heading = float(np.arctan2(direction[s, 1], direction[s, 0]))
             wanted = heading + rng.choice([-1, 1]) * rng.uniform(1.3, 1.8)
             branch = branch_off(rng, [path, *branches], path[s], [heading, heading + np.pi],
@@ -183,7 +185,7 @@ def _branches_at_crossings(
     rng: Rng, nodes: list[Array], lines: list[Array], ends: list[tuple[int, int]],
     others: list[Array], length_m: tuple[float, float],
 ) -> list[Array]:  # fmt: skip
-    """Streets that go straight on where the trajectory turns or ends."""
+    """Streets that continue straight where the trajectory turns or ends."""
     branches: list[Array] = []
     for node, position in enumerate(nodes):
         headings = [heading for _, heading in arms(node, lines, ends)]
@@ -200,7 +202,7 @@ def _branches_at_crossings(
 
 
 def _passages(path: Array, nodes: list[Array]) -> list[Passage]:
-    """The path from crossing to crossing; adds nodes where two streets would join the same pair."""
+    """Split the path at crossings; adds nodes where two streets would join the same pair."""
     while True:
         passages = _between_nodes(path, nodes)
         conflict = _conflict(passages)
@@ -226,7 +228,7 @@ def _between_nodes(path: Array, nodes: list[Array]) -> list[Passage]:
 
 
 def _joined(line: Array, start: Array, end: Array) -> Array:
-    """The line from crossing to crossing: straight where the car had begun to turn."""
+    """A line from crossing to crossing, straightened where the car began to turn."""
     cut = min(13, len(line) // 3)
     line = np.concatenate([start[None], line[cut : len(line) - cut], end[None]])
     line = gaussian_filter1d(resample(line, 1.0), 4.0, axis=0, mode="nearest")
@@ -235,7 +237,7 @@ def _joined(line: Array, start: Array, end: Array) -> Array:
 
 
 def _conflict(passages: list[Passage]) -> Array | None:
-    """The middle of a passage that joins a pair of crossings which another street joins already."""
+    """A point of a passage between crossings that another street joins already; None if none."""
     for number, (a, b, line) in enumerate(passages):
         if a == b:
             return line[len(line) // 3]
@@ -256,7 +258,7 @@ def _distinct(passages: list[Passage]) -> list[Passage]:
 
 
 def _without_turning_back(route: list[int]) -> tuple[int, ...]:
-    """The route without stretches that are driven forth and back at once."""
+    """The route without stretches that are immediately driven back."""
     result: list[int] = []
     for node in route:
         if len(result) > 1 and result[-2] == node:

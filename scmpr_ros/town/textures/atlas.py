@@ -1,4 +1,4 @@
-"""All textures of the town as mip pyramids in one table: one look-up serves every surface."""
+"""All textures of the town as mip pyramids in one table, with compiled lookups."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ _TILES: dict[Material, Callable[[Rng], Array]] = {
 
 
 def _pyramid(tile: Array) -> NDArray[np.uint8]:
-    """All mip levels of a tile (SIZE, SIZE, 3 or 4), flattened and joined: (TEXELS, 4) bytes.
+    """All mip levels of a tile (SIZE, SIZE, 3 or 4), flattened and concatenated: (TEXELS, 4) uint8.
 
-    128 stands for an albedo factor of one; alpha is 255 where the tile has none.
+    128 is an albedo factor of one; alpha is 255 if the tile has none.
     """
     if tile.shape[-1] == 3:
         tile = np.dstack([tile, np.full(tile.shape[:2], 255 / 128, tile.dtype)])
@@ -81,7 +81,7 @@ TEXELS = int(LEVEL_START[-1] + (SIZE >> (LEVELS - 1)) ** 2)
 
 
 class Textures(NamedTuple):
-    """The tables that compiled code reads.
+    """Texture tables for compiled code.
 
     texels: (materials * TEXELS, 4) uint8. texel_m: (materials,) float32, edge of a texel in uv
     units. is_cut: (materials,) bool. noise: (SIZE, SIZE, 2) float32, periodic, unit variance.
@@ -94,7 +94,7 @@ class Textures(NamedTuple):
 
 
 def make_textures(rng: Rng) -> Textures:
-    """Draw the textures of a town."""
+    """Generate the textures of a town."""
     missing = [m.name for m in Material if m not in _TILES]
     assert not missing, missing
     texels = np.concatenate([_pyramid(_TILES[m](rng)) for m in Material])
@@ -107,7 +107,7 @@ def make_textures(rng: Rng) -> Textures:
 
 @compiled
 def is_hole(textures: Textures, material: int, u: float, v: float) -> bool:  # pragma: no cover
-    """Whether a surface is cut away at (u, v)."""
+    """Whether the texture of a material has a hole at (u, v)."""
     texel = textures.texel_m[material]
     x = int(np.floor(u / texel)) & (SIZE - 1)
     y = int(np.floor(v / texel)) & (SIZE - 1)
@@ -118,9 +118,9 @@ def is_hole(textures: Textures, material: int, u: float, v: float) -> bool:  # p
 def albedo(
     textures: Textures, material: int, u: float, v: float, footprint: float, out: Array
 ) -> None:  # pragma: no cover
-    """Write the texture's factor (3,) at (u, v), averaged over about `footprint` uv units.
+    """Write the albedo factor (3,) at (u, v) to `out`, averaged over about `footprint` uv units.
 
-    Bilinear within the mip level whose texels are nearest to the footprint.
+    Interpolates bilinearly in the mip level whose texels are closest to the footprint.
     """
     texel = textures.texel_m[material]
     level = 0
@@ -151,7 +151,7 @@ def albedo(
 def noise(
     textures: Textures, x: float, y: float, tile_m: float, channel: int
 ) -> float:  # pragma: no cover
-    """One of two smooth noises of unit variance at coordinates in metres, period `tile_m`."""
+    """Smooth noise of unit variance at (x, y) in metres, with period `tile_m`; channel: 0 or 1."""
     scale = np.float32(SIZE) / np.float32(tile_m)
     x, y = x * scale, y * scale
     x0, y0 = np.floor(x), np.floor(y)

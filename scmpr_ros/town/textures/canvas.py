@@ -1,4 +1,4 @@
-"""Drawing on a texture: shapes with soft edges from signed distances, and letters of strokes."""
+"""Drawing on textures: antialiased shapes from signed distances, and stroke letters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTLINES = {
     "0": "10 01 03 14 23 21 10", "3": "03 14 23 12 21 10 01", "5": "24 04 02 12 21 10 01",
     " ": "",
 }  # fmt: skip
-"""Strokes of a glyph: corners (column 0 to 2, row 0 to 4), strokes divided by slashes."""
+"""Strokes of glyphs: points (column 0 to 2, row 0 to 4), strokes separated by slashes."""
 
 _GLYPHS = {
     glyph: [
@@ -32,12 +32,12 @@ LETTERS = "ABDEFHIKLMNOPRSTUZ"
 
 
 def word(rng: Rng, shortest: int, longest: int) -> str:
-    """Letters that spell nothing."""
+    """A random sequence of letters."""
     return "".join(rng.choice(list(LETTERS), rng.integers(shortest, longest + 1)))
 
 
 class Canvas:
-    """A picture in linear RGB over x from 0 to 1 (to the right) and y from 0 up, square texels.
+    """A linear RGB image over x from 0 to 1 (to the right) and y from 0 up, with square texels.
 
     image: (rows, columns, 3) float32, row 0 at the bottom. x, y: (1, columns) and (rows, 1).
     """
@@ -51,27 +51,27 @@ class Canvas:
         self.top = rows / columns
 
     def fill(self, distance: Array, colour: ArrayLike) -> None:
-        """Paint where the signed distance (rows, columns) is negative.
+        """Fill where the signed distance (rows, columns) is negative.
 
         colour: a number, (3,) or an image (rows, columns, 3).
         """
         self._blend(distance, colour, (slice(None), slice(None)))
 
     def rectangle(self, x0: float, y0: float, x1: float, y1: float, colour: ArrayLike) -> None:
-        """Paint a box."""
+        """Fill a rectangle."""
         part = self._around(x0, y0, x1, y1)
         x, y = self.x[:, part[1]], self.y[part[0]]
         distance = np.maximum(np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1))
         self._blend(distance, colour, part)
 
     def disc(self, x: float, y: float, radius: float, colour: ArrayLike) -> None:
-        """Paint a disc."""
+        """Fill a disc."""
         part = self._around(x - radius, y - radius, x + radius, y + radius)
         distance = np.hypot(self.x[:, part[1]] - x, self.y[part[0]] - y) - radius
         self._blend(distance, colour, part)
 
     def polygon(self, corners: ArrayLike, colour: ArrayLike) -> None:
-        """Paint a convex polygon, corners (K, 2) counter-clockwise."""
+        """Fill a convex polygon, corners (K, 2) counter-clockwise."""
         corners = np.asarray(corners, np.float32)
         part = self._around(*corners.min(axis=0), *corners.max(axis=0))
         distance = np.full((1, 1), -np.inf, np.float32)
@@ -82,7 +82,7 @@ class Canvas:
         self._blend(distance, colour, part)
 
     def stroke(self, path: ArrayLike, width: float, colour: ArrayLike) -> None:
-        """Paint a line of the given width with round ends along a path (K, 2)."""
+        """Draw a line of the given width with round ends along a path (K, 2)."""
         path = np.asarray(path, np.float32)
         low, high = path.min(axis=0) - width / 2, path.max(axis=0) + width / 2
         part = self._around(*low, *high)
@@ -102,8 +102,10 @@ class Canvas:
         self, letters: str, x: float, y: float, height: float, colour: ArrayLike,
         weight: float = 0.2, slim: float = 0.5,
     ) -> None:  # fmt: skip
-        """Write letters centred at x, their feet at y; `slim` is a letter's width over its height,
-        `weight` a stroke's."""
+        """Draw letters centred at x with their base line at y.
+
+        slim, weight: width of letters and of strokes over the height.
+        """
         pitch = height * (slim + 1.6 * weight)
         start = x - pitch * (len(letters) - 1) / 2 - height * slim / 2
         scale = np.array([height * slim, height * (1 - weight)])
@@ -113,7 +115,7 @@ class Canvas:
                 self.stroke(foot + path * scale, height * weight, colour)
 
     def _around(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
-        """Rows and columns that a box touches."""
+        """Rows and columns that a box overlaps."""
         n = self._texels
 
         def reach(low: float, high: float) -> slice:

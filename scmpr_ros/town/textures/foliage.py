@@ -1,7 +1,7 @@
-"""Pictures of foliage with holes, for the cards that crowns, hedges and tufts are made of.
+"""Foliage textures with holes, for the cards of crowns, hedges and tufts.
 
-A card is a quad with the picture of a spray of leaves; rays of camera and LiDAR pass where its
-alpha is below a half. So one quad gives some dozens of leaves with true gaps between them.
+A card is a quad that shows a spray of leaves; rays of camera and LiDAR pass where alpha is below a
+half, so one quad yields dozens of leaves with gaps between them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 _FINE = 4
-"""Pictures are drawn this many times larger, then averaged."""
+"""Supersampling factor."""
 _CELL = SIZE // SHEET_CELLS * _FINE
 
 
 def _sheet(rng: Rng, draw: Callable[[Rng, NDArray[np.uint8], int], None]) -> Array:
-    """All pictures of one kind, (SIZE, SIZE, 4): factors on the albedo, and alpha in [0, 1]."""
+    """A sheet of pictures (SIZE, SIZE, 4): albedo factors, and alpha in [0, 1]."""
     rows = []
     for row in range(SHEET_CELLS):
         cells = []
@@ -36,7 +36,7 @@ def _sheet(rng: Rng, draw: Callable[[Rng, NDArray[np.uint8], int], None]) -> Arr
     sheet = np.concatenate(rows).astype(np.float32)
     alpha = _shrink(sheet[..., 1]) / 255
     tone = _shrink(sheet[..., 0] * sheet[..., 1] / 255) / np.maximum(alpha, 1e-3) / 128
-    # Holes carry the mean tone, so that coarse mip levels do not darken.
+    # Holes have the mean tone, so that coarse mip levels are not darker.
     tone = np.where(alpha > 0.02, tone, tone[alpha > 0.5].mean())
     return np.dstack([tone, tone, tone, alpha])
 
@@ -47,7 +47,7 @@ def _shrink(image: Array) -> Array:
 
 def _leaf(canvas: NDArray[np.uint8], at: Array, angle: float, length: float, width: float,
           tone: int) -> None:  # fmt: skip
-    """A pointed leaf from its stalk at `at` (2,) along `angle`, with a lighter midrib."""
+    """Draw a pointed leaf from its stalk at `at` (2,) along `angle`, with a lighter midrib."""
     t = np.linspace(0, 1, 9)
     half = width * np.sin(np.pi * t**0.8) * (1 - 0.35 * t)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array(
@@ -62,7 +62,7 @@ def _leaf(canvas: NDArray[np.uint8], at: Array, angle: float, length: float, wid
 
 
 def _twigs(rng: Rng, count: int, spread: float) -> list[tuple[Array, float, float]]:
-    """Twigs that fan out from the card's lower middle: start (2,), angle, length, in texels."""
+    """Twigs fanning out from the lower middle: start (2,), angle, length, in texels."""
     twigs = []
     for _ in range(count):
         angle = np.pi / 2 + rng.uniform(-spread, spread)
@@ -74,7 +74,7 @@ def _twigs(rng: Rng, count: int, spread: float) -> list[tuple[Array, float, floa
 
 
 def _draw_leaves(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
-    """Rows 0 and 1: broad leaves of trees; 2: small ones of shrubs; 3: the dense ones of hedges."""
+    """Draw leaves; rows 0 and 1: broad ones of trees; 2: small ones of shrubs; 3: dense hedges."""
     twigs, leaves, length = ((26, 10, 0.155), (30, 11, 0.135), (38, 13, 0.105), (44, 15, 0.095))[
         row
     ]
@@ -89,7 +89,7 @@ def _draw_leaves(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
 
 
 def _draw_needles(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
-    """Rows 0 and 1: sprays of spruce; 2 and 3: the finer ones of thuja and yew."""
+    """Draw needles; rows 0 and 1: spruce; 2 and 3: finer ones of thuja and yew."""
     twigs, needles, length = (36, 52, 0.085) if row < 2 else (54, 40, 0.07)
     for start, angle, reach in _twigs(rng, twigs, 0.9 if row < 2 else 1.4):
         direction = np.array([np.cos(angle), np.sin(angle)])
@@ -104,7 +104,7 @@ def _draw_needles(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
 
 
 def _draw_twigs(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
-    """What is left of a spray in winter."""
+    """Draw a bare spray, as in winter."""
     del row
     for start, angle, reach in _twigs(rng, 5, 0.9):
         end = start + reach * np.array([np.cos(angle), np.sin(angle)])
@@ -118,7 +118,7 @@ def _draw_twigs(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
 
 
 def _draw_blades(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
-    """Grass that grows from the card's lower edge; row 3 with flower heads."""
+    """Draw grass growing from the lower edge; row 3 has flower heads."""
     for _ in range(75 if row < 2 else 45):
         foot = np.array([_CELL * rng.uniform(0.04, 0.96), 0.0])
         height = _CELL * rng.uniform(0.25, (0.6, 0.8, 0.97, 0.8)[row])
@@ -144,20 +144,20 @@ def _stroke(canvas: NDArray[np.uint8], start: Array, end: Array, tone: int, widt
 
 
 def leaves(rng: Rng) -> Array:
-    """Broad leaves."""
+    """Sheet of broad leaves."""
     return _sheet(rng, _draw_leaves)
 
 
 def needles(rng: Rng) -> Array:
-    """Evergreens."""
+    """Sheet of evergreen needles."""
     return _sheet(rng, _draw_needles)
 
 
 def twigs(rng: Rng) -> Array:
-    """Bare wood."""
+    """Sheet of bare twigs."""
     return _sheet(rng, _draw_twigs)
 
 
 def blades(rng: Rng) -> Array:
-    """Grass and meadow flowers."""
+    """Sheet of grass and meadow flowers."""
     return _sheet(rng, _draw_blades)

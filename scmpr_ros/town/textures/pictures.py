@@ -1,8 +1,8 @@
-"""Sheets of pictures that façades wear: windows, doors and shop fronts, as linear albedo.
+"""Sheets of pictures for façades: windows, doors and shop fronts, as linear albedo.
 
-A sheet is a grid of cells; cell i lies in column i % SHEET_CELLS and row i // SHEET_CELLS, row 0 at
-the bottom. `WINDOW_KINDS`, `DOOR_KINDS` and `SHOP_KINDS` name what each cell shows, so that whoever
-builds a wall can choose. The faces of traffic signs have a room of their own, `sign_faces`.
+A sheet is a grid of cells; cell i is in column i % SHEET_CELLS and row i // SHEET_CELLS, row 0 at
+the bottom. `WINDOW_KINDS`, `DOOR_KINDS` and `SHOP_KINDS` name the contents of the cells. For
+traffic signs see `sign_faces`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ IN_WALLS = {
     Material.DOOR: ("panelled", "glazed", "side_light", "portal"),
     Material.SHOP: ("display", "awning", "cafe"),
 }
-"""Pictures that an ordinary opening in a wall may show."""
+"""Kinds of pictures for ordinary openings in walls."""
 
 
 def picture_cells(material: Material, kinds: Sequence[str] = ()) -> NDArray[np.intp]:
-    """Cells (K, 2; column, row) of the sheet with pictures of `kinds`, by default `IN_WALLS`."""
+    """Cells (K, 2), as column and row, that show one of `kinds`, by default of `IN_WALLS`."""
     sheet = {
         Material.WINDOW: WINDOW_KINDS, Material.DOOR: DOOR_KINDS, Material.SHOP: SHOP_KINDS
     }[material]  # fmt: skip
@@ -52,21 +52,21 @@ POSTERS = tuple(
     for y in (0.0, 0.5)
     for x in (0.0, 0.5)
 )
-"""Lower left corners of the posters on the sheet of shops; each is half a cell wide and high."""
+"""Lower left corners of the posters on the sheet of shops; each is half a cell in size."""
 
 
 def window_sheet(rng: Rng, size: int) -> Array:
-    """Windows, (size, size, 3)."""
+    """Sheet of windows, (size, size, 3)."""
     return _sheet(rng, size, WINDOW_KINDS, _window)
 
 
 def door_sheet(rng: Rng, size: int) -> Array:
-    """House doors, portals and garage doors, (size, size, 3)."""
+    """Sheet of house doors, portals and garage doors, (size, size, 3)."""
     return _sheet(rng, size, DOOR_KINDS, _door)
 
 
 def shop_sheet(rng: Rng, size: int) -> Array:
-    """Shop fronts, and two cells with four posters each, (size, size, 3)."""
+    """Sheet of shop fronts, with four posters in each of two cells, (size, size, 3)."""
     return _sheet(rng, size, SHOP_KINDS, draw_shop)
 
 
@@ -85,7 +85,7 @@ def _sheet(
 
 
 def _hang_curtains(rng: Rng, room: Canvas) -> None:
-    """Side curtains, net curtains, blinds, or nothing."""
+    """Draw side curtains, net curtains, blinds, or nothing."""
     cloth = rng.uniform(0.25, 0.55) * np.array([1, rng.uniform(0.93, 1), rng.uniform(0.82, 1)])
     phase = room.x * rng.uniform(50, 110) + 2 * np.sin(6 * room.x + rng.uniform(0, 6))
     shade = np.broadcast_to(1 + 0.16 * np.sin(phase), room.image.shape[:2])[..., None]
@@ -95,7 +95,7 @@ def _hang_curtains(rng: Rng, room: Canvas) -> None:
         reach = rng.uniform(0.16, 0.3, 2) + 0.03 * np.sin(7 * room.y)[..., None]
         room.fill(np.minimum(room.x - reach[..., 0], 1 - reach[..., 1] - room.x), folds)
         room.rectangle(0.0, 0.9, 1.0, 1.0, folds)
-    elif kind == "net":  # sheer: the room shines through
+    elif kind == "net":  # translucent
         room.image[:] = 0.4 * room.image + 0.75 * folds
     elif kind == "half":
         hem = rng.uniform(0.4, 0.6) + 0.02 * np.abs(np.sin(room.x * 40))
@@ -107,7 +107,7 @@ def _hang_curtains(rng: Rng, room: Canvas) -> None:
 
 
 def _pot_plants(rng: Rng, room: Canvas) -> None:
-    """Pots and leaves on the inner sill."""
+    """Draw potted plants on the inner sill."""
     for x in rng.uniform(0.12, 0.88, rng.integers(1, 4)):
         room.rectangle(x - 0.04, 0.04, x + 0.04, 0.15, muted(rng, 0.1, 0.35))
         green = np.array([0.05, 0.10, 0.03]) * rng.uniform(0.5, 1.3)
@@ -119,7 +119,7 @@ def _pot_plants(rng: Rng, room: Canvas) -> None:
 
 
 def _roller_shutter(rng: Rng, canvas: Canvas, bottom: float) -> None:
-    """Slats that are let down to `bottom`."""
+    """Draw a roller shutter lowered to `bottom`."""
     tone = rng.choice([0.55, 0.45, 0.33]) * np.array([1, 0.98, rng.uniform(0.85, 0.97)])
     slat = (canvas.y * 22) % 1
     ribs = np.where(slat < 0.16, 0.55, 0.9 + 0.14 * slat) * np.ones_like(canvas.x)
@@ -161,7 +161,7 @@ def _window(rng: Rng, canvas: Canvas, kind: str) -> None:
 
 
 def _arch(canvas: Canvas, frame: Array) -> None:
-    """Round the head: frame along the arch, stone beyond it."""
+    """Round the top: a frame along the arch, stone outside it."""
     from_springing = np.hypot((canvas.x - 0.5) / 0.5, np.maximum(canvas.y - 0.55, 0) / 0.45)
     canvas.fill((0.86 - from_springing) * 0.48 + 0.5 * (canvas.y < 0.55), frame)
     canvas.fill((1.0 - from_springing) * 0.48 + 0.5 * (canvas.y < 0.55), (0.36, 0.31, 0.25))
@@ -175,7 +175,7 @@ _DOOR_SHARES = (0.24, 0.2, 0.16, 0.08, 0.12, 0.05, 0.1, 0.05)
 
 
 def _inlay(canvas: Canvas, pane: Pane, colour: Array) -> None:
-    """A panel with its edges in light and shadow."""
+    """Draw a panel with lit and shaded edges."""
     x0, y0, x1, y1 = pane
     canvas.rectangle(x0, y0, x1, y1, 0.45 * colour)
     canvas.rectangle(x0 + 0.012, y0, x1, y1 - 0.012, 1.25 * colour)
@@ -183,7 +183,7 @@ def _inlay(canvas: Canvas, pane: Pane, colour: Array) -> None:
 
 
 def _furnish(rng: Rng, canvas: Canvas, x: float) -> None:
-    """A handle at x, and the dark gap below the leaf."""
+    """Draw a handle at x, and the dark gap below the door leaf."""
     metal = float(rng.choice([0.4, 0.3, 0.06]))
     if rng.random() < 0.5:
         canvas.stroke([[x, 0.35], [x, 0.62]], 0.03, metal)
@@ -232,7 +232,7 @@ def _door(rng: Rng, canvas: Canvas, kind: str) -> None:
 
 
 def _garage(rng: Rng, canvas: Canvas, colour: Array) -> None:
-    """An up-and-over door with upright grooves, or sections of panels."""
+    """Draw a garage door with vertical grooves or with panels."""
     if rng.random() < 0.5:
         groove = (canvas.x * 16) % 1 < 0.14
         canvas.image[:] = colour * np.where(groove, 0.45, 1.0)[..., None]

@@ -1,14 +1,12 @@
-"""Shop fronts: goods behind a pane, a name above it, posters on it, perhaps an awning."""
+"""Pictures of shop fronts: goods behind panes, sign boards, posters, awnings."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.town.textures.canvas import Canvas, word
 from scmpr_ros.town.textures.glazing import dark_room, glaze, muted, panes
 
-Array = NDArray[np.floating]
 Rng = np.random.Generator
 
 SHOP_KINDS = (
@@ -41,7 +39,7 @@ def draw_shop(rng: Rng, canvas: Canvas, kind: str) -> None:
     if door >= 0:
         glaze(canvas, panes((door, door + 0.28), (0.03, lintel), 0.06), inside.image, 0.3 * frame)
         canvas.stroke([[door + 0.06, 0.3], [door + 0.06, 0.5]], 0.014, 0.4)
-    for x in rng.uniform(0.05, 0.75, rng.integers(0, 4)):  # stuck to the pane
+    for x in rng.uniform(0.05, 0.75, rng.integers(0, 4)):  # on the pane
         _poster(rng, canvas, x, rng.uniform(sill, 0.45), *rng.uniform(0.07, 0.17, 2))
     _sign_board(rng, canvas, lintel)
     if kind == "awning":
@@ -49,7 +47,7 @@ def draw_shop(rng: Rng, canvas: Canvas, kind: str) -> None:
 
 
 def _show_room(rng: Rng, canvas: Canvas, kind: str, sill: float, lintel: float) -> Canvas:
-    """Goods on shelves, or tables, before a dim room with a few lamps."""
+    """A dim room with a few lamps, and goods on shelves, or tables in a café."""
     room = dark_room(rng, canvas)
     room.image += (0.03 * np.clip(1 - np.abs(room.y - 0.6) * 3, 0, 1))[..., None] * (1, 0.8, 0.55)
     for x in rng.uniform(0.1, 0.9, rng.integers(2, 6)):
@@ -72,7 +70,7 @@ def _show_room(rng: Rng, canvas: Canvas, kind: str, sill: float, lintel: float) 
 
 
 def _poster(rng: Rng, canvas: Canvas, x: float, y: float, w: float, h: float) -> None:
-    """Paper with a picture and lines of print, its lower left corner at (x, y)."""
+    """Draw a poster with a picture and lines of text, its lower left corner at (x, y)."""
     paper, ink = muted(rng, 0.25, 0.6), muted(rng, 0.01, 0.08)
     canvas.rectangle(x, y, x + w, y + h, 0.62)
     canvas.rectangle(x + 0.02 * w, y + 0.02 * h, x + 0.98 * w, y + 0.98 * h, paper)
@@ -89,7 +87,7 @@ def _poster(rng: Rng, canvas: Canvas, x: float, y: float, w: float, h: float) ->
 
 
 def _sign_board(rng: Rng, canvas: Canvas, lintel: float) -> None:
-    """The name over the shop, light on dark or dark on light."""
+    """Draw a sign board with a name, light on dark or dark on light."""
     board = np.array(_BOARDS[rng.integers(len(_BOARDS))]) * rng.uniform(0.7, 1.1)
     letters = 0.65 if board.mean() < 0.25 else 0.02
     canvas.rectangle(0.0, lintel + 0.015, 1.0, 1.0, 0.5 * board)
@@ -101,7 +99,7 @@ def _sign_board(rng: Rng, canvas: Canvas, lintel: float) -> None:
 
 
 def _awning(rng: Rng, canvas: Canvas, lintel: float) -> None:
-    """Striped or plain cloth over the upper part of the pane, scalloped along its lower edge."""
+    """Draw a striped or plain awning over the upper part of the pane, with a scalloped edge."""
     one, other = muted(rng, 0.1, 0.35), rng.choice([0.6, 0.45]) * np.ones(3)
     stripes = (canvas.x * rng.integers(7, 14)) % 1 < rng.choice([0.5, 1.0])
     stripes = np.broadcast_to(stripes, canvas.image.shape[:2])[..., None]

@@ -1,4 +1,4 @@
-"""The faces of German traffic signs: what is drawn in which cell of the sheet, and cut how."""
+"""Faces of German traffic signs: their pictures, cells on the sheet, and outlines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rng = np.random.Generator
 _RED, _BLUE, _YELLOW = (0.48, 0.02, 0.015), (0.012, 0.10, 0.37), (0.78, 0.42, 0.01)
 _WHITE, _BLACK, _GREEN = 0.72, 0.015, (0.01, 0.13, 0.05)
 _INSET = 0.47
-"""Half the extent of a face within its cell; the rest keeps neighbours apart in mip levels."""
+"""Half the extent of a face in its cell; the margin separates faces in coarse mip levels."""
 
 
 def _ring(sides: int, turn: float = 0.0) -> Array:
@@ -41,7 +41,7 @@ _OUTLINES: dict[str, Array] = {
 class SignFace:
     """A plate and its picture on the sheet `Material.SIGN`.
 
-    name: what the sign says. shape: of the plate, a key of the outlines. width_m, height_m: of the
+    name: meaning of the sign. shape: key of the plate's outline. width_m, height_m: size of the
     plate. low, high: corners of the picture on the sheet, in units of the sheet.
     """
 
@@ -53,9 +53,9 @@ class SignFace:
     high: tuple[float, float]
 
     def outline(self) -> tuple[Array, Array]:
-        """The plate's corners in metres about its centre and on the sheet, (K, 2) each.
+        """Corners of the plate in metres about its centre, and on the sheet, (K, 2) each.
 
-        The first coordinate runs to the reader's right, the second up; counter-clockwise.
+        The first coordinate points to the viewer's right, the second up; counter-clockwise.
         """
         points = _OUTLINES[self.shape]
         size, low, high = np.array([self.width_m, self.height_m]), np.array(self.low), self.high
@@ -91,11 +91,11 @@ def _faces() -> tuple[SignFace, ...]:
 
 
 SIGN_FACES = _faces()
-"""Every face: one in each cell, then two in each of the last cells, lower half first."""
+"""All faces: one per cell, then two in each of the last cells, lower half first."""
 
 
 def sign_sheet(rng: Rng, size: int) -> Array:
-    """The sheet of all faces, (size, size, 3) linear albedo, row 0 at the bottom."""
+    """Sheet of all faces, (size, size, 3) linear albedo, row 0 at the bottom."""
     sheet = np.empty((size, size, 3), np.float32)
     for face in SIGN_FACES:
         (x0, y0), (x1, y1) = ((round(c * size) for c in corner) for corner in (face.low, face.high))
@@ -182,7 +182,7 @@ def _cycle_path(_: Rng, canvas: Canvas) -> None:
 
 
 def _walker(canvas: Canvas, x: float, y: float, height: float) -> None:
-    """A man who walks to the left."""
+    """Draw a person walking to the left."""
     body = np.array([[0.02, 0.44], [0.0, 0.8]])
     limbs = ([[0.02, 0.44], [-0.2, 0.0]], [[0.02, 0.44], [0.16, 0.24], [0.24, 0.0]],
              [[0.0, 0.76], [-0.2, 0.5]], [[0.0, 0.76], [0.2, 0.54]])  # fmt: skip

@@ -1,7 +1,7 @@
-"""Procedural tiles of surfaces with the multi-scale statistics of real ones.
+"""Procedural surface tiles with multi-scale statistics, as albedo factors.
 
-Every tile repeats seamlessly; what would betray the repetition (stains, wear, moss) is added when
-shading, from noise at other scales. Tiles hold factors on the albedo.
+Tiles repeat seamlessly. Features that would reveal the period (stains, wear) are added in shading,
+from noise at other scales.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 512
-"""Texels along an edge of a tile; a power of two."""
+"""Edge of a tile in texels; a power of two."""
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator
@@ -19,8 +19,8 @@ Rng = np.random.Generator
 def fractal(rng: Rng, exponent: float, stretch: float = 1.0, low: float = 1.0) -> Array:
     """Periodic noise (SIZE, SIZE) with power spectrum 1/f**(2 exponent), zero mean, unit variance.
 
-    stretch > 1 draws the noise out along rows (vertical streaks); waves below `low` per tile are
-    left out, so that tiles do not show their period.
+    stretch: above 1, elongates the noise vertically. low: lowest frequency in waves per tile, to
+    hide the period.
     """
     fy = np.fft.fftfreq(SIZE)[:, None] * SIZE * stretch
     fx = np.fft.rfftfreq(SIZE)[None] * SIZE
@@ -31,12 +31,12 @@ def fractal(rng: Rng, exponent: float, stretch: float = 1.0, low: float = 1.0) -
 
 
 def grey(values: NDArray[np.floating]) -> Array:
-    """Equal red, green and blue."""
+    """Repeat values as red, green and blue."""
     return np.repeat(np.asarray(values, np.float32)[..., None], 3, axis=-1)
 
 
 def tinted(values: NDArray[np.floating], rng: Rng, amount: float) -> Array:
-    """A grey tile whose hue wanders slowly."""
+    """A grey tile with slow variation of hue."""
     hue = np.stack([fractal(rng, 1.2) for _ in range(3)], axis=-1)
     return grey(values) * (1 + amount * hue)
 

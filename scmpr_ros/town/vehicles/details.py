@@ -1,4 +1,4 @@
-"""Wheels, lamps, plates, grilles, seams, mirrors: what makes a skin a vehicle."""
+"""Details of vehicles: wheels, lamps, plates, grilles, seams, mirrors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Rng = np.random.Generator
 RED, _CHROME, _BLUE = (0.2, 0.008, 0.007), (0.18, 0.18, 0.185), (0.02, 0.05, 0.3)
 PLATE, _LETTERS = (0.62, 0.62, 0.6), (0.16, 0.16, 0.16)
 _SIDES = 12
-"""Corners of a wheel; one of them touches the road."""
+"""Sides of a wheel; one of its corners touches the road."""
 
 
 def wheels(rng: Rng, surface: LowerBody) -> Mesh:
-    """Tyres and rims under the arches, one design all around."""
+    """Wheels of one design under the arches."""
     body = surface.body
     count, share = int(rng.choice([5, 5, 6, 7, 9, 10])), rng.uniform(0.35, 0.75)
     metal = np.array((1, 1, 1.02)) * rng.choice([0.07, 0.17, 0.27], p=(0.2, 0.4, 0.4))
@@ -36,10 +36,10 @@ def wheels(rng: Rng, surface: LowerBody) -> Mesh:
 
 
 def wheel_pair(one: Mesh, x: float, y: float, radius: float) -> list[Mesh]:
-    """A wheel on either side of an axle, outer faces at `y` and -`y`."""
+    """A wheel on each side of an axle, outer faces at y and -y."""
     pair = []
     for side in (1.0, -1.0):
-        T = np.diag([side, side, 1.0, 1.0])  # a half turn about z keeps the outer face outside
+        T = np.diag([side, side, 1.0, 1.0])  # half turn about z: the outer face stays outside
         T[:3, 3] = (x, side * y, radius)
         pair.append(one.transformed(T))
     return pair
@@ -48,7 +48,7 @@ def wheel_pair(one: Mesh, x: float, y: float, radius: float) -> list[Mesh]:
 def wheel(
     radius: float, width: float, spokes: int, share: float, metal: ArrayLike, label: int
 ) -> Mesh:
-    """A wheel about the origin whose outer face looks along +y; spokes take `share` of the rim."""
+    """A wheel about the origin with its outer face towards +y; share: part of the rim in spokes."""
     rim = 0.68 * radius
     angle = np.arange(_SIDES + 1) * 2 * np.pi / _SIDES + np.pi / 2
 
@@ -57,7 +57,7 @@ def wheel(
 
     tread = cells(np.stack([ring(radius, -width), ring(radius, -0.02)]))[0]
     below = np.sin(angle) < 0.3
-    tread = tread[below[:-1] & below[1:]]  # the arch hides the rest
+    tread = tread[below[:-1] & below[1:]]  # the rest is hidden by the arch
     wall = cells(np.stack([ring(radius, -0.02), ring(rim, 0.0)]))[0]
     edge = cells(np.stack([ring(rim, -0.004), ring(0.9 * rim, -0.014)]))
     hub = np.broadcast_to((0, -0.05, 0), (_SIDES, 3))
@@ -83,7 +83,7 @@ def _spokes(rim: float, count: int, share: float) -> Array:
 
 
 class Trim:
-    """Patches on the skin of a lower body, a few millimetres proud of it."""
+    """Patches on the surface of a lower body, a few millimetres outside it."""
 
     def __init__(self, surface: LowerBody) -> None:
         self.surface = surface
@@ -94,13 +94,13 @@ class Trim:
         self, x: ArrayLike, low: ArrayLike, high: ArrayLike, material: Material,
         colour: ArrayLike, out_m: float = 0.009, sides: tuple[int, ...] = (0, 1),
     ) -> None:  # fmt: skip
-        """A strip along x (N,), between shares (N,) or () of the height, on both sides.
+        """Add a strip along x (N,), between shares `low` and `high` of the height, (N,) or ().
 
-        colour: (3,) or, for each piece of the strip, (N - 1, 3). sides: 0 is left, 1 right.
+        colour: (3,), or (N - 1, 3) per piece of the strip. sides: 0 for left, 1 for right.
         """
         x = np.asarray(x, float)
         order = np.argsort(x)
-        # The skin has edges at its stations: a strip that lacks one of them would dive under it.
+        # Include the surface's stations, or the strip would cut through its edges.
         inside = self._stations[(self._stations > x.min()) & (self._stations < x.max())]
         fine = np.union1d(x, inside)
         share = np.stack(
@@ -115,21 +115,21 @@ class Trim:
             self.parts.append(quads(halves[side], material, self.surface.body.label, colour))
 
     def seam(self, x: float, low: float) -> None:
-        """The dark gap between two doors."""
+        """Add the dark gap between two doors."""
         share = np.array([low, 0.4, 0.68, 1])[:, None] if low < 0.4 else np.array([[low], [1]])
         edges = self.surface.points(np.array([x - 0.007, x + 0.007]), share, 0.007)
         faces = mirrored(cells(edges))
         self.parts.append(quads(faces, Material.RUBBER, self.surface.body.label, BLACK))
 
     def plate(self, end: Literal["nose", "tail"], share: float) -> None:
-        """A number plate whose middle is at a share of the height of nose or tail."""
+        """Add a number plate centred at a share of the height of nose or tail."""
         surface = self.surface
         ends = surface.nose if end == "nose" else surface.tail
         half = 0.055 / float(surface.shoulder(ends(0)) - surface.body.sill)
-        left_of_reader = (1,) if end == "nose" else (0,)
+        left_of_viewer = (1,) if end == "nose" else (0,)
         for y, up, colour, out_m, sides in (
             ((0, 0.26), half, PLATE, 0.019, (0, 1)),
-            ((0.22, 0.26), half, _BLUE, 0.021, left_of_reader),
+            ((0.22, 0.26), half, _BLUE, 0.021, left_of_viewer),
             ((0.02, 0.09), 0.55 * half, _LETTERS, 0.021, (0, 1)),
             ((0.12, 0.20), 0.55 * half, _LETTERS, 0.021, (0, 1)),
         ):
@@ -139,21 +139,21 @@ class Trim:
 
 @dataclass(frozen=True)
 class Lamps:
-    """What lamp faces are made of, and whether they shine when it is dark."""
+    """Materials of head and tail lamps, and whether they emit light at night."""
 
     head: Material
     tail: Material
     are_on: bool
 
     def beams(self, x: float, y: float, z: float, forwards: int) -> list[Mesh]:
-        """Two cones of light from (x, +-y, z): dipped headlights, or weak red to the rear."""
+        """Two cones of light from (x, +-y, z): low beams, or weak red light to the rear."""
         if not self.are_on:
             return []
         intensity = (6.0, 5.5, 5.0) if forwards > 0 else (0.12, 0.008, 0.006)
         dip = np.radians(4.0)
         direction = (forwards * np.cos(dip), 0.0, -np.sin(dip))
         half_angle_deg = 35.0 if forwards > 0 else 70.0
-        # Just ahead of the glass, or the vehicle would stand in its own light.
+        # Slightly ahead of the glass, or the vehicle would shadow its own lights.
         start = x + 0.06 * forwards
         return [light((start, s * y, z), direction, intensity, half_angle_deg) for s in (1, -1)]
 
@@ -163,7 +163,7 @@ DRIVING = Lamps(Material.HEADLIGHT, Material.TAILLIGHT, are_on=True)
 
 
 def front(rng: Rng, trim: Trim, lamps: Lamps) -> None:
-    """Head lamps, grille and badge, bumper with air intakes, plate."""
+    """Add headlamps, grille and badge, bumper with air intakes, and plate."""
     nose = trim.surface.nose
     low, high = rng.uniform((0.58, 0.80), (0.66, 0.88))
     inner, outer = rng.uniform((0.50, 0.95), (0.62, 0.992))
@@ -191,7 +191,7 @@ def front(rng: Rng, trim: Trim, lamps: Lamps) -> None:
 
 
 def rear(rng: Rng, trim: Trim, lamps: Lamps) -> None:
-    """Tail lamps, the seam of hatch or boot, badge, bumper, plate."""
+    """Add tail lamps, seams of the hatch or doors, badge, bumper and plate."""
     tail, style = trim.surface.tail, trim.surface.body.tail_lamps
     if style == "none":
         return
@@ -216,7 +216,7 @@ def rear(rng: Rng, trim: Trim, lamps: Lamps) -> None:
 
 
 def _van_doors(rng: Rng, trim: Trim) -> list[Mesh]:
-    """The seam between two doors at the rear, with panes in some."""
+    """Rear doors of vans: the seam, and at times windows."""
     surface, shape = trim.surface, trim.surface.body.cabin
     trim.patch(surface.tail([0, 0.01]), 0.1, 1.0, Material.RUBBER, BLACK, 0.006)
     foot = np.array([shape.foot[0] - 0.01, 0, surface.shoulder(0)])
@@ -235,7 +235,7 @@ def _van_doors(rng: Rng, trim: Trim) -> list[Mesh]:
 
 
 def flanks(rng: Rng, trim: Trim, paint: ArrayLike) -> None:
-    """Door seams and handles, and at times a rubbing strip."""
+    """Add door seams and handles, and at times a rubbing strip."""
     body = trim.surface.body
     handle = (Material.CAR_PAINT, paint) if rng.random() < 0.6 else (Material.METAL, BLACK)
     for rear_edge, front_edge in zip(body.doors[:-1], body.doors[1:], strict=True):
@@ -254,7 +254,7 @@ def flanks(rng: Rng, trim: Trim, paint: ArrayLike) -> None:
 
 
 def mirrors(surface: LowerBody, paint: ArrayLike) -> Mesh:
-    """Wing mirrors at the feet of the windscreen."""
+    """Wing mirrors at the base of the windscreen."""
     body = surface.body
     x = body.cabin.foot[1] - body.cabin.bow - 0.22
     y = float(surface.points(x, 1.0)[1]) - 0.02
@@ -267,7 +267,7 @@ def mirrors(surface: LowerBody, paint: ArrayLike) -> Mesh:
 
 
 def roof_rails(surface: LowerBody, colour: ArrayLike) -> Mesh:
-    """A rail along either edge of the roof."""
+    """Rails along both edges of the roof."""
     body, cabin = surface.body, surface.body.cabin
     rear, front = cabin.head[0] + 0.2, cabin.head[1] - 0.25
     x = np.linspace(rear, front, 4)

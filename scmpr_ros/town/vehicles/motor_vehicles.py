@@ -1,4 +1,4 @@
-"""Whole vehicles: cars, vans and buses of one body; lorries and trailers of several parts."""
+"""Complete motor vehicles: cars, vans and buses of one body, lorries, and trailers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, boxes, quads, triangles, tubes
-from scmpr_ros.town.vehicles import details as details
+from scmpr_ros.town.vehicles import details
 from scmpr_ros.town.vehicles.bodies import BLACK, LowerBody, cabin, lower_body
 from scmpr_ros.town.vehicles.details import Lamps, Trim
 from scmpr_ros.town.vehicles.shapes import BODIES, OTHER, Body, vary
@@ -16,10 +16,10 @@ from scmpr_ros.town.vehicles.sheets import cells, mirrored, without_slivers
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 Vehicle = tuple[Mesh, float, float]
-"""A mesh at the origin that points along +x; its length, and its width without mirrors (metres)."""
+"""Mesh centred at the origin, pointing along +x; length, and width without mirrors, in metres."""
 
 _PROUD_M = 0.05
-"""How much plates, strips and bumpers add to a body."""
+"""Extent of plates, strips and bumpers beyond a body."""
 
 _PAINTS = np.array(
     [[0.60, 0.60, 0.59], [0.34, 0.35, 0.36], [0.13, 0.135, 0.14], [0.05, 0.052, 0.055],
@@ -39,7 +39,7 @@ _TARPAULINS = np.array(
 
 
 def draw_paint(rng: Rng) -> Array:
-    """A passenger car's colour (3,), at the frequencies of European streets around 2010."""
+    """Draw a passenger car's colour (3,), with the frequencies of Europe around 2010."""
     return _PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES)] * rng.uniform(0.8, 1.12)
 
 
@@ -48,7 +48,7 @@ def _livery(rng: Rng) -> Array:
 
 
 def of_one_body(rng: Rng, kind: str, lamps: Lamps) -> Vehicle:
-    """A car, van or bus of a kind of `BODIES`."""
+    """A car, van or bus, of a kind of `BODIES`."""
     body = vary(BODIES[kind], rng)
     paint = draw_paint(rng) if body.label != OTHER else _livery(rng)
     mesh = without_slivers(_parts(rng, body, paint, lamps))
@@ -80,7 +80,7 @@ def _parts(rng: Rng, body: Body, paint: ArrayLike, lamps: Lamps) -> list[Mesh]:
 
 
 def lorry(rng: Rng, kind: str, lamps: Lamps) -> Vehicle:
-    """A cab ("cab" or "lorry_cab" of `BODIES`) with a box, an open bed, or a bed under cover."""
+    """A cab ("cab" or "lorry_cab" of `BODIES`) with a box, an open bed, or a covered bed."""
     body = vary(BODIES[kind], rng)
     paint = _livery(rng)
     if kind == "cab":
@@ -98,7 +98,7 @@ def lorry(rng: Rng, kind: str, lamps: Lamps) -> Vehicle:
 
 
 def trailer(rng: Rng) -> Vehicle:
-    """A car's trailer with one axle, parked on its drawbar."""
+    """A parked single-axle trailer."""
     length, width, floor = rng.uniform(2.2, 3.4), rng.uniform(1.5, 1.9), 0.55
     bars = [[(length - 0.2, y, 0.48), (length + 1.1, 0, 0.45)] for y in (-0.5, 0.5)]
     stand = [(length + 0.85, 0, 0.5), (length + 0.85, 0, 0.0)]
@@ -114,7 +114,7 @@ def trailer(rng: Rng) -> Vehicle:
 def _load(
     rng: Rng, length: float, width: float, height: tuple[float, float], paint: ArrayLike
 ) -> list[Mesh]:
-    """What a chassis carries from x = 0 to `length`, between the heights of floor and roof."""
+    """A box, bed or covered bed from x = 0 to `length`, between the heights of floor and roof."""
     (floor, top), half = height, width / 2
     kind = rng.choice(["box", "cover", "bed"])
     if kind == "box":
@@ -143,7 +143,7 @@ def _vault(
     length: float, half: float, low: float, high: float, radius: float,
     material: Material, colour: ArrayLike,
 ) -> Mesh:  # fmt: skip
-    """A box from x = 0 to `length` whose upper edges are rounded, without a floor."""
+    """A box from x = 0 to `length` with rounded upper edges and without a floor."""
     angle = np.radians([0, 30, 60, 90])
     y = np.concatenate([[half], half - radius + radius * np.cos(angle)])
     z = np.concatenate([[low], high - radius + radius * np.sin(angle)])
@@ -159,7 +159,7 @@ def _vault(
 
 
 def _tank(length: float, half: float, floor: float) -> Mesh:
-    """What hangs between a lorry's axles: tanks, boxes, spare wheels."""
+    """Boxes between a lorry's axles."""
     low = [(0.5 * length, half - 0.5, floor - 0.45), (0.55 * length, 0.1 - half, floor - 0.42)]
     high = [(0.75 * length, half - 0.1, floor - 0.1), (0.72 * length, 0.5 - half, floor - 0.1)]
     return boxes(low, high, Material.METAL, OTHER, (0.07, 0.07, 0.07))
@@ -168,7 +168,7 @@ def _tank(length: float, half: float, floor: float) -> Mesh:
 def _chassis(
     length: float, width: float, axle: float, radius: float, floor: float, lamps: Lamps
 ) -> list[Mesh]:
-    """Frame, wheels under mudguards, tail lamps and plate of what carries a load."""
+    """Frame, wheels under mudguards, tail lamps and plate of a lorry or trailer."""
     half, low = width / 2, floor - 0.33
     one = details.wheel(radius, 0.3 if radius > 0.3 else 0.18, 8, 0.6, (0.2, 0.2, 0.2), OTHER)
     angle = np.radians(np.linspace(20, 160, 6))

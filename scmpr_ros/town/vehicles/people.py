@@ -1,4 +1,4 @@
-"""People on foot and on saddles: limbs bent to where hands and feet are, clothes, hair, bags."""
+"""People in poses given by hands and feet, with clothes, hair and bags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 PERSON, RIDER = class_id("person"), class_id("rider")
 
 _THIGH, _SHANK, _UPPER_ARM, _FOREARM = 0.43, 0.42, 0.29, 0.27
-"""Bones of somebody 1.75 m tall, in metres."""
+"""Bone lengths of a person of 1.75 m, in metres."""
 _TORSO = 0.56
 _SIDES_OF_BODY = np.array([1.0, -1.0])
 _SKINS = np.array([[0.48, 0.31, 0.23], [0.40, 0.25, 0.17], [0.27, 0.15, 0.09], [0.12, 0.06, 0.035]])
@@ -36,8 +36,11 @@ _TROUSER_SHARES = (0.3, 0.12, 0.2, 0.2, 0.06, 0.04, 0.02, 0.04, 0.02, 0.0, 0.0, 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a body 1.75 m tall is. hip, chest: (3,) between hip and shoulder joints. ankles,
-    hands: (2, 3), left then right. Knees bend forwards, elbows down and back."""
+    """Pose of a person of 1.75 m.
+
+    hip, chest: (3,) middles between hip and shoulder joints. ankles, hands: (2, 3), left and right.
+    Knees bend forwards, elbows down and back.
+    """
 
     hip: Array
     chest: Array
@@ -47,7 +50,10 @@ class Pose:
 
 @dataclass(frozen=True)
 class Outfit:
-    """Colours (3,) and cut of what somebody wears; a hat or helmet takes the colour `hat`."""
+    """Clothes of a person: colours (3,) and cut.
+
+    hem_m, skirt_m: length of coat and skirt below the hip. hat: colour of a hat, or None.
+    """
 
     coat: Array
     trousers: Array
@@ -58,13 +64,12 @@ class Outfit:
     has_tights: bool = False
     has_long_hair: bool = False
     hat: Array | None = None
-    has_helmet: bool = False
     has_backpack: bool = False
     has_bag: bool = False
 
 
 def draw_outfit(rng: Rng) -> Outfit:
-    """What somebody wears: mostly dark and muted."""
+    """Draw clothes, mostly dark and muted."""
     has_skirt = rng.random() < 0.14
     load = rng.choice(["nothing", "backpack", "bag"], p=(0.6, 0.15, 0.25))
     skin = rng.choice(len(_SKINS), p=(0.5, 0.3, 0.13, 0.07))
@@ -85,7 +90,7 @@ def draw_outfit(rng: Rng) -> Outfit:
 
 
 def person(rng: Rng) -> Mesh:
-    """Somebody on foot at the origin who faces +x: walking, or standing; some are children."""
+    """A walking or standing person, at times a child, at the origin and facing +x."""
     pose = _walking(rng) if rng.random() < 0.75 else _standing(rng)
     is_child = rng.random() < 0.1
     scale = rng.uniform(0.62, 0.82) if is_child else rng.normal(0.985, 0.045)
@@ -119,7 +124,7 @@ def _standing(rng: Rng) -> Pose:
 
 
 def joint(start: Array, end: Array, bones: tuple[float, float], bend: ArrayLike) -> Array:
-    """Knee or elbow (3,) between two bones' outer ends; `bend` is where it points."""
+    """Knee or elbow (3,) between the outer ends of two bones; bend: direction it points to."""
     along = end - start
     distance = min(float(np.linalg.norm(along)), 0.998 * sum(bones))
     along = along / np.linalg.norm(along)
@@ -133,8 +138,10 @@ def loft(
     path: ArrayLike, wide: ArrayLike, deep: ArrayLike, sides: int,
     label: int, colour: ArrayLike, material: Material = Material.CLOTH,
 ) -> Mesh:  # fmt: skip
-    """A round solid along a path (K, 3) near the plane y = const, from below upwards or from rear
-    to front, with half axes `wide` along y and `deep` across (K,)."""
+    """A tube of elliptic cross section along a path (K, 3) near a plane of constant y.
+
+    The path runs upwards or forwards. wide, deep: (K,) half axes along y and across the path.
+    """
     path = np.asarray(path, float)
     along = np.gradient(path, axis=0)
     across = np.cross((0.0, 1.0, 0.0), along)
@@ -145,7 +152,7 @@ def loft(
 
 
 def figure(pose: Pose, outfit: Outfit, label: int, head_scale: float = 1.0) -> Mesh:
-    """A dressed body in a pose."""
+    """A dressed person in a pose."""
     parts = _trunk(pose, outfit, label)
     for side, ankle, hand in zip(_SIDES_OF_BODY, pose.ankles, pose.hands, strict=True):
         parts += _leg(pose.hip + (0, 0.09 * side, 0), ankle, outfit, label)
@@ -165,7 +172,7 @@ def _trunk(pose: Pose, outfit: Outfit, label: int) -> list[Mesh]:
     thick = 1.07 if outfit.hem_m > 0 else 1.0
     path = pose.hip + share[:, None] * up
     parts = [loft(path, wide * thick, deep * thick, 7, label, outfit.coat)]
-    # Coats and skirts hang down between the legs' swing.
+    # Coats and skirts widen with the stride.
     swing = 0.1 + 0.9 * np.abs(pose.ankles[:, 0] - pose.hip[0]).max()
     for length, colour in ((outfit.hem_m, outfit.coat), (outfit.skirt_m, outfit.trousers)):
         if length > 0:
@@ -208,13 +215,6 @@ def _head(neck: Array, scale: float, outfit: Outfit, label: int) -> list[Mesh]:
     size = np.array([0.06, 0.06, 0.07, 0.08, 0.062, 0.01]) * scale
     path = neck + scale * np.stack([x, 0 * z, z], axis=1)
     face = loft(path, size, size * 1.2, 6, label, outfit.skin)
-    if outfit.has_helmet and outfit.hat is not None:
-        dome = neck + np.array([(0.02, 0, 0.05), (0.02, 0, 0.13), (0, 0, 0.24), (-0.01, 0, 0.315)])
-        size = np.array([0.10, 0.125, 0.115, 0.01])
-        visor = boxes([neck + (0.08, -0.085, 0.12)], [neck + (0.14, 0.085, 0.2)], Material.GLASS,
-                      label, (0.02, 0.02, 0.02))  # fmt: skip
-        shell = loft(dome, size, size * 1.15, 8, label, outfit.hat, Material.CAR_PAINT)
-        return [face, shell, visor]
     cover = outfit.hair if outfit.hat is None else outfit.hat
     low = 0.02 if outfit.has_long_hair else 0.14
     hz = np.array([low, 0.2, 0.27, 0.3])

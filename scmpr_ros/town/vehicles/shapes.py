@@ -1,6 +1,6 @@
-"""The shapes of vehicles with bonnet or cab, and how one of a kind differs from the next.
+"""Shapes of vehicle bodies by kind, and their variation.
 
-Lengths are metres; x runs forwards from the rear bumper, heights count from the road.
+Lengths are in metres; x points forwards from the rear bumper, heights are above the road.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _VAN_FLANK: Profile = ((0, 0.95), (0.1, 0.98), (0.4, 1.0), (0.8, 1.0), (1, 0.975
 
 @dataclass(frozen=True)
 class Cabin:
-    """What stands on the shoulders of a body.
+    """The upper part of a body.
 
-    foot, head: x of its rear and front end in the centre line, at the shoulder and at the roof.
+    foot, head: x of its rear and front end on the centre line, at the shoulder and at the roof.
     roof: heights of the roof at the rear, in the middle, and at the windscreen.
-    head_width: half width at the roof as a share of the body's. bow: how far the middle of the
-    windscreen stands ahead of its corners; the rear has a third of it.
-    panes: from, to: side windows as shares of the way from the rear corner to the windscreen's;
-    what lies between is pillar. has_rails: some of the kind have rails along the roof.
+    head_width: width at the roof as a share of the body's. bow: distance of the middle of the
+    windscreen ahead of its corners; the rear window has a third of it.
+    panes: start and end of side windows, as shares of the distance from the rear corner to that of
+    the windscreen; pillars lie between. has_rails: whether it may have roof rails.
     """
 
     foot: tuple[float, float]
@@ -48,14 +48,13 @@ class Cabin:
 
 @dataclass(frozen=True)
 class Body:
-    """A vehicle as lower body and cabin.
+    """A vehicle body: lower body and cabin.
 
-    shoulder: height of the lower body's upper edge along x: boot, belt line, bonnet. nose, tail:
-    how far the ends stand back, and flank: the share of the half width, at shares of the height
-    from sill to shoulder. bevel: lengths at rear and front over which the plan rounds off, and
-    corners: how square it is there. tail_lamps: wide, or upright, or none where a load
-    follows. doors: x of the seams between the doors. has_cladding: dark plastic around the
-    wheels too.
+    shoulder: height of the lower body's upper edge along x: boot, belt line, bonnet. nose, tail,
+    flank: setback of the ends, and share of the half width, at shares of the height from sill to
+    shoulder. bevel: lengths at rear and front over which the plan is rounded; corners: exponents of
+    the rounding, larger for squarer corners. tail_lamps: wide, upright, or none in front of a load.
+    doors: x of the seams of the doors. has_cladding: whether wheel arches are dark plastic too.
     """
 
     length: float
@@ -170,10 +169,10 @@ BODIES: dict[str, Body] = {
 
 
 def vary(body: Body, rng: Rng) -> Body:
-    """Another model of the same kind: stretched, with other heights, lean and pillars."""
+    """Draw another model of the same kind, with other proportions."""
     long, wide, high = rng.uniform((0.955, 0.98, 0.98), (1.05, 1.02, 1.03))
     cabin, lean = body.cabin, rng.uniform(-0.08, 0.1, 2)
-    # The upright rear of vans stays upright.
+    # The vertical rear of vans stays vertical.
     head = (cabin.head[0] + lean[0] * (cabin.head[0] > 0.2), cabin.head[1] + lean[1])
     roof = np.array(cabin.roof) * high
     roof[[0, 2]] += rng.uniform(-0.02, 0.015, 2)

@@ -1,4 +1,4 @@
-"""Curved surfaces of solids that are alike on their left and right: grids of points made faces."""
+"""Curved, symmetric surfaces as quads of point grids."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from scmpr_ros.town.mesh import Mesh
 Array = NDArray[np.float64]
 
 SMALLEST_M2 = 1e-6
-"""Area below which a triangle is dropped: tips where a grid closes, and cuts that meet an edge."""
+"""Smaller triangles are dropped: they occur at tips of grids and where cuts meet edges."""
 
 
 def cells(points: Array) -> Array:
-    """Quads (..., R-1, C-1, 4, 3) between neighbours in grids of points (..., R, C, 3).
+    """Quads (..., R-1, C-1, 4, 3) of point grids (..., R, C, 3).
 
-    They face along the cross product of rows and columns: outwards, if on a left side rows run
-    upwards and columns forwards.
+    They face outwards on a left side if rows run upwards and columns forwards.
     """
     a, b = points[..., :-1, :-1, :], points[..., :-1, 1:, :]
     c, d = points[..., 1:, 1:, :], points[..., 1:, :-1, :]
@@ -28,7 +27,7 @@ def cells(points: Array) -> Array:
 
 
 def mirrored(faces: ArrayLike) -> Array:
-    """Quads (N, 4, 3) of the left side (y > 0), followed by those of the right side."""
+    """Quads (N, 4, 3) of the left side (y > 0), followed by their mirror images."""
     left = np.asarray(faces, np.float64).reshape(-1, 4, 3)
     right = (left * (1, -1, 1))[:, [0, 3, 2, 1]]
     return np.concatenate([left, right])
@@ -43,7 +42,7 @@ def ellipses(centre: ArrayLike, across: ArrayLike, along: ArrayLike, sides: int)
 
 
 def stretched(mesh: Mesh, factors: tuple[float, float, float]) -> Mesh:
-    """The mesh at another size along x, y and z, with normals to suit."""
+    """Scale a mesh along x, y and z."""
     size = np.asarray(factors, np.float32)
     normal = mesh.normal / size
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -51,7 +50,7 @@ def stretched(mesh: Mesh, factors: tuple[float, float, float]) -> Mesh:
 
 
 def without_slivers(parts: Sequence[Mesh]) -> Mesh:
-    """One mesh of the parts, less the triangles that have no area."""
+    """Concatenate meshes and drop triangles below `SMALLEST_M2`."""
     mesh = Mesh.join(parts)
     edges = mesh.corners[:, 1:].astype(np.float64) - mesh.corners[:, :1]
     area = 0.5 * np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)

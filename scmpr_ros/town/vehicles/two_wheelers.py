@@ -1,4 +1,4 @@
-"""Bicycles, scooters and motorcycles, parked and ridden."""
+"""Bicycles, parked and ridden."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.materials import Material
-from scmpr_ros.town.mesh import Mesh, boxes, discs, light, quads, tubes
-from scmpr_ros.town.vehicles.people import RIDER, Outfit, Pose, draw_outfit, figure, loft
+from scmpr_ros.town.mesh import Mesh, boxes, discs, quads, tubes
+from scmpr_ros.town.vehicles.people import RIDER, Pose, draw_outfit, figure, loft
 from scmpr_ros.town.vehicles.sheets import without_slivers
 
 Array = NDArray[np.float64]
@@ -26,8 +26,9 @@ def _tubes(paths: ArrayLike, radius: float, colour: ArrayLike, material: Materia
     return tubes(paths, radius, 4, material, TWO_WHEELER, colour)
 
 
-def _tyre(x: float, radius: float, thick: float, segments: int, sides: int = 3) -> Mesh:
+def _tyre(x: float, radius: float, thick: float) -> Mesh:
     """A ring about (x, 0, radius) that touches the ground."""
+    segments, sides = 16, 3
     angle = -np.pi / 2 + np.arange(segments + 1) * 2 * np.pi / segments
     spoke = np.stack([np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
     turn = (np.arange(sides + 1)[:, None, None] * 2 * np.pi) / sides
@@ -56,14 +57,14 @@ def _fender(x: float, radius: float, start_deg: float, end_deg: float, colour: A
 
 
 def bicycle(rng: Rng) -> Mesh:
-    """A bicycle at the origin along +x: a city bicycle, with mudguards, or a sporty one."""
+    """A city bicycle with mudguards or a sports bicycle, at the origin along +x."""
     is_city = rng.random() < 0.6
     radius, thick = 0.34, 0.024 if is_city or rng.random() < 0.5 else 0.032
     colour = rng.choice([(0.015, 0.015, 0.017), (0.3, 0.3, 0.31), (0.02, 0.04, 0.12),
                          (0.22, 0.015, 0.02), (0.02, 0.07, 0.04), (0.5, 0.5, 0.48)])  # fmt: skip
     saddle = np.array([-0.24, 0, rng.uniform(0.88, 0.98)])
     stem = np.array([0.37, 0, rng.uniform(0.96, 1.1) if is_city else rng.uniform(0.9, 0.98)])
-    parts = [_tyre(x, radius, thick, 16) for x in (_REAR, _FRONT)]
+    parts = [_tyre(x, radius, thick) for x in (_REAR, _FRONT)]
     parts += [_spokes(x, radius, 8) for x in (_REAR, _FRONT)]
     parts += _frame(rng, is_city, saddle, stem, radius, colour)
     seat = saddle + np.array([[-0.13, 0, 0.02], [-0.08, 0, 0.03], [0.14, 0, 0.02]])
@@ -112,7 +113,7 @@ def _pedals(crank: Array, angle: float) -> list[Mesh]:
 
 
 def _luggage(rng: Rng, stem: Array) -> list[Mesh]:
-    """A carrier over the rear wheel, lamps, and at times a basket."""
+    """A rack over the rear wheel, a rear lamp, and at times a basket."""
     low, high = [(-0.78, -0.06, 0.73)], [(-0.3, 0.06, 0.745)]
     if rng.random() < 0.35:
         low.append(tuple(stem + (0.04, -0.18, -0.26)))
@@ -127,7 +128,7 @@ def _luggage(rng: Rng, stem: Array) -> list[Mesh]:
 
 
 def cyclist(rng: Rng) -> Mesh:
-    """Somebody who rides a bicycle along +x."""
+    """A cyclist riding along +x."""
     angle = rng.uniform(0, 2 * np.pi)
     arm = 0.17 * np.array([np.cos(angle), 0, np.sin(angle)])
     soles = np.array([(_CRANK, 0.12, 0.29) + arm, (_CRANK, -0.12, 0.29) - arm])
@@ -138,97 +139,3 @@ def cyclist(rng: Rng) -> Mesh:
     outfit = replace(draw_outfit(rng), skirt_m=0.0, hem_m=0.0, has_bag=False)
     pose = Pose(hip, chest, soles + (-0.05, 0, 0.09), hands)
     return Mesh.join([bicycle(rng), figure(pose, outfit, RIDER)])
-
-
-def motorcycle(rng: Rng, is_driving: bool = False) -> Mesh:
-    """A parked or ridden motorcycle at the origin along +x."""
-    paint = rng.choice([(0.012, 0.012, 0.013), (0.25, 0.015, 0.015), (0.02, 0.05, 0.2),
-                        (0.3, 0.3, 0.31), (0.45, 0.3, 0.02)])  # fmt: skip
-    tank = np.array([[-0.12, 0, 0.78], [0.0, 0, 0.84], [0.25, 0, 0.86], [0.36, 0, 0.8]])
-    seat = np.array([[-0.78, 0, 0.86], [-0.55, 0, 0.82], [-0.3, 0, 0.79], [-0.08, 0, 0.8]])
-    engine = np.array([[-0.3, 0, 0.44], [-0.1, 0, 0.46], [0.16, 0, 0.5], [0.32, 0, 0.48]])
-    fork = [[(0.70, y, 0.31), (0.42, y, 0.98)] for y in (0.09, -0.09)]
-    swing = [[(-0.68, y, 0.31), (-0.2, y, 0.4)] for y in (0.1, -0.1)]
-    exhaust = [(0.1, -0.1, 0.32), (-0.25, -0.16, 0.28), (-0.75, -0.18, 0.36)]
-    bar = [(0.3, 0.36, 1.04), (0.4, 0.12, 1.02), (0.4, -0.12, 1.02), (0.3, -0.36, 1.04)]
-    return without_slivers([
-        _tyre(-0.68, 0.31, 0.065, 14, 4), _tyre(0.70, 0.31, 0.055, 14, 4),
-        _spokes(-0.68, 0.29, 6), _spokes(0.70, 0.29, 6),
-        loft(tank, [0.08, 0.15, 0.14, 0.06], [0.06, 0.13, 0.12, 0.05], 7, TWO_WHEELER, paint,
-             Material.CAR_PAINT),
-        loft(seat, [0.07, 0.12, 0.14, 0.1], [0.04, 0.06, 0.06, 0.04], 6, TWO_WHEELER, _BLACK,
-             Material.RUBBER),
-        loft(engine, [0.08, 0.16, 0.14, 0.08], [0.08, 0.16, 0.17, 0.1], 6, TWO_WHEELER,
-             (0.05, 0.05, 0.052), Material.METAL),
-        boxes([(-0.6, -0.09, 0.68)], [(-0.2, 0.09, 0.8)], Material.CAR_PAINT, TWO_WHEELER, paint),
-        _tubes([*fork, *swing], 0.028, _STEEL, Material.METAL),
-        tubes(exhaust, [0.03, 0.05, 0.055], 6, Material.METAL, TWO_WHEELER, _STEEL),
-        _tubes(bar, 0.016, _BLACK, Material.METAL),
-        _fender(0.70, 0.31, 50, 170, paint), _fender(-0.68, 0.31, 40, 150, _BLACK),
-        *_moped_lamps(0.56, 0.88, -0.84, 0.76, is_driving), *_plate(-0.93, 0.58),
-    ])  # fmt: skip
-
-
-def scooter(rng: Rng, is_driving: bool = False) -> Mesh:
-    """A parked or ridden scooter at the origin along +x."""
-    paint = rng.choice([(0.03, 0.03, 0.032), (0.28, 0.02, 0.02), (0.5, 0.49, 0.45),
-                        (0.10, 0.22, 0.24), (0.3, 0.3, 0.31)])  # fmt: skip
-    body = np.array([[-0.86, 0, 0.62], [-0.66, 0, 0.6], [-0.35, 0, 0.54], [-0.14, 0, 0.42]])
-    seat = np.array([[-0.76, 0, 0.8], [-0.6, 0, 0.8], [-0.35, 0, 0.77], [-0.12, 0, 0.76]])
-    shield = np.array([[0.32, 0, 0.26], [0.42, 0, 0.5], [0.40, 0, 0.8], [0.34, 0, 0.98]])
-    column = [[(0.60, 0, 0.24), (0.34, 0, 1.0)]]
-    bar = [(0.28, 0.33, 1.06), (0.36, 0.12, 1.03), (0.36, -0.12, 1.03), (0.28, -0.33, 1.06)]
-    return without_slivers([
-        _tyre(-0.62, 0.24, 0.055, 12, 4), _tyre(0.62, 0.24, 0.055, 12, 4),
-        discs([(x, y, 0.24) for x in (-0.62, 0.62) for y in (0.03, -0.03)], (0, 1, 0), 0.15, 8,
-              Material.METAL, TWO_WHEELER, (0.1, 0.1, 0.1)),
-        loft(body, [0.08, 0.2, 0.21, 0.14], [0.08, 0.2, 0.22, 0.12], 8, TWO_WHEELER, paint,
-             Material.CAR_PAINT),
-        loft(seat, [0.08, 0.14, 0.14, 0.08], [0.03, 0.06, 0.06, 0.04], 6, TWO_WHEELER, _BLACK,
-             Material.RUBBER),
-        loft(shield, [0.14, 0.22, 0.2, 0.1], [0.05, 0.06, 0.07, 0.06], 8, TWO_WHEELER, paint,
-             Material.CAR_PAINT),
-        boxes([(-0.3, -0.18, 0.22)], [(0.4, 0.18, 0.29)], Material.RUBBER, TWO_WHEELER, _BLACK),
-        _tubes(column, 0.035, _BLACK, Material.METAL), _tubes(bar, 0.018, _BLACK, Material.METAL),
-        _fender(0.62, 0.24, 20, 170, paint),
-        *_moped_lamps(0.43, 0.92, -0.9, 0.68, is_driving), *_plate(-0.92, 0.46),
-    ])  # fmt: skip
-
-
-def _moped_lamps(
-    front: float, front_z: float, rear: float, rear_z: float, is_driving: bool
-) -> list[Mesh]:
-    """Head and tail lamp; they glow, and shine ahead, when it is driving."""
-    head, tail = (
-        (Material.HEADLIGHT, Material.TAILLIGHT) if is_driving else (Material.GLASS, Material.GLASS)
-    )
-    parts = [
-        discs([(front, 0, front_z)], (1, 0, 0), 0.085, 9, head, TWO_WHEELER, (0.45, 0.45, 0.45)),
-        boxes([(rear - 0.03, -0.06, rear_z - 0.03)], [(rear, 0.06, rear_z + 0.03)], tail,
-              TWO_WHEELER, (0.25, 0.01, 0.01)),
-    ]  # fmt: skip
-    if is_driving:
-        parts.append(light((front + 0.3, 0, front_z), (0.997, 0, -0.077), (6, 5.5, 5), 35))
-    return parts
-
-
-def _plate(x: float, z: float) -> list[Mesh]:
-    face = [(x, 0.09, z), (x, 0.09, z + 0.18), (x, -0.09, z + 0.18), (x, -0.09, z)]
-    return [quads([face], Material.MARKING, TWO_WHEELER, (0.6, 0.6, 0.58))]
-
-
-def motorcyclist(rng: Rng) -> Mesh:
-    """Somebody with a helmet who rides a motorcycle or a scooter along +x, lights on."""
-    on_scooter = rng.random() < 0.4
-    outfit: Outfit = replace(draw_outfit(rng), skirt_m=0.0, hem_m=0.0, has_bag=False)
-    outfit = replace(outfit, hat=outfit.coat * 2 + 0.02, has_helmet=True)
-    if on_scooter:
-        machine = scooter(rng, is_driving=True)
-        hip, ankle = np.array([-0.42, 0, 0.9]), (0.15, 0.14, 0.38)
-    else:
-        machine = motorcycle(rng, is_driving=True)
-        hip, ankle = np.array([-0.4, 0, 0.94]), (-0.2, 0.2, 0.42)
-    chest = hip + (0.56 * np.sin(0.2), 0, 0.56 * np.cos(0.2))
-    ankles = np.array([ankle, ankle]) * [[1, 1, 1], [1, -1, 1]]
-    hands = np.array([(0.26, 0.33, 1.08), (0.26, -0.33, 1.08)])
-    return Mesh.join([machine, figure(Pose(hip, chest, ankles, hands), outfit, RIDER)])

@@ -1,0 +1,151 @@
+"""Subscribe to images and camera_info, and hand over each image once, with its camera."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from scmpr_ros.errors import CalibrationError
+from scmpr_ros.records import CameraModel
+from scmpr_ros.ros.conversions import (
+    camera_from_info,
+    image_to_rgb,
+    rgb_from_compressed,
+    stamp_ns,
+)
+from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
+from scmpr_ros.ros.qos import LATCHED, image_qos
+from scmpr_ros.ros.statistics import Statistics
+
+_BACK_IN_TIME_NS = 1_000_000_000  # raw and compressed images may be this far out of order
+
+
+@dataclass(frozen=True)
+class Query:
+    """An image message and how to decode it."""
+
+    header: Header
+    decode: Callable[[], NDArray[np.uint8]]
+    received_s: float
+
+
+class CameraInput:
+    """Subscriptions of an active localizer. Images that precede their camera_info wait for it."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: LocalizerNodeConfig,
+        statistics: Statistics,
+        on_query: Callable[[Query, CameraModel], None],
+    ) -> None:
+        """Subscribe. on_query: called with every image, in the node's default callback group."""
+        self._node, self._config, self._statistics = node, config, statistics
+        self._on_query = on_query
+        self._camera: CameraModel | None = None
+        self._camera_error = ""
+        self._is_latched = False
+        self._waiting: deque[Query] = deque(maxlen=config.queue_size)
+        self._stamps_ns: deque[int] = deque(maxlen=64)
+        self._camera_info_topic = node.resolve_topic_name("camera_info")
+        self._subscriptions: list[Any] = []
+        try:
+            self._subscribe(node.resolve_topic_name("image"))
+        except Exception:
+            self.destroy()
+            raise
+
+    def _subscribe(self, image: str) -> None:
+        qos = image_qos(self._config.queue_size, self._config.reliable_images)
+        self._add(CameraInfo, self._camera_info_topic, self._on_camera_info, qos)
+        self._subscribe_if_latched()
+        if self._config.image_transport in ("any", "raw"):
+            self._add(Image, image, self._on_image, qos)
+        if self._config.image_transport in ("any", "compressed"):
+            self._add(CompressedImage, f"{image}/compressed", self._on_compressed_image, qos)
+        self._node.get_logger().info(f"localising images of {image} with {self._camera_info_topic}")
+
+    def _add(
+        self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile
+    ) -> None:
+        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, qos))
+
+    def _subscribe_if_latched(self) -> None:
+        """Get a latched camera_info: a volatile subscription misses what was published before it.
+
+        Not done at once, since a latched subscription does not match other publishers, which would
+        log that as a fault.
+        """
+        if self._is_latched or self._camera is not None:
+            return
+        publishers = self._node.get_publishers_info_by_topic(self._camera_info_topic)
+        if any(p.qos_profile.durability == LATCHED.durability for p in publishers):
+            self._is_latched = True
+            self._add(CameraInfo, self._camera_info_topic, self._on_camera_info, LATCHED)
+
+    @property
+    def problem(self) -> str:
+        """Why images cannot be localised; empty if they can."""
+        if self._camera is not None:
+            return ""
+        return self._camera_error or f"no camera_info yet on {self._camera_info_topic}"
+
+    def check(self) -> None:
+        """Look for a latched camera_info, and warn if an image waits too long; once a second."""
+        self._subscribe_if_latched()
+        if not self._waiting or self._camera is not None or self._camera_error:
+            return
+        if time.monotonic() - self._waiting[0].received_s > self._config.camera_info_timeout_s:
+            self._node.get_logger().warning(
+                f"images come, but no camera_info on {self._camera_info_topic}: remap camera_info "
+                "to the topic of the rectified camera",
+                throttle_duration_sec=10.0,
+            )
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        try:
+            self._camera = camera_from_info(message)
+        except CalibrationError as error:
+            self._camera_error = f"camera_info on {self._camera_info_topic} is unusable: {error}"
+            self._node.get_logger().error(self._camera_error, throttle_duration_sec=10.0)
+            return
+        while self._waiting:
+            self._on_query(self._waiting.popleft(), self._camera)
+
+    def _on_image(self, message: Image) -> None:
+        self._take(Query(message.header, lambda: image_to_rgb(message), time.monotonic()))
+
+    def _on_compressed_image(self, message: CompressedImage) -> None:
+        self._take(Query(message.header, lambda: rgb_from_compressed(message), time.monotonic()))
+
+    def _take(self, query: Query) -> None:
+        stamp = stamp_ns(query.header)
+        if self._stamps_ns and stamp < max(self._stamps_ns) - _BACK_IN_TIME_NS:
+            self._stamps_ns.clear()  # a bag has restarted
+        if stamp and stamp in self._stamps_ns:  # the same image, raw and compressed
+            return
+        self._stamps_ns.append(stamp)
+        self._statistics.count["received"] += 1
+        if self._camera is not None:
+            self._on_query(query, self._camera)
+            return
+        self._subscribe_if_latched()
+        if len(self._waiting) == self._waiting.maxlen:
+            self._statistics.count["dropped"] += 1
+        self._waiting.append(query)

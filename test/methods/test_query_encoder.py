@@ -1,0 +1,83 @@
+"""The RGB branch made ready for queries says what the network says, in either precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.precision import choose_precision
+from scmpr_ros.semantics import STATIC_IDS
+
+CPU = torch.device("cpu")
+CONFIG = ScmprConfig(
+    view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> ScmprNetwork:
+    torch.manual_seed(0)
+    return ScmprNetwork(CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def query() -> tuple[Tensor, Tensor, Tensor]:
+    """A view, the cells that are seen of it, and the context of a map."""
+    torch.manual_seed(1)
+    grid = CONFIG.mask_grid
+    seen = torch.rand(grid.height, grid.width) > 0.1
+    return torch.rand(1, 3, 32, 64), seen, torch.randn(len(STATIC_IDS), 64)
+
+
+@torch.inference_mode()
+def test_float32_is_the_network_itself(network: ScmprNetwork, query: tuple[Tensor, ...]) -> None:
+    view, seen, context = query
+    expected = network.describe_query(QueryView(view, seen), context)
+    query = QueryEncoder(network, context, CPU, "float32")(QueryView(view, seen))
+    torch.testing.assert_close(query.descriptor, expected.descriptor)
+    assert query.prediction is not None and expected.prediction is not None
+    for found, wanted in zip(query.prediction, expected.prediction, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("backbone", ["nano", "timm/test_resnet"])
+def test_bfloat16_is_near_and_leaves_the_network_alone(
+    backbone: str, query: tuple[Tensor, ...]
+) -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, backbone=backbone)
+    network = ScmprNetwork(config).eval()
+    view, seen, context = query
+    before = fingerprint(network)
+    exact = QueryEncoder(network, context, CPU, "float32")(QueryView(view, seen))
+    query = QueryEncoder(network, context, CPU, "bfloat16")(QueryView(view, seen))
+    assert exact.prediction is not None and query.prediction is not None
+    assert all(x.dtype == torch.float32 for x in (query.descriptor, *query.prediction))
+    torch.testing.assert_close(query.descriptor.norm(), torch.tensor(1.0))
+    assert (exact.descriptor * query.descriptor).sum() > 0.998
+    assert not torch.equal(exact.descriptor, query.descriptor)
+    classes, exact_classes = (x.prediction.mask_logits.argmax(1) for x in (query, exact))
+    assert (classes == exact_classes).float().mean() > 0.95
+    assert fingerprint(network) == before
+
+
+def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, expected in (
+        ({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
+        assert choose_precision("auto", CPU) == expected
+        assert choose_precision("float32", CPU) == torch.float32
+    with pytest.raises(ConfigError, match="float16"):
+        choose_precision("float16", CPU)
