@@ -20,7 +20,9 @@ from unittest.mock import patch
 
 import jsonargparse
 
+from scmpr_ros.cli.console_scripts import COMMANDS
 from scmpr_ros.config import descriptions, flatten
+from scmpr_ros.methods.registry import method_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "scmpr_ros"
@@ -46,8 +48,17 @@ API = {
 }
 """Folders of the package with a page in the API reference; the empty name is the ground floor."""
 
+INTERNAL = (
+    "scmpr_ros.evaluation.benchmark.", "scmpr_ros.evaluation.statistics.",
+    "scmpr_ros.networks.selective_scan.",
+)  # fmt: skip
+"""Prefixes of modules that the API reference leaves out."""
+
 INHERITED = {"ablate": {"train": "train", "evaluation": "evaluate"}}
 """Groups of options that another command documents."""
+
+DEFAULT_METHOD = "scmpr"
+METHOD_SETTINGS = ("module.network.", "module.loss.")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -84,14 +95,8 @@ class CommandStoppedError(Exception):
 
 
 def commands() -> list[str]:
-    """Console scripts that are no nodes, as `setup.py` names them."""
-    tree = ast.parse((REPOSITORY / "setup.py").read_text())
-    scripts = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CONSOLE_SCRIPTS"
-    )
-    return sorted(name for name, module in scripts.items() if module.startswith("cli."))
+    """Console scripts that are no nodes."""
+    return sorted(COMMANDS)
 
 
 def parse(command: str, arguments: Sequence[str], check: bool = True) -> ArgumentParser:
@@ -113,11 +118,10 @@ def parse(command: str, arguments: Sequence[str], check: bool = True) -> Argumen
         for kind in kinds:
             stack.enter_context(patch.object(kind, "parse_args", stop))
         try:
-            module.main(list(arguments))
+            raise SystemExit(module.main(list(arguments)))  # an error before it parses
         except CommandStoppedError as stopped:
             parser: ArgumentParser = stopped.args[0]
             return parser
-    raise AssertionError(f"the command {command} parses no arguments")
 
 
 def command_page(name: str) -> str:
@@ -133,19 +137,26 @@ def command_page(name: str) -> str:
         for subcommand, inner in subcommands.choices.items():
             lines += [f"## {name} {subcommand}", "", _prose(inner.description), ""]
             lines += _options(name, inner, meanings)
+    for method in method_names() if name == "train" else ():
+        if method != DEFAULT_METHOD:
+            inner = parse(name, ["--method", method], check=False)
+            lines += [f"## train --method {method}", ""]
+            lines += _options(name, inner, _meanings(module, method), METHOD_SETTINGS)
     if parser.epilog:
         lines += ["## Examples", "", "```text", parser.epilog.strip(), "```", ""]
     return "\n".join(lines)
 
 
-def _options(command: str, parser: ArgumentParser, meanings: dict[str, str]) -> list[str]:
-    """A table for each group of options."""
+def _options(
+    command: str, parser: ArgumentParser, meanings: dict[str, str], only: tuple[str, ...] = ("",)
+) -> list[str]:
+    """A table for each group of options. only: prefixes of their names."""
     tables: dict[str, list[str]] = {}
     for action in parser._actions:
         if action.dest in ("help", "print_config") or action.nargs == "A...":
             continue
-        if type(action).__name__ == "_ActionConfigLoad":  # a whole group as a file
-            continue
+        if type(action).__name__ == "_ActionConfigLoad" or not action.dest.startswith(only):
+            continue  # a whole group as a file, or not wanted
         group = action.dest.rpartition(".")[0]
         if group.split(".")[0] not in INHERITED.get(command, {}):
             tables.setdefault(group, []).append(_row(action, meanings))
@@ -167,10 +178,11 @@ def _row(action: Action, meanings: dict[str, str]) -> str:
     return f"| `{option}` | {_value(action.default)} | {_cell(text)} |"
 
 
-def _meanings(module: Any) -> dict[str, str]:
+def _meanings(module: Any, method: str = DEFAULT_METHOD) -> dict[str, str]:
     """What each setting means, by its dotted name, of all dataclasses that a module uses."""
     found: dict[str, str] = {}
-    for value in vars(module).values():
+    for name, value in vars(module).items():
+        value = value(method) if name.endswith("_config_class") else value
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             found |= {key: text for key, text in descriptions(value).items() if text}
     return found
@@ -215,7 +227,7 @@ def _modules(folder: str) -> list[str]:
     paths = root.rglob("*.py") if folder else root.glob("*.py")
     dotted = (".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths)
     names = (name.removesuffix(".__init__") for name in dotted)
-    return sorted(name for name in names if _has_public_names(name))
+    return sorted(n for n in names if _has_public_names(n) and not n.startswith(INTERNAL))
 
 
 def _has_public_names(module: str) -> bool:

@@ -4,8 +4,8 @@
         image:=/kitti/camera_color_left/image_raw \
         camera_info:=/kitti/camera_color_left/camera_info
 
-The player waits until the localizer takes images, then plays the bag like `ros2 bag play`. It ends
-by itself; the localizer stays.
+The player waits until the localizer subscribes to the images, then plays the bag like
+`ros2 bag play` and exits. The localizer keeps running.
 """
 
 from launch import LaunchDescription
@@ -18,32 +18,49 @@ from launch_ros.substitutions import FindPackageShare
 SHARE = FindPackageShare("scmpr_ros")
 CAMERA = "/kitti/camera_color_left"
 
-ARGUMENTS = [
+PLAYER_ARGUMENTS = [
     DeclareLaunchArgument("bag", description="Directory of the bag, with its metadata.yaml."),
-    DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the player."),
+    DeclareLaunchArgument("rate", default_value="1.0", description="Playback speed."),
     DeclareLaunchArgument("loop", default_value="false", choices=["true", "false"],
                           description="Play again and again."),
     DeclareLaunchArgument("clock_hz", default_value="50.0",
-                          description="How often /clock is published; 0: never."),
-    # before wait_topic, whose default it is
+                          description="Rate at which /clock is published; 0: never."),
+    # before wait_topic, which takes it as its default
     DeclareLaunchArgument("image", default_value=f"{CAMERA}/image_raw",
-                          description="Topic of the bag's rectified images."),
+                          description="Topic of the rectified images in the bag."),
     DeclareLaunchArgument(
         "wait_topic", default_value=LaunchConfiguration("image"),
-        description="Topic of the bag that is waited on for subscribers; give "
+        description="Topic of the bag that needs a subscriber before playback starts; "
                     "<image>/compressed for a bag of compressed images.",
     ),
-    DeclareLaunchArgument("map", default_value="", description="Directory of the place map; empty: "
-                          "wait for the map loader to name it."),
-    DeclareLaunchArgument(
-        "checkpoint", default_value=PathJoinSubstitution([SHARE, "models", "nano.safetensors"]),
-        description="Weight file of the network; the one that the map was built with.",
-    ),
+]  # fmt: skip
+
+LOCALIZER_ARGUMENTS = [
     DeclareLaunchArgument("camera_info", default_value=f"{CAMERA}/camera_info",
-                          description="Topic of the bag's camera_info."),
+                          description="Topic of the camera_info in the bag."),
+    DeclareLaunchArgument(
+        "map", default_value="",
+        description="Directory of the place map. Empty: use the one the map loader announces.",
+    ),
+    DeclareLaunchArgument(
+        "checkpoint", default_value="",
+        description="Weight file of the network the map was built with. Empty: the one in "
+                    "params_file, else the one that comes with the package.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="",
+                          description="Namespace of the localizer."),
+    DeclareLaunchArgument("mount_xyz", default_value="",
+                          description="Position of the camera in the base frame in metres."),
+    DeclareLaunchArgument(
+        "mount_rpy", default_value="",
+        description="Roll, pitch and yaw of the camera's body axes in radians.",
+    ),
+    DeclareLaunchArgument("broadcast_tf", default_value="", choices=["", "true", "false"],
+                          description="Broadcast map -> odom."),
     DeclareLaunchArgument(
         "params_file", default_value=PathJoinSubstitution([SHARE, "config", "localizer.yaml"]),
-        description="All parameters of the localizer; arguments that are given win over it.",
+        description="Parameter file of the localizer. Launch arguments that are set take "
+                    "precedence.",
     ),
     DeclareLaunchArgument("use_sim_time", default_value="true", choices=["true", "false"],
                           description="Take the time from the recording."),
@@ -51,8 +68,8 @@ ARGUMENTS = [
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Read by `ros2 launch`."""
-    passed_on = ("map", "checkpoint", "image", "camera_info", "params_file", "use_sim_time")
+    """Entry point for `ros2 launch`."""
+    passed_on = ["image", *(argument.name for argument in LOCALIZER_ARGUMENTS)]
     localize = IncludeLaunchDescription(
         PathJoinSubstitution([SHARE, "launch", "localize.launch.py"]),
         launch_arguments=[(name, LaunchConfiguration(name)) for name in passed_on],
@@ -68,4 +85,4 @@ def generate_launch_description() -> LaunchDescription:
             "wait_timeout_s": 600.0,
         }],
     )  # fmt: skip
-    return LaunchDescription([*ARGUMENTS, localize, player])
+    return LaunchDescription([*PLAYER_ARGUMENTS, *LOCALIZER_ARGUMENTS, localize, player])

@@ -204,6 +204,10 @@ def _strings_after_fields(cls: type) -> dict[str, str]:
 
 
 def _documented_lines(cls: type) -> dict[str, str]:
-    """Fields described in the docstring as `name: text`, continued on indented lines."""
-    entries = re.findall(r"^(\w+): (.+(?:\n {2,}\S.*)*)", inspect.getdoc(cls) or "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    """Fields described in the docstring as `name: text` or `name, name: text`.
+
+    The text continues on indented lines.
+    """
+    pattern = r"^(\w+(?:, \w+)*): (.+(?:\n {2,}\S.*)*)"
+    entries = re.findall(pattern, inspect.getdoc(cls) or "", re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}

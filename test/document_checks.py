@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from scmpr_ros.config import flatten, from_dict, unflatten
+from scmpr_ros.methods.registry import method_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -24,8 +25,8 @@ DOCUMENTS = sorted(
     for path in REPOSITORY.glob(pattern)
 )
 OTHER_TOOLS = {
-    "apt-get", "cd", "colcon", "docker", "export", "git", "mkdir", "rm", "rosdep", "source", "sudo",
-    "tensorboard",
+    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "rm", "rosdep",
+    "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
 OTHER_OPTIONS = {
@@ -173,6 +174,8 @@ def check_ros2(words: list[str]) -> None:
 
 def check_node(name: str, arguments: list[str]) -> None:
     """Parameters and remappings after `--ros-args`."""
+    if arguments == ["--help"]:
+        return
     assert arguments[0] == "--ros-args", arguments
     given: dict[str, Any] = {}
     for flag, word in zip(arguments[1::2], arguments[2::2], strict=True):
@@ -227,8 +230,9 @@ def settings() -> tuple[set[str], set[str]]:
     """Dotted names of all ROS parameters and settings, and all options of commands."""
     keys = {key for node in generator().NODES for key in flatten(generator().node_config(node)())}
     options: set[str] = set()
-    for command in generator().commands():
-        parsers = [generator().parse(command, [], check=False)]
+    methods = [["train", "--method", method] for method in method_names()]
+    for command, *arguments in [*([name] for name in generator().commands()), *methods]:
+        parsers = [generator().parse(command, arguments, check=False)]
         for parser in parsers:
             for action in parser._actions:
                 keys.add(action.dest)

@@ -18,11 +18,9 @@ from the sources, nothing is imported.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = "scmpr_ros"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
@@ -68,10 +66,15 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parse(path)))
+
+
 def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
     """Line and absolute name of every module that a file imports, wherever in the file."""
     package_parts = (PACKAGE, *path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -91,7 +94,7 @@ def rooms_imported(path: Path) -> Iterator[tuple[int, str]]:
 
 def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
     """Every call in a file with its dotted name, such as `torch.load`."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             yield node, ast.unparse(node.func)
 
@@ -100,7 +103,20 @@ def source_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_source = pytest.mark.parametrize("path", SOURCES, ids=source_id)
+def every_source(check: Callable[[Path], None]) -> Callable[[], None]:
+    """A test that checks all sources and names each that fails."""
+
+    def test() -> None:
+        problems = []
+        for path in SOURCES:
+            try:
+                check(path)
+            except AssertionError as error:
+                problems.append(f"{source_id(path)}: {error}")
+        assert not problems, "\n".join(problems)
+
+    test.__name__, test.__doc__ = check.__name__, check.__doc__
+    return test
 
 
 @every_source
@@ -139,6 +155,64 @@ def test_the_ground_floor_has_no_cycle() -> None:
         below = {name: others for name, others in below.items() if name not in free}
 
 
+def test_no_file_imports_itself_in_a_circle() -> None:
+    """Whatever the rooms: a circle of files cannot be read from the bottom up."""
+    modules = {".".join((PACKAGE, *path.relative_to(ROOT).with_suffix("").parts)): path
+               for path in SOURCES}  # fmt: skip
+    below = {
+        name: {other for _, other in imported_modules(path) if other in modules} - {name}
+        for name, path in modules.items()
+    }
+    while below:
+        free = {name for name, others in below.items() if not others & below.keys()}
+        assert free, f"among these, some import each other: {sorted(below)}"
+        below = {name: others for name, others in below.items() if name not in free}
+
+
+def test_no_room_is_most_of_the_house() -> None:
+    """Besides the town, which is a world of its own, no room holds a third of the code."""
+    lines: dict[str, int] = {}
+    for path in SOURCES:
+        count = len(path.read_text(encoding="utf-8").splitlines())
+        lines[room_of(path)] = lines.get(room_of(path), 0) + count
+    del lines["town"]
+    total = sum(lines.values())
+    large = {room: count for room, count in lines.items() if count > total / 3}
+    assert not large, f"of {total} lines: {large}"
+
+
+@every_source
+def test_methods_are_found_by_the_registry(path: Path) -> None:
+    """Nothing outside `methods` knows a method by name; the benchmark times SCM-PR's parts."""
+    names = {folder.name for folder in (ROOT / "methods").iterdir() if folder.is_dir()}
+    names -= {"__pycache__"}
+    assert {"scmpr", "lip_loc"} <= names
+    relative = path.relative_to(ROOT).parts
+    if relative[0] == "methods" or relative[:2] == ("evaluation", "benchmark"):
+        return
+    wrong = [
+        f"line {line} imports {module}"
+        for line, module in imported_modules(path)
+        if module.startswith(f"{PACKAGE}.methods.") and module.split(".")[2] in names
+    ]
+    assert not wrong, wrong
+
+
+@every_source
+def test_only_ros_and_commands_name_nodes(path: Path) -> None:
+    """A module of `ros` named in a string is an import that goes up unseen."""
+    if room_of(path) in {"ros", "cli"}:
+        return
+    named = [
+        node.lineno
+        for node in nodes(path)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and f"{PACKAGE}.ros" in node.value.replace(f"{PACKAGE}.ros_", "")
+    ]
+    assert not named, f"lines {named} name modules of {PACKAGE}.ros"
+
+
 @every_source
 def test_only_ros_knows_ros(path: Path) -> None:
     if room_of(path) == "ros":
@@ -174,7 +248,7 @@ def test_the_library_logs_and_does_not_print(path: Path) -> None:
     if room_of(path) == "ros":
         allowed = {
             call.lineno
-            for function in ast.walk(parse(path))
+            for function in nodes(path)
             if isinstance(function, ast.FunctionDef) and function.name == "main"
             for call in ast.walk(function)
             if isinstance(call, ast.Call)
@@ -187,10 +261,9 @@ def test_the_library_logs_and_does_not_print(path: Path) -> None:
 
 @every_source
 def test_sizes(path: Path) -> None:
-    tree = parse(path)
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MAX_FILE_LINES, f"{lines} lines: this room wants to be two"
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"

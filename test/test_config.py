@@ -1,4 +1,4 @@
-"""Strict YAML in and out of nested dataclasses."""
+"""Strict conversion between YAML and nested dataclasses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ class Inner:
 
     mode: how it is done, on two
         lines.
+    low, high: limits of the range.
     """
 
     mode: Literal["fast", "good"] = "good"
+    low: float = 0.0
+    high: float = 1.0
     weights: tuple[float, ...] = (0.5, 1.0)
     limit: int | None = None
     """At most this many."""
@@ -50,7 +53,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_reads_nested_values_and_keeps_defaults(tmp_path: Path) -> None:
+def test_nested_values_and_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, "source: maps/town\nratio: 1e-3\ninner: {mode: fast, weights: [1, 2]}\n")
     loaded = config.load_yaml(Outer, path)
     assert loaded == Outer(
@@ -70,7 +73,12 @@ def test_round_trip_through_yaml(
     limit: int | None,
 ) -> None:  # fmt: skip
     original = Outer(
-        Path("a/b"), count, ratio, True, (2.0, 3), Inner("fast", tuple(weights), limit)
+        Path("a/b"),
+        count,
+        ratio,
+        True,
+        (2.0, 3),
+        Inner("fast", weights=tuple(weights), limit=limit),
     )
     path = tmp_path_factory.mktemp("config") / "c.yaml"
     config.save_yaml(original, path)
@@ -99,7 +107,7 @@ def test_round_trip_through_yaml(
         ("source: [", ["not valid YAML"]),
     ],
 )
-def test_errors_name_file_key_and_remedy(tmp_path: Path, text: str, fragments: list[str]) -> None:
+def test_errors_name_file_and_key(tmp_path: Path, text: str, fragments: list[str]) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         config.load_yaml(Outer, path)
@@ -115,7 +123,8 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_flatten_lists_every_leaf() -> None:
     assert config.flatten(Outer(Path("m"))) == {
         "source": "m", "count": 3, "ratio": 0.1, "verbose": False, "corner": [1.0, 2],
-        "inner.mode": "good", "inner.weights": [0.5, 1.0], "inner.limit": None,
+        "inner.mode": "good", "inner.low": 0.0, "inner.high": 1.0, "inner.weights": [0.5, 1.0],
+        "inner.limit": None,
     }  # fmt: skip
 
 
@@ -123,4 +132,5 @@ def test_descriptions_come_from_strings_and_docstrings() -> None:
     found = config.descriptions(Outer)
     assert found["inner.limit"] == "At most this many."
     assert found["inner.mode"] == "how it is done, on two lines."
+    assert found["inner.low"] == found["inner.high"] == "limits of the range."
     assert found["count"] == ""

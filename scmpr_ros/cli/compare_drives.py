@@ -1,4 +1,4 @@
-"""`compare_drives`: how much recordings look like another one, in numbers and one picture."""
+"""`compare_drives`: compare recordings by statistics of their images, masks and scans."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from scmpr_ros.evaluation.statistics.drives import (
 from scmpr_ros.evaluation.statistics.picture import draw_comparison
 
 _DESCRIPTION = """\
-Measure recordings (images, masks, scans) and hold all against the first: is a synthetic town like
-a real drive, has a change made it more so, do two sensors see alike? Each recording is a folder in
-KITTI layout, all its sequences taken as one; folders joined by commas are one recording, and
-`name=folder` names it. Numbers stand beside each other; of every distribution the distance to the
-first is told twice, as Wasserstein-1 (how far its values would have to be moved on average) and as
-Jensen-Shannon divergence (0 bits: equal, 1: nothing in common). The distance between the two halves
-of the first recording tells what equal means: nothing needs to come closer than that. Of each
-recording `settings.frames` images and scans are measured, spread evenly over it; images as they are
-stored, or, where focal lengths differ, all reduced to `settings.focal_px`.
+Compare recordings with the first by statistics of their images, masks and scans: how similar is a
+synthetic town to a real drive, or one sensor to another? A recording is a folder in a supported
+layout, with all its drives pooled; join several folders by commas, and use `name=folder` to name
+it. For every distribution the distance to the first recording is given as Wasserstein-1 (how far
+values must move on average) and as Jensen-Shannon divergence (0 bits: equal, 1: nothing in common).
+The baseline is the distance between the two halves of the first recording. `settings.frames` images
+and scans of each recording, spread evenly, are measured. If focal lengths differ, images are scaled
+down to `settings.focal_px`.
 Example: compare_drives real=/data/kitti town=data/towns/train/0007,data/towns/train/0008"""
 
 
@@ -71,7 +70,7 @@ def _parser() -> ArgumentParser:
 
 
 def _recording(argument: str) -> Recording:
-    """Read `[name=]folder[,folder ...]`; the first folder's name where none is given."""
+    """Open `[name=]folder[,folder ...]`; the default name is that of the first folder."""
     name, _, folders = argument.rpartition("=")
     paths = [Path(folder) for folder in folders.split(",")]
     drives = [drive for path in paths for drive in open_drives(path)]
@@ -80,7 +79,7 @@ def _recording(argument: str) -> Recording:
 
 def _numbers_table(comparison: Comparison) -> Table:
     scale = "as stored" if comparison.focal_px is None else f"at fx = {comparison.focal_px:.0f} px"
-    table = Table(title=f"What was measured; images {scale}")
+    table = Table(title=f"Statistics; images {scale}")
     table.add_column("")
     table.add_column("unit")
     for statistics in comparison.recordings:
@@ -96,11 +95,11 @@ def _distances_table(comparison: Comparison) -> Table:
     first, *others = (statistics.name for statistics in comparison.recordings)
     table = Table(
         title=f"Distance to {first}: Wasserstein-1 / Jensen-Shannon divergence in bits",
-        caption=f"equal: the two halves of {first}",
+        caption=f"baseline: between the two halves of {first}",
     )
     table.add_column("")
     table.add_column("unit")
-    table.add_column("equal", justify="right")
+    table.add_column("baseline", justify="right")
     for name in others:
         table.add_column(name, justify="right")
     columns = (comparison.halves, *comparison.to_first)

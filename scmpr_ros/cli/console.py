@@ -1,4 +1,4 @@
-"""How commands end: with 0 when done, 1 and one line when something is wrong, 130 after Ctrl-C."""
+"""Exit codes of commands: 0 on success, 1 with a one-line error, 130 after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scmpr_ros.errors import ScmprError
 
 
 def run_command(name: str, body: Callable[[], None], after_interrupt: str = "") -> int:
-    """Call what a command does and return the exit code.
+    """Run the body of a command and return the exit code.
 
-    What a user can mend (a `ScmprError`, a file or disk that refuses, a process that the system
-    killed) is one line on stderr, without a traceback; a bug keeps its traceback.
+    Errors that a user can fix (a `ScmprError`, a file or disk error, a killed worker process) are
+    printed to stderr in one line, without a traceback; bugs keep their traceback.
 
-    after_interrupt: what to know after Ctrl-C, such as how to go on.
+    after_interrupt: hint to print after Ctrl-C, such as how to continue.
     """
     try:
         body()
@@ -24,8 +24,7 @@ def run_command(name: str, body: Callable[[], None], after_interrupt: str = "") 
         return 1
     except BrokenProcessPool:
         print(
-            f"{name}: one of its processes was killed, probably for lack of memory: "
-            "try fewer of them",
+            f"{name}: a worker process was killed, probably for lack of memory: use fewer",
             file=sys.stderr,
         )
         return 1

@@ -1,11 +1,11 @@
-"""`evaluate`: Recall@N of a checkpoint on recordings, without ROS."""
+"""`evaluate`: Recall@K of a checkpoint, or of another method's descriptors, without ROS."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 from rich import box
@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
+from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_descriptors
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
+from scmpr_ros.evaluation.result import Result, write_results
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
@@ -33,10 +34,25 @@ _COLUMNS = {
     "recall_at_5": ("R@5", "{:.1%}"),
     "chance": ("chance", "{:.2%}"),
     "heading_within_15_deg": ("15 deg", "{:.0%}"),
+    "calibration": ("ECE", "{0[expected_calibration_error]:.0%}"),
     "image_miou": ("mIoU", "{:.0%}"),
     "map_miou": ("map", "{:.0%}"),
 }
-"""What the table shows of a result, and how, in 80 columns; all of it goes to --out."""
+"""Columns of the printed table, which fits into 80 characters, by key of `Result.to_json`."""
+
+_DESCRIPTION = """\
+Localise the images of recordings and print Recall@K beside chance. By default, build the map of
+each recording and localise all its drives with images in it. A protocol of the literature searches
+a drive's images among the drive's own scans instead. --out writes all numbers with their rules.
+--table makes one of the paper's tables from recordings, or from files that --out, `ablate` and
+`benchmark query` wrote; several files are several methods, named as their files are."""
+
+_DESCRIPTORS_HELP = """\
+score another method by files of its descriptors, on one recording, with any protocol. QUERIES:
+`descriptor` (N, D), `frame` (N,) or `stamp_s` (N,) seconds from the start of the drive, `drive`
+(N,) names. PLACES: `descriptor` (P, V, D) for V headings, or (P, D); `heading_rad` (V,) or (P, V)
+if there are headings; for protocol map `position` (P, 3) in the recording's frame, else `frame` or
+`stamp_s`, and `drive`, of each scan (P,)"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,58 +69,79 @@ def _evaluate(options: Namespace) -> None:
     protocol, results = _results(options, options.recordings, options.protocol or "map")
     Console().print(_table(results, protocol))
     if options.out:
-        write_json(options.out, results)
+        write_results(results, options.out)
 
 
 def _write_table(options: Namespace) -> None:
-    """Make a table of result files, and of recordings, which are evaluated first."""
+    """Make a table of result files and of recordings, which are evaluated first."""
     if options.out is None:
-        raise ConfigError("--table needs --out, the folder for Markdown, JSON and picture")
+        raise ConfigError("--table needs --out, the folder for Markdown, JSON and figure")
     files = [path for path in options.recordings if path.suffix == ".json"]
     folders = [path for path in options.recordings if path.suffix != ".json"]
     if folders:
         if options.table not in PROTOCOL_OF_TABLE:
             raise ConfigError(f"table {options.table} is made of result files, not of {folders[0]}")
         name = options.protocol or PROTOCOL_OF_TABLE[options.table]
-        checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
-        files.append(options.out / f"{checkpoint.stem}.json")
-        write_json(files[-1], _results(options, folders, name)[1])
+        files.append(options.out / f"{_method_name(options)}.json")
+        write_results(_results(options, folders, name)[1], files[-1])
     table = make_table(options.table, files)
     path = table.write(options.out)
     Console().print(Markdown(table.markdown()), f"written to {path}, .json and .png")
 
 
+def _method_name(options: Namespace) -> str:
+    if options.descriptors:
+        return str(options.descriptors[0].stem)
+    return str((options.checkpoint or resource(DEFAULT_CHECKPOINT)).stem)
+
+
 def _results(
     options: Namespace, recordings: Sequence[Path], name: str
-) -> tuple[Protocol, list[dict[str, Any]]]:
-    """Localise, or take what was kept, and score."""
+) -> tuple[Protocol, list[Result]]:
+    """Localise, or load earlier predictions, and score."""
     config: EvaluationConfig = options.settings
-    protocol = _rules(name, config.tolerance, options.code_faithful)
-    if options.score:
-        predictions: Iterator[Predictions] = map(Predictions.load, recordings)
-    else:
-        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
-        predictions = _predict(options, recordings, protocol, network)
+    protocol = _protocol(name, config.tolerance, options.code_faithful)
     results = []
-    for number, answers in enumerate(predictions):
+    for number, predictions in enumerate(_predictions(options, recordings, protocol)):
         if options.predictions and not options.score:
-            name = f"{number:03d}-{answers.facts['recording']}-{answers.facts['drive']}.safetensors"
-            answers.save(options.predictions / name)
-        results.append(answers.score(protocol))
+            source = predictions.provenance
+            file = f"{number:03d}-{source.recording}-{source.drive}.safetensors"
+            predictions.save(options.predictions / file)
+        results.append(predictions.score(protocol))
     return protocol, results
 
 
-def _rules(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
-    """The named protocol; `map` has the tolerance of the settings."""
+def _protocol(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
+    """The named protocol; `map` takes the tolerance of the settings."""
     if name == "map":
         if code_faithful:
-            raise ConfigError("--code_faithful is for protocols that have a published code")
+            raise ConfigError("--code_faithful is for protocols with published code")
         return map_protocol(tolerance)
     protocol = find_protocol(name)
     return protocol.code_faithful() if code_faithful else protocol
 
 
-def _predict(
+def _predictions(
+    options: Namespace, recordings: Sequence[Path], protocol: Protocol
+) -> Iterator[Predictions]:
+    config: EvaluationConfig = options.settings
+    if options.score:
+        return map(Predictions.load, recordings)
+    if not options.descriptors:
+        network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
+        return _localise(options, recordings, protocol, network)
+    if len(recordings) != 1 or options.checkpoint or options.sequences:
+        raise ConfigError(
+            "--descriptors goes with one recording, whose drives the files name, and without "
+            "--checkpoint and --sequences"
+        )
+    queries, places = options.descriptors
+    return predict_from_descriptors(
+        recordings[0], (queries, places), protocol, options.similarity, config.skip_bad
+    )
+
+
+def _localise(
     options: Namespace, recordings: Sequence[Path], protocol: Protocol, network: PlaceNetwork
 ) -> Iterator[Predictions]:
     config: EvaluationConfig = options.settings
@@ -117,31 +154,28 @@ def _predict(
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="evaluate",
-        description="Localise the images of recordings and print Recall@N beside chance. By "
-        "default each recording's map is built and all its drives with images are localised in it. "
-        "A protocol of the literature searches a drive's images among the drive's own scans "
-        "instead. Whatever the rules are, they are written beside the numbers (--out). --table "
-        "makes one of the paper's tables, of recordings or of files that --out, `ablate` and "
-        "`benchmark query` wrote: several are several methods, called as their files are.",
-    )
+    parser = ArgumentParser(prog="evaluate", description=_DESCRIPTION)
     parser.add_argument("recordings", nargs="+", type=Path,
-                        help="folders; with --score, files of predictions; with --table, result "
-                        "files, too")  # fmt: skip
+                        help="folders; with --score, files of predictions; with --table, also "
+                        "result files")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
     parser.add_argument("--protocol", choices=["map", *PROTOCOLS],
-                        help="what may answer, and what is right (default: map, or what --table "
-                        "takes)")  # fmt: skip
+                        help="what is searched and which answers are correct (default: map, or "
+                        "the protocol of --table)")  # fmt: skip
     parser.add_argument("--table", choices=TABLES,
-                        help="write one of the paper's tables into the folder --out")  # fmt: skip
+                        help="write one of the paper's tables, or the calibration of the "
+                        "confidence, into the folder --out")  # fmt: skip
     parser.add_argument("--sequences", nargs="+", default=[],
                         help="drives to test on (default: the protocol's)")  # fmt: skip
     parser.add_argument("--code_faithful", action="store_true",
-                        help="take distances in the axes of its published code")  # fmt: skip
-    parser.add_argument("--predictions", type=Path, help="folder to keep all answers in")
+                        help="take distances in the axes of the published code")  # fmt: skip
+    parser.add_argument("--descriptors", nargs=2, type=Path, metavar=("QUERIES.npz", "PLACES.npz"),
+                        help=_DESCRIPTORS_HELP)  # fmt: skip
+    parser.add_argument("--similarity", choices=get_args(Similarity), default="cosine",
+                        help="how --descriptors are compared")  # fmt: skip
+    parser.add_argument("--predictions", type=Path, help="folder to save all answers in")
     parser.add_argument("--score", action="store_true",
-                        help="score predictions that were kept, without a network")  # fmt: skip
+                        help="score saved predictions, without a network")  # fmt: skip
     parser.add_argument(
         "--out", type=Path, help="JSON file for the numbers and their rules; with --table, a folder"
     )
@@ -149,18 +183,19 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _table(results: Sequence[dict[str, Any]], protocol: Protocol) -> Table:
+def _table(results: Sequence[Result], protocol: Protocol) -> Table:
     tolerance = protocol.tolerance
-    turned = f" and {tolerance.angle_deg:g} deg" if tolerance.angle_deg < 180 else ""
-    title = f"{protocol.name}: right within {tolerance.radius_m:g} m{turned}"
+    heading = f" and {tolerance.angle_deg:g} deg" if tolerance.angle_deg < 180 else ""
+    title = f"{protocol.name}: correct within {tolerance.radius_m:g} m{heading}"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    shown = [n for n in _COLUMNS if any(r.get(n) not in (None, "") for r in results)]
+    rows = [result.to_json() for result in results]
+    shown = [name for name in _COLUMNS if any(row[name] not in (None, "") for row in rows)]
     table.add_column("drive", overflow="fold", min_width=7)
     for name in shown:
         table.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
-    for result in results:
-        cells = (_cell(name, result[name]) for name in shown)
-        table.add_row(f"{result['recording']}/{result['drive']}", *cells)
+    for row in rows:
+        cells = (_cell(name, row[name]) for name in shown)
+        table.add_row(f"{row['recording']}/{row['drive']}", *cells)
     return table
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
+from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
@@ -36,7 +37,6 @@ from scmpr_ros.town.mesh_map import sample_mesh_map
 from scmpr_ros.town.sensors.conditions import CONDITIONS, SEASONS
 from scmpr_ros.town.sensors.lidar import LidarConfig
 from scmpr_ros.town.sensors.rig import Rig
-from scmpr_ros.town.splits import SEEDS
 from scmpr_ros.town.traversal import ANY, TraversalConfig
 from scmpr_ros.town.world import TownConfig
 

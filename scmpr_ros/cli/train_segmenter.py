@@ -1,4 +1,4 @@
-"""`train_segmenter`: fit the networks that label the points of maps without labels."""
+"""`train_segmenter`: train the networks that classify the points of unlabelled maps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scmpr_ros.evaluation.iou import named_iou
 from scmpr_ros.lidar.segmentation import WEIGHTS
 from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
 
-_DESCRIPTION = f"""Fit the small networks that tell the classes of map points from their geometry
-to the labelled scans of towns, and tell how well it does in those held out. The weights that come
-with the package are {WEIGHTS.name} beside scmpr_ros.lidar.segmentation."""
+_DESCRIPTION = f"""Train the small networks that classify map points by geometry on labelled scans
+of towns, and report the IoU on held-out towns. The weights shipped with the package are
+{WEIGHTS.name} beside scmpr_ros.lidar.segmentation."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fit(config: PointSegmentationConfig) -> None:
     counts = fit_point_network(config)
-    table = Table(title=f"{counts.sum():,} points of towns held out", box=box.SIMPLE_HEAD)
+    table = Table(title=f"{counts.sum():,} points of held-out towns", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("IoU", justify="right")
     for name, iou in named_iou(counts).items():

@@ -1,30 +1,33 @@
-"""Recall of a checkpoint on recordings, without ROS: the same two flows as the nodes run.
+"""Evaluates a checkpoint on recordings without ROS, through the same map builder and localizer.
 
-Answers are predicted first and scored second, see `predictions`. What may answer is either the
-places of a prebuilt map, or, as protocols of the literature want it, the single scans of the drive.
+Images are localised first and scored second, see `predictions`. The database is either a prebuilt
+map or, in protocols of the literature, the single scans of the drive.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from scmpr_ros.config import to_dict
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.town_files import town_conditions
+from scmpr_ros.datasets.town_files import town_conditions, town_split
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.evaluation.drive_split import DriveSplit
 from scmpr_ros.evaluation.iou import MaskCounter, count_map_classes
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
+from scmpr_ros.evaluation.result import Provenance, Result
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.methods.network import PlaceNetwork
@@ -35,16 +38,16 @@ from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_po
 from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
-_VIEWPOINTS_A_PLACE = 8
-"""Viewpoints to look at for each place wanted: a place's neighbouring headings come along."""
+_VIEWPOINTS_PER_PLACE = 8
+"""Viewpoints to shortlist for each candidate: neighbouring headings of a place come together."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is built, how it is searched, and what counts as found.
+    """How the map is built and searched, and which answers are correct.
 
     skip_bad: leave damaged images out, with a warning, instead of stopping at the first.
-    segmenters: also measure how well images and the map are read, where masks and labels are.
+    segmenters: also measure the IoU of image masks and map labels where there is ground truth.
     mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
     """
 
@@ -56,35 +59,34 @@ class EvaluationConfig:
     segmenters: bool = False
     mount: Mount = field(default_factory=Mount)
 
-    @property
-    def R_base_camera(self) -> NDArray[np.float64]:
-        """(3, 3) of `mount`, for `Localizer`."""
-        return self.mount.T_base_camera_body[:3, :3]
-
 
 def predict_in_map(
     folder: Path, network: PlaceNetwork, config: EvaluationConfig
 ) -> Iterator[Predictions]:
     """Build the map of a recording and localise the images of its drives in it.
 
-    The drives are the mapped one if `source.sequence` names one that has images, else, where the
-    folder has a map.ply, all that have, for they share its frame; else the first that has. Raises
-    DatasetError where no drive of the folder has images.
+    If `source.sequence` names a drive with images, only that one is localised. Otherwise, with a
+    map.ply, all drives with images are, for they share its frame; without, the first one. Raises
+    DatasetError if no drive of the folder has images.
     """
     drives = _query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
-    localizer = Localizer(place_map, network, config.localizer, config.R_base_camera)
-    skies = town_conditions(folder)
-    rules = map_protocol(config.tolerance)
-    label_free = (
-        load_label_free_map(folder, config.source, point_map) if config.segmenters else None
-    )
-    of_map = None if label_free is None else count_map_classes(label_free)
+    localizer = _localizer(place_map, network, config.localizer, config.mount)
+    protocol = map_protocol(config.tolerance)
+    map_classes = None
+    if config.segmenters:
+        label_free = load_label_free_map(folder, config.source, point_map)
+        map_classes = None if label_free is None else count_map_classes(label_free)
     for drive in drives:
-        facts = _facts(folder, drive, "map", rules, skies.get(drive.name, ""))
-        predictions = _predict(drive, localizer, place_map, config, facts)
-        yield replace(predictions, map_classes=of_map)
+        counter = _mask_counter(drive, localizer, config)
+        localized = localize_drive(drive, localizer, config.skip_bad, on_match=counter)
+        allowed = np.ones((len(localized.frames), len(place_map)), bool)
+        yield Predictions(
+            localized, place_map.positions, place_map.headings_rad, allowed,
+            _provenance(folder, drive, "map", localizer, config.mount), protocol.include_self,
+            protocol.min_gap_s, None if counter is None else counter.confusion, map_classes,
+        )  # fmt: skip
 
 
 def predict_in_scans(
@@ -93,125 +95,101 @@ def predict_in_scans(
 ) -> Predictions:  # fmt: skip
     """Localise the images of a drive among its own scans, by the rules of a protocol.
 
-    Scans without labels are segmented by their geometry; dynamic classes are left out, as in maps.
-    As many candidates are kept as Recall@1 % asks for.
+    Scans without labels are segmented by geometry. Dynamic classes are removed, as from maps. Every
+    query keeps as many candidates as Recall@1 % needs.
     """
     (drive,) = open_drives(folder, sequence)
-    frames = np.asarray(drive.scan_frames, np.int64)
-    if len(frames) == 0:
-        raise DatasetError(f"{folder}: drive {drive.name} has no scans, and so no database")
-    frames = frames[protocol.keyframes(_positions(drive, frames))]
-    asked = _asked(drive, protocol)
-    labelled = drive.scan(int(frames[0])).label is not None
+    split = DriveSplit.of(drive, protocol)
+    labelled = drive.scan(int(split.scans[0])).label is not None
+    scans = _static_scans(drive, split.scans, labelled)
     confusion = None if labelled else point_confusion()
-    scans = _static_scans(drive, frames, labelled)
     place_map = build_scan_map(scans, network, config.builder, confusion)
-    stamps_s = np.array([drive.stamp_s(int(frame)) for frame in frames])
-    kept = max(config.localizer.candidates, one_percent(len(frames)))
-    shortlist = max(config.localizer.shortlist, _VIEWPOINTS_A_PLACE * kept)
-    # The literature ranks single scans, and takes distances to them.
-    belief = replace(config.localizer.belief, cluster_radius_m=0.0)
-    localizer = replace(config.localizer, candidates=kept, shortlist=shortlist, belief=belief)
-    config = replace(config, localizer=localizer)
-    return _predict(
-        drive, Localizer(place_map, network, config.localizer, config.R_base_camera), place_map,
-        config, _facts(folder, drive, "scans", protocol),
-        lambda frame: protocol.may_answer(frame, drive.stamp_s(frame), frames, stamps_s), asked,
+    search = _single_scan_search(config.localizer, len(place_map))
+    localizer = _localizer(place_map, network, search, config.mount)
+    counter = _mask_counter(drive, localizer, config)
+    localized = localize_drive(
+        drive, localizer, config.skip_bad, split.allowed, split.queries, counter
+    )
+    return Predictions(
+        localized, place_map.positions, place_map.headings_rad,
+        np.stack([split.allowed(frame) for frame in localized.frames]),
+        _provenance(folder, drive, "scans", localizer, config.mount), protocol.include_self,
+        protocol.min_gap_s, None if counter is None else counter.confusion,
     )  # fmt: skip
 
 
 def evaluate_recording(
     folder: Path, network: PlaceNetwork, config: EvaluationConfig
-) -> list[dict[str, Any]]:
-    """The numbers of `predict_in_map` by the config's tolerance, for each drive."""
-    rules = map_protocol(config.tolerance)
-    return [predictions.score(rules) for predictions in predict_in_map(folder, network, config)]
+) -> list[Result]:
+    """Score `predict_in_map` by the config's tolerance; one result for each drive."""
+    protocol = map_protocol(config.tolerance)
+    return [predictions.score(protocol) for predictions in predict_in_map(folder, network, config)]
 
 
 def localize_drive(
     drive: Drive,
     localizer: Localizer,
     skip_bad: bool = False,
-    may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
+    allowed: Callable[[int], NDArray[np.bool_]] | None = None,
     frames: Sequence[int] | None = None,
-    count: Callable[[int, PlaceMatch], None] | None = None,
+    on_match: Callable[[int, PlaceMatch], None] | None = None,
 ) -> LocalizedDrive:
-    """Localise images of a drive; latencies are those of `Localizer.localize` alone.
+    """Localise images of a drive. Latency is that of `Localizer.localize` alone.
 
-    skip_bad: an image that cannot be read is no query; else its error is raised. may_answer: gives
-    the places (P,) that a frame may find; a frame that may find none stays unanswered. frames: of
-    the images that are asked for; all where it is None. count: is told every answer.
+    skip_bad: drop images that cannot be read from the queries, instead of raising their error.
+    allowed: gives the places (P,) that may answer a frame; a frame without any stays unanswered.
+    frames: query frames; all images by default.
+    on_match: called with every frame and its match.
     """
-    answers, asked = {}, []
+    answers, queries = {}, []
     images = FrameReader(drive.image_frames if frames is None else frames, drive.image, skip_bad)
     for frame, image in tqdm(images, desc=f"localising {drive.name}", unit="image"):
-        asked.append(frame)
-        allowed = None if may_answer is None else may_answer(frame)
-        if allowed is not None and not allowed.any():
+        queries.append(frame)
+        places = None if allowed is None else allowed(frame)
+        if places is not None and not places.any():
             continue
         began_s = time.perf_counter()
-        match = localizer.localize(image, drive.camera, allowed)
+        match = localizer.localize(image, drive.camera, places)
         latency_s = time.perf_counter() - began_s
-        if count is not None:
-            count(frame, match)
-        poses = np.stack([c.T_map_camera for c in match])
+        if on_match is not None:
+            on_match(frame, match)
+        poses = np.stack([candidate.T_map_camera for candidate in match])
         answers[frame] = Answer(poses, latency_s, match.confidence)
-    truth = {frame: drive.T_world_camera(frame) for frame in asked}
+    truth = {frame: drive.T_world_camera(frame) for frame in queries}
     return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
 
 
-def _facts(
-    folder: Path, drive: Drive, database: str, rules: Protocol, condition: str = ""
-) -> dict[str, Any]:
-    """What answers depend on besides the localizer; see `Predictions.facts`."""
-    return {
-        "recording": folder.name, "drive": drive.name, "condition": condition,
-        "database": database, "include_self": rules.include_self, "min_gap_s": rules.min_gap_s,
-        "pose_source": drive.pose_source,
-    }  # fmt: skip
+def _single_scan_search(config: LocalizerConfig, places: int) -> LocalizerConfig:
+    """Rank single scans, as the literature does, instead of clusters; keep enough candidates."""
+    candidates = max(config.candidates, one_percent(places))
+    shortlist = max(config.shortlist, _VIEWPOINTS_PER_PLACE * candidates)
+    belief = replace(config.belief, cluster_radius_m=0.0)
+    return replace(config, candidates=candidates, shortlist=shortlist, belief=belief)
 
 
-def _predict(
-    drive: Drive,
-    localizer: Localizer,
-    place_map: PlaceMap,
-    config: EvaluationConfig,
-    facts: dict[str, Any],
-    may_answer: Callable[[int], NDArray[np.bool_]] | None = None,
-    frames: Sequence[int] | None = None,
-) -> Predictions:
-    counter = MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
-    localized = localize_drive(drive, localizer, config.skip_bad, may_answer, frames, counter)
-    allowed = np.ones((len(localized.frames), len(place_map)), bool)
-    if may_answer is not None:
-        allowed = np.stack([may_answer(frame) for frame in localized.frames])
-    facts = {
-        **facts, "fingerprint": place_map.fingerprint, "localizer": asdict(config.localizer),
-        "mount_rpy": list(config.mount.rpy),
-    }  # fmt: skip
-    return Predictions(
-        localized, place_map.positions, place_map.headings_rad, allowed, facts,
-        counter.confusion if counter is not None else None,
+def _localizer(
+    place_map: PlaceMap, network: PlaceNetwork, config: LocalizerConfig, mount: Mount
+) -> Localizer:
+    return Localizer(place_map, network, config, mount.T_base_camera_body[:3, :3])
+
+
+def _mask_counter(
+    drive: Drive, localizer: Localizer, config: EvaluationConfig
+) -> MaskCounter | None:
+    return MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
+
+
+def _provenance(
+    folder: Path, drive: Drive, database: Literal["map", "scans"], localizer: Localizer,
+    mount: Mount,
+) -> Provenance:  # fmt: skip
+    return Provenance(
+        recording=folder.name, drive=drive.name,
+        condition=town_conditions(folder).get(drive.name, ""), split=town_split(folder),
+        database=database, pose_source=drive.pose_source,
+        fingerprint=localizer.place_map.fingerprint, localizer=to_dict(localizer.config),
+        mount_rpy=mount.rpy,
     )  # fmt: skip
-
-
-def _asked(drive: Drive, protocol: Protocol) -> list[int]:
-    """Frames of the images that a protocol asks for; DatasetError where there is none."""
-    frames = np.asarray(drive.image_frames, np.int64)
-    if len(frames):
-        frames = frames[protocol.keyframes(_positions(drive, frames))]
-        origin = getattr(drive, "origin", None)
-        frames = frames[protocol.may_ask(drive.name, _positions(drive, frames), origin)]
-    if len(frames) == 0:
-        raise DatasetError(
-            f"drive {drive.name} has no image that protocol {protocol.name} asks for"
-        )
-    return [int(frame) for frame in frames]
-
-
-def _positions(drive: Drive, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where the LiDAR was at each frame, (F, 3)."""
-    return np.array([drive.T_world_lidar(int(frame))[:3, 3] for frame in frames]).reshape(-1, 3)
 
 
 def _static_scans(
@@ -231,13 +209,13 @@ def _static_scans(
 
 def _query_drives(folder: Path, mapped: str) -> list[Drive]:
     drives = open_drives(folder)
-    seeing = [drive for drive in drives if drive.image_frames]
-    if not seeing:
+    with_images = [drive for drive in drives if drive.image_frames]
+    if not with_images:
         raise DatasetError(
             f"{folder}: none of its {len(drives)} drives has images to localise "
             f"({', '.join(drive.name for drive in drives)})"
         )
-    of_map = [drive for drive in seeing if drive.name == mapped]
-    if of_map or mapped:
-        return of_map or seeing[:1]
-    return seeing if (folder / PREBUILT_MAP).is_file() else seeing[:1]
+    named = [drive for drive in with_images if drive.name == mapped]
+    if named or mapped:
+        return named or with_images[:1]
+    return with_images if (folder / PREBUILT_MAP).is_file() else with_images[:1]

@@ -1,8 +1,6 @@
-"""How well images and maps are read: classes against masks, and against labels of points."""
+"""Segmentation quality: IoU of predicted masks and of map labels against the ground truth."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +16,20 @@ from scmpr_ros.semantics import CLASSES, NUM_CLASSES
 
 
 def count_classes(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Cells by true and predicted class, (NUM_CLASSES, NUM_CLASSES), of ids of equal shape."""
+    """Count ids of equal shape by true and predicted class, (NUM_CLASSES, NUM_CLASSES)."""
     pairs = np.asarray(true, np.int64).ravel() * NUM_CLASSES + np.asarray(predicted).ravel()
     return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
 
 
 def named_iou(confusion: NDArray[np.integer]) -> dict[str, float]:
-    """IoU of every class that occurs, by name, and their `mean`; see `metrics.class_iou`."""
-    each = class_iou(confusion)
-    known = {c.name: float(v) for c, v in zip(CLASSES, each, strict=True) if np.isfinite(v)}
+    """IoU by name of every class that occurs, and their `mean`; see `metrics.class_iou`."""
+    values = zip(CLASSES, class_iou(confusion), strict=True)
+    known = {c.name: float(iou) for c, iou in values if np.isfinite(iou)}
     return {**known, "mean": float(np.mean(list(known.values()))) if known else 0.0}
 
 
 class MaskCounter:
-    """Counts S_RGB of a drive's answers against its masks, on the grid of S_RGB."""
+    """Counts predicted against true mask cells of a drive's answers, on the grid of S_RGB."""
 
     def __init__(self, drive: Drive, grid: AngularGrid, mount: Mount) -> None:
         self.drive = drive
@@ -39,7 +37,7 @@ class MaskCounter:
         self._view = ViewSampler.of(drive.camera, grid, mount.R_level_camera)
 
     def __call__(self, frame: int, match: PlaceMatch) -> None:
-        """Count one answer, where its frame has a mask."""
+        """Count one answer, if its frame has a mask."""
         mask = self.drive.mask(frame)
         if mask is not None and match.mask is not None:
             true = self._view.labels(torch.from_numpy(mask)[None])[0].numpy()
@@ -47,14 +45,11 @@ class MaskCounter:
 
 
 def count_map_classes(label_free: LabelFreeMap) -> NDArray[np.int64]:
-    """Points by true class and by the class that their geometry alone predicts, vehicles too."""
+    """Count points by true class and by the class predicted from geometry, vehicles included."""
     assert label_free.cloud.label is not None
     return count_classes(label_free.true_label, label_free.cloud.label)
 
 
-def told(kind: str, confusion: NDArray[np.integer] | None) -> dict[str, Any]:
-    """What a result says of one segmenter, ready for JSON."""
-    if confusion is None or not confusion.any():
-        return {f"{kind}_miou": None}
-    iou = named_iou(confusion)
-    return {f"{kind}_miou": iou.pop("mean"), f"{kind}_iou": iou}
+def iou_summary(confusion: NDArray[np.integer] | None) -> dict[str, float] | None:
+    """`named_iou` of what was counted; None if nothing was."""
+    return None if confusion is None or not confusion.any() else named_iou(confusion)

@@ -1,4 +1,4 @@
-"""A drive whose queries have been answered: truth beside candidates, and the score of the whole."""
+"""A drive with its answered queries: true poses beside candidates, and their scores."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError, ShapeError
+from scmpr_ros.evaluation.confidence import accepted_answers, calibration, precision_recall
+from scmpr_ros.evaluation.intervals import recall_interval
 from scmpr_ros.evaluation.metrics import (
     Axes,
     Tolerance,
-    bootstrap_interval,
     chance_level,
-    first_right,
+    first_correct_ranks,
     heading_errors,
     one_percent,
     position_errors,
-    precision_recall,
     recall_at,
-    right_by_confidence,
     within,
 )
+from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.geometry import camera_yaw
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a localizer published for one image.
+    """The answer to one image.
 
     candidates: (K, 4, 4) `T_map_camera`, best first, at least one.
-    latency_s: from the receipt of the image to that of the pose; NaN where nobody measured it.
-    confidence: of the first candidate; NaN where it is not known.
+    latency_s: from the receipt of the image to that of the pose; NaN if not measured.
+    confidence: of the first candidate; NaN if unknown.
     """
 
     candidates: NDArray[np.float64]
@@ -46,7 +45,7 @@ class Answer:
 def read_answers(path: Path) -> dict[int, Answer]:
     """Read a file of `record_answers`: answers by the stamp of their image, in nanoseconds.
 
-    Raises DatasetError where the file is missing or a line is not an answer.
+    Raises DatasetError if the file is missing or a line is not an answer.
     """
     if not path.is_file():
         raise DatasetError(f"no answers in {path}: did the recorder end before it wrote them?")
@@ -55,10 +54,11 @@ def read_answers(path: Path) -> dict[int, Answer]:
         try:
             record = json.loads(line)
             poses = np.array(record["candidates"] or [record["T_map_camera"]], dtype=np.float64)
-            latency_s = np.nan if record["latency_s"] is None else float(record["latency_s"])
+            latency_s, confidence = (
+                np.nan if value is None else float(value)
+                for value in (record["latency_s"], record.get("confidence"))
+            )
             stamp_ns = int(record["stamp_ns"])
-            sure = record.get("confidence")
-            confidence = np.nan if sure is None else float(sure)
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}, line {number} is not an answer: {error!r}") from error
         if poses.ndim != 3 or poses.shape[1:] != (4, 4):
@@ -71,12 +71,13 @@ def read_answers(path: Path) -> dict[int, Answer]:
 
 @dataclass(frozen=True)
 class LocalizedDrive:
-    """N queries of one drive with truth and answers, in the order of the drive.
+    """N queries of one drive with truth and answers, in driving order.
 
     frames: (N,) frame numbers.
     T_map_camera: (N, 4, 4) true poses.
-    candidates: (N, K, 4, 4) `T_map_camera`, best first; NaN where there is no such candidate.
-    latency_s, confidences: (N,) NaN where there is no answer.
+    candidates: (N, K, 4, 4) `T_map_camera`, best first; NaN beyond a query's last candidate.
+        A rotation is NaN if the method gives no heading.
+    latency_s, confidences: (N,) NaN if unknown.
     """
 
     frames: tuple[int, ...]
@@ -104,10 +105,11 @@ class LocalizedDrive:
         stamps_ns: Mapping[int, int],
         answers: Mapping[int, Answer],
     ) -> LocalizedDrive:
-        """Put answers beside the truth.
+        """Pair answers with the truth; a query without an answer stays in, unanswered.
 
-        truth: `T_map_camera` by frame, one for each query; stamps_ns: stamp of each frame;
-        answers: by stamp. A query without an answer stays in, unanswered.
+        truth: `T_map_camera` by frame, one for each query.
+        stamps_ns: stamp of each frame.
+        answers: by stamp.
         """
         frames = tuple(sorted(truth))
         most = max((len(a.candidates) for a in answers.values()), default=1)
@@ -128,7 +130,7 @@ class LocalizedDrive:
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """Which queries (N,) got an answer at all."""
+        """Which queries (N,) have an answer."""
         return np.isfinite(self.candidates[:, 0, 0, 3])
 
     @property
@@ -149,61 +151,62 @@ class LocalizedDrive:
         """Which candidates (N, K) are within the tolerance."""
         return within(self.distances_m(tolerance.axes), self.heading_errors_rad, tolerance)
 
-    def summary(
+    def score(
         self,
         place_positions: NDArray[np.floating],
         place_headings_rad: NDArray[np.floating],
         tolerance: Tolerance,
         allowed: NDArray[np.bool_] | None = None,
-    ) -> dict[str, Any]:
-        """The numbers of a run, ready for JSON; None where there is nothing to tell.
+    ) -> Scores:
+        """Score the drive.
 
-        Errors and latencies are of the published (first) answers, recall is of all queries, each
-        candidate being another place. allowed: (N, P) places that may answer each query.
+        place_positions: (P, 3) of the database.
+        place_headings_rad: (V,) of all places, or (P, V) of each.
+        allowed: (N, P) places that may answer each query; all by default.
         """
-        correct, true_yaw = self.correct(tolerance), camera_yaw(self.T_map_camera)
+        correct, true_xy = self.correct(tolerance), self.T_map_camera[:, :2, 3]
+        hits, confidences = correct[:, 0], self.confidences
+        known = bool(np.isfinite(confidences).any())
         chance = chance_level(
-            self.T_map_camera[:, :3, 3], true_yaw, place_positions, place_headings_rad, tolerance,
-            allowed,
+            self.T_map_camera[:, :3, 3], camera_yaw(self.T_map_camera), place_positions,
+            place_headings_rad, tolerance, allowed,
         )  # fmt: skip
-        trusted = np.isfinite(self.confidences).any()
-        return {
-            "recall_at_1": recall_at(1, correct),
-            "recall_at_1_interval": bootstrap_interval(correct[:, 0]),
-            "recall_at_5": recall_at(5, correct),
-            "recall_at_10": _recall(10, correct),
-            "recall_at_1_percent": _recall(one_percent(len(place_positions)), correct),
-            "first_right_rank": first_right(correct),
-            "best_f1": (
-                precision_recall(self.confidences, correct[:, 0]).best_f1 if trusted else None
-            ),
-            "by_confidence": (
-                right_by_confidence(self.confidences, correct[:, 0]) if trusted else None
-            ),
-            "heading_within_15_deg": self._well_turned(tolerance),
-            "chance": chance,
-            "radius_m": tolerance.radius_m,
-            "max_heading_error_deg": tolerance.angle_deg,
-            "num_queries": len(self.frames),
-            "num_answered": int(self.answered.sum()),
-            "num_places": len(place_positions),
-            "num_headings": len(place_headings_rad),
-            "median_position_error_m": _percentile(self.position_errors_m[:, 0], 50),
-            "median_heading_error_deg": _percentile(np.rad2deg(self.heading_errors_rad[:, 0]), 50),
-            "latency_ms_p50": _percentile(1e3 * self.latency_s, 50),
-            "latency_ms_p95": _percentile(1e3 * self.latency_s, 95),
-        }
+        return Scores(
+            recall_at_1=recall_at(1, correct),
+            recall_at_1_interval=recall_interval(hits, true_xy),
+            recall_at_5=recall_at(5, correct),
+            recall_at_10=_recall(10, correct),
+            recall_at_1_percent=_recall(one_percent(len(place_positions)), correct),
+            best_f1=precision_recall(confidences, hits).best_f1 if known else None,
+            by_confidence=accepted_answers(confidences, hits) if known else None,
+            calibration=calibration(confidences, hits),
+            heading_within_15_deg=self._heading_accuracy(tolerance),
+            chance=chance,
+            radius_m=tolerance.radius_m,
+            max_heading_error_deg=tolerance.angle_deg,
+            num_queries=len(self.frames),
+            num_answered=int(self.answered.sum()),
+            num_places=len(place_positions),
+            num_headings=np.shape(place_headings_rad)[-1],
+            median_position_error_m=_percentile(self.position_errors_m[:, 0], 50),
+            median_heading_error_deg=_percentile(np.rad2deg(self.heading_errors_rad[:, 0]), 50),
+            latency_ms_p50=_percentile(1e3 * self.latency_s, 50),
+            latency_ms_p95=_percentile(1e3 * self.latency_s, 95),
+            first_right_rank=first_correct_ranks(correct),
+            query_xy_m=tuple((float(x), float(y)) for x, y in true_xy.round(2)),
+            query_confidence=tuple(float(c) if np.isfinite(c) else None for c in confidences),
+        )
 
-    def _well_turned(self, tolerance: Tolerance) -> float | None:
-        """Of the first answers that are near enough, the share whose heading is right to 15 deg."""
+    def _heading_accuracy(self, tolerance: Tolerance) -> float | None:
+        """Share of first answers within the radius whose heading is right to 15 deg."""
         near = self.distances_m(tolerance.axes)[:, 0] <= tolerance.radius_m
-        if not near.any():
-            return None
-        return float((self.heading_errors_rad[near, 0] <= np.deg2rad(15.0)).mean())
+        errors_rad = self.heading_errors_rad[near, 0]
+        errors_rad = errors_rad[np.isfinite(errors_rad)]
+        return float((errors_rad <= np.deg2rad(15.0)).mean()) if len(errors_rad) else None
 
 
 def _recall(k: int, correct: NDArray[np.bool_]) -> float | None:
-    """Recall@K where so many candidates are known."""
+    """Recall@K if that many candidates were kept."""
     return recall_at(k, correct) if correct.shape[1] >= k else None
 
 

@@ -1,7 +1,6 @@
-"""Nodes as processes of their own, started together and always ended together.
+"""Runs ROS nodes as processes that start together and always end together.
 
-This is for evaluation without ROS's launch, which pip does not have. Nodes are named by module;
-nothing of ROS is imported here.
+It takes the place of ROS's launch, which pip does not have. Nothing of ROS is imported here.
 """
 
 from __future__ import annotations
@@ -9,9 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,18 +24,34 @@ _TAIL_LINES = 15
 
 
 class NodeProcessError(ScmprError):
-    """A node ended early, failed, or did not get ready in time."""
+    """A node ended early, failed, or was not ready in time."""
+
+
+@dataclass(frozen=True)
+class NodeCommand:
+    """How to start a node.
+
+    name: of its log file. command: command line without ROS arguments.
+    parameters: as in ROS's YAML files, possibly nested. remappings: topic names, from and to.
+    may_end: the node ends by itself, as the player of a bag does.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    may_end: bool = False
 
 
 class NodeProcesses:
-    """A context manager; leaving it sends SIGINT to every process, and SIGKILL to the stubborn.
+    """A context manager; leaving it sends SIGINT to every process and SIGKILL to those that stay.
 
-    Each process writes stdout and stderr to `<log_folder>/<name>.log`, and its parameters lie
-    beside that as `<name>.yaml`.
+    Each process writes stdout and stderr to `<log_folder>/<name>.log`; the parameters of a node are
+    in `<name>.yaml` beside it.
     """
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """environment: added to this process' own for every node."""
+        """environment: added to that of this process for every node."""
         self._log_folder = log_folder
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -54,27 +69,17 @@ class NodeProcesses:
     ) -> None:
         self.stop()
 
-    def start_node(
-        self,
-        name: str,
-        module: str,
-        parameters: Mapping[str, Any],
-        remappings: Mapping[str, str] | None = None,
-        may_end: bool = False,
-    ) -> None:
-        """Start a node's module; `parameters` may be nested, as in ROS's YAML files.
-
-        may_end: the node has an end of its own, such as that of a bag.
-        """
-        path = self._log_folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}))
+    def start_node(self, node: NodeCommand) -> None:
+        """Start a node with its parameters and remappings."""
+        path = self._log_folder / f"{node.name}.yaml"
+        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(node.parameters)}}))
         arguments = ["--ros-args", "--params-file", str(path)]
-        for old, new in (remappings or {}).items():
+        for old, new in node.remappings.items():
             arguments += ["-r", f"{old}:={new}"]
-        self.start(name, [sys.executable, "-m", module, *arguments], may_end)
+        self.start(node.name, [*node.command, *arguments], node.may_end)
 
     def start(self, name: str, command: Sequence[str], may_end: bool = False) -> None:
-        """Start a command in a session of its own, so that Ctrl-C reaches it through `stop`."""
+        """Start a command in its own session, so that Ctrl-C reaches it only through `stop`."""
         if may_end:
             self._may_end.add(name)
         with self._log(name).open("wb") as log:
@@ -88,35 +93,34 @@ class NodeProcesses:
             )
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float, purpose: str) -> None:
-        """Wait for a condition while every process lives; `purpose` completes 'waiting for'.
+        """Wait for a condition while all processes run; `purpose` completes "waiting for".
 
-        Raises NodeProcessError, with the last lines of a log, where a process has ended or the
-        time is over.
+        Raises NodeProcessError, with the last lines of a log, if a process ends or time runs out.
         """
         deadline = time.monotonic() + timeout_s
         while not ready():
             self.check()
             if time.monotonic() > deadline:
                 logs = "\n".join(self._tail(name, lines=3) for name in self._processes)
-                raise NodeProcessError(f"waited {timeout_s:.0f} s for {purpose}, in vain\n{logs}")
+                raise NodeProcessError(f"timed out after {timeout_s:.0f} s: {purpose}\n{logs}")
             time.sleep(_POLL_S)
 
     def wait_for_end(self, name: str, timeout_s: float) -> None:
-        """Wait until a process that may end has ended well, while all others live."""
+        """Wait until a process that may end has succeeded, while all others run."""
         process = self._processes[name]
         self.wait_until(lambda: process.poll() is not None, timeout_s, f"the end of {name}")
         if process.returncode:
             raise self._failure(name)
 
     def check(self) -> None:
-        """Raise NodeProcessError where a process has failed, or ended that should still run."""
+        """Raise NodeProcessError if a process failed, or ended although it should still run."""
         for name, process in self._processes.items():
             code = process.poll()
             if code or (code == 0 and name not in self._may_end):
                 raise self._failure(name)
 
     def stop(self, patience_s: float = 10.0) -> None:
-        """End all processes, the last one started first."""
+        """End all processes, in reverse order of their start."""
         processes = list(reversed(self._processes.values()))
         self._processes.clear()
         for process in processes:

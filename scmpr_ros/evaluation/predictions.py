@@ -1,8 +1,8 @@
-"""What a localizer answered on a drive, as a file: exported once, scored as often as one likes.
+"""The answers to a drive's images as a file: predicted once, scored as often as needed.
 
-One safetensors file holds truth, candidates and the database's places; its header tells what the
-answers depended on. Scoring by other radii or axes needs no network. Scoring by rules that would
-have let other places answer is refused.
+One safetensors file holds truth, candidates and the database's places; its header holds what the
+answers depend on. Other radii or axes need no new prediction. Rules that let other places answer
+are refused.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from scmpr_ros.atomic_files import atomic_write
+from scmpr_ros.config import from_dict, to_dict
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.iou import told
+from scmpr_ros.evaluation.iou import iou_summary
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import near_places
 from scmpr_ros.evaluation.protocols import Protocol
+from scmpr_ros.evaluation.result import Provenance, Result
 
 FORMAT = "scmpr_ros predictions/2"
 _CLASSES = ("image_classes", "map_classes")
@@ -30,48 +32,52 @@ _CLASSES = ("image_classes", "map_classes")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers to the N images of a drive, and the P places that could have been the answer.
+    """Answers to the N images of a drive, and the P places of the database.
 
-    positions: (P, 3); headings_rad: (V,) of all places. allowed: (N, P) which places each query was
-    let choose from. facts: what the answers depended on, ready for JSON; `include_self` and
-    `min_gap_s` of the protocol among them. image_classes, map_classes: (C, C) cells and points by
-    true and predicted class, where that was measured.
+    positions: (P, 3) of the places.
+    headings_rad: (V,) of all places, or (P, V) of each.
+    allowed: (N, P) which places each query could choose from.
+    include_self, min_gap_s: the protocol's rules that `allowed` follows.
+    image_classes, map_classes: (C, C) counts of mask cells and of map points by true and predicted
+        class; None if not measured.
     """
 
     drive: LocalizedDrive
     positions: NDArray[np.float64]
     headings_rad: NDArray[np.float64]
     allowed: NDArray[np.bool_]
-    facts: dict[str, Any]
+    provenance: Provenance
+    include_self: bool
+    min_gap_s: float | None
     image_classes: NDArray[np.int64] | None = None
     map_classes: NDArray[np.int64] | None = None
 
-    def score(self, protocol: Protocol) -> dict[str, Any]:
-        """The numbers by a protocol, with its rules and the facts beside them.
+    def score(self, protocol: Protocol) -> Result:
+        """Score the answers by a protocol.
 
-        Raises ConfigError where the answers were given by other rules than the protocol's, and
-        DatasetError where no query is left to score.
+        Raises ConfigError if the answers were predicted under other rules than the protocol's, and
+        DatasetError if no query is left to score.
         """
         for rule in ("include_self", "min_gap_s"):
-            if self.facts[rule] != getattr(protocol, rule):
+            if getattr(self, rule) != getattr(protocol, rule):
                 raise ConfigError(
-                    f"these answers were given with {rule} {self.facts[rule]}, protocol "
-                    f"{protocol.name} asks for {getattr(protocol, rule)}: predict them again"
+                    f"these answers were predicted with {rule} {getattr(self, rule)}, but protocol "
+                    f"{protocol.name} needs {getattr(protocol, rule)}: predict them again"
                 )
-        asked = self._asked(protocol)
-        if not asked.any():
+        scored = self._scored_queries(protocol)
+        if not scored.any():
             raise DatasetError(
-                f"drive {self.facts.get('drive')}: none of its {len(asked)} queries is a revisit "
+                f"drive {self.provenance.drive}: none of its {len(scored)} queries is a revisit "
                 f"by protocol {protocol.name}: it needs a drive that passes a place twice"
             )
-        drive = self.drive.select(asked)
-        numbers = drive.summary(
-            self.positions, self.headings_rad, protocol.tolerance, self.allowed[asked]
+        drive = self.drive.select(scored)
+        scores = drive.score(
+            self.positions, self.headings_rad, protocol.tolerance, self.allowed[scored]
         )
-        read = {**told("image", self.image_classes), **told("map", self.map_classes)}
-        return {**self.facts, **protocol.rules(), **numbers, **read}
+        ious = (iou_summary(self.image_classes), iou_summary(self.map_classes))
+        return Result(self.provenance, protocol.rules(), scores, *ious)
 
-    def _asked(self, protocol: Protocol) -> NDArray[np.bool_]:
+    def _scored_queries(self, protocol: Protocol) -> NDArray[np.bool_]:
         """Queries (N,) that count."""
         if not protocol.only_revisits:
             return np.ones(len(self.drive.frames), bool)
@@ -90,17 +96,21 @@ class Predictions:
             "allowed": np.packbits(self.allowed, axis=1),
         }  # fmt: skip
         for name in _CLASSES:
-            counted = getattr(self, name)
-            if counted is not None:
-                arrays[name] = counted
-        header = {"format": FORMAT, "facts": json.dumps(self.facts)}
+            counts = getattr(self, name)
+            if counts is not None:
+                arrays[name] = counts
+        facts = {
+            **to_dict(self.provenance), "include_self": self.include_self,
+            "min_gap_s": self.min_gap_s,
+        }  # fmt: skip
+        header = {"format": FORMAT, "facts": json.dumps(facts, default=str)}
         with atomic_write(path) as temporary:
             arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             save_file(arrays, temporary, header)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Read a file; raises DatasetError where it is none."""
+        """Read a file; raises DatasetError if it holds no predictions."""
         try:
             with safe_open(path, framework="np") as file:
                 header = file.metadata() or {}
@@ -111,11 +121,14 @@ class Predictions:
             raise DatasetError(
                 f"{path}: format {header.get('format')!r}, expected {FORMAT!r}: predict again"
             )
-        places = len(arrays["positions"])
         drive = LocalizedDrive(
             tuple(arrays["frames"].tolist()), arrays["T_map_camera"], arrays["candidates"],
             arrays["latency_s"], arrays["confidences"],
         )  # fmt: skip
-        allowed = np.unpackbits(arrays["allowed"], axis=1, count=places).astype(bool)
-        return cls(drive, arrays["positions"], arrays["headings_rad"], allowed,
-                   json.loads(header["facts"]), *map(arrays.get, _CLASSES))  # fmt: skip
+        allowed = np.unpackbits(arrays["allowed"], axis=1, count=len(arrays["positions"]))
+        facts = json.loads(header["facts"])
+        rules = facts.pop("include_self"), facts.pop("min_gap_s")
+        return cls(
+            drive, arrays["positions"], arrays["headings_rad"], allowed.astype(bool),
+            from_dict(Provenance, facts, str(path)), *rules, *map(arrays.get, _CLASSES),
+        )  # fmt: skip

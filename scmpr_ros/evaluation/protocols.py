@@ -1,12 +1,12 @@
-"""Evaluation protocols: who asks, what may answer, and when the answer is right.
+"""Evaluation protocols: which images are queries, what may answer them, and when it is correct.
 
-A protocol of the literature takes a drive's own scans as the database. So each image finds, among
-others, the scan that was taken with it: recognising that one is no re-localisation. `revisit` is
-this project's stricter reading, where only what was seen long before may answer.
+Protocols of the literature take a drive's own scans as the database. So each image finds, among
+others, the scan taken with it, which is no re-localisation. `revisit` is this project's stricter
+protocol, in which only scans from an earlier visit may answer.
 
-Rules are from the papers' public code where `source` says so; `assumed` names what is not written
-anywhere. Published code takes distances in two axes of KITTI's camera frame, and drops a horizontal
-one; `code_faithful` does the same, the default is the ground plane.
+Rules follow the papers' public code where `source` names it; `assumed` lists what no source states.
+Published code takes distances in two axes of KITTI's camera frame, which drops a horizontal axis.
+`code_faithful` reproduces that; the default is the ground plane.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.metrics import Axes, Tolerance
+from scmpr_ros.evaluation.result import Rules
 
 _ANY_HEADING = 180.0
 _HALF_SQUARE_M = 50.0
@@ -35,17 +36,18 @@ _VXP_REGIONS = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules of one way to evaluate.
+    """The rules of one evaluation.
 
-    name, source: how it is called, and where its rules are written. sequences: drives that it tests
-    on, KITTI odometry's or, where positions in Mercator metres are needed, KITTI raw's. tolerance:
-    of a right answer. include_self: whether the scan of the query's own frame may answer.
-    min_gap_s: how much older than the query an answer must be; None for any age. only_revisits:
-    whether queries without a right answer in the database are left out.
-    keyframe_m: metres travelled from one frame that counts to the next; None counts all. regions:
-    centres, in Mercator metres, of squares in which queries of a drive must lie, by drive.
-    code_axes: the axes of a z-up world in which the published code takes distances. assumed: what
-    the source leaves open.
+    name, source: the protocol's name, and where its rules are written.
+    sequences: drives it tests on: KITTI odometry's or, if it needs Mercator metres, KITTI raw's.
+    tolerance: of a correct answer.
+    include_self: whether the scan of the query's own frame may answer.
+    min_gap_s: an answer must be older than the query by more than this; None for any age.
+    only_revisits: leave out queries without a correct answer in the database.
+    keyframe_m: metres travelled between the frames that are used; None uses all.
+    regions: by drive, centres in Mercator metres of the squares in which its queries must lie.
+    code_axes: axes of a z-up world in which the published code takes distances.
+    assumed: what the source leaves open.
     """
 
     name: str
@@ -64,11 +66,11 @@ class Protocol:
         """The same protocol with the distances of its published code."""
         return replace(self, tolerance=replace(self.tolerance, axes=self.code_axes))
 
-    def may_answer(
+    def allowed_places(
         self, frame: int, stamp_s: float, place_frames: NDArray[np.int64],
         place_stamps_s: NDArray[np.float64],
     ) -> NDArray[np.bool_]:  # fmt: skip
-        """Which scans (P,) of the query's own drive may be its answer."""
+        """Which scans (P,) of the query's own drive may answer it."""
         allowed = np.ones(len(place_frames), bool)
         if not self.include_self:
             allowed &= place_frames != frame
@@ -77,7 +79,7 @@ class Protocol:
         return allowed
 
     def keyframes(self, positions: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Indices of the frames that count, of positions (F, 3) in driving order."""
+        """Indices of the frames that are used, of positions (F, 3) in driving order."""
         if self.keyframe_m is None or len(positions) == 0:
             return np.arange(len(positions))
         steps_m = np.linalg.norm(np.diff(positions[:, :2], axis=0), axis=1)
@@ -85,39 +87,39 @@ class Protocol:
         _, first = np.unique(np.floor(travelled_m / self.keyframe_m), return_index=True)
         return np.asarray(first, np.int64)
 
-    def may_ask(
+    def in_query_regions(
         self, drive: str, positions: NDArray[np.floating], origin: NDArray[np.floating] | None
     ) -> NDArray[np.bool_]:
-        """Which positions (F, 3) of a drive lie where queries come from.
+        """Which positions (F, 3) of a drive lie in its query regions; all if it has none.
 
-        origin: (3,) what was taken off the drive's Mercator coordinates; None where it is not
-        known, which is a DatasetError if the protocol has regions for this drive.
+        origin: (3,) what was subtracted from the drive's Mercator coordinates; None if unknown,
+            which is a DatasetError for a drive with regions.
         """
         centres = self.regions.get(drive, ())
         if not centres:
             return np.ones(len(positions), bool)
         if origin is None:
             raise DatasetError(
-                f"protocol {self.name} names squares in Mercator metres, and drive {drive} does "
-                "not tell where its origin is: it needs KITTI raw's own layout, with oxts/"
+                f"protocol {self.name} has query regions in Mercator metres, but drive {drive} has "
+                "no Mercator origin: use KITTI raw's own layout, with oxts/"
             )
         offset = (positions + origin)[:, None, :2] - np.array(centres)
         return np.asarray((np.abs(offset) <= _HALF_SQUARE_M).all(axis=2).any(axis=1))
 
-    def rules(self) -> dict[str, object]:
-        """What has to stand beside every number."""
-        return {
-            "protocol": self.name,
-            "include_self": self.include_self,
-            "min_gap_s": self.min_gap_s,
-            "only_revisits": self.only_revisits,
-            "keyframe_m": self.keyframe_m,
-            "regions": bool(self.regions),
-            "radius_m": self.tolerance.radius_m,
-            "angle_deg": self.tolerance.angle_deg,
-            "distance_axes": "".join("xyz"[axis] for axis in self.tolerance.axes),
-            "assumed": self.assumed,
-        }
+    def rules(self) -> Rules:
+        """The rules to write beside every number."""
+        return Rules(
+            protocol=self.name,
+            include_self=self.include_self,
+            min_gap_s=self.min_gap_s,
+            only_revisits=self.only_revisits,
+            keyframe_m=self.keyframe_m,
+            regions=bool(self.regions),
+            radius_m=self.tolerance.radius_m,
+            angle_deg=self.tolerance.angle_deg,
+            distance_axes="".join("xyz"[axis] for axis in self.tolerance.axes),
+            assumed=self.assumed,
+        )
 
 
 def _within(radius_m: float) -> Tolerance:
@@ -154,12 +156,12 @@ PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 
 def map_protocol(tolerance: Tolerance) -> Protocol:
-    """The rules where the database is a prebuilt map: every place may answer, all queries count."""
+    """The protocol for a prebuilt map: every place may answer, and all images are queries."""
     return Protocol("map", "this project", (), tolerance)
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of a name; ConfigError where there is none."""
+    """The protocol of a name; raises ConfigError for an unknown one."""
     if name not in PROTOCOLS:
-        raise ConfigError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise ConfigError(f"no protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -1,7 +1,7 @@
-"""What others published, to stand beside what was measured here.
+"""Published numbers, to print beside ours.
 
-Values are as printed in the papers; their protocols are often not, so they are neighbours in a
-table and no rivals in a race. What is held against ours in earnest runs in this harness.
+Values are as printed in the papers. The papers often do not state their protocols, so the numbers
+give an impression only; a fair comparison runs both methods in this harness.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ RECALL_AT_1: Mapping[str, Mapping[str, float]] = {
     "kitti": {"LC2": 41.86, "I2P-Rec": 43.67, "VXP": 58.91, "ModaLink": 61.22, _SCM_PR: 62.58},
     "kitti360": {"LC2": 34.77, "I2P-Rec": 37.86, "VXP": 49.54, "ModaLink": 52.18, _SCM_PR: 53.45},
 }
-"""Percent, tables 1 and 2 of SCM-PR: on KITTI and KITTI-360, within "e.g. 5 meters"."""
+"""Percent, tables 1 and 2 of SCM-PR: KITTI and KITTI-360, within "e.g. 5 meters"."""
 
 ABLATION: Mapping[str, float] = {
     "no semantics": 57.35, "+ SAFF": 59.81, "+ attention": 61.05, "+ consistency loss": 62.58,
 }  # fmt: skip
-"""Percent, table 3 of SCM-PR; each row adds a module, and the last is the full model."""
+"""Percent, table 3 of SCM-PR; each row adds a module, the last is the full model."""
 
 CONDITIONS: Mapping[str, Mapping[str, float]] = {
     "ModaLink": {"night": 39.55, "winter": 40.21}, _SCM_PR: {"night": 43.19, "winter": 44.50},

@@ -1,8 +1,8 @@
-"""One picture of a localised drive: the map, the answers, some queries, the numbers."""
+"""Figure of a localised drive: map and answers, some queries, and the scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,27 @@ from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.map_view import view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
+from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.geometry import camera_yaw, wrap_angle
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import CLASSES, IGNORE, STATIC_IDS, colourise
 
-RIGHT, WRONG, TRUTH = "#0a8f5b", "#d1352b", "#1d3557"
+CORRECT, WRONG, TRUTH = "#0a8f5b", "#d1352b", "#1d3557"
 _FIGURE_INCHES = (16.0, 9.6)
 _MARGIN_M = 30.0
 _CAPTION = (
-    "Below each image: its match in the map, all around; framed what it matched; ▾ true heading."
+    "Below each image: panorama of the matched place, with the matched view framed; ▾ true heading."
 )
 _NO_RETURN = (232, 231, 227)
 
 
 @dataclass(frozen=True)
 class ReportScene:
-    """All that the picture shows.
+    """What the figure shows.
 
-    cloud: the map's points. image: RGB image (H, W, 3) of a frame.
-    camera_fov_rad: horizontal. summary: as `LocalizedDrive.summary` gives it.
+    cloud: points of the map. scores: of the drive. image: gives the RGB image (H, W, 3) of a frame.
+    camera_fov_rad: horizontal field of view.
     """
 
     title: str
@@ -47,13 +48,13 @@ class ReportScene:
     place_map: PlaceMap
     drive: LocalizedDrive
     tolerance: Tolerance
-    summary: Mapping[str, Any]
+    scores: Scores
     image: Callable[[int], NDArray[np.uint8]]
     camera_fov_rad: float
 
 
 def draw_report(scene: ReportScene, path: Path) -> None:
-    """Write the report as a PNG; the file appears whole or not at all."""
+    """Write the figure as PNG."""
     figure = new_figure(*_FIGURE_INCHES)
     figure.text(0.02, 0.955, scene.title, fontsize=23, weight="bold", color=INK, va="center")
     figure.text(0.02, 0.917, scene.subtitle, fontsize=11.5, color=FAINT, va="center")
@@ -62,26 +63,26 @@ def draw_report(scene: ReportScene, path: Path) -> None:
         left, top = 0.485 + 0.255 * (slot % 2), 0.865 - 0.25 * (slot // 2)
         _draw_query(figure, (left, top, 0.24), scene, row)
     figure.text(0.485, 0.127, _CAPTION, fontsize=9.5, color=FAINT, va="bottom")
-    _draw_numbers(figure, scene.summary)
+    _draw_numbers(figure, scene.scores)
     save_figure(figure, path, dpi=130)
 
 
 def choose_queries(drive: LocalizedDrive, tolerance: Tolerance, count: int = 6) -> list[int]:
-    """Rows to show, in the order of the drive: evenly spread, and honest.
+    """Pick answered queries to show, evenly spread, in driving order.
 
-    One of them is wrong as soon as one in `2 * count` answered queries is, and one is right as
-    soon as any is.
+    Wrong and correct answers appear in proportion: at least one wrong one if one in `2 * count`
+    answers is wrong, and at least one correct one if there is any.
     """
     answered = np.flatnonzero(drive.answered)
-    right = drive.correct(tolerance)[answered, 0]
-    wrong_share = 1 - right.mean() if len(right) else 0.0
+    correct = drive.correct(tolerance)[answered, 0]
+    wrong_share = 1 - correct.mean() if len(correct) else 0.0
     num_wrong = int(np.ceil(count * wrong_share - 0.5 + 1e-9))
     if wrong_share * 2 * count >= 1:
         num_wrong = max(num_wrong, 1)
-    if right.any():
+    if correct.any():
         num_wrong = min(num_wrong, count - 1)
-    chosen = [*_spread(answered[~right], num_wrong)]
-    chosen += _spread(answered[right], count - len(chosen))
+    chosen = [*_spread(answered[~correct], num_wrong)]
+    chosen += _spread(answered[correct], count - len(chosen))
     return sorted(chosen)
 
 
@@ -104,23 +105,23 @@ def _draw_map(axes: Axes, scene: ReportScene) -> None:
     half_size_m = float(np.ptp(shown, axis=0).max() / 2 + _MARGIN_M)
     view = view_from_above(scene.cloud, centre, half_size_m)
     axes.imshow(view.rgb, extent=view.extent_m, interpolation="antialiased")
-    right = drive.correct(scene.tolerance)[:, 0]
-    wrong = drive.answered & ~right
+    correct = drive.correct(scene.tolerance)[:, 0]
+    wrong = drive.answered & ~correct
     axes.plot(*truth.T, color="white", linewidth=4.5, solid_joinstyle="round")
     axes.plot(*truth.T, color=TRUTH, linewidth=2.0, solid_joinstyle="round")
-    for rows, colour in ((wrong, WRONG), (right, RIGHT)):
+    for rows, colour in ((wrong, WRONG), (correct, CORRECT)):
         lines = np.stack([answer[rows], truth[rows]], axis=1)
         axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=0.9, alpha=0.6))
         _draw_poses(axes, drive.candidates[rows, 0], colour, half_size_m)
     axes.set_xlim(view.extent_m[:2])
     axes.set_ylim(view.extent_m[2:])
     _draw_scale_bar(axes, half_size_m)
-    _draw_legend(axes, scene, int(right.sum()), int(wrong.sum()))
+    _draw_legend(axes, scene, int(correct.sum()), int(wrong.sum()))
     _bare(axes, frame="#d8d6cf")
 
 
 def _draw_poses(axes: Axes, T_map_camera: NDArray, colour: str, half_size_m: float) -> None:
-    """A dot for each pose, and a short line along its heading."""
+    """Draw a dot for each pose and a short line along its heading."""
     yaw, at = camera_yaw(T_map_camera), T_map_camera[:, :2, 3]
     tips = at + 0.045 * half_size_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
     headings = list(np.stack([at, tips], axis=1))
@@ -138,12 +139,12 @@ def _draw_scale_bar(axes: Axes, half_size_m: float) -> None:
               va="bottom", transform=axes.transAxes)  # fmt: skip
 
 
-def _draw_legend(axes: Axes, scene: ReportScene, num_right: int, num_wrong: int) -> None:
+def _draw_legend(axes: Axes, scene: ReportScene, num_correct: int, num_wrong: int) -> None:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 7}
     tolerance = f"{scene.tolerance.radius_m:g} m, {scene.tolerance.angle_deg:g}°"
     handles: list[Any] = [
         Line2D([], [], color=TRUTH, linewidth=2.5, label="true path"),
-        Line2D([], [], color=RIGHT, label=f"{num_right} within {tolerance}", **dot),
+        Line2D([], [], color=CORRECT, label=f"{num_correct} within {tolerance}", **dot),
         Line2D([], [], color=WRONG, label=f"{num_wrong} elsewhere", **dot),
     ]
     style: dict[str, Any] = {"fontsize": 9.5, "framealpha": 0.9, "edgecolor": "none"}
@@ -164,22 +165,22 @@ def _draw_legend(axes: Axes, scene: ReportScene, num_right: int, num_wrong: int)
 def _draw_query(
     figure: Figure, corner: tuple[float, float, float], scene: ReportScene, row: int
 ) -> None:
-    """The image above, the semantic panorama of the matched place below, the window marked.
+    """Draw the image above the semantic panorama of the matched place, with the matched view.
 
-    corner: left, top and width of the cell, in shares of the figure.
+    corner: left, top and width of the cell, as fractions of the figure.
     """
     left, top, width = corner
     drive, image = scene.drive, scene.image(scene.drive.frames[row])
     error_m, error_rad = drive.position_errors_m[row, 0], drive.heading_errors_rad[row, 0]
-    is_right = bool(drive.correct(scene.tolerance)[row, 0])
-    colour = RIGHT if is_right else WRONG
+    is_correct = bool(drive.correct(scene.tolerance)[row, 0])
+    colour = CORRECT if is_correct else WRONG
     shape = image.shape[0] / image.shape[1] * _FIGURE_INCHES[0] / _FIGURE_INCHES[1]
     height = min(width * shape, 0.14)
     image_axes = figure.add_axes((left, top - height, width, height))
     image_axes.imshow(image, aspect="auto", interpolation="antialiased")
     image_axes.set_title(
-        f"frame {drive.frames[row]}: {'right' if is_right else 'wrong'}, off by {error_m:.1f} m "
-        f"and {np.rad2deg(error_rad):.0f}°",
+        f"frame {drive.frames[row]}: {'correct' if is_correct else 'wrong'}, "
+        f"off by {error_m:.1f} m and {np.rad2deg(error_rad):.0f}°",
         fontsize=10.5, color=colour, loc="left", weight="bold", pad=4,
     )  # fmt: skip
     _bare(image_axes, frame=colour)
@@ -201,7 +202,7 @@ def _draw_panorama(axes: Axes, scene: ReportScene, row: int, colour: str) -> Non
     yaw = float(camera_yaw(T_map_camera))
     window = scene.camera_fov_rad / grid.column_rad
     start = float(grid.columns(wrap_angle(yaw))) - window / 2
-    for shift in (-grid.width, 0, grid.width):  # a window may go over the edge
+    for shift in (-grid.width, 0, grid.width):  # the view may cross the edge
         axes.add_patch(Rectangle((start + shift, 0), window, 1, fill=False, edgecolor="white",
                                  linewidth=4.5))  # fmt: skip
         axes.add_patch(Rectangle((start + shift, 0), window, 1, fill=False, edgecolor=colour,
@@ -217,32 +218,32 @@ def _draw_panorama(axes: Axes, scene: ReportScene, row: int, colour: str) -> Non
 # --- numbers ---------------------------------------------------------------------------------
 
 
-def _draw_numbers(figure: Figure, summary: Mapping[str, Any]) -> None:
-    tiles = number_tiles(summary)
+def _draw_numbers(figure: Figure, scores: Scores) -> None:
+    tiles = number_tiles(scores)
     width = 0.953 / len(tiles)
     for index, (value, caption) in enumerate(tiles):
         axes = figure.add_axes((0.02 + index * width, 0.02, width - 0.008, 0.1))
         axes.add_patch(FancyBboxPatch((0, 0), 1, 1, boxstyle="square,pad=0", facecolor="white",
                                       edgecolor="#e4e2db"))  # fmt: skip
         axes.text(0.5, 0.6, value, ha="center", va="center", fontsize=22, weight="bold",
-                  color=RIGHT if index == 0 else INK)  # fmt: skip
+                  color=CORRECT if index == 0 else INK)  # fmt: skip
         axes.text(0.5, 0.2, caption, ha="center", va="center", fontsize=9.5, color=FAINT)
         axes.set_axis_off()
 
 
-def number_tiles(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Value and caption of each number worth showing, for the picture and for the table."""
-    within = f"{summary['radius_m']:g} m, {summary['max_heading_error_deg']:g}°"
+def number_tiles(scores: Scores) -> list[tuple[str, str]]:
+    """Value and caption of each number, for the figure and the printed table."""
+    within = f"{scores.radius_m:g} m, {scores.max_heading_error_deg:g}°"
     return [
-        (f"{summary['recall_at_1']:.1%}", f"Recall@1 ({within})"),
-        (f"{summary['recall_at_5']:.1%}", "Recall@5"),
-        (f"{summary['chance']:.2%}", "chance"),
-        (_number(summary["median_position_error_m"], ".1f", " m"), "median position error"),
-        (_number(summary["median_heading_error_deg"], ".1f", "°"), "median heading error"),
-        (_number(summary["latency_ms_p50"], ".0f", " ms"), "latency, median"),
-        (_number(summary["latency_ms_p95"], ".0f", " ms"), "latency, 95 %"),
-        (f"{summary['num_answered']}/{summary['num_queries']}", "images answered"),
-        (f"{summary['num_places']}", "places in the map"),
+        (f"{scores.recall_at_1:.1%}", f"Recall@1 ({within})"),
+        (f"{scores.recall_at_5:.1%}", "Recall@5"),
+        (f"{scores.chance:.2%}", "chance"),
+        (_number(scores.median_position_error_m, ".1f", " m"), "median position error"),
+        (_number(scores.median_heading_error_deg, ".1f", "°"), "median heading error"),
+        (_number(scores.latency_ms_p50, ".0f", " ms"), "latency, median"),
+        (_number(scores.latency_ms_p95, ".0f", " ms"), "latency, 95 %"),
+        (f"{scores.num_answered}/{scores.num_queries}", "images answered"),
+        (f"{scores.num_places}", "places in the map"),
     ]
 
 

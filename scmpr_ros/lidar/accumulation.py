@@ -1,4 +1,4 @@
-"""From many posed scans to one map cloud: the mean of each voxel, folded in as the scans come."""
+"""Accumulate posed scans into a map cloud of voxel means, incrementally."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC, NUM_CLASSES
 
 PosedScan = tuple[PointCloud, NDArray[np.float64]]
-"""A scan in the LiDAR frame, and T_map_lidar (4, 4)."""
+"""A scan in the LiDAR frame and its pose T_map_lidar (4, 4)."""
 
-_FOLD_EVERY_POINTS = 4_000_000  # about 0.5 GB of buffers, whatever the length of the drive
+_FOLD_EVERY_POINTS = 4_000_000  # bounds the buffers to about 0.5 GB
 
 
 @dataclass(frozen=True)
 class AccumulationConfig:
-    """How scans become a map.
+    """How scans are accumulated.
 
-    voxel_m: edge of the voxels; one map point each.
-    min_hits: returns that a voxel needs to be kept; two drop most of the noise and rain.
-    min_range_m, max_range_m: returns outside hit the vehicle itself, or are too coarse.
+    voxel_m: edge length of the voxels; each becomes a map point.
+    min_hits: returns needed to keep a voxel; two remove most noise and rain.
+    min_range_m, max_range_m: range of the returns used; nearer ones hit the vehicle itself, farther
+        ones are too sparse.
     """
 
     voxel_m: float = 0.15
@@ -50,10 +51,12 @@ def accumulate(
 ) -> PointCloud:
     """Merge posed scans into a map cloud of voxel means.
 
-    scans: read once, one at a time; all of them labelled or none, the same for intensity.
-    Returns a point a voxel: mean position and intensity, majority label. Points of dynamic classes
-    enter it only if asked to. Coordinates are the map's, minus an origin where they are large.
-    Raises DatasetError where nothing is left, or where the scans differ in their fields.
+    scans: iterated once; all or none of them have labels, and likewise intensity.
+    keep_dynamic: keep points of dynamic classes.
+
+    Returns a point per voxel: mean position and intensity, majority label. Coordinates are those of
+    the map, minus an origin if they are large. Raises DatasetError if no points are left or the
+    scans differ in their fields.
     """
     voxels: _VoxelSums | None = None
     buffer: list[PointCloud] = []
@@ -86,7 +89,7 @@ def _to_map(
     origin: NDArray[np.float64],
     config: AccumulationConfig,
 ) -> PointCloud:
-    """The scan's usable points in the map frame, minus the origin."""
+    """Transform a scan's points within range to the map frame, minus the origin."""
     range_m = np.linalg.norm(scan.xyz, axis=1)
     scan = scan.select((range_m >= config.min_range_m) & (range_m <= config.max_range_m))
     xyz = transform_points(T_map_lidar, scan.xyz + scan.origin) - origin
@@ -110,7 +113,7 @@ def _concatenate(clouds: list[PointCloud]) -> PointCloud:
 
 
 class _VoxelSums:
-    """Sums of what fell into each voxel, sorted by voxel key."""
+    """Sums of positions, intensities and votes per voxel, sorted by voxel key."""
 
     def __init__(self, voxel_m: float, origin: NDArray[np.float64]) -> None:
         self.origin = origin
@@ -154,7 +157,7 @@ class _VoxelSums:
         }
 
     def means(self, min_hits: int) -> PointCloud:
-        """One point for each voxel that was hit often enough."""
+        """One point for each voxel with at least `min_hits` returns."""
         if not self._sums:
             return PointCloud(np.empty((0, 3), np.float32), origin=self.origin)
         keep = self._sums["hits"] >= min_hits

@@ -1,6 +1,6 @@
-"""Point clouds from and to files: PLY, PCD and KITTI's .bin, with the fields beside x, y, z kept.
+"""Read point clouds from PLY, PCD and KITTI .bin files, with intensity and labels; write PLY.
 
-PLY is parsed by `ply`; Open3D reads PCD.
+Open3D reads PCD.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from scmpr_ros.semantics import LABEL_SETS, from_joint, to_joint
 _log = logging.getLogger(__name__)
 
 Fields = Mapping[str, NDArray]
-"""Columns (N,) of a file by name; x, y and z are always among them."""
+"""Columns (N,) of a file by name."""
 
 _LABEL_SET_OF_FIELD = {"label": "semantickitti", "semantic": "kitti360"}
 
-# float32 steps by 0.5 mm at 4 km; beyond that an origin is taken off first, in float64.
+# float32 has steps of 0.5 mm at 4 km; beyond that an origin is subtracted in float64.
 _LARGE_COORDINATE_M = 4096.0
 
 
 def read_cloud(path: Path, label_set: str = "auto") -> PointCloud:
     """Read a .ply, .pcd or KITTI .bin file.
 
-    label_set: one of `semantics.LABEL_SETS`, to say what the file's `label` or `semantic` field
-        holds; "auto" takes `label` for SemanticKITTI ids and `semantic` for KITTI-360 ids.
+    label_set: ids in the file's `label` or `semantic` field, one of `semantics.LABEL_SETS`; "auto"
+        means SemanticKITTI for `label` and KITTI-360 for `semantic`.
 
-    Returns float32 points in the file's frame, minus an origin where coordinates are large. Rows
-    that are not finite are dropped with a warning. Raises DatasetError for a file that is missing,
-    of another kind, truncated, or without a finite point; ConfigError for an unknown label set.
+    Returns points in the file's frame, minus an origin if coordinates are large. Points that are
+    not finite are dropped with a warning. Raises DatasetError for a file that is missing,
+    unsupported, truncated, or without a finite point; ConfigError for an unknown label set.
     """
     path = Path(path)
     if label_set not in ("auto", *LABEL_SETS):
@@ -54,10 +54,10 @@ def read_cloud(path: Path, label_set: str = "auto") -> PointCloud:
 
 
 def write_cloud(path: Path, cloud: PointCloud) -> None:
-    """Write a binary PLY with x y z, intensity where there is one, and label as SemanticKITTI id.
+    """Write a binary PLY, atomically, with x, y, z and, if present, intensity and label.
 
-    Coordinates include the origin again, as doubles if there is one. The file appears whole or
-    not at all.
+    Labels are written as SemanticKITTI ids. The origin is added to the coordinates, which are
+    doubles unless it is zero.
     """
     large = bool(np.any(cloud.origin))
     xyz = cloud.xyz + cloud.origin if large else cloud.xyz
@@ -67,7 +67,7 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     if cloud.intensity is not None:
         columns["intensity"] = cloud.intensity.astype("f4")
     if cloud.label is not None:
-        # int, not ushort: Open3D, and with it much of the field, skips 16-bit properties.
+        # int, not ushort: Open3D ignores 16-bit properties.
         columns["label"] = from_joint(cloud.label, "semantickitti").astype("i4")
     rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns.items()])
     for name, values in columns.items():
@@ -78,7 +78,7 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
 def _to_cloud(path: Path, fields: Fields, label_set: str) -> PointCloud:
     missing = [axis for axis in "xyz" if axis not in fields]
     if missing:
-        raise DatasetError(f"{path} has no field {', '.join(missing)}; it has {', '.join(fields)}")
+        raise DatasetError(f"{path} has no field {', '.join(missing)}, only {', '.join(fields)}")
     xyz = np.stack([fields[axis] for axis in "xyz"], axis=1)
     if len(xyz) == 0:
         raise DatasetError(f"{path} holds no points: export the cloud again")
@@ -101,7 +101,7 @@ def _to_cloud(path: Path, fields: Fields, label_set: str) -> PointCloud:
 
 
 def choose_origin(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What to take off coordinates (N, 3) before float32: zero, or a round middle of them."""
+    """Origin to subtract from coordinates (N, 3): zero, or their rounded median if large."""
     if np.abs(xyz).max() < _LARGE_COORDINATE_M:
         return np.zeros(3)
     return round_origin(np.median(xyz, axis=0).astype(np.float64))
@@ -126,16 +126,16 @@ def _read_ply(path: Path) -> Fields:
 
 def _read_pcd(path: Path) -> Fields:
     try:
-        import open3d as o3d  # a second to import, and only needed here
+        import open3d as o3d  # takes a second to import
     except ImportError as error:
         raise DatasetError(
-            f"reading {path} needs Open3D, which does not load: {error}; install open3d and its "
+            f"reading {path} needs Open3D, which failed to load: {error}; install open3d and its "
             "system library libusb-1.0-0, or convert the file to PLY"
         ) from error
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
         points = o3d.t.io.read_point_cloud(path).point
     if "positions" not in points or len(points["positions"]) == 0 or _is_short_ascii_pcd(path):
-        raise DatasetError(f"{path} is empty, truncated or no PCD file: export it again")
+        raise DatasetError(f"{path} is empty, truncated or not a PCD file: export it again")
     columns = {name: points[name].numpy() for name in points}
     xyz = columns.pop("positions")
     return {**{a: xyz[:, i] for i, a in enumerate("xyz")},
@@ -143,7 +143,7 @@ def _read_pcd(path: Path) -> Fields:
 
 
 def _is_short_ascii_pcd(path: Path) -> bool:
-    """Whether an ASCII PCD has fewer rows than promised: Open3D makes up what is missing there."""
+    """Whether an ASCII PCD has fewer rows than its header says: Open3D invents missing ones."""
     head, found, body = path.read_bytes().partition(b"DATA ascii")
     promised = next((int(line.split()[1]) for line in head.splitlines()
                      if line.startswith(b"POINTS")), 0)  # fmt: skip
@@ -155,7 +155,7 @@ def _read_bin(path: Path) -> Fields:
     if size % 16:
         raise DatasetError(
             f"{path} has {size} bytes, not a multiple of 16 (float32 x, y, z, reflectance): it is "
-            "truncated or no KITTI scan; copy it again"
+            "truncated or not a KITTI scan; copy it again"
         )
     rows = np.fromfile(path, dtype="<f4").reshape(-1, 4)
     return dict(zip(("x", "y", "z", "reflectance"), rows.T, strict=True))

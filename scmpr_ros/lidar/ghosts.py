@@ -1,7 +1,7 @@
-"""Ghosts: points left in a map by things that moved, found because other scans look through them.
+"""Find ghosts, the traces of moving objects in a map, by visibility.
 
-A scan says that the space between the sensor and each return was empty. A map point that lies
-clearly in front of the returns of several scans, and that scans seldom hit, is no longer there.
+The space between the sensor and each return was empty when the scan was taken. A map point clearly
+in front of the returns of several scans, and rarely hit itself, is therefore a ghost.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import invert, spherical, transform_points
-from scmpr_ros.lidar.accumulation import PosedScan, voxel_keys
+from scmpr_ros.geometry import invert, spherical, transform_points, voxel_keys
+from scmpr_ros.lidar.accumulation import PosedScan
 from scmpr_ros.lidar.ground import GroundGrid
 from scmpr_ros.records import PointCloud
 
 
 @dataclass(frozen=True)
 class GhostConfig:
-    """When a map point counts as seen through.
+    """When a map point is a ghost.
 
-    azimuth_step_rad, elevation_step_rad: cells of a scan's range image, about the sensor's spacing.
-    min_range_m, max_range_m: map points and returns at these ranges from the sensor are used.
-    margin_m, margin_per_m: a return must lie this far behind the point, and more with range,
-        since pose errors turn into metres with range.
-    min_seen_through: scans that must see through a point.
-    max_confirmed_share: of the scans that see through a point or hit it, at most this share may
-        hit it; foliage and fences are both seen through and hit.
-    block_m: edge of the blocks whose points are judged together.
-    ground_height_m: points lower than this above the ground stay: their rays graze it.
-    scan_spacing_m: scans taken nearer than this to the last one used would see the same.
+    azimuth_step_rad, elevation_step_rad: cell size of a scan's range image, about the resolution of
+        the sensor.
+    min_range_m, max_range_m: range of the map points and returns used.
+    margin_m, margin_per_m: a scan sees through a point if its return is this much farther, plus a
+        part that grows with range, as the effect of pose errors does.
+    min_seen_through: number of scans that must see through a point.
+    max_confirmed_share: largest fraction of hits among the scans that see through a point or hit
+        it; foliage and fences are both seen through and hit.
+    block_m: edge length of the blocks over which the evidence is averaged.
+    ground_height_m: points lower than this above the ground are kept, since rays graze the ground.
+    scan_spacing_m: scans nearer than this to the last one are skipped as redundant.
     """
 
     azimuth_step_rad: float = 0.0035
@@ -66,10 +67,10 @@ class GhostConfig:
 def remove_ghosts(
     cloud: PointCloud, scans: Iterable[PosedScan], config: GhostConfig
 ) -> NDArray[np.bool_]:
-    """Find the points of a map that its scans see through.
+    """Find the points of a map to keep.
 
-    cloud: the map; scans: with T_map_lidar, in the frame of cloud.xyz + cloud.origin.
-    Returns a mask (N,), True for the points to keep.
+    cloud: the map. scans: with poses in the frame of `cloud.xyz + cloud.origin`.
+    Returns a mask (N,), False for ghosts.
     """
     xyz = cloud.xyz
     above_ground = xyz[:, 2] - GroundGrid.of(xyz).at(xyz) > config.ground_height_m
@@ -92,16 +93,16 @@ def remove_ghosts(
         confirmed[near] += hit
 
     ghost = np.zeros(len(cloud), bool)
-    ghost[candidates] = _judge_blocks(xyz[candidates], seen_through, confirmed, config)
+    ghost[candidates] = _classify_blocks(xyz[candidates], seen_through, confirmed, config)
     return ~ghost
 
 
 def _compare(
     points: NDArray[np.float32], scan: PointCloud, config: GhostConfig
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether a scan sees through points (N, 3) of its own frame, and whether it hits them."""
+    """Which points (N, 3) in the LiDAR frame a scan sees through, and which it hits."""
     image = _range_image(scan.xyz, config)
-    # The nearest return around a ray: silhouettes and grazed surfaces must not count as a gap.
+    # The nearest return around a ray, so that edges and grazed surfaces do not count as gaps.
     nearest = ndimage.minimum_filter(image, size=(3, 5), mode=("nearest", "wrap"))
     row, column, range_m = _cells(points, config)
     margin = config.margin_m + config.margin_per_m * range_m
@@ -113,7 +114,7 @@ def _compare(
 
 
 def _range_image(xyz: NDArray[np.float32], config: GhostConfig) -> NDArray[np.float32]:
-    """Nearest return of a scan in each cell, inf where there is none."""
+    """Range image of a scan: the nearest return in each cell, inf for none."""
     row, column, range_m = _cells(xyz, config)
     shape = (int(np.pi / config.elevation_step_rad) + 1, _columns(config))
     image = np.full(shape, np.inf, np.float32)
@@ -136,13 +137,13 @@ def _columns(config: GhostConfig) -> int:
     return int(round(2 * np.pi / config.azimuth_step_rad))
 
 
-def _judge_blocks(
+def _classify_blocks(
     xyz: NDArray[np.float32],
     seen_through: NDArray[np.int32],
     confirmed: NDArray[np.int32],
     config: GhostConfig,
 ) -> NDArray[np.bool_]:
-    """Ghost or not, by the mean evidence of each point's block: single points are noisy."""
+    """Find ghosts by the mean evidence of each point's block: single points are noisy."""
     _, block = np.unique(voxel_keys(xyz, config.block_m), return_inverse=True)
     size = np.bincount(block)
     through = np.bincount(block, seen_through) / size

@@ -1,4 +1,4 @@
-"""The height of the ground below every point of a map, without labels."""
+"""Estimate height and slope of the ground in a map without labels."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from scipy.spatial import cKDTree
 
 from scmpr_ros.geometry import upright_axes
 
-_LOW_QUANTILE = 0.05  # a few mirrored returns lie below the ground
+_LOW_QUANTILE = 0.05  # reflections lie below the ground
 _PIT_WIDTH_M = 5.0
 _BUMP_WIDTH_M = 13.0  # wider than a bus or a hedge, narrower than a hill
 _STEP_M = 0.3
-_REACHES_M = (1.5, 3.0, 6.0, 12.0)  # from half a wheelbase; a single scan begins farther out
+_RADII_M = (1.5, 3.0, 6.0, 12.0)  # from half a wheelbase; a single scan needs larger ones
 _SURFACE_M = 0.15
-_LEAST_POINTS = 20
-_STEEPEST = 0.3  # no road is steeper; what seems so is a wall or a hole
+_MIN_POINTS = 20
+_MAX_SLOPE = 0.3  # steeper than any road: a wall or a hole
 
 
 @dataclass(frozen=True)
 class GroundGrid:
     """Ground height on a horizontal grid.
 
-    height_m: (rows along x, columns along y) float32, the map's z of the ground, everywhere.
-    corner: (2,) x and y of the first cell's lower edge.
+    height_m: (rows along x, columns along y) float32, z of the ground; cells without points are
+        filled.
+    corner: (2,) smallest x and y of the first cell.
     """
 
     height_m: NDArray[np.float32]
@@ -37,8 +38,8 @@ class GroundGrid:
     def of(cls, xyz: NDArray[np.floating], cell_m: float = 1.0) -> GroundGrid:
         """Estimate the ground from map points (N, 3), N > 0.
 
-        Lowest returns of each cell, with pits (mirrored returns) and bumps narrower than
-        13 m (cars, hedges, walls seen from one side) cut off by grey morphology.
+        Starts from the lowest points of each cell. Grey morphology removes pits (reflections) and
+        bumps narrower than 13 m (cars, hedges, walls seen from one side).
         """
         corner = xyz[:, :2].min(axis=0).astype(np.float64)
         index = ((xyz[:, :2] - corner) / cell_m).astype(np.int64)
@@ -58,7 +59,7 @@ class GroundGrid:
         return cls(ndimage.uniform_filter(height, size=3), corner, cell_m)
 
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Ground height (N,) below positions (N, 2|3); outside the grid that of its border."""
+        """Ground height (N,) at positions (N, 2|3); outside the grid, that of its border."""
         index = np.floor((xy[:, :2] - self.corner) / self.cell_m).astype(np.int64)
         rows, columns = np.clip(index, 0, np.array(self.height_m.shape) - 1).T
         return self.height_m[rows, columns]
@@ -67,35 +68,36 @@ class GroundGrid:
 def ground_aligned_axes(
     xyz: NDArray[np.floating], positions: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """How a vehicle stands at positions (P, 3) of a map with points (N, 3), N > 0.
+    """Axes (P, 3, 3) of a vehicle standing at positions (P, 3), facing the map's x.
 
-    Returns (P, 3, 3) rotations whose columns are ahead (the map's x, along the ground), left and
-    up, square to the plane through the ground below; those of the map where it shows too little.
+    xyz: (N, 3) points of the map, N > 0.
+    The columns are forward, left and up; up is the normal of a plane fitted to the ground below.
+    The identity where the ground has too few points.
     """
     ground = GroundGrid.of(xyz)
     surface = xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M].astype(np.float64)
     tree = cKDTree(surface[:, :2])
     slopes = np.full((len(positions), 2), np.nan)
-    for reach_m in _REACHES_M:
+    for radius_m in _RADII_M:
         unknown = np.flatnonzero(np.isnan(slopes[:, 0]))
-        below = tree.query_ball_point(positions[unknown, :2], reach_m)
+        below = tree.query_ball_point(positions[unknown, :2], radius_m)
         for place, index in zip(unknown, below, strict=True):
-            slopes[place] = _slope(surface[index], reach_m)
-    known = np.linalg.norm(slopes, axis=1) <= _STEEPEST
+            slopes[place] = _slope(surface[index], radius_m)
+    known = np.linalg.norm(slopes, axis=1) <= _MAX_SLOPE
     slopes[~known] = 0
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
 
 
-def _slope(points: NDArray[np.float64], reach_m: float) -> NDArray[np.float64]:
-    """Rise along x and y (2,) of the plane through points (N, 3) within reach.
+def _slope(points: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
+    """Slope (2,) along x and y of the plane through points (N, 3) within a radius.
 
-    NaN where they are few, or not spread to both sides.
+    NaN for few points, or if they are close to a line.
     """
     unknown = np.full(2, np.nan)
-    if len(points) < _LEAST_POINTS:
+    if len(points) < _MIN_POINTS:
         return unknown
-    narrow_m2 = np.linalg.eigvalsh(np.cov(points[:, :2].T))[0]
-    if narrow_m2 <= (reach_m / 4) ** 2:  # a full circle of them has four times as much
+    least_variance_m2 = np.linalg.eigvalsh(np.cov(points[:, :2].T))[0]
+    if least_variance_m2 <= (radius_m / 4) ** 2:  # a full disc has (radius / 2)^2
         return unknown
     centred = points - points.mean(axis=0)
     slope, *_ = np.linalg.lstsq(centred[:, :2], centred[:, 2], rcond=None)

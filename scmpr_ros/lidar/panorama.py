@@ -1,10 +1,10 @@
-"""The 360 degree range image of a place: range, normals, height and class of what is seen there.
+"""Render panoramas of a map: range, normals, height and class around a place.
 
-`render` projects a map's points onto the angular grid of `geometry` around each position. A map
-is a set of points and not of surfaces, so every point is drawn as a splat about as wide as the
-map's voxels; the nearest splat wins a cell, and far points cannot shine through a near wall.
+`render` projects a map's points onto an angular grid around each position. Since a map has points
+and not surfaces, every point is drawn as a splat about as wide as the map's voxels. The nearest
+splat wins a cell, so far points do not show through a near wall.
 
-Everything is torch and runs where its tensors are.
+Computations run in torch on the device of the inputs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
 
-_RANGE_STEPS_PER_M = 1000  # ranges are compared in whole millimetres
+_RANGE_STEPS_PER_M = 1000  # ranges are compared in millimetres
 _POINTS_PER_CHUNK = 4_000_000  # (place, point) pairs projected at once: about 400 MB
 
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """Which points are seen, and how large they are drawn."""
+    """Range of the points that are drawn, and the size of their splats."""
 
     min_range_m: float = 1.0
     max_range_m: float = 50.0
@@ -39,12 +39,15 @@ class RenderConfig:
                 "need 0 < min_range_m < max_range_m"
             )
         if self.splat_radius_m < 0 or self.max_splat_cells < 0:
-            raise ConfigError("a splat cannot be smaller than nothing")
+            raise ConfigError(
+                f"splat_radius_m={self.splat_radius_m} and max_splat_cells={self.max_splat_cells} "
+                "must not be negative"
+            )
 
 
 @dataclass(frozen=True)
 class Panoramas:
-    """B panoramas of (H, W) cells. Cells without a return hold zeros everywhere.
+    """B panoramas of (H, W) cells; all values are zero in cells without a point.
 
     range_m: (B, H, W) float32, distance from the viewpoint.
     height_m: (B, H, W) float32, height above the viewpoint.
@@ -66,16 +69,16 @@ def render(
     config: RenderConfig,
     axes: Tensor | None = None,
 ) -> Panoramas:
-    """Render the panoramas seen from `positions`, S_LiDAR of eq. 5 among them.
+    """Render panoramas at `positions`; their labels are S_LiDAR of eq. 5.
 
     Args:
         points: (N, 3) float32, metres, map frame.
         label: (N,) uint8 joint class ids.
         positions: (B, 3) viewpoints in the same frame and on the same device.
-        grid: the panorama's cells; of the full circle, or of a camera's narrower view.
+        grid: the panorama's cells; a full circle, or the narrower view of a camera.
         config: ranges and splats.
-        axes: (B, 3, 3) ahead, left and up in the map frame at each position, as columns; those of
-            the map itself where it is None.
+        axes: (B, 3, 3) forward, left and up axes at each position, as columns in the map frame; by
+            default the identity.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ShapeError.of("points", "(N, 3) with N > 0", tuple(points.shape))
@@ -85,7 +88,10 @@ def render(
         axes = torch.eye(3, device=positions.device).expand(len(positions), 3, 3)
     axes = axes.to(positions)
     nearest = torch.cat(
-        [_nearest_points(points, *some, grid, config) for some in _chunks(points, positions, axes)]
+        [
+            _nearest_points(points, *chunk, grid, config)
+            for chunk in _chunks(points, positions, axes)
+        ]
     )
     shape = (len(positions), grid.height, grid.width)
     hit = nearest != _NOTHING
@@ -93,23 +99,23 @@ def render(
     range_m = torch.where(hit, (nearest >> 32).float() / _RANGE_STEPS_PER_M, 0.0)
     offset = points[index].view(len(positions), -1, 3) - positions[:, None]
     height_m = torch.where(hit, (offset @ axes[:, :, 2:]).flatten(), 0.0)
-    seen = torch.where(hit, label[index], 0).to(torch.uint8)
+    labels = torch.where(hit, label[index], 0).to(torch.uint8)
     range_m = range_m.view(shape)
     normal = surface_normals(range_m, grid)
-    return Panoramas(range_m, height_m.view(shape).float(), normal, seen.view(shape))
+    return Panoramas(range_m, height_m.view(shape).float(), normal, labels.view(shape))
 
 
 def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
-    """Unit normals from the range image, towards the viewer: (B, H, W) -> (B, 3, H, W).
+    """Unit normals (B, 3, H, W) of range images (B, H, W), pointing towards the viewer.
 
-    Components are (away from the viewer, to its left, up) *at each column's own azimuth*: rolling
-    a panorama by some columns then equals turning the world, and a convolution need not know where
-    north is. Cells with a missing neighbour, and the edges of a view, hold zeros.
+    Components are (away from the viewer, left, up) *in the azimuth of each column*, so rolling a
+    panorama by columns equals a rotation in yaw, as convolutions assume. Zero in cells with a
+    missing neighbour and at the edges of a view.
     """
     elevation = torch.as_tensor(grid.elevations(), dtype=range_m.dtype, device=range_m.device)
     elevation = elevation[:, None]
     out, up = range_m * torch.cos(elevation), range_m * torch.sin(elevation)
-    # Neighbours in the frame of the cell's own azimuth: one column to the left is +column_rad.
+    # Neighbours in the frame of the cell's azimuth; the next column to the left is +column_rad.
     c, s = math.cos(grid.column_rad), math.sin(grid.column_rad)
     left, right = torch.roll(out, 1, -1), torch.roll(out, -1, -1)
     across = torch.stack(
@@ -140,11 +146,11 @@ def _chunks(points: Tensor, positions: Tensor, axes: Tensor) -> Iterator[tuple[T
 def _nearest_points(
     points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
-    """For each cell of each position, `range << 32 | point index` of the nearest splat."""
+    """Return `range << 32 | point index` of the nearest splat in each cell of each position."""
     if grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad < math.radians(85):
         place, index = _points_in_view(points, positions, axes, grid, config)
     else:
-        place, index = _points_in_reach(points, positions, config.max_range_m)
+        place, index = _points_within(points, positions, config.max_range_m)
     offset = points[index] - positions[place]
     range_m = offset.norm(dim=1)
     ahead, left, up = ((offset * axes[place, :, axis]).sum(1) for axis in range(3))
@@ -176,9 +182,9 @@ def _nearest_points(
     return nearest
 
 
-def _points_in_reach(points: Tensor, positions: Tensor, reach_m: float) -> tuple[Tensor, Tensor]:
-    """Indices (position, point) of the pairs that are horizontally within reach."""
-    near = torch.cdist(positions[:, :2], points[:, :2]) <= reach_m
+def _points_within(points: Tensor, positions: Tensor, radius_m: float) -> tuple[Tensor, Tensor]:
+    """Indices (position, point) of the pairs within a horizontal radius."""
+    near = torch.cdist(positions[:, :2], points[:, :2]) <= radius_m
     place, index = near.nonzero(as_tuple=True)
     return place, index
 
@@ -186,7 +192,7 @@ def _points_in_reach(points: Tensor, positions: Tensor, reach_m: float) -> tuple
 def _points_in_view(
     points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> tuple[Tensor, Tensor]:
-    """Indices (position, point) of the pairs in a view's wedge: few, so the rest costs little."""
+    """Indices (position, point) of the pairs inside a view's horizontal wedge."""
     ahead, aside = (
         axes[:, :, axis] @ points.T - (axes[:, :, axis] * positions).sum(1, keepdim=True)
         for axis in (0, 1)
@@ -200,7 +206,7 @@ def _points_in_view(
 def _splats(
     range_m: Tensor, cell_rad: float, config: RenderConfig
 ) -> list[tuple[Tensor, int, int]]:
-    """Points by the size of their splat, once for every cell offset the splat covers."""
+    """Indices of points with a row and a column offset, for each cell that their splats cover."""
     radius = (config.splat_radius_m / (range_m * cell_rad)).round().long()
     radius = radius.clamp_max(config.max_splat_cells)
     splats = []
@@ -216,7 +222,7 @@ def _splats(
 
 
 def _shift_rows(image: Tensor, by: int) -> Tensor:
-    """The cell `by` rows above (positive) or below; zeros beyond the edge."""
+    """Shift rows down (positive) or up, so that cells hold the value `by` rows above; pad zeros."""
     shifted = torch.roll(image, by, -2)
     if by > 0:
         shifted[..., :by, :] = 0

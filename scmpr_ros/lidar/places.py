@@ -1,4 +1,4 @@
-"""Where in a map a camera may stand: along the path of the mapping drive, or all over the road."""
+"""Choose the places of a map: along the mapping drive, or on a grid over the road."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _GROUND_TOLERANCE_M = 0.15
 
 @dataclass(frozen=True)
 class PlacesConfig:
-    """How densely a map is covered.
+    """Spacing and height of the places.
 
-    spacing_m: distance of neighbouring places, along the trajectory or on a grid.
-    sensor_height_m: height of places above the ground where no trajectory gives it.
-    clearance_m: a grid place keeps this distance from everything between knee and roof height.
+    spacing_m: distance between neighbouring places, along the trajectory or on the grid.
+    sensor_height_m: height of places above the ground, if there is no trajectory.
+    clearance_m: distance of grid places from obstacles between knee and roof height.
     """
 
     spacing_m: float = 2.0
@@ -40,9 +40,9 @@ class PlacesConfig:
 def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[np.float64]:
     """Spread places over a map.
 
-    Returns (P, 3) positions relative to the map's origin, as `point_map.cloud.xyz`: uniformly along
-    the trajectory, one for each stretch of road however often it was driven; without a trajectory,
-    a grid over the drivable area. Raises DatasetError where no place is found.
+    Returns positions (P, 3) relative to the map's origin, like `point_map.cloud.xyz`. They are
+    spaced uniformly along the trajectory, without repeating roads driven twice; without a
+    trajectory, on a grid over the drivable area. Raises DatasetError if there are none.
     """
     if point_map.trajectory is not None:
         path = _resample(point_map.trajectory, config.spacing_m)
@@ -57,9 +57,9 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[n
 
 
 def _resample(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.float64]:
-    """Positions every `spacing_m` of path length."""
+    """Resample a trajectory every `spacing_m` of path length."""
     corners = [trajectory[0]]
-    for position in trajectory:  # a standing vehicle's jitter is no path
+    for position in trajectory:  # without the jitter of a stationary vehicle
         if np.linalg.norm(position - corners[-1]) >= spacing_m / 4:
             corners.append(position)
     path = np.array(corners)
@@ -69,7 +69,7 @@ def _resample(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.f
 
 
 def _drop_revisits(path: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
-    """The positions that are no closer than `radius_m` to an earlier one that is kept."""
+    """Drop positions within `radius_m` of an earlier one that is kept."""
     kept = np.empty_like(path)
     count = 0
     for position in path:
@@ -80,7 +80,7 @@ def _drop_revisits(path: NDArray[np.float64], radius_m: float) -> NDArray[np.flo
 
 
 def _drivable_grid(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[np.float64]:
-    """Centres of grid cells that are at least half covered by open ground."""
+    """Centres of the grid cells at least half covered by open ground."""
     xyz = point_map.cloud.xyz.astype(np.float64)
     ground = GroundGrid.of(xyz)
     height_m = xyz[:, 2] - ground.at(xyz)
@@ -104,7 +104,7 @@ def _drivable_grid(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[np
 def _is_clear(
     places: NDArray[np.float64], obstacles: NDArray[np.float64], clearance_m: float
 ) -> NDArray[np.bool_]:
-    """Whether no obstacle (M, 3) is within a horizontal distance of each place (P, 3)."""
+    """Which places (P, 3) have no obstacle (M, 3) within a horizontal distance."""
     if len(obstacles) == 0 or len(places) == 0:
         return np.ones(len(places), bool)
     distance_m, _ = cKDTree(obstacles[:, :2]).query(places[:, :2])

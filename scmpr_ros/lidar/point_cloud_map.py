@@ -1,4 +1,4 @@
-"""The LiDAR map that places are taken from: labelled, and without anything that can drive away."""
+"""The labelled LiDAR map of static classes that places are rendered from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from scmpr_ros.semantics import IS_DYNAMIC, label_confusion
 
 @dataclass(frozen=True)
 class PointCloudMap:
-    """A static, labelled point cloud, and where the sensor went if that is known.
+    """A static, labelled point cloud with the trajectory of the sensor, if known.
 
-    cloud: points of static (or unknown) classes, z up; `cloud.origin` plus `cloud.xyz` are the
-        coordinates of the map frame.
-    trajectory: (S, 3) float64 sensor positions in driving order, relative to `cloud.origin` like
-        `cloud.xyz`, or None.
-    confusion: how the labels differ from the truth, see `semantics.label_confusion`.
+    cloud: points of static or unknown classes, z up, in the map frame minus `cloud.origin`.
+    trajectory: (S, 3) float64 sensor positions in driving order, relative to `cloud.origin`, or
+        None.
+    confusion: confusion matrix of the labels, see `semantics.label_confusion`.
     """
 
     cloud: PointCloud
@@ -34,12 +33,12 @@ class PointCloudMap:
         trajectory: NDArray[np.float64] | None = None,
         confusion: NDArray[np.float32] | None = None,
     ) -> PointCloudMap:
-        """Take the dynamic classes, parked ones too, out of a labelled cloud.
+        """Build a map from a labelled cloud by dropping dynamic classes, moving or parked.
 
-        Its labels are the truth unless `confusion` says otherwise.
+        confusion: by default the labels are taken to be correct.
 
-        Raises DatasetError where the cloud has no labels or nothing static is left, ShapeError
-        for a trajectory that is not (S, 3) or not finite.
+        Raises DatasetError if the cloud has no labels or no static points, ShapeError for a
+        trajectory that is not (S, 3) or not finite.
         """
         if cloud.label is None:
             raise DatasetError("a map needs a class for each point: label it or use segment_points")
@@ -51,7 +50,7 @@ class PointCloudMap:
         static = cloud.select(~IS_DYNAMIC[cloud.label])
         if len(static) == 0:
             raise DatasetError(
-                f"no static point among the map's {len(cloud)}: is it the right file, and are its "
-                "labels of the stated label set?"
+                f"none of the map's {len(cloud)} points is static: check that it is the right file "
+                "and that label_set is correct"
             )
         return cls(static, trajectory, label_confusion() if confusion is None else confusion)

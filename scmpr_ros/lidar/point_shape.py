@@ -1,10 +1,10 @@
-"""What the surroundings of a map point look like, at several scales: what tells classes apart.
+"""Geometric features of map points at several scales, for classification.
 
-Leaves scatter and walls are flat, but a wall whose map was blurred by wrong poses is flat over
-metres only, and a pole is told from a hedge by the column it stands in. So each point is described
-by its height above the ground, by the shape of its neighbourhood at three scales, and by what
-stands in its column of the map at three widths. Thickness is told in terms of the map's own ground,
-for sensors and pose errors differ.
+Foliage scatters and walls are flat, but a wall blurred by pose errors is flat only over metres, and
+a pole differs from a hedge by the other points in its column. So the features of a point are its
+height above the ground, the shape of its neighbourhood at three scales, and the contents of its
+column of the map at three widths. Thickness is relative to that of the map's ground, since sensors
+and pose errors differ.
 """
 
 from __future__ import annotations
@@ -19,29 +19,32 @@ from scipy.spatial import cKDTree
 from scmpr_ros.geometry import voxel_keys
 from scmpr_ros.lidar.ground import GroundGrid
 
-VOXEL_M = 0.2  # evens out density, so that k neighbours mean about the same radius everywhere
+VOXEL_M = 0.2  # evens out density, so that k neighbours span about the same radius everywhere
 SHAPE_FEATURES = 8
 THICKNESS = 3
-"""Number of s3 among them."""
+"""Index of s3 among the features of `local_shape`."""
 _SCALES_M = (VOXEL_M, 0.5, 1.2)
 _NEIGHBOURS = 24
-_REACH_VOXELS = 4.5  # how far neighbours are looked for
+_RADIUS_VOXELS = 4.5  # search radius of neighbours
 _COLUMNS_M = (0.25, 0.75, 2.0)
 _COLUMN_FEATURES = 5
 _LINE_COLUMN_M = _COLUMNS_M[0]
-_LINE_CELLS = 12  # a wall goes on for 3 m
+_LINE_CELLS = 12  # a wall continues for 3 m
 _GROUND_CELL_M = 0.5
 _ON_GROUND_M = 0.2
-_THIN_M = 0.03  # thinner than this is as thin as can be
-_POINTS_PER_CHUNK = 200_000  # bounds the memory of all neighbours at once to some 0.5 GB
+_THIN_M = 0.03  # added to thicknesses, since smaller ones are noise
+_POINTS_PER_CHUNK = 200_000  # bounds the memory for neighbours to about 0.5 GB
 NUM_FEATURES = (
     2 + len(_SCALES_M) * (SHAPE_FEATURES + 1) - 1 + len(_COLUMNS_M) * _COLUMN_FEATURES + 2
 )
 
 
 class DescribedVoxels(NamedTuple):
-    """The voxels of a map: means (V, 3) of their points, features (V, NUM_FEATURES) float32, and
-    the voxel (N,) of each point."""
+    """Voxels of a map with their features.
+
+    centre: (V, 3) mean of their points. features: (V, NUM_FEATURES) float32.
+    voxel: (N,) voxel index of each point.
+    """
 
     centre: NDArray[np.float64]
     features: NDArray[np.float32]
@@ -49,10 +52,10 @@ class DescribedVoxels(NamedTuple):
 
 
 def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
-    """Describe the voxels of `VOXEL_M` of a map with z up; xyz: (N, 3) metres, N > 0."""
+    """Compute features of the voxels, of size `VOXEL_M`, of points (N, 3), z up, N > 0."""
     points, voxel = voxel_means(xyz, VOXEL_M)
     height_m = points[:, 2] - GroundGrid.of(points, _GROUND_CELL_M).at(points)
-    features = np.empty((NUM_FEATURES, len(points)), np.float32)  # the bulk of the memory
+    features = np.empty((NUM_FEATURES, len(points)), np.float32)  # most of the memory
     columns = iter(features)
 
     def add(*values: NDArray[np.floating]) -> None:
@@ -65,7 +68,7 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
         centres, centre = (
             (points, np.arange(len(points))) if scale_m == VOXEL_M else voxel_means(points, scale_m)
         )
-        shape = local_shape(centres, _NEIGHBOURS, _REACH_VOXELS * scale_m)[centre]
+        shape = local_shape(centres, _NEIGHBOURS, _RADIUS_VOXELS * scale_m)[centre]
         thickness_m = shape[:, THICKNESS]
         usual_m = np.percentile(thickness_m[on_ground], 40) if on_ground.any() else 0.0
         shape[:, THICKNESS] = np.log((thickness_m + _THIN_M) / (usual_m + _THIN_M))
@@ -74,17 +77,17 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
             add(points[:, 2] - centres[centre, 2])
     for width_m in _COLUMNS_M:
         add(*_columns(points, height_m, width_m))
-    assert next(columns, None) is None, "NUM_FEATURES counts more than there are"
+    assert next(columns, None) is None, "NUM_FEATURES is too large"
     return DescribedVoxels(points, features.T, voxel)
 
 
 def local_shape(xyz: NDArray[np.floating], neighbours: int, radius_m: float) -> NDArray[np.float32]:
     """Eigenvalue features (N, SHAPE_FEATURES) of the neighbourhoods of points (N, 3).
 
-    With s1 >= s2 >= s3 the standard deviations along the principal axes: scattering s3 / s1, s2 /
-    s1, s1 and s3 in metres, how upright the axes of s3 and of s1 are, the share of neighbours that
-    were found within the radius, and how far above the point their mean lies. After Weinmann et
-    al., ISPRS Journal of Photogrammetry and Remote Sensing 105, 2015.
+    With the standard deviations s1 >= s2 >= s3 along the principal axes: scattering s3 / s1, s2 /
+    s1, s1 and s3 in metres, |z| of the axes of s3 and of s1, the fraction of neighbours found
+    within the radius, and the height of their mean above the point. After Weinmann et al., ISPRS
+    Journal of Photogrammetry and Remote Sensing 105, 2015.
     """
     tree = cKDTree(xyz)
     features = np.empty((len(xyz), SHAPE_FEATURES), np.float32)
@@ -107,7 +110,7 @@ def local_shape(xyz: NDArray[np.floating], neighbours: int, radius_m: float) -> 
 def voxel_means(
     xyz: NDArray[np.floating], voxel_m: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean (V, 3) of each occupied voxel, and the voxel (N,) of each point."""
+    """Mean (V, 3) of each occupied voxel, and the voxel index (N,) of each point."""
     _, voxel = np.unique(voxel_keys(xyz, voxel_m), return_inverse=True)
     count = np.bincount(voxel)
     return np.stack([np.bincount(voxel, axis) / count for axis in xyz.T], axis=1), voxel
@@ -116,8 +119,8 @@ def voxel_means(
 def _columns(
     xyz: NDArray[np.floating], height_m: NDArray[np.floating], width_m: float
 ) -> list[NDArray[np.floating]]:
-    """What stands in the column of each point: lowest, highest and mean height, how many points,
-    how many above half a metre; and of the narrowest, whether they line up as walls do."""
+    """Features of the column of each point: lowest, highest and mean height, number of points, and
+    number above half a metre; for the narrowest columns, also the two features of `_line`."""
     index = ((xyz[:, :2] - xyz[:, :2].min(axis=0)) / width_m).astype(np.int64)
     shape = tuple(index.max(axis=0) + 1)
     columns, column = np.unique(np.ravel_multi_index(tuple(index.T), shape), return_inverse=True)
@@ -140,8 +143,11 @@ def _columns(
 
 
 def _line(raster: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far each occupied cell, in raster order, goes on to one side, and how full its flanks
-    are, as shares: walls go on and have open flanks, trees do not."""
+    """Features that separate walls from trees, for each occupied cell in raster order.
+
+    Both are fractions of filled cells along rays: in the direction that is filled best, which is
+    large for walls, and at right angles to it on both sides, which is small for walls.
+    """
     occupied = np.argwhere(raster)
     thick = np.pad(ndimage.binary_dilation(raster, np.ones((3, 3), bool)), _LINE_CELLS)
     angles = np.arange(0, 2 * np.pi, np.pi / 12)

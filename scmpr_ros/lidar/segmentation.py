@@ -1,11 +1,10 @@
-"""Classes of unlabelled map points from their geometry alone: 3DSegmentation of eq. 5.
+"""Classify unlabelled map points by their geometry: 3DSegmentation of eq. 5.
 
-Small networks judge each voxel of the map by the shape of its surroundings (`point_shape`), and
-their mean is taken: what differs from one to the next was chance. They were fitted to the labelled
-scans of towns (`training.point_segmentation`), in their true poses and in wrong ones, as real maps
-are blurred. Cars, which a map without labels still has, are told as well, so that they can be left
-out. Ground is parted by a rule: kerbs are too low to tell a sidewalk from a road, and what is rough
-ground depends on the map.
+An ensemble of small networks classifies each voxel of the map by the features of `point_shape`. It
+was trained on labelled scans of towns (`training.point_segmentation`), with true and with disturbed
+poses, since real maps are blurred. Cars are among the classes, so that they can be removed from the
+map. Ground is divided by a rule into road and terrain: kerbs are too low to separate sidewalks from
+roads, and roughness is relative to the map.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ ROAD, TERRAIN = class_id("road"), class_id("terrain")
 WEIGHTS = Path(__file__).with_name("segmentation.safetensors")
 _MEMBERS = 5
 _WIDTH = 64
-_LIMIT = 6.0  # standard deviations; stranger than all that was seen is no stranger than that
+_LIMIT = 6.0  # features are clipped, in standard deviations
 _CONTEXT_M = 2.0
 _VOXELS_PER_BATCH = 100_000
 
 
 class PointNetwork(nn.Module):
-    """From the description of a voxel to how probable its classes are."""
+    """Ensemble that maps the features of a voxel to class probabilities."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,36 +63,36 @@ class PointNetwork(nn.Module):
         self._known: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
-        """Probabilities (V, NUM_CLASSES) of features (V, NUM_FEATURES), the members' mean."""
+        """Mean of the members' probabilities (V, NUM_CLASSES) for features (V, NUM_FEATURES)."""
         logits = [self.logits(number, features) for number in range(len(self.members))]
         return torch.stack(logits).softmax(-1).mean(0)
 
     def logits(self, member: int, features: Tensor) -> Tensor:
-        """What one member says; minus infinity for what no LiDAR sees."""
+        """Logits (V, NUM_CLASSES) of one member; -inf for classes that no LiDAR sees."""
         scaled = ((features - self.mean) / self.deviation).clamp(-_LIMIT, _LIMIT)
         return self.members[member](scaled).masked_fill(~self._known, -torch.inf)
 
 
 @cache
 def point_network() -> PointNetwork:
-    """The networks that the package comes with."""
+    """Load the network shipped with the package."""
     network = PointNetwork()
     network.load_state_dict(load_file(WEIGHTS))
     return network.eval()
 
 
 def point_confusion() -> NDArray[np.float32]:
-    """What `segment_points` takes each static class for, as `semantics.label_confusion` has it.
+    """Confusion matrix of `segment_points`, see `semantics.label_confusion`.
 
-    Shares of points of towns that the network was not fitted to.
+    Measured on towns that the network was not trained on.
     """
     return point_network().confusion.numpy()
 
 
 def segment_points(cloud: PointCloud) -> NDArray[np.uint8]:
-    """Label the points of a map, (N,) joint ids.
+    """Classify the points of a map as joint ids (N,).
 
-    cloud: a map with z up; labels and intensity are not looked at. Raises DatasetError if empty.
+    cloud: a map with z up; its labels and intensity are ignored. Raises DatasetError if empty.
     """
     if len(cloud) == 0:
         raise DatasetError("cannot segment an empty point cloud")
@@ -102,17 +101,17 @@ def segment_points(cloud: PointCloud) -> NDArray[np.uint8]:
 
 @torch.no_grad()
 def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.uint8]:
-    """Joint ids (N,) of the points of described voxels.
+    """Classify the points of voxels with features as joint ids (N,).
 
-    What stands together is mostly of one class: a voxel's class is the one that is likeliest by its
-    own probability times the mean of all within `_CONTEXT_M`.
+    Neighbouring voxels mostly belong to one class, so each voxel's probabilities are multiplied by
+    their mean over its block of `_CONTEXT_M`.
     """
     batches = torch.from_numpy(described.features).split(_VOXELS_PER_BATCH)
     probability = torch.cat([network(batch) for batch in batches]).numpy()
     block = np.unique(voxel_keys(described.centre, _CONTEXT_M), return_inverse=True)[1]
     count = np.bincount(block)
-    for of_class in probability.T:
-        of_class *= (np.bincount(block, of_class) / count)[block]
+    for class_probability in probability.T:
+        class_probability *= (np.bincount(block, class_probability) / count)[block]
     label = probability.argmax(axis=1).astype(np.uint8)
     ground = label == ROAD
     label[ground] = _classify_ground(described.centre[ground])
@@ -120,9 +119,9 @@ def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.ui
 
 
 def _classify_ground(xyz: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Road or terrain: rough is what is far rougher than most of this map's ground.
+    """Classify ground as terrain if it is much rougher than most of the map's ground, else road.
 
-    A fixed threshold would not do, because sensors and pose errors differ.
+    A fixed threshold would not work, since sensors and pose errors differ.
     """
     if len(xyz) == 0:
         return np.empty(0, np.uint8)

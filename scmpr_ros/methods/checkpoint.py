@@ -7,6 +7,7 @@ which tensors are missing, unexpected or of another shape.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -23,12 +24,13 @@ from scmpr_ros.networks.weights import digest_of_weights, load_strictly, read_sa
 FORMAT = "scmpr_ros/1"
 
 _RENAMED = {
-    ".centring.": ".batch_norm.",
-    "saff.segment.": "saff.mask_head.",
-    "saff.measure.": "saff.range_head.",
-    "saff.describe.": "saff.place_head.",
+    r"\.centring\.": ".batch_norm.",
+    r"^saff\.segment\.": "saff.mask_head.",
+    r"^saff\.measure\.": "saff.range_head.",
+    r"^saff\.describe\.": "saff.place_head.",
+    r"^shares$": "part_logits",
 }
-"""Parts of tensor names in older checkpoints, and their names today."""
+"""Patterns of tensor names in older checkpoints, and their replacements."""
 
 
 def save_checkpoint(network: PlaceNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
@@ -73,6 +75,6 @@ def _with_current_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for name, value in tensors.items():
         for old, new in _RENAMED.items():
-            name = name.replace(old, new)
+            name = re.sub(old, new, name)
         renamed[name] = value
     return renamed

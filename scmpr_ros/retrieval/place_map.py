@@ -247,6 +247,7 @@ def _valid_entries(name: str, array: NDArray[Any]) -> tuple[NDArray[np.bool_], s
         return array.max(axes, initial=0) < NUM_CLASSES, f"labels end at {NUM_CLASSES - 1}"
     if name == "descriptors":
         norm = np.linalg.norm(array.astype(np.float32), axis=2)  # NaN and infinity fail as well
-        unit = np.abs(norm - 1) <= _NORM_TOLERANCE
-        return unit.all(1), "descriptors must be finite and of unit length"
+        # shorter ones are valid: parts of a descriptor are zero if nothing is seen in a window
+        valid = (norm > 0) & (norm <= 1 + _NORM_TOLERANCE)
+        return valid.all(1), "descriptors must be finite and at most of unit length"
     return np.isfinite(array).all(axes), "numbers must be finite"

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 from scmpr_ros.datasets.ros_messages import (
     camera_from_info,
     check_image,
+    is_dense,
     pack_points,
     point_fields,
     pose_matrix,
@@ -98,7 +99,7 @@ def points_message(points: NDArray[Any], header: Header) -> PointCloud2:
             header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
             point_step=points.itemsize, row_step=points.nbytes, data=_byte_array(points),
         )  # fmt: skip
-    message.is_dense = all(bool(np.isfinite(points[axis]).all()) for axis in "xyz")
+    message.is_dense = is_dense(points)
     return message
 
 

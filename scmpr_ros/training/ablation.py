@@ -19,7 +19,8 @@ from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import from_dict, to_dict
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
-from scmpr_ros.evaluation.tables import make_table, pooled
+from scmpr_ros.evaluation.result import read_results, write_results
+from scmpr_ros.evaluation.tables import make_table, pool
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
 from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
@@ -132,15 +133,14 @@ def _evaluate(
     cached = weights.parent / f"evaluated-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.json"
     if not cached.is_file():
         network = load_checkpoint(weights)
-        write_json(
-            cached,
+        write_results(
             [r for recording in recordings for r in evaluate_recording(recording, network, config)],
+            cached,
         )
-    results = json.loads(cached.read_text())
-    recall, half, chance, queries = pooled(results)
+    results = read_results(cached)
     return {
-        "recall_at_1": recall / 100, "half_interval": half / 100, "chance": chance / 100,
-        "num_queries": queries, "weights": str(weights), "drives": results,
+        **pool(results)._asdict(), "weights": str(weights),
+        "drives": [result.to_json() for result in results],
     }  # fmt: skip
 
 

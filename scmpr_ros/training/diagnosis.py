@@ -22,12 +22,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.metrics import (
-    Tolerance,
-    bootstrap_interval,
-    recall_at,
-    within,
-)
+from scmpr_ros.evaluation.intervals import recall_interval
+from scmpr_ros.evaluation.metrics import Tolerance, recall_at, within
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.one_hot import one_hot
@@ -127,11 +123,13 @@ class _InterventionResult(NamedTuple):
     hits: (Q, 1 + parts), whether the whole descriptor and each part alone found them.
     cells_correct: (Q, 2), fractions of cells with the right class and the right range; NaN if
     there are no such cells.
+    xy_m: (Q, 2), where the views were taken.
     """
 
     name: str
     hits: Tensor
     cells_correct: Tensor
+    xy_m: Tensor
 
 
 def _row(network: PerceivingNetwork, results: Sequence[_InterventionResult]) -> dict[str, Any]:
@@ -143,7 +141,11 @@ def _row(network: PerceivingNetwork, results: Sequence[_InterventionResult]) -> 
     return {
         "intervention": results[0].name, "num_queries": len(hits),
         "recall_at_1": {part: recall_at(1, hit[:, None].numpy()) for part, hit in columns},
-        "recall_at_1_interval": bootstrap_interval(hits[:, 0].numpy()),
+        "recall_at_1_interval": recall_interval(
+            hits[:, 0].numpy(),
+            torch.cat([result.xy_m for result in results]).numpy(),
+            np.repeat([str(n) for n in range(len(results))], [len(r.hits) for r in results]),
+        ),
         "cells_correct": {name: x for name, x in correct if not math.isnan(x)},
     }  # fmt: skip
 
@@ -164,7 +166,9 @@ def _retrieve_views(
         best = [(q @ w.T).argmax(1) for q, w in zip(queries, windows, strict=True)]
         errors = [locate(viewpoints, network.headings_rad, recording)[2:] for viewpoints in best]
         hits = np.stack([within(*error, tolerance) for error in errors], axis=1)
-        yield _InterventionResult(intervention.name, torch.from_numpy(hits), torch.cat(correct))
+        yield _InterventionResult(
+            intervention.name, torch.from_numpy(hits), torch.cat(correct), recording.poses[:, :2, 3]
+        )
 
 
 def _whole_and_parts(network: PerceivingNetwork, descriptors: Tensor) -> list[Tensor]:

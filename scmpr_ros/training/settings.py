@@ -31,8 +31,8 @@ class TrainConfig:
         recording. No recording may be in both. Without validation nothing is measured meanwhile.
     sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
         that is one recording without a map.ply; all if empty.
-    allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns with seeds that
-        are reserved for validation or test; results on these are then meaningless.
+    allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns whose seeds are
+        reserved for validation or test; results on these are then meaningless.
     initial: weights to start from, of a network with the same config; None starts from scratch.
     initial_share: weight of `initial` in the final weights, an average of both ("model soups",
         Wortsman et al. 2022), which can beat either on unseen recordings if the run stayed close to

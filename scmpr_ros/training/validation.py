@@ -113,7 +113,7 @@ def describe_places(network: PlaceNetwork, recording: PreparedRecording) -> tupl
 
 
 def draw_examples(recording: PreparedRecording, result: RetrievalResult, fov_rad: float) -> Figure:
-    """Some views, their masks, and the classes of the window that was taken for them."""
+    """Draw some views, their predicted masks, and the classes of the windows that match them."""
     count = min(_SHOWN, len(recording.views))
     figure = new_figure(9, 1.1 * count)
     axes = figure.subplots(count, 3, squeeze=False)
@@ -131,7 +131,7 @@ def draw_examples(recording: PreparedRecording, result: RetrievalResult, fov_rad
         if result.masks is not None:
             row[1].imshow(colourise(result.masks[view].numpy()), aspect="auto")
         row[2].imshow(colourise(window.numpy()), aspect="auto")
-        verdict = "right" if correct[view] else f"{result.position_error_m[view]:.0f} m off"
+        verdict = "correct" if correct[view] else f"{result.position_error_m[view]:.0f} m off"
         row[2].set_title(verdict, fontsize=8)
         for axis in row:
             axis.set_axis_off()

@@ -1,4 +1,4 @@
-"""`compare_drives` on tiny recordings: what it writes, what it prints, and its refusals."""
+"""`compare_drives` on tiny recordings: its files, its output and its errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from scmpr_ros.cli import compare_drives
 
 
-def test_writes_numbers_and_a_picture(
+def test_statistics_and_picture(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "compare"
@@ -34,7 +34,7 @@ def test_writes_numbers_and_a_picture(
     assert "luminance, mean" in printed and "Distance to 0000" in printed and "both" in printed
 
 
-def test_scans_alone_are_enough(recordings: Path, tmp_path: Path) -> None:
+def test_recording_without_images(recordings: Path, tmp_path: Path) -> None:
     folder = tmp_path / "scans"
     shutil.copytree(recordings / "0000", folder)
     shutil.rmtree(folder / "sequences" / "01")
@@ -46,7 +46,7 @@ def test_scans_alone_are_enough(recordings: Path, tmp_path: Path) -> None:
         assert picture.width > 1500
 
 
-def test_mistakes_are_one_line(
+def test_errors_are_one_line(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path / "out")]
@@ -62,14 +62,14 @@ def test_mistakes_are_one_line(
     assert "empty: neither images nor scans" in capsys.readouterr().err
     folder = str(recordings / "0000")
     assert compare_drives.main([folder, folder, *out]) == 1
-    assert "names of their own" in capsys.readouterr().err
+    assert "different names" in capsys.readouterr().err
     assert compare_drives.main([folder, *out, "--settings.frames", "0"]) == 1
     assert "frames is 0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compare_drives.main(["--help"])
-    told = capsys.readouterr().out
-    assert "Wasserstein-1" in told and "Example: compare_drives" in told
+    text = capsys.readouterr().out
+    assert "Wasserstein-1" in text and "Example: compare_drives" in text

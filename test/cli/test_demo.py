@@ -15,6 +15,7 @@ from PIL import Image
 from recording import write_recording
 
 from scmpr_ros.cli import demo
+from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.checkpoint import save_checkpoint
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
@@ -22,7 +23,6 @@ from scmpr_ros.resources import FASTDDS_PROFILE, resource
 from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.export import TownExportConfig
 from scmpr_ros.town.sensors.lidar import LidarConfig
-from scmpr_ros.town.splits import SEEDS
 from scmpr_ros.town.traversal import TraversalConfig
 
 KEYS = {
@@ -112,7 +112,7 @@ def test_resources_lie_beside_the_package_or_in_its_share_folder(tmp_path: Path)
 
 
 def test_is_a_console_script() -> None:
-    command = [str(Path(sys.prefix, "bin", "demo")), "--help"]
+    command = [sys.executable, "-m", "scmpr_ros.cli.demo", "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert answer.returncode == 0, answer.stderr
     assert "--data" in answer.stdout

@@ -1,23 +1,14 @@
-"""Labelled points in the image: what hides what, by hand and against the town's own masks."""
+"""Projection of labelled points: occlusion, sparse masks, bad input."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scmpr_ros.datasets.projection import OcclusionConfig, project_labels, project_visible
 from scmpr_ros.errors import ConfigError, ShapeError
-from scmpr_ros.geometry import invert, transform_points
 from scmpr_ros.records import CameraModel
-from scmpr_ros.semantics import IGNORE, IS_DYNAMIC, class_id
-from scmpr_ros.town.drives import DriveConfig
-from scmpr_ros.town.sensors.lidar import LidarConfig
-from scmpr_ros.town.sensors.rig import Rig
-from scmpr_ros.town.streets.network import StreetNetworkConfig
-from scmpr_ros.town.traversal import Traversal, TraversalConfig
-from scmpr_ros.town.world import Town, TownConfig
+from scmpr_ros.semantics import IGNORE, class_id
 
 CAMERA = CameraModel(1240, 376, 720.0, 720.0, 620.0, 180.0)
 ROAD, BUILDING, POLE = class_id("road"), class_id("building"), class_id("pole")
@@ -78,51 +69,6 @@ def test_pixels_between_classes_stay_empty() -> None:
     points = np.array([[0, 0, 10.0], [10 / 720, 0, 10], [20 / 720, 0, 10], [30 / 720, 0, 10]])
     mask = project_labels(points, np.array([POLE, POLE, ROAD, ROAD], np.uint8), CAMERA)
     assert mask[180, 620:624].tolist() == [POLE, IGNORE, IGNORE, ROAD]
-
-
-def test_town_points_agree_with_town_masks() -> None:
-    """A scan from where the camera is, and many scans, as a drive accumulates them."""
-    town = Town.generate(3, TownConfig(StreetNetworkConfig(columns=2, rows=2)))
-    config = TraversalConfig(condition="overcast", season="summer", drive=DriveConfig(length_m=90))
-    rig = Rig.named("kitti")
-    traversal = Traversal.plan(town, config, rig, LidarConfig())
-    image = traversal.frame(44).image
-    assert image is not None
-    scan_only = replace(traversal, config=replace(config, images=False))
-    scans = {i: scan_only.frame(i).scan for i in (32, 38, 44, 50, 56, 62)}
-    T_world_camera = traversal.T_world_base[44] @ rig.T_base_camera
-
-    def points_of(*frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Still points in the camera's frame; what moves is elsewhere by the time of the image."""
-        world = np.concatenate(
-            [transform_points(traversal.T_world_lidar[i], scans[i].xyz) for i in frames]
-        )
-        label = np.concatenate([scans[i].label for i in frames])
-        still = ~IS_DYNAMIC[label]
-        return transform_points(invert(T_world_camera), world[still]), label[still]
-
-    for frames, at_least, share in (((44,), 5_000, 0.93), (tuple(scans), 60_000, 0.8)):
-        points, label = points_of(*frames)
-        uv, visible = project_visible(points, rig.camera)
-        u, v = np.round(uv[visible]).astype(int).T
-        z = points[visible, 2]
-        # The image's own depth tells which of these points its pixels really show: not those that
-        # lie behind the bars of a fence or beside a leaf.
-        seen = np.abs(image.depth[v, u] - z) < 0.1 + 0.02 * z
-        assert seen.sum() > at_least and seen.mean() > share
-        assert (image.mask[v, u] == label[visible])[seen].mean() >= 0.99
-        sparse = project_labels(points, label, rig.camera)
-        painted = (sparse != IGNORE) & (image.mask != IGNORE) & ~IS_DYNAMIC[image.mask]
-        assert (sparse == image.mask)[painted].mean() >= 0.98
-
-    points, _ = points_of(*scans)
-    shares = []
-    for occlusion in (OcclusionConfig(), OcclusionConfig(margin_m=1e6)):
-        uv, visible = project_visible(points, rig.camera, occlusion)
-        u, v = np.round(uv[visible]).astype(int).T
-        z = points[visible, 2]
-        shares.append((np.abs(image.depth[v, u] - z) < 0.1 + 0.02 * z).mean())
-    assert shares[0] > shares[1] + 0.05, "points behind others are left out"
 
 
 def test_bad_input() -> None:

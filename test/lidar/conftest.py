@@ -12,11 +12,11 @@ from scmpr_ros.records import PointCloud
 
 SENSOR_HEIGHT_M = 1.7
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Least and greatest corner, in the map; the ground is z = 0."""
+"""Lower and upper corner in the map frame; the ground is z = 0."""
 
 
 def cast(position: np.ndarray, boxes: list[Box], max_range_m: float = 60.0) -> np.ndarray:
-    """Returns (N, 3) of a 48 x 600 scan from `position`, in the map."""
+    """Points (N, 3), in the map frame, of a 48 x 600 scan from `position`."""
     elevation, azimuth = np.meshgrid(
         np.deg2rad(np.linspace(-24, 6, 48)), np.linspace(-np.pi, np.pi, 600, endpoint=False)
     )
@@ -36,9 +36,9 @@ def cast(position: np.ndarray, boxes: list[Box], max_range_m: float = 60.0) -> n
 
 @pytest.fixture(scope="session")
 def drive_past() -> Callable[..., list[tuple[PointCloud, np.ndarray]]]:
-    """Posed scans of a drive along x, from 0 to 20 m: `drive_past(boxes_at)`.
+    """Function `drive_past(boxes_at)`: posed scans of a drive along x from 0 to 20 m.
 
-    boxes_at(step) gives the boxes that stand there at one of the 11 steps.
+    boxes_at(step): the boxes present at one of the 11 steps.
     """
 
     def scans(boxes_at: Callable[[int], list[Box]]) -> list[tuple[PointCloud, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Voxel means of posed scans, by hand and against a plain loop."""
+"""Voxel means of posed scans, also against a plain loop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import make_transform, rotation_z
+from scmpr_ros.geometry import make_transform, rotation_z, voxel_keys
 from scmpr_ros.lidar import accumulation
-from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate, voxel_keys
+from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
@@ -39,7 +39,7 @@ def test_scans_are_moved_by_their_poses() -> None:
     np.testing.assert_allclose(result.xyz, [[10.0, 25.0, 1.0]], atol=1e-5)
 
 
-def test_dynamic_points_and_ranges_outside_do_not_enter() -> None:
+def test_dynamic_and_out_of_range_points_are_dropped() -> None:
     scan = cloud_of([[1, 0, 0], [5, 0, 0], [9, 0, 0], [80, 0, 0]], [ROAD, CAR, ROAD, ROAD])
     config = AccumulationConfig(voxel_m=0.5, min_hits=1, min_range_m=2.5, max_range_m=70.0)
     np.testing.assert_array_equal(accumulate([(scan, np.eye(4))], config).xyz, [[9, 0, 0]])
@@ -47,14 +47,14 @@ def test_dynamic_points_and_ranges_outside_do_not_enter() -> None:
 
 def test_min_hits_counts_returns_over_all_scans() -> None:
     scan = cloud_of([[5, 0, 0], [5, 9, 0]])
-    again = cloud_of([[5, 0, 0]])
+    second = cloud_of([[5, 0, 0]])
     config = AccumulationConfig(voxel_m=0.5, min_hits=2)
-    result = accumulate([(scan, np.eye(4)), (again, np.eye(4))], config)
+    result = accumulate([(scan, np.eye(4)), (second, np.eye(4))], config)
     np.testing.assert_array_equal(result.xyz, [[5, 0, 0]])
 
 
 @pytest.mark.parametrize("fold_every", [1, 700, 10**9])
-def test_same_result_as_a_plain_loop_however_often_it_folds(monkeypatch, fold_every: int) -> None:
+def test_folding_equals_a_plain_loop(monkeypatch, fold_every: int) -> None:
     monkeypatch.setattr(accumulation, "_FOLD_EVERY_POINTS", fold_every)
     rng = np.random.default_rng(0)
     scans = [
@@ -75,13 +75,13 @@ def test_same_result_as_a_plain_loop_however_often_it_folds(monkeypatch, fold_ev
         assert label == np.bincount([m[1] for m in members]).argmax()
 
 
-def test_large_map_coordinates_lose_an_origin() -> None:
+def test_large_map_coordinates_get_an_origin() -> None:
     T_map_lidar = make_transform(np.eye(3), np.array([613180.0, 4116330.0, 115.0]))
     result = accumulate([(cloud_of([[5.125, 0, 0]]), T_map_lidar)], ANYTHING)
     np.testing.assert_allclose(result.xyz + result.origin, [[613185.125, 4116330, 115]], atol=1e-4)
 
 
-def test_keys_are_equal_only_in_the_same_voxel() -> None:
+def test_voxel_keys_are_equal_only_in_the_same_voxel() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3), axis=-1).reshape(-1, 3)
     keys = voxel_keys((grid + 0.5) * 0.15, 0.15)
     assert len(np.unique(keys)) == len(grid)

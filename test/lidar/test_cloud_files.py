@@ -1,4 +1,4 @@
-"""Clouds survive a round trip; every kind of bad file is told apart by its message."""
+"""Point cloud files: round trips, label sets, and an error message for each bad file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_label_field_holds_semantickitti_ids_with_instances(tmp_path: Path) -> N
     assert read_cloud(tmp_path / "m.ply").label.tolist() == [ROAD, BUILDING, CAR, CAR]
 
 
-def test_stated_label_set_wins_over_the_field_name(tmp_path: Path) -> None:
+def test_given_label_set_has_precedence_over_the_field_name(tmp_path: Path) -> None:
     write_binary_ply(tmp_path / "m.ply", xyz_rows(label=np.array([7, 11, 26, 23], "u2")))
     assert read_cloud(tmp_path / "m.ply", "cityscapes").label.tolist() == [ROAD, BUILDING, CAR, SKY]
 
@@ -96,7 +96,7 @@ def test_ascii_ply_with_faces_after_the_points(tmp_path: Path) -> None:
     assert cloud.label.tolist() == [ROAD, BUILDING]
 
 
-def test_large_coordinates_lose_an_origin_before_float32(tmp_path: Path) -> None:
+def test_large_coordinates_get_an_origin(tmp_path: Path) -> None:
     xyz = np.array([[613180.25, 4116330.5, 115.125], [613181.25, 4116331.5, 116.125]])
     write_binary_ply(tmp_path / "m.ply", rows_of(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2]))
     cloud = read_cloud(tmp_path / "m.ply")
@@ -108,22 +108,22 @@ def test_large_coordinates_lose_an_origin_before_float32(tmp_path: Path) -> None
 @given(
     count=st.integers(1, 40),
     labelled=st.booleans(),
-    intense=st.booleans(),
+    with_intensity=st.booleans(),
     origin=st.sampled_from([0.0, 4116300.0]),
 )
-def test_ply_round_trip(tmp_path: Path, count, labelled, intense, origin) -> None:
+def test_ply_round_trip(tmp_path: Path, count, labelled, with_intensity, origin) -> None:
     rng = np.random.default_rng(count)
     cloud = PointCloud(
         rng.uniform(-90, 90, (count, 3)).astype(np.float32),
         rng.integers(0, SKY, count).astype(np.uint8) if labelled else None,
-        rng.uniform(0, 1, count).astype(np.float32) if intense else None,
+        rng.uniform(0, 1, count).astype(np.float32) if with_intensity else None,
         np.array([origin, origin, 0.0]),
     )
     write_cloud(tmp_path / "new" / "map.ply", cloud)
-    again = read_cloud(tmp_path / "new" / "map.ply")
-    np.testing.assert_allclose(again.xyz + again.origin, cloud.xyz + cloud.origin, atol=1e-4)
-    np.testing.assert_array_equal(again.label, cloud.label)
-    np.testing.assert_array_equal(again.intensity, cloud.intensity)
+    read = read_cloud(tmp_path / "new" / "map.ply")
+    np.testing.assert_allclose(read.xyz + read.origin, cloud.xyz + cloud.origin, atol=1e-4)
+    np.testing.assert_array_equal(read.label, cloud.label)
+    np.testing.assert_array_equal(read.intensity, cloud.intensity)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["map.ply"]
 
 
@@ -143,7 +143,7 @@ def test_kitti_bin(tmp_path: Path) -> None:
     assert cloud.label is None
 
 
-def test_rows_that_are_not_finite_are_dropped_with_a_warning(tmp_path: Path, caplog) -> None:
+def test_non_finite_points_are_dropped_with_a_warning(tmp_path: Path, caplog) -> None:
     rows = xyz_rows(label=np.array([40, 50, 40, 50], "i4"))
     rows["y"][1] = np.nan
     write_binary_ply(tmp_path / "m.ply", rows)
@@ -167,14 +167,14 @@ class TestBadFiles:
 
     def test_truncated_ply(self, tmp_path: Path) -> None:
         write_binary_ply(tmp_path / "m.ply", xyz_rows(), count=9)
-        self.expect(tmp_path / "m.ply", "truncated: its header promises 9 points, 4 are there")
+        self.expect(tmp_path / "m.ply", "truncated: its header promises 9 points, it has 4")
 
     def test_truncated_ascii_ply(self, tmp_path: Path) -> None:
         (tmp_path / "m.ply").write_text(
             "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\n"
             "property float z\nend_header\n1 2 3\n4 5\n"
         )
-        self.expect(tmp_path / "m.ply", "promises 3 points, 1 are there")
+        self.expect(tmp_path / "m.ply", "promises 3 points, it has 1")
 
     def test_empty_ply(self, tmp_path: Path) -> None:
         write_binary_ply(tmp_path / "m.ply", xyz_rows()[:0])
@@ -182,7 +182,7 @@ class TestBadFiles:
 
     def test_ply_without_a_header(self, tmp_path: Path) -> None:
         (tmp_path / "m.ply").write_bytes(b"\x00" * 64)
-        self.expect(tmp_path / "m.ply", "no PLY file")
+        self.expect(tmp_path / "m.ply", "not a PLY file")
 
     def test_ply_without_points(self, tmp_path: Path) -> None:
         (tmp_path / "m.ply").write_text("ply\nformat ascii 1.0\nelement camera 1\nend_header\n")
@@ -204,7 +204,7 @@ class TestBadFiles:
         write_binary_ply(tmp_path / "m.ply", rows)
         self.expect(tmp_path / "m.ply", "none of its 4 points is finite")
 
-    def test_labels_that_are_no_numbers(self, tmp_path: Path) -> None:
+    def test_labels_that_are_not_finite(self, tmp_path: Path) -> None:
         write_binary_ply(tmp_path / "m.ply", xyz_rows(label=np.full(4, np.nan, "f4")))
         self.expect(tmp_path / "m.ply", "field label holds values that are not finite")
 
@@ -219,7 +219,7 @@ class TestBadFiles:
     @pytest.mark.parametrize("points", [0, 5])
     def test_empty_or_truncated_pcd(self, tmp_path: Path, points: int) -> None:
         write_pcd(tmp_path / "m.pcd", "1 2 3 0.5 40\n" if points else "", points)
-        self.expect(tmp_path / "m.pcd", "empty, truncated or no PCD file")
+        self.expect(tmp_path / "m.pcd", "empty, truncated or not a PCD file")
 
 
 def test_real_map(shared_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""What moved is carved out; what stands, and the ground, stays."""
+"""Ghost removal drops moving objects and keeps static ones and the ground."""
 
 from __future__ import annotations
 
@@ -38,44 +38,44 @@ def carved(drive_past):
     return cloud, scans, remove_ghosts(cloud, scans, GhostConfig())
 
 
-def test_moving_car_goes(carved) -> None:
+def test_moving_car_is_removed(carved) -> None:
     cloud, _, keep = carved
     ghost = np.any([inside(cloud.xyz, oncoming_car(step)) for step in range(11)], axis=0)
-    ghost &= cloud.xyz[:, 0] < 25  # beyond, too few scans look at where it was
+    ghost &= cloud.xyz[:, 0] < 25  # beyond, too few scans see through it
     assert ghost.sum() > 500
     assert keep[ghost].mean() < 0.05
 
 
 @pytest.mark.parametrize("box", STREET, ids=["facade", "hoarding", "parked car", "pole"])
-def test_standing_things_stay(carved, box) -> None:
+def test_static_objects_are_kept(carved, box) -> None:
     cloud, _, keep = carved
-    thing = inside(cloud.xyz, box)
-    assert thing.sum() > 20
-    assert keep[thing].mean() > 0.98
+    part = inside(cloud.xyz, box)
+    assert part.sum() > 20
+    assert keep[part].mean() > 0.98
 
 
-def test_ground_stays(carved) -> None:
+def test_ground_is_kept(carved) -> None:
     cloud, _, keep = carved
     assert keep[cloud.xyz[:, 2] < 0.1].all()
 
 
-def test_nothing_goes_where_nothing_moves(drive_past) -> None:
+def test_static_scene_is_kept(drive_past) -> None:
     scans = drive_past(lambda step: STREET)
     cloud = accumulate(scans, AccumulationConfig(min_hits=1))
     assert remove_ghosts(cloud, scans, GhostConfig()).mean() > 0.999
 
 
-def test_origin_of_the_map_is_respected(carved) -> None:
+def test_origin_of_the_map_is_used(carved) -> None:
     cloud, scans, keep = carved
     far = np.array([613200.0, 4116300.0, 100.0])
     shift = np.eye(4)
     shift[:3, 3] = far
     moved = [(scan, shift @ T_map_lidar) for scan, T_map_lidar in scans]
-    again = remove_ghosts(replace(cloud, origin=far), moved, GhostConfig())
-    assert (again == keep).mean() > 0.999
+    keep_far = remove_ghosts(replace(cloud, origin=far), moved, GhostConfig())
+    assert (keep_far == keep).mean() > 0.999
 
 
-def test_no_scans_no_ghosts(carved) -> None:
+def test_without_scans_everything_is_kept(carved) -> None:
     cloud, _, _ = carved
     assert remove_ghosts(cloud, [], GhostConfig()).all()
 
@@ -94,14 +94,14 @@ def test_bad_config(bad) -> None:
         GhostConfig(**bad)
 
 
-def test_real_drive_loses_its_streaks_and_keeps_its_walls(shared_data: Path) -> None:
+def test_real_drive_loses_streaks_and_keeps_walls(shared_data: Path) -> None:
     folder = shared_data / "kitti_drive_0005"
     cloud = read_cloud(folder / "map.ply")
     drive = KittiOdometryDrive(folder, "0005")
     scans = ((drive.scan(frame), drive.T_world_lidar(frame)) for frame in drive.scan_frames)
     keep = remove_ghosts(cloud, scans, GhostConfig())
     x, y, z = cloud.xyz.T
-    # The vehicle ahead left its roof line 1.2 to 1.6 m above the road, all along the drive.
+    # The roof of the vehicle ahead left a streak 1.2 to 1.6 m above the road, all along the drive.
     streak = (x > 20) & (x < 50) & (y > 11.5) & (y < 19) & (z > -1.2) & (z < -0.2)
     streak &= np.hypot(x - 35, y - 24) > 6
     facade = (x > 70) & (x < 88) & (y > -3) & (y < 2) & (z > 0)

@@ -1,4 +1,4 @@
-"""Places are evenly spread, once for each stretch of road, and never inside a thing."""
+"""Places are evenly spaced, not repeated on roads driven twice, and clear of obstacles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def map_of(trajectory) -> PointCloudMap:
 
 
 def street_map(label_ground: bool = True) -> PointCloudMap:
-    """A 40 m x 8 m road at z = 2 between meadows, with a block standing on it at x = 20."""
+    """A 40 m x 8 m road at z = 2 between meadows, with a block on it at x = 20."""
     rng = np.random.default_rng(0)
     ground = np.column_stack([rng.uniform((0, -20), (40, 20), (60_000, 2)), np.full(60_000, 2.0)])
     on_road = np.abs(ground[:, 1]) < 4
@@ -37,19 +37,19 @@ def street_map(label_ground: bool = True) -> PointCloudMap:
     )
 
 
-def test_straight_drive_at_its_own_height() -> None:
+def test_places_along_a_straight_drive() -> None:
     drive = np.column_stack([np.linspace(0, 20, 41), np.zeros(41), np.full(41, 1.2)])
     places = place_positions(map_of(drive), PlacesConfig(spacing_m=2.0))
     np.testing.assert_allclose(places[:, 0], np.arange(0, 21, 2), atol=1e-9)
     np.testing.assert_allclose(places[:, 1:], [[0, 1.2]] * 11)
 
 
-def test_standing_still_makes_one_place() -> None:
+def test_a_stationary_drive_gives_one_place() -> None:
     jitter = np.random.default_rng(0).normal(0, 0.02, (500, 3))
     assert len(place_positions(map_of(jitter), PlacesConfig(spacing_m=2.0))) == 1
 
 
-def test_second_round_adds_no_places() -> None:
+def test_a_second_lap_adds_no_places() -> None:
     angle = np.linspace(0, 4 * np.pi, 800)
     ring = np.column_stack([30 * np.cos(angle), 30 * np.sin(angle), np.zeros(800)])
     places = place_positions(map_of(ring), PlacesConfig(spacing_m=2.0))
@@ -58,7 +58,7 @@ def test_second_round_adds_no_places() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.5, 5.0))
-def test_places_are_apart_and_cover_the_drive(seed: int, spacing_m: float) -> None:
+def test_places_are_spaced_and_cover_the_drive(seed: int, spacing_m: float) -> None:
     rng = np.random.default_rng(seed)
     heading = np.cumsum(rng.normal(0, 0.1, 300))
     steps = rng.uniform(0, 0.8, 300)[:, None] * np.column_stack([np.cos(heading), np.sin(heading)])

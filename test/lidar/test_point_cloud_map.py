@@ -1,4 +1,4 @@
-"""A map holds static classes only, and never nothing."""
+"""A point cloud map has static classes only, and at least one point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, class_id
 XYZ = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
-def test_only_dynamic_classes_go() -> None:
+def test_dynamic_classes_are_dropped() -> None:
     label = np.arange(len(CLASSES), dtype=np.uint8)
     xyz = np.random.default_rng(0).normal(size=(len(label), 3)).astype(np.float32)
     origin = np.array([100.0, 200.0, 0.0])
@@ -30,13 +30,13 @@ def test_unlabelled_cloud_is_refused() -> None:
 
 
 def test_all_dynamic_is_refused() -> None:
-    with pytest.raises(DatasetError, match="no static point among the map's 2"):
+    with pytest.raises(DatasetError, match="none of the map's 2 points is static"):
         PointCloudMap.of(PointCloud(XYZ, np.full(2, class_id("car"), np.uint8)))
 
 
 @pytest.mark.parametrize(
     "trajectory", [np.zeros((4, 2)), np.zeros((0, 3)), np.full((2, 3), np.nan)]
 )
-def test_impossible_trajectory_is_refused(trajectory) -> None:
+def test_bad_trajectory_is_refused(trajectory) -> None:
     with pytest.raises(ShapeError, match="trajectory"):
         PointCloudMap.of(PointCloud(XYZ, np.full(2, class_id("road"), np.uint8)), trajectory)

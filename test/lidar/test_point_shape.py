@@ -1,4 +1,4 @@
-"""Planes, balls and bars look like themselves; every point is described."""
+"""Features of planes, balls, bars and walls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_local_shape_of_a_plane_a_ball_and_a_bar() -> None:
     assert max(scattering.max(), flatness.max()) < 0.01 and along.min() > 0.99
 
 
-def test_every_point_is_described_by_its_voxel() -> None:
+def test_every_point_has_the_features_of_its_voxel() -> None:
     rng = np.random.default_rng(0)
     ground = np.column_stack([rng.uniform(0, 20, (20_000, 2)), rng.normal(0, 0.01, 20_000)])
     wall = np.column_stack(
@@ -34,7 +34,7 @@ def test_every_point_is_described_by_its_voxel() -> None:
     assert np.median(height_m[: len(ground)]) < 0.1 < 1.5 < np.median(height_m[len(ground) :])
 
 
-def test_a_wall_goes_on_and_its_flanks_are_open() -> None:
+def test_a_wall_continues_and_its_flanks_are_open() -> None:
     rng = np.random.default_rng(0)
     wall = np.column_stack(
         [rng.uniform(0, 20, 20_000), rng.normal(0, 0.02, 20_000), rng.uniform(0, 4, 20_000)]
@@ -42,10 +42,10 @@ def test_a_wall_goes_on_and_its_flanks_are_open() -> None:
     crown = rng.uniform((30, 0, 0), (36, 6, 4), (20_000, 3))
     _, features, voxel = describe_points(np.concatenate([wall, crown]))
     index = -1 - 2 * 5  # of the narrowest columns, which come first of three
-    goes_on, flanks = features[voxel][:, [index - 1, index]].T
-    of_wall = np.arange(len(voxel)) < len(wall)
-    assert goes_on[of_wall].mean() > 0.9 and flanks[of_wall].mean() < 0.3
-    assert flanks[~of_wall].mean() > 0.5
+    continues, flanks = features[voxel][:, [index - 1, index]].T
+    on_wall = np.arange(len(voxel)) < len(wall)
+    assert continues[on_wall].mean() > 0.9 and flanks[on_wall].mean() < 0.3
+    assert flanks[~on_wall].mean() > 0.5
 
 
 def test_one_point() -> None:

@@ -1,4 +1,4 @@
-"""Plain shapes get the classes they look like; real scans are mostly right."""
+"""Segmentation of simple shapes and of a real scan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def name_of(labels: np.ndarray) -> str:
     return CLASSES[np.bincount(labels).argmax()].name
 
 
-def near(xyz: np.ndarray, box) -> np.ndarray:
+def in_box(xyz: np.ndarray, box) -> np.ndarray:
     low, high = np.array(box[0]) - 0.1, np.array(box[1]) + 0.1
     return ((xyz >= low) & (xyz <= high)).all(axis=1) & (xyz[:, 2] > 0.4)
 
@@ -44,20 +44,20 @@ def street(drive_past) -> tuple[np.ndarray, np.ndarray]:
      (BUSH, "vegetation")],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_things_are_told_apart(street, box, name: str) -> None:
+def test_shapes_are_classified(street, box, name: str) -> None:
     xyz, label = street
-    thing = near(xyz, box)
-    assert thing.sum() > 10
-    assert name_of(label[thing]) == name
+    inside = in_box(xyz, box)
+    assert inside.sum() > 10
+    assert name_of(label[inside]) == name
 
 
 def test_blurred_facades_stay_buildings(street) -> None:
-    """Poses that are off by 0.15 m, as those of real maps are, must not turn walls into trees."""
+    """Pose errors of 0.15 m, as in real maps, must not turn walls into vegetation."""
     xyz, _ = street
     blurred = xyz + np.random.default_rng(0).normal(0, 0.15, xyz.shape).astype(np.float32)
     label = segment_points(PointCloud(blurred))
-    assert np.mean(label[near(xyz, FACADE)] == class_id("building")) > 0.8
-    assert np.mean(label[near(xyz, BUSH)] == class_id("vegetation")) > 0.8
+    assert np.mean(label[in_box(xyz, FACADE)] == class_id("building")) > 0.8
+    assert np.mean(label[in_box(xyz, BUSH)] == class_id("vegetation")) > 0.8
 
 
 def test_flat_ground_is_road(street) -> None:
@@ -92,7 +92,7 @@ def test_real_scan(shared_data: Path) -> None:
 
     def iou(*names: str) -> float:
         ids = [class_id(name) for name in names]
-        a, b = np.isin(truth, ids), np.isin(predicted[:], ids)
+        a, b = np.isin(truth, ids), np.isin(predicted, ids)
         known = truth != 0
         return float((a & b & known).sum() / ((a | b) & known).sum())
 
@@ -100,7 +100,7 @@ def test_real_scan(shared_data: Path) -> None:
     assert iou("vegetation") > 0.7
     assert iou("car") > 0.3
 
-    # What it takes things for was measured in towns; that holds for a street, too.
+    # The confusion matrix, measured on towns, fits a real street better than other matrices.
     row = {index: row for row, index in enumerate(STATIC_IDS)}
     both = [(row[t], row[p]) for t, p in zip(truth, predicted, strict=True) if {t, p} <= row.keys()]
     confusion = point_confusion()

@@ -67,7 +67,8 @@ def test_names_of_older_checkpoints_are_translated(
         name.replace(".batch_norm.", ".centring.")
         .replace("saff.mask_head.", "saff.segment.")
         .replace("saff.range_head.", "saff.measure.")
-        .replace("saff.place_head.", "saff.describe."): value
+        .replace("saff.place_head.", "saff.describe.")
+        .replace("part_logits", "shares"): value
         for name, value in load_file(saved).items()
     }
     assert old.keys() != network.state_dict().keys()

@@ -15,6 +15,7 @@ from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
+from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks import backbones
 from scmpr_ros.networks.backbones import (
     IMAGE_MEAN,
@@ -71,7 +72,8 @@ def shapes(maps: list[Tensor]) -> list[tuple[int, ...]]:
 
 def encode(network: ScmprNetwork, view: Tensor) -> Tensor:
     seen = torch.ones(8, 16, dtype=torch.bool)
-    return network.encode_image(view, seen, torch.zeros(len(STATIC_IDS), 64)).descriptor
+    context = torch.zeros(len(STATIC_IDS), 64)
+    return network.describe_query(QueryView(view, seen), context).descriptor
 
 
 @pytest.mark.parametrize("size", [(96, 256), (64, 96)])

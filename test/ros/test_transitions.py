@@ -137,6 +137,14 @@ def test_shutdown_in_a_build(map_loader, graph, street, tmp_path: Path) -> None:
     assert "bug" not in logs() and "cannot" not in logs() and not (tmp_path / "map").exists()
 
 
+def test_shutdown_while_relocalize_waits(localizer, graph) -> None:
+    answer = graph.request(Trigger, "/transitions/localizer/relocalize")
+    spin_for(graph, 0.2)
+    assert graph.change_state("/transitions/localizer", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    graph.until(answer.done, "the answer")
+    assert json.loads(answer.result().message)["outcome"] == "NOT_ACTIVE"
+
+
 def test_an_activation_that_fails_leaves_nothing_running(
     make_node, graph, street, street_map: Path, capfd
 ) -> None:
@@ -154,15 +162,3 @@ def test_an_activation_that_fails_leaves_nothing_running(
     assert "cannot activate" in capfd.readouterr().err
     assert node.trigger_cleanup() == SUCCESS
     assert node.count_publishers("/failing/localizer/pose") == 0
-
-
-def test_map_odom_leaves_tf_with_its_configuration(make_node, street, street_map: Path) -> None:
-    pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
-    node = make_node(LocalizerNode, checkpoint=str(street.checkpoint), map=str(street_map),
-                     autostart=False, broadcast_tf=True)  # fmt: skip
-    for _ in range(3):
-        assert node.trigger_configure() == SUCCESS
-        assert node.count_subscribers("/tf") == node.count_publishers("/tf") == 1
-        assert node.trigger_cleanup() == SUCCESS
-        assert node.count_subscribers("/tf") == node.count_publishers("/tf") == 0
-        assert node.count_subscribers("/tf_static") == 0

@@ -208,7 +208,7 @@ def test_perception_weights_of_another_network_load(recordings: Path, tmp_path: 
     assert all(torch.equal(frozen[name], start[name]) for name in of_perception)
     assert all(not torch.equal(trained_on[name], start[name]) for name in
                ("saff.mask_head.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
-    learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "shares")
+    learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "part_logits")
     assert all(not torch.equal(frozen[name], untrained[name]) for name in learned)
 
 
@@ -327,7 +327,8 @@ def test_the_rival_is_trained_and_finds_in_the_same_harness(
     network = load_checkpoint(train(config))
     assert isinstance(network, LipLocNetwork) and network.config == rival
     (result,) = evaluate_recording(recordings / "0000", network, EvaluationConfig())
-    assert result["num_answered"] == result["num_queries"] == 12 and result["num_headings"] == 6
+    scores = result.scores
+    assert scores.num_answered == scores.num_queries == 12 and scores.num_headings == 6
     with pytest.raises(ConfigError, match="lip_loc has no task 'local'"):
         replace(config, task="local")
 

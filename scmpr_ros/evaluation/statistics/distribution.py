@@ -1,4 +1,4 @@
-"""Histograms of one quantity, how far two of them are apart, and what one look at data gives."""
+"""Histograms, distances between them, and sets of measurements."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scmpr_ros.errors import ConfigError, ShapeError
 
 @dataclass(frozen=True)
 class Axis:
-    """Equal bins from `low` to `high`, in `unit`; what lies outside falls into the end bins.
+    """Equal bins from `low` to `high`, in `unit`; values outside fall into the end bins.
 
-    scale: `linear`; `log`, bins of equal ratio; `classes`, bin k holds the whole number k, and no
-    two classes are nearer to each other than any other two.
+    scale: `linear`; `log`, bins of equal ratio; `classes`, bin k holds the integer k, and all
+        classes are equally far apart.
     """
 
     low: float
@@ -35,19 +35,19 @@ class Axis:
 
     @classmethod
     def of_classes(cls, count: int) -> Axis:
-        """A bin for each of the ids 0 ... count - 1."""
+        """An axis with a bin for each id from 0 to count - 1."""
         return cls(-0.5, count - 0.5, count, "class", "classes")
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """(bins + 1,), in `unit`."""
+        """Edges (bins + 1,) in `unit`."""
         if self.scale == "log":
             return np.geomspace(self.low, self.high, self.bins + 1)
         return np.linspace(self.low, self.high, self.bins + 1)
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """(bins,), in `unit`; geometric means of the edges on a logarithmic scale."""
+        """Centres (bins,) in `unit`; geometric means of the edges on a logarithmic scale."""
         edges = self.edges
         if self.scale == "log":
             return np.sqrt(edges[1:] * edges[:-1])
@@ -62,7 +62,7 @@ class Axis:
     @property
     def distance_unit(self) -> str:
         """Unit of `wasserstein`."""
-        return {"linear": self.unit, "log": "decades", "classes": "share"}[self.scale]
+        return {"linear": self.unit, "log": "decades", "classes": "fraction"}[self.scale]
 
     def bin_of(self, values: NDArray) -> NDArray[np.int64]:
         """Bin of each value, of the same shape."""
@@ -76,7 +76,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How much of something lies in each bin: `weight` (bins,) float64, counts or powers."""
+    """A histogram: `weight` (bins,) float64 holds counts or powers."""
 
     axis: Axis
     weight: NDArray[np.float64]
@@ -87,32 +87,32 @@ class Distribution:
 
     @classmethod
     def of(cls, values: NDArray, axis: Axis) -> Distribution:
-        """Count values of any shape; each must be a number."""
+        """Count values of any shape, without NaN."""
         counts = np.bincount(axis.bin_of(values).ravel(), minlength=axis.bins)
         return cls(axis, counts.astype(np.float64))
 
     @property
-    def share(self) -> NDArray[np.float64]:
-        """(bins,), of sum 1; zeros where nothing was counted."""
+    def fractions(self) -> NDArray[np.float64]:
+        """Weights (bins,) normalised to sum 1; zeros for an empty histogram."""
         return self.weight / max(self.weight.sum(), np.finfo(np.float64).tiny)
 
     @property
     def mean(self) -> float:
-        """With everything at the centre of its bin."""
-        return float(self.share @ self.axis.centres)
+        """Mean, with values at the centres of their bins."""
+        return float(self.fractions @ self.axis.centres)
 
     @property
     def std(self) -> float:
-        """Standard deviation, with everything at the centre of its bin."""
-        return float(np.sqrt(self.share @ (self.axis.centres - self.mean) ** 2))
+        """Standard deviation, with values at the centres of their bins."""
+        return float(np.sqrt(self.fractions @ (self.axis.centres - self.mean) ** 2))
 
     def quantile(self, q: float) -> float:
-        """Value below which the share `q` lies, spread evenly within its bin; NaN of nothing."""
+        """Value below which the fraction `q` lies, interpolated in its bin; NaN if empty."""
         if not self.weight.any():
             return float("nan")
-        reached = np.concatenate([[0.0], np.cumsum(self.share)])
-        at = max(int(np.searchsorted(reached, q)), 1)
-        within = (q - reached[at - 1]) / (reached[at] - reached[at - 1])
+        cumulative = np.concatenate([[0.0], np.cumsum(self.fractions)])
+        at = max(int(np.searchsorted(cumulative, q)), 1)
+        within = (q - cumulative[at - 1]) / (cumulative[at] - cumulative[at - 1])
         low, high = self.axis.edges[at - 1 : at + 1]
         if self.axis.scale == "log":
             return float(low * (high / low) ** within)
@@ -127,7 +127,7 @@ class Distribution:
             raise ShapeError.of("axis of the other distribution", self.axis, other.axis)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` takes them back."""
+        """Convert to plain values for JSON."""
         return {**asdict(self.axis), "weight": self.weight.tolist()}
 
     @classmethod
@@ -139,9 +139,9 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on one or several images, masks or scans, by name.
+    """Measurements, by name, of one or several images, masks or scans.
 
-    numbers: means over those where there was something to measure.
+    numbers: means over the images, masks or scans that have a value.
     """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Measurement:
 
     @classmethod
     def pool(cls, parts: Sequence[Measurement]) -> Measurement:
-        """Means of the numbers that are no NaN, and sums of the distributions."""
+        """Average the numbers, ignoring NaN, and add the distributions."""
         numbers: dict[str, list[float]] = {}
         distributions: dict[str, Distribution] = {}
         for part in parts:
@@ -157,34 +157,34 @@ class Measurement:
                 if not np.isnan(value):
                     numbers.setdefault(name, []).append(value)
             for name, added in part.distributions.items():
-                known = distributions.get(name)
-                distributions[name] = added if known is None else known + added
+                total = distributions.get(name)
+                distributions[name] = added if total is None else total + added
         return cls(
             {name: float(np.mean(values)) for name, values in numbers.items()}, distributions
         )
 
 
 def wasserstein(a: Distribution, b: Distribution) -> float:
-    """How far the one has to be moved, on average, to become the other (Wasserstein-1).
+    """Wasserstein-1 distance: how far values must move, on average, to make the two equal.
 
-    In the axis' `distance_unit`: its own unit, or decades on a logarithmic axis. Between classes
-    all ways are 1 long, so that it is the share that changes its class (the total variation).
+    In the axis' `distance_unit`: its unit, or decades on a logarithmic axis. The distance between
+    any two classes is 1, so for classes it is the total variation.
     """
     a._check_axis(b)
-    difference = a.share - b.share
+    difference = a.fractions - b.fractions
     if a.axis.scale == "classes":
         return float(np.abs(difference).sum() / 2)
     return float(np.abs(np.cumsum(difference)[:-1]).sum() * a.axis.step)
 
 
 def jensen_shannon(a: Distribution, b: Distribution) -> float:
-    """Jensen-Shannon divergence in bits: 0 for equal shares, 1 where no bin is common."""
+    """Jensen-Shannon divergence in bits: 0 if equal, 1 if no bins are shared."""
     a._check_axis(b)
-    p, q = a.share, b.share
+    p, q = a.fractions, b.fractions
     middle = (p + q) / 2
     return float((_kullback_leibler(p, middle) + _kullback_leibler(q, middle)) / 2)
 
 
 def _kullback_leibler(p: NDArray, q: NDArray) -> float:
-    seen = p > 0
-    return float((p[seen] * np.log2(p[seen] / q[seen])).sum())
+    occupied = p > 0
+    return float((p[occupied] * np.log2(p[occupied] / q[occupied])).sum())

@@ -1,4 +1,4 @@
-"""What recordings look like in numbers, and how far they are from the first of them."""
+"""Measure recordings and compare them with the first."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ MEANINGS = {
     "masks": ("", "masks measured"),
     "scans": ("", "scans measured"),
     "luminance": ("grey levels", "Rec. 601 luminance of the pixels, 0 to 255"),
-    "clipped black": ("share", "pixels with no channel above 3"),
-    "clipped white": ("share", "pixels with no channel below 252"),
+    "clipped black": ("fraction", "pixels with no channel above 3"),
+    "clipped white": ("fraction", "pixels with no channel below 252"),
     "red": ("grey levels", "values of the channel"),
     "green": ("grey levels", "values of the channel"),
     "blue": ("grey levels", "values of the channel"),
-    "saturation": ("of 1", "1 - lowest / highest channel of the pixels"),
-    "gradient": ("grey levels per px", "length of the luminance's central differences"),
+    "saturation": ("0 to 1", "1 - lowest / highest channel of the pixels"),
+    "gradient": ("grey levels per px", "magnitude of the luminance's central differences"),
     "local contrast": ("grey levels", "standard deviation of luminance in blocks of 8x8 px"),
     "edge sharpness": ("1/px", "95 % quantile of |Laplacian| / gradient on the strongest edges"),
     "noise": ("grey levels", "noise in the flattest tenth of blocks (Immerkaer 1996)"),
-    "spectrum": ("cycles per px", "power by frequency, equal in all bins where it falls as 1/f^2"),
+    "spectrum": ("cycles per px", "power by frequency, weighted so that 1/f^2 is constant"),
     "spectrum slope": ("", "exponent of the power, fitted from 0.03 to 0.3 cycles per px"),
     "pixel classes": ("class", "joint classes of the masks' pixels"),
-    "pixel classes, top third": ("class", "the same, of the upper third of the rows"),
-    "pixel classes, middle third": ("class", "the same, of the middle third of the rows"),
-    "pixel classes, bottom third": ("class", "the same, of the lower third of the rows"),
-    "returns per scan": ("", "points of a scan"),
-    "beams without return": ("share", "1 - points of a scan / sensor_beams"),
-    "elevation": ("deg", "returns by elevation seen from the LiDAR, 64 rows from -25 to 3 deg"),
+    "pixel classes, top third": ("class", "the same in the upper third of the rows"),
+    "pixel classes, middle third": ("class", "the same in the middle third of the rows"),
+    "pixel classes, bottom third": ("class", "the same in the lower third of the rows"),
+    "returns per scan": ("", "points in a scan"),
+    "beams without return": ("fraction", "1 - points in a scan / sensor_beams"),
+    "elevation": ("deg", "elevation of the returns from the LiDAR, 64 rows from -25 to 3 deg"),
     "range": ("m", "distance of the returns from the LiDAR"),
-    "height": ("m", "height of the returns above the ground below them"),
-    "intensity": ("of 1", "intensity of the returns"),
+    "height": ("m", "height of the returns above the ground"),
+    "intensity": ("0 to 1", "intensity of the returns"),
     "ground roughness": ("m", "median distance of near ground points from their cell's plane"),
     "point classes": ("class", "joint classes of the scans' points"),
 }
-"""Unit and meaning of every quantity, by name; quantiles and means have those of their quantity."""
+"""Unit and meaning of every quantity by name, also for its quantiles and means."""
 
 _QUANTILES = {
     "luminance": (1, 5, 25, 50, 75, 95, 99), "saturation": (50, 95),
@@ -67,9 +67,10 @@ _EQUAL_FOCAL_LENGTHS = 1.02
 class StatisticsConfig:
     """How recordings are measured.
 
-    frames: images, and scans, of each recording; spread evenly over it.
-    sensor_beams: what the LiDAR fires in a rotation, rings times columns.
-    focal_px: if focal lengths differ by over 2 %, images are reduced to it, or to the smallest.
+    frames: number of images and of scans per recording, spread evenly.
+    sensor_beams: beams of the LiDAR per rotation, rings times columns.
+    focal_px: if focal lengths differ by more than 2 %, all images are scaled down to this one, or
+        to the smallest.
     """
 
     frames: int = 60
@@ -79,12 +80,12 @@ class StatisticsConfig:
     def __post_init__(self) -> None:
         for name in ("frames", "sensor_beams", "focal_px"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive")
+                raise ConfigError(f"{name} is {getattr(self, name)}, must be positive")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One or several drives that are measured as one."""
+    """Drives that are measured together."""
 
     name: str
     drives: tuple[Drive, ...]
@@ -93,8 +94,8 @@ class Recording:
         if not any(d.image_frames or d.scan_frames for d in self.drives):
             drives = ", ".join(d.name for d in self.drives)
             raise DatasetError(
-                f"{self.name}: neither images nor scans in its drives ({drives}), so there is "
-                "nothing to measure; KITTI layout keeps them in image_2/ and velodyne/"
+                f"{self.name}: neither images nor scans in its drives ({drives}), nothing to "
+                "measure; KITTI odometry layout has them in image_2/ and velodyne/"
             )
 
     def image_frames(self, count: int) -> list[tuple[Drive, int]]:
@@ -108,14 +109,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class DriveStatistics:
-    """What was measured of one recording: see `MEANINGS`. numbers are means over the frames."""
+    """Statistics of a recording, see `MEANINGS`; numbers are means over its frames."""
 
     name: str
     numbers: dict[str, float]
     distributions: dict[str, Distribution]
 
     def summary(self) -> dict[str, float]:
-        """All numbers by name, and means and quantiles of the distributions, in fixed order."""
+        """Numbers, and means and quantiles of distributions, by name in the order of `MEANINGS`."""
         values: dict[str, float] = {}
         for name in MEANINGS:
             if name in self.numbers:
@@ -132,7 +133,7 @@ class DriveStatistics:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` takes them back."""
+        """Convert to plain values for JSON."""
         distributions = {name: d.to_dict() for name, d in self.distributions.items()}
         return {"name": self.name, "summary": self.summary(), "numbers": self.numbers,
                 "distributions": distributions}  # fmt: skip
@@ -147,7 +148,7 @@ class DriveStatistics:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two distributions are apart, see `wasserstein` and `jensen_shannon`."""
+    """Distance between two distributions, see `wasserstein` and `jensen_shannon`."""
 
     wasserstein: float
     unit: str
@@ -156,12 +157,11 @@ class Distance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several recordings beside the first.
+    """Comparison of recordings with the first.
 
-    focal_px: focal length that all images were reduced to, or None where they are as stored.
-    halves: distances between the first and the second half of the first recording, as a measure
-        of what is equal.
-    to_first: distances of each further recording from the first.
+    focal_px: focal length that all images were scaled down to, or None if unchanged.
+    halves: distances between the two halves of the first recording, as a baseline.
+    to_first: distances of the other recordings from the first.
     """
 
     config: StatisticsConfig
@@ -171,33 +171,33 @@ class Comparison:
     to_first: tuple[dict[str, Distance], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        further = zip(self.recordings[1:], self.to_first, strict=True)
+        """Convert to plain values for JSON."""
+        others = zip(self.recordings[1:], self.to_first, strict=True)
         return {
             "config": asdict(self.config),
             "focal_px": self.focal_px,
             "meanings": {name: f"{m} [{u}]" if u else m for name, (u, m) in MEANINGS.items()},
             "recordings": [r.to_dict() for r in self.recordings],
             "halves_of_first": _plain(self.halves),
-            "distances_to_first": {r.name: _plain(distances) for r, distances in further},
+            "distances_to_first": {r.name: _plain(distances) for r, distances in others},
         }
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Measurements of a recording's frames, in the order of the drive."""
+    """Measurements of a recording's frames in driving order."""
 
     images: Sequence[Measurement]
     masks: Sequence[Measurement]
     scans: Sequence[Measurement]
 
     def part(self, start: float, end: float) -> _Measured:
-        """What lies between two shares of the drive."""
+        """Select the part between two fractions of the recording."""
         parts = [p[round(start * len(p)) : round(end * len(p))] for p in self._kinds().values()]
         return _Measured(*parts)
 
     def statistics(self, name: str) -> DriveStatistics:
-        """All frames as one."""
+        """Pool all frames."""
         kinds = self._kinds()
         pooled = Measurement.pool([m for measurements in kinds.values() for m in measurements])
         numbers = {kind: float(len(found)) for kind, found in kinds.items()} | {**pooled.numbers}
@@ -210,13 +210,13 @@ class _Measured:
 
 
 def compare_recordings(recordings: Sequence[Recording], config: StatisticsConfig) -> Comparison:
-    """Measure recordings; the first is what the others are held against.
+    """Measure recordings and compare them with the first.
 
-    Raises ConfigError where two have the same name.
+    Raises ConfigError if two have the same name.
     """
     names = [r.name for r in recordings]
     if len(set(names)) < len(names):
-        raise ConfigError(f"recordings need names of their own, but are called {', '.join(names)}")
+        raise ConfigError(f"recordings need different names, got {', '.join(names)}")
     focal_px = common_focal_px(recordings, config.focal_px)
     measured = [_measure(recording, config, focal_px) for recording in recordings]
     first, *others = [m.statistics(name) for m, name in zip(measured, names, strict=True)]
@@ -228,9 +228,9 @@ def compare_recordings(recordings: Sequence[Recording], config: StatisticsConfig
 
 
 def common_focal_px(recordings: Sequence[Recording], reduced_px: float) -> float | None:
-    """Focal length to compare images at: None, as they are, where all agree to 2 %.
+    """Focal length at which to compare images, or None if all agree within 2 %.
 
-    Otherwise `reduced_px`, or the smallest of all: no image is ever enlarged.
+    It is `reduced_px`, or the smallest one: images are never enlarged.
     """
     focal_px = [d.camera.fx for r in recordings for d in r.drives if d.image_frames]
     if not focal_px or max(focal_px) <= _EQUAL_FOCAL_LENGTHS * min(focal_px):
@@ -239,7 +239,7 @@ def common_focal_px(recordings: Sequence[Recording], reduced_px: float) -> float
 
 
 def distances(first: DriveStatistics, other: DriveStatistics) -> dict[str, Distance]:
-    """How far the other is from the first, in every distribution that both have."""
+    """Distances in every distribution that both have, by name."""
     pairs = {
         name: (first.distributions[name], other.distributions[name])
         for name in MEANINGS
@@ -275,7 +275,7 @@ def _at_focal_length(drive: Drive, frame: int, focal_px: float | None) -> NDArra
 
 
 def _spread(frames: list[tuple[Drive, int]], count: int) -> list[tuple[Drive, int]]:
-    """At most `count` of the frames, evenly spaced."""
+    """Select at most `count` frames, evenly spaced."""
     if len(frames) <= count:
         return frames
     at = (np.arange(count) + 0.5) * len(frames) / count

@@ -1,4 +1,4 @@
-"""What photographs of streets have in common, measured on single images and masks."""
+"""Statistics of single images and masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scmpr_ros.semantics import NUM_CLASSES
 
 LEVELS = Axis(-0.5, 255.5, 256, "grey levels")
 CHANNEL = Axis(-0.5, 255.5, 64, "grey levels")
-SATURATION = Axis(0.0, 1.0, 64, "of 1")
+SATURATION = Axis(0.0, 1.0, 64, "0 to 1")
 GRADIENT = Axis(0.1, 200.0, 66, "grey levels per px", "log")
 CONTRAST = Axis(0.1, 130.0, 62, "grey levels", "log")
 FREQUENCY = Axis(0.03, 0.5, 16, "cycles per px", "log")
@@ -28,9 +28,9 @@ _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 
 def measure_image(rgb: NDArray[np.uint8]) -> Measurement:
-    """Statistics of one RGB image (H, W, 3) uint8; luminance is Rec. 601's, 0 to 255.
+    """Measure an RGB image (H, W, 3) uint8; luminance is Rec. 601, 0 to 255.
 
-    Raises ShapeError for another kind of array.
+    Raises ShapeError for other arrays.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError.of("image", "(H, W, 3) uint8", f"{rgb.shape} {rgb.dtype}")
@@ -59,7 +59,7 @@ def measure_image(rgb: NDArray[np.uint8]) -> Measurement:
 
 
 def measure_mask(mask: NDArray[np.uint8]) -> Measurement:
-    """Class shares of joint ids (H, W), of the whole image and of its thirds."""
+    """Measure the classes of joint ids (H, W), in the whole image and in its thirds."""
     thirds = np.array_split(mask, 3)
     parts = {"": mask, ", top third": thirds[0], ", middle third": thirds[1]}
     parts[", bottom third"] = thirds[2]
@@ -69,17 +69,17 @@ def measure_mask(mask: NDArray[np.uint8]) -> Measurement:
 
 
 def gradient_magnitude(luminance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Central differences (H - 2, W - 2) of the pixels that have four neighbours, per px."""
+    """Magnitude (H - 2, W - 2) of central differences, per px, without the border."""
     across = (luminance[1:-1, 2:] - luminance[1:-1, :-2]) / 2
     down = (luminance[2:, 1:-1] - luminance[:-2, 1:-1]) / 2
     return np.hypot(across, down)
 
 
 def edge_sharpness(luminance: NDArray[np.float32], gradient: NDArray[np.float32]) -> float:
-    """How abrupt the edges are, in 1/px: 2 for a step from one pixel to the next, less if blurred.
+    """Sharpness of edges in 1/px: 2 for a step between two pixels, less if blurred.
 
-    The 95 % quantile of |Laplacian| / gradient where the gradient is among the strongest 5 %; NaN
-    where nothing is an edge.
+    The 95 % quantile of |Laplacian| / gradient over the strongest 5 % of the gradients; NaN without
+    edges.
     """
     laplacian = np.abs(cv2.Laplacian(luminance, cv2.CV_32F, ksize=1))[1:-1, 1:-1]
     edges = gradient >= max(float(np.quantile(gradient, 1 - _EDGE_SHARE)), _WEAKEST_EDGE)
@@ -89,17 +89,17 @@ def edge_sharpness(luminance: NDArray[np.float32], gradient: NDArray[np.float32]
 
 
 def block_contrast(luminance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation (N,) of the luminance in each whole block of 8x8 px."""
+    """Standard deviation (N,) of the luminance in blocks of 8x8 px."""
     return _blocks(luminance, _BLOCK).std(axis=1)
 
 
 def noise_level(luminance: NDArray[np.float32]) -> float:
-    """Standard deviation of the noise, in grey levels, where the image is flattest.
+    """Standard deviation of the noise, in grey levels, in the flattest parts of the image.
 
-    Immerkaer (CVIU 1996): a mask that no straight edge or slope passes. His mean over the image
-    takes texture for noise, so it is taken in blocks of 16x16 px without clipped pixels, and the
-    10 % quantile over the blocks, which reads a tenth too low for white noise everywhere. NaN where
-    every block is clipped somewhere.
+    Immerkaer (CVIU 1996): a filter that suppresses slopes and straight edges. His mean over the
+    image mistakes texture for noise. Here it is the mean in blocks of 16x16 px without clipped
+    pixels, and the 10 % quantile over the blocks, which is 10 % too low for pure white noise. NaN
+    if all blocks have clipped pixels.
     """
     filtered = np.abs(cv2.filter2D(luminance, cv2.CV_32F, _NOISE_MASK))[1:-1, 1:-1]
     inner = luminance[1:-1, 1:-1]
@@ -115,7 +115,7 @@ def power_spectrum(luminance: NDArray[np.float32]) -> Distribution:
     """Power between 0.03 and 0.5 cycles per px, averaged over directions and over square tiles.
 
     Tiles have 128 px (less in smaller images) and a Hann window. Weights are mean power times the
-    area of their ring in the plane of frequencies, so that a 1/f^2 spectrum gives equal weights.
+    area of the bin's ring in the frequency plane, so a 1/f^2 spectrum gives equal weights.
     """
     side = min(_TILE, *luminance.shape)
     window = np.outer(np.hanning(side), np.hanning(side))
@@ -133,7 +133,7 @@ def power_spectrum(luminance: NDArray[np.float32]) -> Distribution:
 
 
 def spectrum_slope(spectrum: Distribution) -> float:
-    """Exponent of a power law fitted to the mean power in `SLOPE_BAND`: about -2 in photographs."""
+    """Fit the exponent of a power law to the power in `SLOPE_BAND`; about -2 for photographs."""
     power, frequency = spectrum.weight / _ring_areas(), FREQUENCY.centres
     fitted = (frequency > SLOPE_BAND[0]) & (frequency < SLOPE_BAND[1]) & (power > 0)
     if fitted.sum() < 2:
@@ -146,7 +146,7 @@ def _ring_areas() -> NDArray[np.float64]:
 
 
 def _blocks(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Whole blocks of an image, (N, side * side), from its upper left corner."""
+    """Complete blocks (N, side * side) of an image, starting at its upper left corner."""
     rows, columns = image.shape[0] // side, image.shape[1] // side
     cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
     return cut.swapaxes(1, 2).reshape(-1, side * side)

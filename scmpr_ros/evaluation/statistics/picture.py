@@ -1,4 +1,4 @@
-"""One picture of a comparison: example images, and every distribution beside the first's."""
+"""Draw a comparison: example images, and all distributions against the first recording's."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _FAINTEST_SHARE = {"gradient": 1e-5, "range": 1e-4, "height": 1e-5}  # logarithm
 
 
 def draw_comparison(comparison: Comparison, recordings: Sequence[Recording], path: Path) -> None:
-    """Write the picture as a PNG; the file appears whole or not at all.
+    """Write the picture as a PNG, atomically.
 
-    recordings: those that were compared, for example images.
+    recordings: the compared ones, for example images.
     """
     pictured = [(number, r) for number, r in enumerate(recordings) if r.image_frames(1)]
-    known = {name for statistics in comparison.recordings for name in statistics.distributions}
-    panels = [name for name in _PANELS if name in known]
-    class_panels = [name for name in _CLASS_PANELS if name in known]
+    measured = {name for statistics in comparison.recordings for name in statistics.distributions}
+    panels = [name for name in _PANELS if name in measured]
+    class_panels = [name for name in _CLASS_PANELS if name in measured]
     rows = -(-len(panels) // _COLUMNS) + bool(class_panels)
     images, charts = _IMAGE_INCHES * len(pictured), _PANEL_INCHES * rows
     height = _HEAD_INCHES + images + charts + _FOOT_INCHES
@@ -64,35 +64,37 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[Recording], pat
     )  # fmt: skip
     for place, name in enumerate(panels):
         row, column = divmod(place, _COLUMNS)
-        _draw_shares(figure.add_subplot(grid[row, 4 * column : 4 * column + 4]), comparison, name)
+        _draw_histogram(
+            figure.add_subplot(grid[row, 4 * column : 4 * column + 4]), comparison, name
+        )
     for place, name in enumerate(class_panels):
         _draw_classes(figure.add_subplot(grid[-1, 8 * place : 8 * place + 8]), comparison, name)
     save_figure(figure, path, dpi=100)
 
 
 def _colour(number: int) -> str:
-    """Of a recording, 0 being the reference."""
+    """Colour of a recording; number 0 is the reference."""
     return _LINES[(number - 1) % len(_LINES)] if number else _REFERENCE
 
 
 def _draw_head(figure: Figure, comparison: Comparison) -> None:
-    """Who is held against whom, and how to read the numbers above the panels."""
+    """Draw the title and an explanation of the numbers above the panels."""
     height = figure.get_figheight()
     first, *others = (statistics.name for statistics in comparison.recordings)
-    title = f"{', '.join(others)} beside {first}" if others else first
+    title = f"{', '.join(others)} compared with {first}" if others else first
     figure.text(_LEFT, 1 - 0.28 / height, title, fontsize=20, weight="bold", color=INK,
                 va="center")  # fmt: skip
     scale = "as stored" if comparison.focal_px is None else f"at fx = {comparison.focal_px:.0f} px"
     figure.text(
         _LEFT, 1 - 0.58 / height,
-        f"Grey: {first}; lines: the others. Above each panel the Wasserstein-1 distance to "
-        f"{first}; equal: between the two halves of {first}. Images measured {scale}.",
+        f"Grey: {first}; lines: the others. Above each panel: Wasserstein-1 distance to {first}; "
+        f"baseline: between the two halves of {first}. Images measured {scale}.",
         fontsize=11, color=FAINT, va="center",
     )  # fmt: skip
 
 
 def _draw_examples(figure: Figure, top: float, recording: Recording, colour: str) -> None:
-    """Images spread evenly over the recording, side by side below its name."""
+    """Draw images, spread evenly over the recording, side by side below its name."""
     height = figure.get_figheight()
     figure.text(_LEFT, top - 0.02 / height, recording.name, fontsize=12, weight="bold",
                 color=colour, va="top")  # fmt: skip
@@ -105,8 +107,8 @@ def _draw_examples(figure: Figure, top: float, recording: Recording, colour: str
         axes.set_axis_off()
 
 
-def _draw_shares(axes: Axes, comparison: Comparison, name: str) -> None:
-    """Share of each bin; of elevations the returns per scan, for their number tells as much."""
+def _draw_histogram(axes: Axes, comparison: Comparison, name: str) -> None:
+    """Draw the fraction in each bin; for elevation, the returns per scan."""
     peak = 0.0
     for number, statistics in enumerate(comparison.recordings):
         if name not in statistics.distributions:
@@ -119,7 +121,7 @@ def _draw_shares(axes: Axes, comparison: Comparison, name: str) -> None:
         axis = statistics.distributions[name].axis
     if axis.scale == "log":
         _set_log_ticks(axes, axis)
-    # End bins hold all that lies outside (no power does): they may stick out of the panel.
+    # End bins hold all values outside (except power), so they may exceed the panel.
     axes.set_ylim(0, 1.1 * peak or None)
     if name in _FAINTEST_SHARE:
         axes.set_yscale("log")
@@ -128,9 +130,9 @@ def _draw_shares(axes: Axes, comparison: Comparison, name: str) -> None:
 
 
 def _bars(statistics: DriveStatistics, name: str) -> tuple[NDArray, NDArray]:
-    """Heights and edges, with neighbouring bins joined where there are more than can be seen."""
+    """Heights and edges of the bars; neighbouring bins are joined if there are too many."""
     distribution = statistics.distributions[name]
-    heights = distribution.share
+    heights = distribution.fractions
     if name == "elevation":
         heights = distribution.weight / statistics.numbers["scans"]
     joined = distribution.axis.bins // _BARS if distribution.axis.bins % _BARS == 0 else 1
@@ -146,35 +148,35 @@ def _set_log_ticks(axes: Axes, axis: Axis) -> None:
 
 
 def _draw_classes(axes: Axes, comparison: Comparison, name: str) -> None:
-    """Bars side by side for every class that any recording has."""
-    shares = {
-        number: statistics.distributions[name].share
+    """Draw bars side by side for every class in any recording."""
+    fractions = {
+        number: statistics.distributions[name].fractions
         for number, statistics in enumerate(comparison.recordings)
         if name in statistics.distributions
     }
-    present = np.flatnonzero(np.max(list(shares.values()), axis=0) > 0)
-    width = 0.84 / len(shares)
-    for place, (number, share) in enumerate(shares.items()):
-        where = np.arange(len(present)) + (place - (len(shares) - 1) / 2) * width
-        axes.bar(where, share[present], width, color=_colour(number))
+    present = np.flatnonzero(np.max(list(fractions.values()), axis=0) > 0)
+    width = 0.84 / len(fractions)
+    for place, (number, fraction) in enumerate(fractions.items()):
+        where = np.arange(len(present)) + (place - (len(fractions) - 1) / 2) * width
+        axes.bar(where, fraction[present], width, color=_colour(number))
     labels = [CLASSES[i].name.replace("_", " ") for i in present]
     axes.set_xticks(range(len(present)), labels, rotation=20, ha="right", rotation_mode="anchor")
     _finish(axes, comparison, name, _CLASS_PANELS[name])
 
 
 def _finish(axes: Axes, comparison: Comparison, name: str, title: str) -> None:
-    """Title, distances in the colours of their lines, and no more ink than needed."""
+    """Add the title and the distances in the colours of their lines; remove clutter."""
     axes.set_title(title, loc="left", fontsize=11, color=INK, pad=20)
     axes.set_facecolor(PAPER)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(labelsize=8.5, colors=FAINT)
-    told = [("equal", comparison.halves.get(name), FAINT)]
+    labelled = [("baseline", comparison.halves.get(name), FAINT)]
     for number, distances in enumerate(comparison.to_first, start=1):
         label = comparison.recordings[number].name
-        told.append((label, distances.get(name), _colour(number)))
+        labelled.append((label, distances.get(name), _colour(number)))
     words: list[Artist] = [
         TextArea(f"{label} {distance.wasserstein:.3g}", textprops={"color": c, "fontsize": 9})
-        for label, distance, c in told
+        for label, distance, c in labelled
         if distance
     ]
     if words:

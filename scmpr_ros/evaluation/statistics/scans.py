@@ -1,4 +1,4 @@
-"""What scans of streets have in common, measured on single scans of a rotating LiDAR."""
+"""Statistics of single scans of a rotating LiDAR."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from scmpr_ros.semantics import NUM_CLASSES
 ELEVATION = Axis(-25.0, 3.0, 64, "deg")
 RANGE = Axis(0.0, 80.0, 40, "m")
 HEIGHT = Axis(-1.0, 9.0, 50, "m")
-INTENSITY = Axis(0.0, 1.0, 64, "of 1")
+INTENSITY = Axis(0.0, 1.0, 64, "0 to 1")
 CLASSES = Axis.of_classes(NUM_CLASSES)
 
-_NEAR_M = (3.0, 10.0)  # neighbouring rings are at most half a metre apart on the ground there
+_NEAR_M = (3.0, 10.0)  # there, neighbouring rings on the ground are at most 0.5 m apart
 _GROUND_M = 0.3
 _CELL_M = 1.0
 _CELL_POINTS = 20
 
 
 def measure_scan(scan: PointCloud, nominal_beams: int) -> Measurement:
-    """Statistics of one scan (N,) in the LiDAR frame, z up.
+    """Measure a scan in the LiDAR frame, z up.
 
-    nominal_beams: what the sensor fires in a rotation, rings times columns.
+    nominal_beams: beams of the sensor per rotation, rings times columns.
     """
     xyz = scan.xyz
     numbers = {
@@ -51,13 +51,13 @@ def measure_scan(scan: PointCloud, nominal_beams: int) -> Measurement:
 
 
 def ground_roughness(xyz: NDArray[np.floating], height: NDArray[np.floating]) -> float:
-    """Median distance, in metres, of near ground points from the plane of their surroundings.
+    """Median distance, in metres, of ground points near the sensor from locally fitted planes.
 
-    Ground points (N, 3) lie 3 to 10 m away and within 0.3 m of the ground (`height`, (N,)); the
-    planes are fitted to cells of 1 m with at least 20 of them. NaN where there is no such cell.
+    xyz: (N, 3). height: (N,) above the ground. Points 3 to 10 m away and within 0.3 m of the ground
+    are used; planes are fitted to cells of 1 m with at least 20 points. NaN without such cells.
     """
-    away = np.linalg.norm(xyz[:, :2], axis=1)
-    near = (away > _NEAR_M[0]) & (away < _NEAR_M[1]) & (np.abs(height) < _GROUND_M)
+    distance = np.linalg.norm(xyz[:, :2], axis=1)
+    near = (distance > _NEAR_M[0]) & (distance < _NEAR_M[1]) & (np.abs(height) < _GROUND_M)
     points = xyz[near].astype(np.float64)
     column, row = np.floor(points[:, :2] / _CELL_M).astype(np.int64).T
     _, cell, count = np.unique(column * 4096 + row, return_inverse=True, return_counts=True)

@@ -1,12 +1,12 @@
-"""LIP-Loc (Shubodh et al. 2023), a rival in the same harness: images and range images by contrast.
+"""LIP-Loc (Shubodh et al. 2023): contrastive learning of images and range images.
 
 From its paper and readme: two towers of one architecture, each with a projection head, trained by
 symmetric InfoNCE on pairs of an image and the part of the range image that the camera sees. It
-knows no classes and no map: every heading window of a panorama is cropped and encoded by itself,
-which SCM-PR does in one pass.
+uses no classes, and encodes a crop for every heading window of a panorama, where SCM-PR needs one
+pass.
 
-What differs from its code: descriptors are compared by cosine with a learned temperature, as ours
-are; and the image comes on the view's grid, so that one map serves both.
+Two things differ from its code: descriptors are compared by cosine with a learned temperature, and
+images are resampled to the view grid, as for every method here.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.backbones import IMAGE_MEAN, IMAGE_STD, build_tower
 
 _GREY_PER_M = 5.1 / 255
-_EMPTY = 251 / 255  # as in its code: what gave no return looks far away
+_EMPTY = 251 / 255  # as in its code: cells without a return look far away
 
 
 @dataclass(frozen=True)
 class LipLocConfig(PlaceNetworkConfig):
-    """What a checkpoint must know to rebuild the network.
+    """Everything needed to build the network; saved in checkpoints.
 
-    tower: a model of timm, such as vit_small_patch16_224 or resnet50, its two. size: of the square
-    that both modalities are resized to.
+    tower: a timm model, such as vit_small_patch16_224 or resnet50, the two of the paper. size: side
+    of the square, in pixels, that both modalities are resized to.
     """
 
     tower: str = "vit_small_patch16_224"
@@ -54,7 +54,7 @@ class LipLocConfig(PlaceNetworkConfig):
 
 
 class LipLocNetwork(PlaceNetwork):
-    """Both towers. Built from its config alone."""
+    """Both towers, built from the config alone."""
 
     method: ClassVar[str] = "lip_loc"
     config: LipLocConfig

@@ -1,4 +1,4 @@
-"""Which cell of a panorama shows what a pixel shows: for the local stage that aligns the two."""
+"""Correspondences between pixels and panorama cells, for the local stage of training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.nn import functional
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.pair_batch import PairBatch
 
-_SAME_SURFACE = 0.1  # share of the range by which a return may be nearer or farther
+_SAME_SURFACE = 0.1  # fraction of the range by which a return may be nearer or farther
 _SLACK_M = 0.5
 
 
 class Correspondences(NamedTuple):
-    """N points of the map that both an image and the panorama of its place show.
+    """N points of the map that are visible in an image and in the panorama of its place.
 
-    pixels: (N, C) of the image's features. points: (N, C) of the panorama's, bilinear. where:
-    (N, 4), number of the recording and position in it.
+    pixels: (N, C) image features. points: (N, C) panorama features, interpolated bilinearly.
+    where: (N, 4) number of the recording, and position in it.
     """
 
     pixels: Tensor
@@ -41,7 +41,7 @@ class Alignment:
         batch: PairBatch,
         most: int,
     ) -> Correspondences:
-        """Find up to `most` points, drawn at random.
+        """Draw up to `most` correspondences at random.
 
         Args:
             image_features: (B, C, h, w). place_features: (B, C, h', w').
@@ -78,7 +78,7 @@ class Alignment:
         )
 
     def _points_in_view(self, size: tuple[int, int] | torch.Size, depth: Tensor) -> Tensor:
-        """(B, h, w, 3) points in the axes of the view, x forward; zeros where there are none."""
+        """Points (B, h, w, 3) in the axes of the view, x forward; zero without a return."""
         height, width = size
         grid = self.view.resized(height, width)
         directions = torch.from_numpy(grid.directions()).to(depth)
@@ -100,7 +100,7 @@ def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:
 
 
 def _sample(features: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Features (N, C) at x, y in [0, 1] of the panoramas (B, C, h, w) with numbers `image`."""
+    """Interpolate panorama features (B, C, h, w) at x, y in [0, 1] of panoramas `image`: (N, C)."""
     height, width = features.shape[-2:]
     column, row = x * width - 0.5, (y * height - 0.5).clamp(0, height - 1)
     left, upper = column.floor(), row.floor()

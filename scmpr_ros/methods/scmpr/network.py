@@ -37,7 +37,7 @@ from scmpr_ros.stages import stage
 
 @dataclass(frozen=True)
 class ScmprConfig(PlaceNetworkConfig):
-    """What a checkpoint must know to rebuild its network."""
+    """Everything needed to build the network; saved in checkpoints."""
 
     backbone: str = "nano"
     """A variant of VMamba, `timm/<model>`, or a registered name; see `networks.backbones`."""
@@ -78,8 +78,7 @@ class ScmprNetwork(PerceivingNetwork):
     def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
         """stochastic_depth: drop blocks of the backbone at random while training."""
         super().__init__(config)
-        # Whichever backbone it is: checkpoints have this name in their keys, and maps in the
-        # fingerprint of the network that made them.
+        # This name is part of checkpoints and fingerprints, so it stays for every backbone.
         self.vmamba = build_backbone(config.backbone, stochastic_depth)
         num_ranges = config.depth.num_ranges if config.use_depth else 0
         self.saff = Saff(self.backbone.widths, config.saff, num_ranges)
@@ -101,8 +100,7 @@ class ScmprNetwork(PerceivingNetwork):
             self.range_projection = _projection(self.image_ranges, config.layout)
             sizes["range layout"] = config.layout.descriptor_dim
         self.part_sizes = sizes
-        """Dimensions of each part of a descriptor, in order."""
-        self.shares = nn.Parameter(torch.zeros(len(sizes)))  # in the similarity, as logits
+        self.part_logits = nn.Parameter(torch.zeros(len(sizes)))
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
@@ -115,7 +113,7 @@ class ScmprNetwork(PerceivingNetwork):
 
     @property
     def backbone(self) -> Backbone:
-        """The RGB branch's backbone, which is `vmamba` in checkpoints."""
+        """The backbone of the RGB branch; `vmamba` in checkpoints."""
         return cast(Backbone, self.vmamba)
 
     @property
@@ -128,16 +126,16 @@ class ScmprNetwork(PerceivingNetwork):
         """Backbone and SAFF."""
         return (self.vmamba, self.saff)
 
-    def predict(self, view: Tensor) -> ImagePrediction:
-        """F_RGB and the logits of mask and depth."""
+    def predict(self, pixels: Tensor) -> ImagePrediction:
+        """Predict F_RGB, mask and ranges, eq. 1-4."""
         with stage("backbone"):
-            stages = self.backbone.forward_features((view - self.mean) / self.std)  # eq. 1
+            stages = self.backbone.forward_features((pixels - self.mean) / self.std)  # eq. 1
         with stage("SAFF"):
             prediction: ImagePrediction = self.saff(stages)  # eq. 2-4
         return prediction
 
     def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
-        """D_RGB (B, D), unit length, of what `predict` gave."""
+        """Describe images by D_RGB (B, D), unit length, eq. 7-9."""
         with stage("attention + NetVLAD"):
             attended = prediction.features
             if self.config.use_attention:
@@ -146,7 +144,7 @@ class ScmprNetwork(PerceivingNetwork):
             window = whole_view(attended.shape[-1], self.config.netvlad.blocks).to(attended)
             parts = [self.image_netvlad(attended, window)]  # eq. 9
             if self.config.use_layout:
-                # Detached: the losses of mask and depth alone judge them.
+                # Detached, so that only their own losses train mask and ranges.
                 mask = prediction.mask_logits.detach().softmax(1) * seen.unsqueeze(-3)
                 window = whole_view(mask.shape[-1], self.config.layout.blocks).to(mask)
                 parts.append(self.layout_projection(self.image_layout(mask, window)))
@@ -157,14 +155,14 @@ class ScmprNetwork(PerceivingNetwork):
         return self._join(parts)[:, 0]
 
     def encode_panorama(self, panoramas: Panoramas) -> Tensor:
-        """Semantic-geometric place features (B, C, h, w) of panoramas (B, H, W)."""
+        """Encode panoramas (B, H, W) as semantic-geometric place features (B, C, h, w)."""
         features: Tensor = self.panorama_encoder(
             panoramas.range_m, panoramas.height_m, panoramas.normal, panoramas.label
         )
         return features
 
     def describe_headings(self, features: Tensor, label: Tensor, range_m: Tensor) -> Tensor:
-        """D_LiDAR of all N_V heading windows of each panorama, eq. 6: (B, V, D), unit length.
+        """Describe all N_V heading windows of each panorama by D_LiDAR (B, V, D), eq. 6.
 
         features: from `encode_panorama`; label, range_m: (B, H, W) of the panoramas.
         """
@@ -181,13 +179,16 @@ class ScmprNetwork(PerceivingNetwork):
         return self._join(parts)
 
     def _windows(self, panorama: Tensor, blocks: int) -> Tensor:
-        """The heading windows over the columns of (B, C, H, W)."""
+        """Heading windows over the columns of (B, C, H, W)."""
         headings = self.headings_rad.to(panorama.device)
         return heading_windows(headings, self.config.view.fov_rad, panorama.shape[-1], blocks)
 
     def _join(self, parts: list[Tensor]) -> Tensor:
-        """Unit descriptors whose cosine is the weighted mean of the cosines of their parts."""
-        roots = self.shares.softmax(0).sqrt()
+        """Join unit parts to unit descriptors whose cosine is the weighted mean of their cosines.
+
+        The weights, the softmax of `part_logits`, are learned.
+        """
+        roots = self.part_logits.softmax(0).sqrt()
         return torch.cat([root * part for root, part in zip(roots, parts, strict=True)], dim=-1)
 
     def class_tokens(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

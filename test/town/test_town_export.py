@@ -14,6 +14,7 @@ import yaml
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
+from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.semantics import IS_DYNAMIC, class_id, to_joint
@@ -28,7 +29,6 @@ from scmpr_ros.town.export import (
 )
 from scmpr_ros.town.mesh_map import sample_mesh_map
 from scmpr_ros.town.sensors.lidar import LidarConfig
-from scmpr_ros.town.splits import SEEDS
 from scmpr_ros.town.streets.network import StreetNetworkConfig
 from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig, stream

@@ -1,0 +1,104 @@
+"""The interval of a recall covers the truth although neighbouring queries fail together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from scmpr_ros.errors import ShapeError
+from scmpr_ros.evaluation.intervals import recall_interval
+
+
+def straight(length_m: float, spacing_m: float) -> np.ndarray:
+    """Positions (N, 2) along a straight drive."""
+    along = np.arange(0, length_m, spacing_m)
+    return np.stack([0.8 * along, 0.6 * along], axis=1)
+
+
+def correlated(rng: np.random.Generator, count: int, spacing_m: float, recall: float) -> np.ndarray:
+    """Successes (N,) along a drive; each is that of the query before with exp(-spacing / 50 m)."""
+    repeated = rng.random(count) < np.exp(-spacing_m / 50.0)
+    repeated[0] = False
+    drawn = rng.random(count) < recall
+    return drawn[np.maximum.accumulate(np.where(repeated, 0, np.arange(count)))]
+
+
+def width(interval: tuple[float, float]) -> float:
+    return interval[1] - interval[0]
+
+
+@pytest.mark.parametrize("recall", [0.5, 0.85])
+@pytest.mark.parametrize(("length_m", "spacing_m"), [(2500, 2), (2500, 30), (500, 2)])
+def test_interval_covers_the_recall_of_correlated_queries(
+    length_m: float, spacing_m: float, recall: float
+) -> None:
+    """Blocks of ten queries covered half of the drives at 2 m."""
+    rng, xy_m = np.random.default_rng(0), straight(length_m, spacing_m)
+    covered = 0
+    for _ in range(300):
+        low, high = recall_interval(correlated(rng, len(xy_m), spacing_m, recall), xy_m)
+        covered += low <= recall <= high
+    assert covered / 300 >= 0.9
+
+
+def test_interval_of_independent_queries_is_nearly_binomial() -> None:
+    rng, xy_m = np.random.default_rng(0), straight(6000, 10)
+    widths = [width(recall_interval(rng.random(600) < 0.5, xy_m)) for _ in range(10)]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(600), rel=0.25)
+
+
+def test_spacing_of_queries_does_not_narrow_the_interval() -> None:
+    """Ten times the images of the same streets say no more about other streets."""
+    rng = np.random.default_rng(0)
+    dense = [correlated(rng, 2000, 1.0, 0.5) for _ in range(30)]
+    xy_m = straight(2000, 1)
+    fine = np.mean([width(recall_interval(hits, xy_m)) for hits in dense])
+    coarse = np.mean([width(recall_interval(hits[::10], xy_m[::10])) for hits in dense])
+    assert fine > 0.9 * coarse
+
+
+def test_drives_on_the_same_streets_are_not_independent() -> None:
+    xy_m = straight(3000, 10)
+    hits = correlated(np.random.default_rng(0), 300, 10.0, 0.5)
+    once = width(recall_interval(hits, xy_m))
+    both, twice = np.tile(hits, 2), np.tile(xy_m, (2, 1))
+    assert width(recall_interval(both, twice)) == pytest.approx(once, rel=0.02)
+    names = np.repeat(["a", "b"], 300)
+    other_streets = width(recall_interval(both, twice, names))
+    assert other_streets == pytest.approx(once / np.sqrt(2), rel=0.1)
+    elsewhere = np.concatenate([xy_m, xy_m + [0, 5000]])
+    assert width(recall_interval(both, elsewhere)) == pytest.approx(other_streets, rel=0.02)
+
+
+def test_short_drive_has_a_wide_interval() -> None:
+    """Sixty metres of street are about one observation, whatever the number of images."""
+    hits = np.arange(31) % 2 == 0
+    assert width(recall_interval(hits, straight(62, 2))) > 0.9
+    low, high = recall_interval(np.ones(300, bool), straight(60, 0.2))
+    assert high == 1.0 and low < 0.2
+
+
+def test_queries_at_one_place_are_one_trial() -> None:
+    low, high = recall_interval(np.ones(5, bool), np.zeros((5, 2)))
+    assert (low, high) == (pytest.approx(0.025), 1.0)
+    assert recall_interval(np.zeros(5, bool), np.zeros((5, 2))) == (0.0, pytest.approx(0.975))
+
+
+def test_distant_queries_have_the_exact_binomial_interval() -> None:
+    """A kilometre apart, seven queries in seven cells are independent."""
+    hits = np.array([True] * 4 + [False] * 3)
+    exact = stats.binomtest(4, 7).proportion_ci(0.95)
+    assert recall_interval(hits, straight(7000, 1000)) == pytest.approx(tuple(exact), abs=1e-6)
+
+
+def test_all_correct_on_a_long_drive_leaves_a_doubt() -> None:
+    low, high = recall_interval(np.ones(400, bool), straight(4000, 10))
+    assert high == 1.0 and 0.8 < low < 0.9, "twenty cells, as twenty trials"
+
+
+def test_refusals() -> None:
+    with pytest.raises(ShapeError, match="at least one query"):
+        recall_interval(np.zeros(0, bool), np.zeros((0, 2)))
+    with pytest.raises(ShapeError, match=r"query positions: expected \(3, 2\)"):
+        recall_interval(np.zeros(3, bool), np.zeros((3, 3)))
