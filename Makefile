@@ -1,50 +1,69 @@
-# `make demo` and `make test` do all set-up themselves; `make help` lists the rest.
+# `make demo` and `make test` set everything up themselves; `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-# A sourced ROS 2 brings its own rclpy, seen through --system-site-packages; elsewhere the same
-# rclpy comes as wheels. The stamp carries the choice, so that a change of it sets up afresh.
+# A sourced ROS 2 provides rclpy, seen through --system-site-packages; otherwise rclpy comes as
+# wheels. The stamp file names the choice, so that switching sets up again.
 ROS := $(or $(ROS_DISTRO),wheels)
 STAMP := $(VENV)/.installed-$(ROS)
 OTHER_STAMPS := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
+EXTRAS := test,lint,docs,town,training,openvino
 ifeq ($(ROS),wheels)
-EXTRAS := test,lint,openvino,ros
+EXTRAS := $(EXTRAS),ros
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 else
-EXTRAS := test,lint,openvino
 VENV_FLAGS := --system-site-packages
 endif
-# Set by the wheels' start-up file of another virtual environment, whose libraries are not ours.
+# Set by the start-up file of the wheels in another virtual environment, whose libraries differ.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-# Shared library : Debian package, all of them for Open3D.
+# Shared library : Debian package, all for Open3D.
 SYSTEM_LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
                     libX11.so.6:libx11-6 libidn2.so.0:libidn2-0 libudev.so.1:libudev1
 
-.PHONY: help demo test lint format constraints clean
-help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+# Two processes, each with the tests of a file at a time.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+COVERAGE := --cov --cov-report=term --cov-fail-under=85
+# Neither nodes nor training nor the town's renderer: the loop at the desk.
+QUICK := --ignore=test/ros --ignore=test/training --ignore=test/town --ignore=test/cli \
+         --ignore=test/evaluation --ignore=test/test_packaging.py \
+         --ignore=test/test_minimal_install.py --ignore=test/test_launch_files.py
 
-demo: $(STAMP)  ## localise a drive in a town never seen before; DATA=folder for a drive of yours
+.PHONY: help demo test test-quick test-all lint format docs constraints clean
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP)  ## localise a drive in an unseen town; DATA=folder for your own recording
 	$(BIN)/demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: $(STAMP)  ## all tests, with their line coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85 $(ARGS)
+test: $(STAMP)  ## the tests without slow studies, with line coverage
+	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS)
+
+test-quick: $(STAMP)  ## the tests that take less than a minute together
+	$(PYTEST) -m "not slow and not end_to_end" $(QUICK) --no-cov $(ARGS)
+
+test-all: $(STAMP)  ## all tests, with line coverage; run by CI
+	$(PYTEST) $(COVERAGE) $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP)  ## let ruff rewrite the sources
+format: $(STAMP)  ## format the sources with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints:  ## pin the newest versions of everything, for all supported Pythons (needs uv)
-	uv pip compile setup.py --extra test --extra lint --extra openvino --extra ros --universal --upgrade \
-		--python-version 3.10 --no-annotate --no-header --output-file constraints.txt
+docs: $(STAMP)  ## build the documentation site into out/docs
+	$(BIN)/python -m mkdocs build --strict
+
+constraints:  ## pin the newest versions for all supported Pythons (needs uv)
+	uv pip compile setup.py $(foreach extra,test lint docs town training openvino ros,--extra $(extra)) \
+		--universal --upgrade --python-version 3.10 --no-annotate --no-header \
+		--output-file constraints.txt
+	sed -i '1i# Pinned versions for Python 3.10 to 3.13, written by `make constraints`.' constraints.txt
 
 clean:  ## remove the virtual environment and everything built
 	rm -rf $(VENV) build install log out *.egg-info .coverage* .*_cache .hypothesis

@@ -1,7 +1,7 @@
-"""Build description, for colcon (ament_python) and for pip alike.
+"""Build description for colcon (ament_python) and pip.
 
-What the package needs is named here once; `constraints.txt` pins it, `package.xml` repeats it in
-rosdep's words.
+Dependencies are listed here. `constraints.txt` pins them, `package.xml` repeats them as rosdep
+keys.
 """
 
 from glob import glob
@@ -10,23 +10,59 @@ from setuptools import find_packages, setup
 
 PACKAGE = "scmpr_ros"
 
-CONSOLE_SCRIPTS = {
-    "map_loader": "ros.commands.map_loader",
-    "localizer": "ros.commands.localizer",
-    "play_bag": "ros.commands.play_bag",
-    "record_answers": "ros.commands.record_answers",
-    "ablate": "cli.ablate",
-    "benchmark": "cli.benchmark",
-    "build_map": "cli.build_map",
-    "compare_drives": "cli.compare_drives",
-    "convert": "cli.convert",
-    "demo": "cli.demo",
-    "diagnose": "cli.diagnose",
-    "evaluate": "cli.evaluate",
-    "export_onnx": "cli.export_onnx",
-    "make_town": "cli.make_town",
-    "train": "cli.train",
-    "train_segmenter": "cli.train_segmenter",
+CONSOLE_SCRIPTS = [
+    "ablate",
+    "benchmark",
+    "build_map",
+    "compare_drives",
+    "convert",
+    "demo",
+    "diagnose",
+    "evaluate",
+    "export_onnx",
+    "localizer",
+    "make_town",
+    "map_loader",
+    "play_bag",
+    "record_answers",
+    "train",
+    "train_segmenter",
+]
+
+# What a robot needs: the modules that the nodes and `build_map` import, and nothing else.
+BASE = [
+    "setuptools",
+    "numpy",
+    "scipy",
+    "torch",
+    "timm",
+    "safetensors",
+    "faiss-cpu",
+    "open3d",
+    "opencv-python-headless",
+    "pillow",
+    "PyYAML",
+    "rosbags",
+    "tqdm",
+]
+
+# Extras by purpose; scmpr_ros/cli/console_scripts.py says which command needs which. jsonargparse
+# is not in the base, though small: rosdep has no key for it.
+EVALUATION = ["jsonargparse[signatures]", "matplotlib", "rich"]
+EXPORT = [*EVALUATION, "onnx", "onnxruntime", "onnxscript"]
+EXTRAS = {
+    "evaluation": EVALUATION,
+    "town": [*EVALUATION, "numba", "threadpoolctl"],
+    "training": [*EVALUATION, "lightning", "tensorboard", "threadpoolctl"],
+    "export": EXPORT,
+    "openvino": [*EXPORT, "openvino"],
+    # The CUDA kernels of mamba_ssm as a backend of the scan; installing them needs nvcc.
+    "gpu": ["mamba-ssm"],
+    # ROS 2 as wheels, where none is sourced.
+    "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
+    "test": ["pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis"],
+    "lint": ["ruff", "mypy", "types-PyYAML"],
+    "docs": ["mkdocs", "mkdocs-material", "mkdocstrings-python"],
 }
 
 setup(
@@ -51,41 +87,11 @@ setup(
     ],
     zip_safe=False,
     python_requires=">=3.10",
-    install_requires=[
-        "setuptools",
-        "numba",
-        "numpy",
-        "scipy",
-        "torch",
-        "timm",
-        "safetensors",
-        "faiss-cpu",
-        "open3d",
-        "opencv-python-headless",
-        "pillow",
-        "PyYAML",
-        "rosbags",
-        "lightning",
-        "jsonargparse[signatures]",
-        "tensorboard",
-        "threadpoolctl",
-        "tqdm",
-        "rich",
-        "matplotlib",
-    ],
-    extras_require={
-        "test": ["pytest<9", "pytest-cov", "pytest-timeout", "hypothesis"],
-        "lint": ["ruff", "mypy", "types-PyYAML"],
-        # The real ROS 2 as wheels, for machines where none is sourced.
-        "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
-        "export": ["onnx", "onnxscript", "onnxruntime"],
-        "openvino": ["onnx", "onnxscript", "onnxruntime", "openvino"],
-        # A further backend of the scan; needs nvcc to install.
-        "gpu": ["mamba-ssm"],
-    },
+    install_requires=BASE,
+    extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            f"{script} = {PACKAGE}.{module}:main" for script, module in CONSOLE_SCRIPTS.items()
+            f"{script} = {PACKAGE}.cli.console_scripts:{script}" for script in CONSOLE_SCRIPTS
         ],
     },
 )

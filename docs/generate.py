@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import jsonargparse
 
+from scmpr_ros.cli.console_scripts import COMMANDS
 from scmpr_ros.config import descriptions, flatten
 from scmpr_ros.methods.registry import method_names
 
@@ -94,14 +95,8 @@ class CommandStoppedError(Exception):
 
 
 def commands() -> list[str]:
-    """Console scripts that are no nodes, as `setup.py` names them."""
-    tree = ast.parse((REPOSITORY / "setup.py").read_text())
-    scripts = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CONSOLE_SCRIPTS"
-    )
-    return sorted(name for name, module in scripts.items() if module.startswith("cli."))
+    """Console scripts that are no nodes."""
+    return sorted(COMMANDS)
 
 
 def parse(command: str, arguments: Sequence[str], check: bool = True) -> ArgumentParser:

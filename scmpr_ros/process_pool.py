@@ -11,7 +11,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError
@@ -48,6 +47,8 @@ def collect_results(futures: Sequence[Future[Result]], what: str, unit: str) -> 
 def _start_worker() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in worker processes only"
+    from threadpoolctl import threadpool_limits  # of an extra
+
     threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are loaded later
     threadpool_limits(1)  # for those that the main module has loaded already

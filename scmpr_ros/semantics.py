@@ -75,15 +75,15 @@ def class_id(name: str) -> int:
 
 
 def label_confusion(
-    shares: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    fractions: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> NDArray[np.float32]:
     """Confusion matrix (S, S) of the static classes: rows are true classes, columns labels.
 
-    shares: fractions by name of the true class, then of the label; a class that is not listed is
+    fractions: by name of the true class, then of the label; a class that is not listed is
         always labelled correctly. Rows are normalised to sum to one.
     """
     names = [CLASSES[index].name for index in STATIC_IDS]
-    rows = [[shares.get(true, {true: 1.0}).get(label, 0.0) for label in names] for true in names]
+    rows = [[fractions.get(true, {true: 1.0}).get(label, 0.0) for label in names] for true in names]
     table = np.array(rows, np.float32)
     return table / table.sum(1, keepdims=True)
 

@@ -1,4 +1,4 @@
-"""A small drive whose every value is known, for tests of what reads and writes drives."""
+"""A small drive with known values, for tests of readers and writers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RAW_IDS = np.array([0, 10, 18, 30, 40, 44, 48, 50, 51, 70, 71, 72, 80, 81, 252, 
 
 
 class CircleDrive(Drive):
-    """Twelve frames on a spiral; an image every second, a scan every third frame.
+    """Twelve frames on a spiral; every second has an image, every third a scan.
 
-    Labels are SemanticKITTI's, with instances. Every fourth frame has a mask, so that some images
-    have none.
+    Labels are SemanticKITTI's, with instances. Every fourth frame has a mask, so some images have
+    none.
     """
 
     name = "circle"
@@ -52,6 +52,6 @@ class CircleDrive(Drive):
     def scan(self, frame: int) -> PointCloud:
         random, label = np.random.default_rng(frame), self.point_labels(frame)
         xyz = random.normal(size=(len(label), 3)).astype(np.float32)
-        xyz[3] = -0.0  # as LiDARs do say; its sign is a bit of the file
+        xyz[3] = -0.0  # LiDARs return it; its sign bit must be kept
         intensity = random.random(len(label)).astype(np.float32)
         return PointCloud(xyz, to_joint(label, "semantickitti"), intensity)

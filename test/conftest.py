@@ -17,13 +17,9 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(REPOSITORY / "config" / "fastdds.xml")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
-    """Leave a core to the nodes that tests start."""
-    import torch
-
-    torch.set_num_threads(2)
+# One thread a process, here and in every process that a test starts: tests run side by side, and
+# threads that wait for a busy core spin.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

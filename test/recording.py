@@ -1,4 +1,4 @@
-"""A tiny recording in KITTI layout: a street with scans of one day and images of another."""
+"""Write a tiny recording in KITTI layout: a street with a mapping and a query drive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TR = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # LiDAR to camera axes, a
 
 
 def write_recording(folder: Path, seed: int, images: int = 12) -> Path:
-    """A straight street of 24 m with coloured, labelled walls on both sides."""
+    """Write a straight street of 24 m with coloured, labelled walls on both sides."""
     rng = np.random.default_rng(seed)
     colours = rng.integers(0, 255, (3, 14, 3), dtype=np.uint8)
     _write_sequence(folder, "00", np.arange(0, 24, 1.5), lateral_m=0.4)

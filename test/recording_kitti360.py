@@ -1,4 +1,4 @@
-"""A tiny root of KITTI-360 in the true formats: sparse poses, a calibration, windows of points."""
+"""Write a tiny KITTI-360 recording: sparse poses, a calibration, windows of points."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def row(matrix: np.ndarray) -> str:
 
 
 def T_world_imu(frame: int) -> np.ndarray:
-    """A metre a frame along world x, level."""
+    """Level pose, one metre per frame along the world's x."""
     return make_transform(np.diag([1.0, -1, -1]), START + [frame, 0, 0])
 
 
@@ -48,7 +48,7 @@ def write_window(
 
 
 def write_kitti360(root: Path) -> None:
-    """Poses of frames 1, 9 and 30; images and scans of 1, 5 and 20; a mask of frame 5."""
+    """Write poses of frames 1, 9 and 30, images and scans of 1, 5 and 20, a mask of frame 5."""
     (root / "calibration").mkdir()
     P = np.column_stack([K, np.zeros(3)])
     (root / "calibration/perspective.txt").write_text(

@@ -1,4 +1,4 @@
-"""A tiny drive of KITTI raw in the true formats: calibration of a date, OXTS packets, files."""
+"""Write a tiny KITTI raw drive: calibration of a date, OXTS packets, images and scans."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_calibration(date: Path) -> None:
 
 
 def write_kitti_raw(root: Path) -> Path:
-    """Three frames: one, a step to the east, then a step to the north, heading that way."""
+    """Write three frames: at the origin, a step to the east, a step to the north facing north."""
     date = root / "2011_09_26"
     drive = date / NAME
     for name in ("image_02", "velodyne_points", "oxts"):

@@ -1,4 +1,4 @@
-"""Strict YAML in and out of nested dataclasses."""
+"""Strict conversion between YAML and nested dataclasses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_reads_nested_values_and_keeps_defaults(tmp_path: Path) -> None:
+def test_nested_values_and_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, "source: maps/town\nratio: 1e-3\ninner: {mode: fast, weights: [1, 2]}\n")
     loaded = config.load_yaml(Outer, path)
     assert loaded == Outer(
@@ -107,7 +107,7 @@ def test_round_trip_through_yaml(
         ("source: [", ["not valid YAML"]),
     ],
 )
-def test_errors_name_file_key_and_remedy(tmp_path: Path, text: str, fragments: list[str]) -> None:
+def test_errors_name_file_and_key(tmp_path: Path, text: str, fragments: list[str]) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         config.load_yaml(Outer, path)

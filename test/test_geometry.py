@@ -1,4 +1,4 @@
-"""Rigid transforms and angular grids."""
+"""Rigid transforms, angles and angular grids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ angles = st.floats(-10, 10)
 coordinates = st.floats(-1e4, 1e4)
 
 
-def test_frames_in_the_name_are_frames_of_the_points() -> None:
+def test_transform_from_body_to_map() -> None:
     T_map_body = make_transform(rotation_z(np.pi / 2), np.array([10.0, 0.0, 0.0]))
     ahead_of_body = np.array([[1.0, 0.0, 0.0]])
     np.testing.assert_allclose(
@@ -35,7 +35,7 @@ def test_frames_in_the_name_are_frames_of_the_points() -> None:
 
 
 @given(yaw=angles, x=coordinates, y=coordinates, z=coordinates)
-def test_inverse_undoes(yaw: float, x: float, y: float, z: float) -> None:
+def test_inverse(yaw: float, x: float, y: float, z: float) -> None:
     T = make_transform(rotation_z(yaw), np.array([x, y, z]))
     np.testing.assert_allclose(invert(T) @ T, np.eye(4), atol=1e-9)
     stack = np.stack([T, np.eye(4)])
@@ -53,13 +53,13 @@ def test_a_level_camera_looks_along_its_yaw(yaw: float) -> None:
 
 
 @given(yaw=st.floats(-3.1, 3.1))
-def test_a_level_camera_stands_level(yaw: float) -> None:
+def test_body_axes_of_a_level_camera(yaw: float) -> None:
     axes = body_axes(level_camera_pose(np.zeros(3), yaw))
     np.testing.assert_allclose(axes, rotation_z(yaw), atol=1e-12)
 
 
 @given(x=st.floats(-0.09, 0.09), y=st.floats(-0.09, 0.09), yaw=st.floats(-3.1, 3.1))
-def test_what_stands_tilted_keeps_its_azimuths(x: float, y: float, yaw: float) -> None:
+def test_upright_axes_keep_azimuths(x: float, y: float, yaw: float) -> None:
     (axes,) = upright_axes(np.array([[x, y, 1.0]]))
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(axes[:, 2], np.array([x, y, 1.0]) / np.hypot(np.hypot(x, y), 1))
@@ -69,18 +69,18 @@ def test_what_stands_tilted_keeps_its_azimuths(x: float, y: float, yaw: float) -
 
 
 @given(angle=st.floats(-1e3, 1e3))
-def test_wrapped_angles_are_small_and_the_same(angle: float) -> None:
+def test_wrapped_angles_are_equivalent(angle: float) -> None:
     wrapped = float(wrap_angle(angle))
     assert -np.pi <= wrapped < np.pi
     assert np.cos(wrapped) == pytest.approx(np.cos(angle), abs=1e-9)
 
 
-def test_points_of_another_shape_are_refused() -> None:
+def test_bad_points_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(N, 3\)"):
         transform_points(np.eye(4), np.zeros(3))
 
 
-def test_panorama_looks_forward_in_the_middle_and_turns_right() -> None:
+def test_grid_looks_forward_at_its_centre_and_columns_run_right() -> None:
     grid = AngularGrid(32, 360, 16.0, -16.0)
     assert grid.columns(0.0) == 180
     assert grid.columns(np.pi / 2) == pytest.approx(90)  # left of forward
@@ -93,9 +93,7 @@ def test_panorama_looks_forward_in_the_middle_and_turns_right() -> None:
     fov=st.floats(20, 360),
     up=st.floats(1, 80),
 )
-def test_directions_fall_into_their_own_cells(
-    height: int, width: int, fov: float, up: float
-) -> None:
+def test_directions_fall_into_their_cells(height: int, width: int, fov: float, up: float) -> None:
     grid = AngularGrid(height, width, up, -up, fov)
     azimuth, elevation, length = spherical(grid.directions().reshape(-1, 3))
     np.testing.assert_allclose(length, 1, atol=1e-12)
@@ -105,6 +103,6 @@ def test_directions_fall_into_their_own_cells(
 
 
 @pytest.mark.parametrize("values", [(0, 4, 10, -10), (4, 4, -10, 10), (4, 4, 10, -10, 400)])
-def test_impossible_grids_are_refused(values: tuple[float, ...]) -> None:
+def test_bad_grids_are_refused(values: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError):
         AngularGrid(*values)  # type: ignore[arg-type]

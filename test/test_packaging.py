@@ -1,9 +1,10 @@
-"""What pip and colcon need, and that the several descriptions of the package agree."""
+"""Descriptions of the package for pip, colcon and rosdep: complete, and in agreement."""
 
 from __future__ import annotations
 
 import ast
 import configparser
+import email.parser
 import importlib.metadata
 import importlib.util
 import os
@@ -11,19 +12,27 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import xml.etree.ElementTree as ElementTree
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import scmpr_ros
+from scmpr_ros.cli import console_scripts
 
-NODES = {"map_loader", "localizer", "play_bag", "record_answers"}
-TOOLS = {
-    "ablate", "benchmark", "build_map", "compare_drives", "convert", "demo", "diagnose",
-    "evaluate", "export_onnx", "make_town", "train", "train_segmenter",
-}  # fmt: skip
+SCRIPTS = {*console_scripts.NODES, *console_scripts.COMMANDS}
+ON_PYPI = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "PIL": "pillow", "yaml": "pyyaml"}
+ON_PYPI["rclpy"] = "ros-kilted-rclpy"
+ROOM_EXTRAS = {
+    "evaluation": {"evaluation"},
+    "training": {"training"},
+    "town": {"town"},
+    "cli": {"evaluation", "training", "town", "export"},
+}
+"""Extras whose packages a room may import at module level. All other rooms run on a robot."""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,19 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile
     return zipfile.ZipFile(path)
 
 
+@pytest.fixture(scope="module")
+def requirements(wheel: zipfile.ZipFile) -> dict[str, set[str]]:
+    """Names of the packages that each extra requires; "" is the base."""
+    (path,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.parser.Parser().parsestr(wheel.read(path).decode())
+    found: dict[str, set[str]] = {"": set()}
+    found |= {extra: set() for extra in metadata.get_all("Provides-Extra", [])}
+    for requirement in metadata.get_all("Requires-Dist", []):
+        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        found[extra[1] if extra else ""].add(normalised(requirement))
+    return found
+
+
 def test_package_xml(manifest: ElementTree.Element) -> None:
     assert manifest.get("format") == "3"
     assert manifest.findtext("name") == "scmpr_ros"
@@ -53,24 +75,36 @@ def test_package_xml(manifest: ElementTree.Element) -> None:
     assert needed >= {"python3-pytorch-pip", "python3-timm-pip", "python3-faiss"}
 
 
-def test_every_import_is_a_dependency(repository: Path, manifest: ElementTree.Element) -> None:
-    """ROS packages in package.xml, everything else in setup.py; the rest Python brings along.
+def test_a_robot_installs_neither_training_nor_the_town(
+    requirements: dict[str, set[str]], manifest: ElementTree.Element
+) -> None:
+    extras = requirements["training"] | requirements["evaluation"] | requirements["town"]
+    assert extras >= {"numba", "lightning", "jsonargparse", "matplotlib", "tensorboard"}
+    assert not extras & requirements[""]
+    keys = {str(element.text) for element in manifest.iter("exec_depend")}
+    packages = {key.removeprefix("python3-").removesuffix("-pip") for key in keys}
+    assert not extras & packages
 
-    What only an extra brings may be imported inside functions only.
+
+def test_every_import_is_a_dependency(
+    repository: Path, manifest: ElementTree.Element, requirements: dict[str, set[str]]
+) -> None:
+    """ROS packages in package.xml, everything else in setup.py.
+
+    Packages of an extra are imported at module level only by rooms that need the extra.
     """
-    on_pypi = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "PIL": "pillow"}
-    on_pypi["yaml"] = "pyyaml"
     ros = {element.text for element in manifest.iter("exec_depend")}
-    required = importlib.metadata.requires("scmpr_ros") or []
-    pip = {normalised(r) for r in required if "extra ==" not in r}
-    extras = {normalised(r) for r in required if re.search(r"extra == .(gpu|export|openvino)", r)}
-    of_torch = {"triton"}  # the one it was built with, where it was
+    of_torch = {"triton"}  # comes with torch, where there is one
     known = {"scmpr_ros", *sys.stdlib_module_names, *ros, *of_torch}
-    for path in (repository / "scmpr_ros").rglob("*.py"):
+    lazy_packages = set().union(*requirements.values())
+    root = repository / "scmpr_ros"
+    for path in root.rglob("*.py"):
+        extras = ROOM_EXTRAS.get(path.relative_to(root).parts[0], set())
+        allowed = requirements[""].union(*(requirements[extra] for extra in extras))
         for module, lazily in imported_packages(path).items():
-            name = normalised(on_pypi.get(module, module))
-            allowed = module in known or name in pip or (lazily and name in extras)
-            assert allowed, f"{path} imports {module}"
+            name = normalised(ON_PYPI.get(module, module))
+            packages = allowed | lazy_packages if lazily else allowed
+            assert module in known or name in packages, f"{path} imports {module}"
 
 
 def imported_packages(path: Path) -> dict[str, bool]:
@@ -96,14 +130,14 @@ def test_versions_agree(repository: Path) -> None:
     assert f"## [{version}]" in (repository / "CHANGELOG.md").read_text()
 
 
-def test_colcon_finds_scripts_where_ros2_run_looks(repository: Path) -> None:
+def test_colcon_installs_scripts_where_ros2_run_looks(repository: Path) -> None:
     setup = configparser.ConfigParser()
     setup.read(repository / "setup.cfg")
     assert setup["install"]["install_scripts"] == "$base/lib/scmpr_ros"
     assert setup["develop"]["script_dir"] == "$base/lib/scmpr_ros"
 
 
-def test_wheel_holds_share_folder(wheel: zipfile.ZipFile, repository: Path) -> None:
+def test_wheel_contains_the_share_folder(wheel: zipfile.ZipFile, repository: Path) -> None:
     names = {re.sub(r"^[^/]+\.data/data/", "", name) for name in wheel.namelist()}
     assert "share/ament_index/resource_index/packages/scmpr_ros" in names
     assert "share/scmpr_ros/package.xml" in names
@@ -116,28 +150,43 @@ def test_wheel_holds_share_folder(wheel: zipfile.ZipFile, repository: Path) -> N
 
 def test_console_scripts(wheel: zipfile.ZipFile) -> None:
     (path,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    scripts = configparser.ConfigParser()
-    scripts.read_string(wheel.read(path).decode())
-    assert set(scripts["console_scripts"]) == NODES | TOOLS
-    for target in scripts["console_scripts"].values():
-        module, _, function = target.partition(":")
-        assert importlib.util.find_spec(module), f"{target} does not exist"
-        assert function == "main"
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(wheel.read(path).decode())
+    assert dict(entry_points["console_scripts"]) == {
+        name: f"scmpr_ros.cli.console_scripts:{name}" for name in SCRIPTS
+    }
+    for name in SCRIPTS:
+        script = getattr(console_scripts, name)
+        assert importlib.util.find_spec(script.module), f"{script.module} does not exist"
 
 
-@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="not in a virtual environment")
-@pytest.mark.parametrize("script", sorted(NODES | TOOLS))
-def test_scripts_are_in_the_virtual_environment(script: str) -> None:
-    path = Path(sys.prefix, "bin", script)
-    assert os.access(path, os.X_OK), f"{path} is missing: run make again"
+def test_console_scripts_look_for_what_their_extra_brings(
+    requirements: dict[str, set[str]],
+) -> None:
+    for extra, modules in console_scripts.EXTRAS.items():
+        packages = {normalised(ON_PYPI.get(module, module)) for module in modules}
+        assert packages <= requirements[extra], extra
 
 
-def test_every_requirement_is_pinned(repository: Path) -> None:
+def test_console_scripts_are_installed() -> None:
+    """In the virtual environment, or where colcon installs them for `ros2 run`."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    folders = [sysconfig.get_path("scripts"), *(f"{p}/lib/scmpr_ros" for p in prefixes)]
+    missing = {s for s in SCRIPTS if not any(os.access(Path(f, s), os.X_OK) for f in folders)}
+    assert not missing, f"run make, or colcon build, again; searched {folders}"
+
+
+def test_every_requirement_is_pinned(repository: Path, requirements: dict[str, set[str]]) -> None:
     lines = (repository / "constraints.txt").read_text().splitlines()
     pins = {normalised(line.split("==")[0]) for line in lines if "==" in line}
-    required = importlib.metadata.requires("scmpr_ros") or []
-    named = {normalised(r) for r in required if not re.search(r"extra == .gpu", r)}
+    named = set().union(*(names for extra, names in requirements.items() if extra != "gpu"))
     assert named <= pins, f"run `make constraints`: {sorted(named - pins)}"
+
+
+def test_test_files_have_unique_names(repository: Path) -> None:
+    """Where launch_testing is installed, its plugin imports test files by their bare name."""
+    counts = Counter(path.name for path in (repository / "test").rglob("test_*.py"))
+    assert not [name for name, count in counts.items() if count > 1]
 
 
 def normalised(requirement: str) -> str:

@@ -1,4 +1,4 @@
-"""Camera models, point clouds and matches check themselves."""
+"""Camera models, point clouds and matches, and their validation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ KITTI = CameraModel(1241, 376, 718.856, 718.856, 607.1928, 185.2157)
 
 
 def test_projection_of_a_known_point() -> None:
-    uv, seen = KITTI.project(np.array([[1.0, 0.5, 10.0], [0.0, 0.0, -1.0], [100.0, 0.0, 1.0]]))
+    uv, visible = KITTI.project(np.array([[1.0, 0.5, 10.0], [0.0, 0.0, -1.0], [100.0, 0.0, 1.0]]))
     np.testing.assert_allclose(uv[0], [607.1928 + 71.8856, 185.2157 + 35.9428])
-    assert seen.tolist() == [True, False, False]
+    assert visible.tolist() == [True, False, False]
 
 
 def test_rays_project_to_their_own_pixels() -> None:
-    uv, seen = KITTI.project(KITTI.rays().reshape(-1, 3))
+    uv, visible = KITTI.project(KITTI.rays().reshape(-1, 3))
     v, u = np.mgrid[0:376, 0:1241].reshape(2, -1)
-    assert seen.all()
+    assert visible.all()
     np.testing.assert_allclose(uv, np.stack([u, v], 1), atol=1e-9)
 
 
@@ -40,12 +40,12 @@ def test_intrinsics_come_from_a_projection_matrix() -> None:
 @pytest.mark.parametrize(
     "values", [(0, 4, 1, 1, 0, 0), (4, 4, 0, 1, 0, 0), (4, 4, 1, 1, np.nan, 0)]
 )
-def test_impossible_cameras_are_refused(values: tuple[float, ...]) -> None:
+def test_bad_cameras_are_refused(values: tuple[float, ...]) -> None:
     with pytest.raises(CalibrationError):
         CameraModel(*values)  # type: ignore[arg-type]
 
 
-def test_a_cloud_keeps_its_fields_together() -> None:
+def test_selected_points_keep_their_fields() -> None:
     cloud = PointCloud(
         np.arange(12, dtype=np.float32).reshape(4, 3),
         np.array([1, 2, 3, 4], np.uint8),
@@ -61,6 +61,6 @@ def test_a_cloud_keeps_its_fields_together() -> None:
         PointCloud(cloud.xyz[:, :2])
 
 
-def test_a_match_is_never_empty() -> None:
+def test_a_match_needs_a_candidate() -> None:
     with pytest.raises(ShapeError):
         PlaceMatch((), np.zeros((2, 2), np.uint8))

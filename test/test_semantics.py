@@ -34,7 +34,7 @@ def test_unknown_ids_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("label_set", LABEL_SETS)
-def test_joint_ids_survive_the_way_through_a_label_set(label_set: str) -> None:
+def test_joint_ids_survive_a_round_trip(label_set: str) -> None:
     known = np.array([i for i, c in enumerate(CLASSES) if getattr(c, label_set)])
     np.testing.assert_array_equal(to_joint(from_joint(known, label_set), label_set), known)
 

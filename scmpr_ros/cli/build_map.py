@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
-
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.settings_arguments import add_settings, read_settings
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
@@ -27,14 +27,13 @@ class BuildMapConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    return run_command("build_map", lambda: _build(parser.instantiate(options)))
+    return run_command("build_map", lambda: _build(options))
 
 
-def _build(options: Namespace) -> None:
-    config: BuildMapConfig = options.settings
+def _build(options: argparse.Namespace) -> None:
+    config = read_settings(options, BuildMapConfig)
     if not options.map.exists():
         raise DatasetError(f"no LiDAR map {options.map}: check the path")
     network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
@@ -44,16 +43,17 @@ def _build(options: Namespace) -> None:
     print(f"{len(place_map)} places written to {options.out}")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="build_map",
+        allow_abbrev=False,
         description="Build the place map that the localizer reads from a LiDAR map: a .ply or .pcd "
         "file, or a recording.",
     )
     parser.add_argument("map", type=Path, help="the LiDAR map")
     parser.add_argument("out", type=Path, help="directory of the place map")
     parser.add_argument("--checkpoint", type=Path, help="weights (default: shipped)")
-    parser.add_class_arguments(BuildMapConfig, "settings")
+    add_settings(parser, BuildMapConfig)
     return parser
 
 

@@ -17,7 +17,6 @@ from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.process_pool import process_pool
@@ -189,6 +188,9 @@ def _complete(folder: Path, seed: int, config: TownExportConfig, options: TownOp
         if not (folder / _bag(number)).exists():
             write_drive_bag(KittiOdometryDrive(folder, f"{number:02d}"), folder / _bag(number))
     if options.sheet and not (folder / SHEET).exists():
+        # torch and matplotlib, which each worker process would import for nothing
+        from scmpr_ros.evaluation.contact_sheet import draw_contact_sheet
+
         conditions = describe_conditions(seed, config)
         captions = {f"{i:02d}": f"{i:02d}: {name}" for i, name in enumerate(conditions)}
         draw_contact_sheet(folder, folder / SHEET, captions)

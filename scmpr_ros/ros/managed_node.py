@@ -152,14 +152,15 @@ class ManagedNode(LifecycleNode, Generic[C]):
         return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything after a transition failed half-way; leads to unconfigured."""
+        """Release everything after a transition failed in between; leads to unconfigured."""
         self.on_cleanup(state)
         return SUCCESS
 
     def checkpoint_path(self) -> Path:
         """Return the weight file to load; raises ConfigError if the shipped one is missing."""
-        return Path(self.config.checkpoint) if self.config.checkpoint else \
-            resource(DEFAULT_CHECKPOINT)  # fmt: skip
+        if self.config.checkpoint:
+            return Path(self.config.checkpoint)
+        return resource(DEFAULT_CHECKPOINT)
 
     def submit(
         self,

@@ -24,14 +24,14 @@ class Job:
         self._is_cancelled = False
 
     def is_cancelled(self) -> bool:
-        """Whether the result is still wanted."""
+        """Whether the result is no longer wanted."""
         return self._is_cancelled
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """Use the node's topics or state inside this block only; raises Cancelled if too late.
+        """Guard the use of the node's topics and state; raises Cancelled if it is too late.
 
-        Cancelling waits for the end of the block, so a cancelled job can do no harm any more.
+        Cancelling waits for the end of the block, so a cancelled job never publishes.
         """
         with self._lock:
             if self._is_cancelled:

@@ -1,4 +1,4 @@
-"""Packages that only making a town needs, imported on first use: the extra `town` of setup.py."""
+"""Heavy packages of the simulator, imported on first use: numba, of the extra `town`, and Open3D."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_resources_lie_beside_the_package_or_in_its_share_folder(tmp_path: Path)
 
 
 def test_is_a_console_script() -> None:
-    command = [str(Path(sys.prefix, "bin", "demo")), "--help"]
+    command = [sys.executable, "-m", "scmpr_ros.cli.demo", "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert answer.returncode == 0, answer.stderr
     assert "--data" in answer.stdout

@@ -1,4 +1,4 @@
-"""`make_town`: what it refuses, in one line, and what its help teaches."""
+"""`make_town`: one-line errors and help."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from scmpr_ros.cli import make_town
         (["--layout", "nowhere/07.txt"], "nowhere/07.txt"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_invalid_options_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     out = tmp_path / "towns"
     assert make_town.main(["--seeds", "5", "--out", str(out), *arguments]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("make_town: ") and told.count("\n") == 1
-    assert message in told
+    error = capsys.readouterr().err
+    assert error.startswith("make_town: ") and error.count("\n") == 1
+    assert message in error
     assert not list(tmp_path.rglob("*.bin"))
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_conditions_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_town.main(["--help"])
-    told = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
     for word in ("clear, overcast, dusk, night, fog, rain", "KITTI odometry poses", "rosbag2"):
-        assert word in told
+        assert word in text

@@ -113,10 +113,10 @@ def grey(luminance: NDArray) -> NDArray[np.uint8]:
 
 def test_a_flat_image() -> None:
     measured = measure_image(grey(np.full((64, 96), 100)))
-    shares = measured.distributions
-    assert shares["luminance"].quantile(0.5) == pytest.approx(100)
-    assert shares["luminance"].share[100] == shares["green"].share[25] == 1
-    assert shares["saturation"].share[0] == shares["gradient"].share[0] == 1
+    fractions = measured.distributions
+    assert fractions["luminance"].quantile(0.5) == pytest.approx(100)
+    assert fractions["luminance"].fractions[100] == fractions["green"].fractions[25] == 1
+    assert fractions["saturation"].fractions[0] == fractions["gradient"].fractions[0] == 1
     assert measured.numbers["noise"] == 0
     assert measured.numbers["clipped black"] == measured.numbers["clipped white"] == 0
     assert np.isnan(measured.numbers["edge sharpness"])
@@ -129,9 +129,9 @@ def test_colours_and_clipping() -> None:
     measured = measure_image(rgb)
     assert measured.numbers["clipped white"] == 0.25
     assert measured.numbers["clipped black"] == 0.5
-    assert measured.distributions["red"].share[200 // 4] == 0.25
-    assert measured.distributions["blue"].share[50 // 4] == 0.25
-    assert measured.distributions["saturation"].share[48] == 0.25  # 1 - 50 / 200
+    assert measured.distributions["red"].fractions[200 // 4] == 0.25
+    assert measured.distributions["blue"].fractions[50 // 4] == 0.25
+    assert measured.distributions["saturation"].fractions[48] == 0.25  # 1 - 50 / 200
 
 
 def test_gradients_of_a_checkerboard() -> None:
@@ -180,11 +180,11 @@ def test_class_fractions_by_thirds() -> None:
     sky, road, car = class_id("sky"), class_id("road"), class_id("car")
     mask = np.full((90, 40), road, np.uint8)
     mask[:30], mask[30:60, :10] = sky, car
-    shares = {name: d.share for name, d in measure_mask(mask).distributions.items()}
-    assert shares["pixel classes"][[sky, road, car]] == pytest.approx([4 / 12, 7 / 12, 1 / 12])
-    assert shares["pixel classes, top third"][sky] == 1
-    assert shares["pixel classes, middle third"][car] == pytest.approx(0.25)
-    assert shares["pixel classes, bottom third"][road] == 1
+    fractions = {name: d.fractions for name, d in measure_mask(mask).distributions.items()}
+    assert fractions["pixel classes"][[sky, road, car]] == pytest.approx([4 / 12, 7 / 12, 1 / 12])
+    assert fractions["pixel classes, top third"][sky] == 1
+    assert fractions["pixel classes, middle third"][car] == pytest.approx(0.25)
+    assert fractions["pixel classes, bottom third"][road] == 1
 
 
 def test_other_arrays_are_refused() -> None:
@@ -208,16 +208,16 @@ def test_rings_and_ranges_of_a_cylinder() -> None:
     xyz = cylinder(11, [-10.3, -10.1, 0.1, 2.0], 100)
     label = np.full(400, class_id("building"), np.uint8)
     measured = measure_scan(PointCloud(xyz, label, np.full(400, 0.5, np.float32)), 1000)
-    shares = {name: d.share for name, d in measured.distributions.items()}
+    fractions = {name: d.fractions for name, d in measured.distributions.items()}
     assert measured.numbers["returns per scan"] == 400
     assert measured.numbers["beams without return"] == pytest.approx(0.6)
-    rows = np.flatnonzero(shares["elevation"])
+    rows = np.flatnonzero(fractions["elevation"])
     # Rows are 28 / 64 deg high, from -25 deg up: (-10.3 + 25) / 0.4375 = 33.6 and so on.
     assert rows.tolist() == [33, 34, 57, 61]
-    assert shares["elevation"][rows] == pytest.approx(np.full(4, 0.25))
-    assert shares["range"][5] == 1, "10 to 12 m"
-    assert shares["intensity"][32] == 1
-    assert shares["point classes"][class_id("building")] == 1
+    assert fractions["elevation"][rows] == pytest.approx(np.full(4, 0.25))
+    assert fractions["range"][5] == 1, "10 to 12 m"
+    assert fractions["intensity"][32] == 1
+    assert fractions["point classes"][class_id("building")] == 1
 
 
 def test_heights_are_relative_to_the_ground() -> None:
@@ -226,7 +226,7 @@ def test_heights_are_relative_to_the_ground() -> None:
     roof = np.array([[5.0, 5.0, -1.73 + 3.1]] * 1600)
     cloud = PointCloud(np.concatenate([ground, roof]).astype(np.float32))
     height = measure_scan(cloud, 100).distributions["height"]
-    assert height.share[[5, 20]] == pytest.approx([0.8, 0.2])  # bins of 0.2 m from -1 m up
+    assert height.fractions[[5, 20]] == pytest.approx([0.8, 0.2])  # bins of 0.2 m from -1 m up
 
 
 @pytest.mark.parametrize("noise_m", [0.0, 0.01, 0.03])
@@ -251,8 +251,8 @@ def test_a_real_labelled_scan(shared_data: Path) -> None:
     measured = measure_scan(scan, 64 * 2048)
     assert measured.numbers["beams without return"] == pytest.approx(1 - 123389 / 131072)
     assert 0.003 < measured.numbers["ground roughness"] < 0.02
-    shares = measured.distributions["point classes"].share
-    assert shares[class_id("road")] == pytest.approx(0.1707, abs=1e-4)
+    fractions = measured.distributions["point classes"].fractions
+    assert fractions[class_id("road")] == pytest.approx(0.1707, abs=1e-4)
     assert measured.distributions["elevation"].quantile(0.01) > -25
 
 

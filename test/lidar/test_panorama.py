@@ -32,12 +32,12 @@ def box_room(half_m: float = 5.0, spacing_m: float = 0.1) -> tuple[torch.Tensor,
 
 def test_walls_of_a_room_have_the_right_range_and_label() -> None:
     points, label = box_room()
-    seen = render(points, label, torch.zeros(1, 3), GRID, CONFIG)
+    view = render(points, label, torch.zeros(1, 3), GRID, CONFIG)
     columns = [FRONT, LEFT, BACK, RIGHT]
-    assert torch.allclose(seen.range_m[0, 16, columns], torch.tensor(5.0), atol=0.01)
-    assert seen.label[0, 16, columns].tolist() == [1, 2, 3, 4]
-    assert (seen.range_m > 0).all()
-    corner = seen.range_m[0, 16, (FRONT + LEFT) // 2]
+    assert torch.allclose(view.range_m[0, 16, columns], torch.tensor(5.0), atol=0.01)
+    assert view.label[0, 16, columns].tolist() == [1, 2, 3, 4]
+    assert (view.range_m > 0).all()
+    corner = view.range_m[0, 16, (FRONT + LEFT) // 2]
     assert corner == pytest.approx(5 * math.sqrt(2), abs=0.25)  # the nearest splat wins
 
 
@@ -56,10 +56,10 @@ def test_normals_are_relative_to_the_azimuth_of_the_column() -> None:
 
 def test_height_is_measured_from_the_viewpoint() -> None:
     points, label = box_room()
-    seen = render(points, label, torch.tensor([[0.0, 0.0, -1.0]]), GRID, CONFIG)
+    view = render(points, label, torch.tensor([[0.0, 0.0, -1.0]]), GRID, CONFIG)
     row = 4
     expected = 5.0 * math.tan(GRID.elevations()[row])
-    assert seen.height_m[0, row, FRONT] == pytest.approx(expected, abs=2 * CONFIG.splat_radius_m)
+    assert view.height_m[0, row, FRONT] == pytest.approx(expected, abs=2 * CONFIG.splat_radius_m)
 
 
 def test_a_near_wall_hides_a_far_one() -> None:
@@ -70,17 +70,17 @@ def test_a_near_wall_hides_a_far_one() -> None:
         torch.tensor([20.0]), torch.arange(-10, 10, 0.05), torch.arange(-3, 3, 0.05)
     )
     label = torch.cat([torch.full((len(near),), 3), torch.full((len(far),), 5)]).to(torch.uint8)
-    seen = render(torch.cat([near, far]), label, torch.zeros(1, 3), GRID, CONFIG)
-    hidden = seen.label[0, 4:28, FRONT - 30 : FRONT + 30]
+    view = render(torch.cat([near, far]), label, torch.zeros(1, 3), GRID, CONFIG)
+    hidden = view.label[0, 4:28, FRONT - 30 : FRONT + 30]
     assert (hidden == 3).all()
 
 
 def test_empty_cells_are_zero() -> None:
     points, label = torch.tensor([[10.0, 0.0, 0.0]]), torch.tensor([7], dtype=torch.uint8)
-    seen = render(points, label, torch.zeros(1, 3), GRID, CONFIG)
-    hit = seen.range_m > 0
+    view = render(points, label, torch.zeros(1, 3), GRID, CONFIG)
+    hit = view.range_m > 0
     assert 1 <= hit.sum() <= 9
-    assert seen.label[~hit].sum() == 0 and seen.height_m[~hit].abs().sum() == 0
+    assert view.label[~hit].sum() == 0 and view.height_m[~hit].abs().sum() == 0
 
 
 def test_a_batch_equals_single_renderings() -> None:

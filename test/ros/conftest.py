@@ -178,7 +178,7 @@ def graph(ros_context: None, request: pytest.FixtureRequest) -> Iterator[Graph]:
 
 
 class StreetDrive:
-    """A straight drive through `street_cloud`: images of noise, for whoever only needs answers."""
+    """A straight drive through `street_cloud` with images of noise."""
 
     label_set = "joint"
 
@@ -212,7 +212,7 @@ class StreetDrive:
 
 
 def street_cloud() -> PointCloud:
-    """Road, 40 m long, between two walls, with poles; every point labelled."""
+    """Make a labelled road of 40 m between two walls, with poles."""
     x, y = np.meshgrid(np.arange(-20, 20, 0.2), np.arange(-8, 8, 0.2))
     road = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     x, z = np.meshgrid(np.arange(-20, 20, 0.2), np.arange(0, 6, 0.2))
@@ -225,7 +225,7 @@ def street_cloud() -> PointCloud:
 
 @dataclass(frozen=True)
 class Street:
-    """Files of a small world: a cloud, a bag of 12 images, and two untrained networks."""
+    """A small world on disk: a cloud, bags of 12 images, and two untrained networks."""
 
     cloud: Path
     bag: Path
@@ -252,7 +252,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
 
 @pytest.fixture(scope="session")
 def street_map(street: Street, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place map of the street, made with `street.checkpoint`."""
+    """Place map of the street, built with `street.checkpoint`."""
     directory = tmp_path_factory.mktemp("maps") / "street"
     config = MapBuilderConfig(PlacesConfig(spacing_m=5.0))
     network = load_checkpoint(street.checkpoint)

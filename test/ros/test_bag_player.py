@@ -1,4 +1,4 @@
-"""The player: every message, in time, in order, latched where it must be."""
+"""The bag player: all messages, in order and on time, latched if recorded so."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from nav_msgs.msg import Odometry
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.ros.conversions import image_to_rgb, stamp_ns
+from scmpr_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.end_to_end
 IMAGE = "/kitti/camera_color_left/image_raw"
 INFO = "/kitti/camera_color_left/camera_info"
 
 
-def test_plays_everything_in_time(start_node, graph, street) -> None:
+def test_plays_all_messages_on_time(start_node, graph, street) -> None:
     images, arrivals = graph.collect(Image, "/renamed"), []
     graph.node.create_subscription(Image, "/renamed", lambda _: arrivals.append(time.monotonic()),
                                    50)  # fmt: skip
@@ -61,8 +61,7 @@ def test_loops_until_stopped_and_latches_camera_info(start_node, graph, street) 
         "-p", f"wait_topic:={IMAGE}/compressed",
     )  # fmt: skip
     graph.until(lambda: len(images) > 2 * street.num_images, "a second round", 30)
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    late = graph.collect(CameraInfo, INFO, latched)
+    late = graph.collect(CameraInfo, INFO, LATCHED)
     graph.until(lambda: late, "camera_info for a late subscriber")
     assert late[0].p[0] == 90.0
     assert player.stop(signal.SIGINT) == 0
@@ -76,7 +75,7 @@ def test_gives_up_without_subscribers(start_node, street) -> None:
     assert "0 of 1 subscribers" in player.output and "Traceback" not in player.output
 
 
-def test_topics_that_are_not_there(start_node, street) -> None:
+def test_missing_topics(start_node, street) -> None:
     player = start_node("play_bag", "-p", f"bag:={street.bag}", "-p", "topics:=[/lidar]")
     assert player.wait() == 1
     assert f"{IMAGE} (sensor_msgs/msg/Image)" in player.output

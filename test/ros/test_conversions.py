@@ -1,4 +1,4 @@
-"""Messages to records and back; where the real converters are installed, the same as theirs."""
+"""Convert messages to records and back; compared with the real converters where installed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_image_message_round_trip() -> None:
         conversions.image_message(RGB[..., 0], Header())
 
 
-def test_images_that_cannot_be() -> None:
+def test_invalid_images() -> None:
     with pytest.raises(ShapeError, match=r"encoding.*rgb8.*'yuv422_weird'"):
         rgb_from_image(image("yuv422_weird", RGB))
     with pytest.raises(ShapeError, match="at least 1x1 pixel, got 0x0"):
@@ -125,7 +125,7 @@ def test_camera_info_binning_and_region() -> None:
     assert (camera.fx, camera.cx, camera.cy) == (40.0, 39.5 / 2, 20.5 / 2)
 
 
-def test_camera_info_that_is_no_calibration() -> None:
+def test_uncalibrated_or_distorted_camera_info() -> None:
     with pytest.raises(CalibrationError, match="not calibrated"):
         conversions.camera_from_info(info())
     with pytest.raises(CalibrationError, match="rectify"):
@@ -170,7 +170,7 @@ def test_a_cloud_is_dense_if_all_coordinates_are_finite() -> None:
 
 
 def test_foreign_cloud_layouts() -> None:
-    """kitti2bag calls intensity `i`; labels may be raw; NaN points are no points; rows padded."""
+    """Intensity named `i` as by kitti2bag, raw labels, NaN points, padded rows."""
     dtype = np.dtype({"names": ["x", "y", "z", "i", "label"], "itemsize": 32,
                       "formats": ["<f4", "<f4", "<f4", "<f4", "<u2"],
                       "offsets": [0, 4, 8, 16, 20]})  # fmt: skip
@@ -188,7 +188,7 @@ def test_foreign_cloud_layouts() -> None:
     np.testing.assert_array_equal(read.intensity, [0.5] * 5)
 
 
-def test_clouds_that_cannot_be() -> None:
+def test_invalid_clouds() -> None:
     message = conversions.cloud_message(cloud(), Header())
     message.data = message.data[:-4]
     with pytest.raises(ShapeError, match="point cloud data"):
@@ -211,7 +211,7 @@ def test_poses_round_trip(rotvec: list[float], xyz: list[float]) -> None:
     np.testing.assert_allclose(conversions.optical_from_body(body), T, atol=1e-9)
 
 
-def test_body_of_a_level_camera_is_its_yaw() -> None:
+def test_body_axes_of_a_level_camera() -> None:
     T_map_camera = level_camera_pose(np.array([1.0, 2.0, 3.0]), 0.7)
     np.testing.assert_allclose(
         conversions.body_from_optical(T_map_camera),
@@ -220,7 +220,7 @@ def test_body_of_a_level_camera_is_its_yaw() -> None:
     )
 
 
-def test_a_pose_without_orientation_is_an_error() -> None:
+def test_pose_without_orientation() -> None:
     message = Pose()
     message.orientation.w = 0.0
     with pytest.raises(ShapeError, match="quaternion"):
@@ -236,25 +236,25 @@ def test_stamp_of_serialized_messages() -> None:
     assert stamp_of_cdr(raw) == 1_700_000_000_123_456_789 == conversions.stamp_ns(message.header)
 
 
-# --- the real converters, where a full ROS 2 is installed ---------------------------------------
+# --- compared with the real converters ---------------------------------------
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8"])
-def test_like_cv_bridge(encoding: str) -> None:
+def test_agrees_with_cv_bridge(encoding: str) -> None:
     cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
     message = image(encoding, RGB if encoding != "mono8" else RGB[..., 0])
     expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     np.testing.assert_array_equal(rgb_from_image(message), expected)
 
 
-def test_like_sensor_msgs_py(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_sensor_msgs_py(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sensor_msgs_py", reason="sensor_msgs_py is not installed")
     theirs = conversions.cloud_message(cloud(), Header())
     monkeypatch.setattr(conversions, "point_cloud2", None)
     assert conversions.cloud_message(cloud(), Header()) == theirs
 
 
-def test_like_tf_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_tf_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tf_transformations", reason="tf_transformations is not installed")
     T = make_transform(Rotation.from_rotvec([0.3, -1.0, 2.0]).as_matrix(), np.zeros(3))
     theirs = conversions.quaternion_xyzw(T)

@@ -1,4 +1,4 @@
-"""Both nodes, the player and the recorder as processes: real messages over real DDS."""
+"""Both nodes, the player and the recorder as processes, over DDS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REMAPS = ("-r", f"image:={CAMERA}/image_raw", "-r", f"camera_info:={CAMERA}/came
 
 
 def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> None:
-    """Every image of a bag gets an answer, and what is latched reaches those who come late."""
+    """All images of a bag are answered, and latched topics reach late subscribers."""
     directory, answers = tmp_path / "map", tmp_path / "answers.jsonl"
     localizer = start_node(
         "localizer", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",

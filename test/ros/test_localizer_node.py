@@ -65,7 +65,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     for publisher in (images, compressed, infos):
         graph.until(lambda p=publisher: p.get_subscription_count() == 1, publisher.topic_name)
 
-    # an image waits for camera_info, and the node says so
+    # an image that comes before camera_info waits, with a warning
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: "no camera_info on /camera_info" in node.output, "warning")
     infos.publish(CameraInfo(width=160, height=96))
@@ -73,7 +73,7 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     infos.publish(camera_info())
     graph.until(lambda: len(poses) == 1, "answer to the image that waited")
 
-    # what cannot be an image is an error each, and the next image is answered
+    # invalid images are errors; the next image is answered
     empty, strange, short = (image_message(RGB, header(n)) for n in (2, 3, 4))
     empty.height = empty.width = 0
     strange.encoding = "quaternary9"
@@ -118,12 +118,13 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     # a bag that is played again has the same stamps again
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: len(poses) == 4, "answer to the first stamp of the second round")
+    graph.request(Trigger, "/localizer/relocalize")  # waits for an image when the signal comes
     assert node.stop(signal.SIGTERM) == 0
-    assert "Traceback" not in node.output
+    assert "Traceback" not in node.output and "never retrieved" not in node.output
 
 
-def test_another_checkpoints_map(start_node, graph, street, street_map: Path) -> None:
-    """A clear error; the node stays, unconfigured, and can be told another map."""
+def test_map_of_another_checkpoint(start_node, graph, street, street_map: Path) -> None:
+    """A clear error; the node stays unconfigured and can be given another map."""
     node = start_node("localizer", "-p", f"checkpoint:={street.other_checkpoint}",
                       "-p", f"map:={street_map}")  # fmt: skip
     node.wait_for("was made by checkpoint", timeout_s=150)
@@ -133,8 +134,8 @@ def test_another_checkpoints_map(start_node, graph, street, street_map: Path) ->
     assert "Traceback" not in node.output
 
 
-def test_deactivated_and_configured_again(make_node, graph, street, street_map: Path) -> None:
-    """Through the lifecycle by hand: parameters are free again once the node is cleaned up."""
+def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
+    """Parameters are fixed while configured; images are subscribed to while active."""
     node = make_node(LocalizerNode, checkpoint=str(street.checkpoint), map=str(street_map),
                      autostart=False)  # fmt: skip
     assert node.start() and node.trigger_configure() == SUCCESS
@@ -151,8 +152,8 @@ def test_deactivated_and_configured_again(make_node, graph, street, street_map: 
     assert node.config.queue_size == 3
 
 
-def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
-    node = make_node(LocalizerNode, checkpoint="none is loaded", autostart=False)
+def test_state_follows_confidence_not_score(make_node) -> None:
+    node = make_node(LocalizerNode, checkpoint="unused", autostart=False)
     answers = AnswerPublisher(node, node.config)
     pose = level_camera_pose(np.zeros(3), 0.0)
     for score, confidence, state in ((0.99, 0.2, "LOST"), (0.1, 0.9, "LOCALIZED")):
@@ -168,10 +169,10 @@ def test_the_state_follows_the_confidence_and_not_the_score(make_node) -> None:
         ({"queue_size": 0}, "queue_size must be at least 1"),
         ({"relocalize_timeout_s": 0.0}, "relocalize_timeout_s must be positive"),
         ({"state.lost_confidence": 0.9}, "must not exceed"),
-        ({"localizer.matching.alpha": -1.0}, "cannot be negative"),
+        ({"localizer.matching.alpha": -1.0}, "negative"),
     ],
 )
-def test_wrong_parameters(make_node, overrides: dict[str, object], message: str) -> None:
+def test_invalid_parameters(make_node, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_node(LocalizerNode, **overrides)
 
@@ -184,7 +185,7 @@ def test_wrong_parameters(make_node, overrides: dict[str, object], message: str)
         ({"localizer.device": "abacus"}, "no device 'abacus'"),
     ],
 )
-def test_what_cannot_be_configured(
+def test_configure_fails_with_one_line(
     make_node, street, street_map: Path, capfd, overrides: dict[str, object], message: str
 ) -> None:
     if message == "tf2_ros" and importlib.util.find_spec("tf2_ros"):

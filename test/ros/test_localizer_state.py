@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from scmpr_ros.ros.qos import LATCHED
 from scmpr_ros.ros.statistics import ERROR, OK, STALE, WARN
 
 pytestmark = pytest.mark.end_to_end
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
 NAME = "/state/localizer"
 
@@ -34,7 +36,7 @@ def node(run_node, street, street_map: Path) -> LocalizerNode:
     parameters = {
         "checkpoint": str(street.checkpoint), "map": str(street_map), "queue_size": 1,
         "state.localized_confidence": 0.0, "state.lost_confidence": -1.0, "state.max_age_s": 1.0,
-        "relocalize_timeout_s": 0.5, "publish_initialpose": True, "image_transport": "raw",
+        "relocalize_timeout_s": 2.0, "publish_initialpose": True, "image_transport": "raw",
     }  # fmt: skip
     return run_node(LocalizerNode, "/state", **parameters)
 
@@ -110,9 +112,10 @@ def test_the_state_ages(node, graph, street_image, street_info) -> None:
     infos.publish(street_info)
     camera = Camera(graph, "/state", street_image)
     assert camera.states[-1].data == "LOST", "no image was seen since the activation"
-    camera.localise()
+    timer = graph.node.create_timer(0.2, camera.publish)
     graph.until(lambda: camera.states[-1].data == "LOCALIZED", "LOCALIZED")
     graph.until(lambda: (status := diagnostics()) and status.level == OK, "OK")
+    graph.node.destroy_timer(timer)
     graph.until(lambda: camera.states[-1].data == "LOST", "the state's age")
     graph.until(lambda: diagnostics().level == STALE, "STALE")
     assert "no image localised for" in diagnostics().message
@@ -201,16 +204,30 @@ def test_maps_by_topic(
     camera.localise()
     graph.until(lambda: camera.states[-1].data == "LOCALIZED", "LOCALIZED")
 
-    # reading this map blocks until the pipe in the place of a file is closed
+    # reading this map blocks while the pipe in the place of a file is open
     blocking = tmp_path / "blocking"
     shutil.copytree(street_map, blocking)
     (blocking / "positions.npy").unlink()
     os.mkfifo(blocking / "positions.npy")
-    announce(json.dumps({"directory": str(blocking)}))
+
+    def announce_blocking_map() -> int:
+        """Return the pipe's descriptor once the map is being read."""
+        announce(json.dumps({"directory": str(blocking)}))
+        opened: list[int] = []
+
+        def open_pipe() -> bool:
+            with contextlib.suppress(OSError):  # there is no reader yet
+                opened.append(os.open(blocking / "positions.npy", os.O_WRONLY | os.O_NONBLOCK))
+            return bool(opened)
+
+        graph.until(open_pipe, "the localizer to read the map")
+        return opened[0]
+
+    pipe = announce_blocking_map()
     graph.until(lambda: f"loading map {blocking}" in diagnostics().message, "diagnostics")
     assert diagnostics().level == WARN
     assert graph.call(GetState, f"{name}/get_state").current_state.label == "active"
-    (blocking / "positions.npy").open("wb").close()
+    os.close(pipe)
     graph.until(lambda: f"cannot use map {blocking}" in logs(), "the error")
     assert "positions.npy" in logs() and logs().count("must be JSON") == 1
     camera.localise()
@@ -220,4 +237,14 @@ def test_maps_by_topic(
     graph.until(lambda: camera.states[-1].data == "LOST", "the new map's state")
     camera.localise()
     graph.until(lambda: camera.states[-1].data == "LOCALIZED", "LOCALIZED in the new map")
-    assert "bug" not in logs()
+
+    # through the whole lifecycle while a map is being read
+    pipe = announce_blocking_map()
+    assert graph.change_state(name, DEACTIVATE) and graph.change_state(name, CLEANUP)
+    announce(json.dumps({"directory": str(street_map)}))
+    assert graph.change_state(name, CONFIGURE) and graph.change_state(name, ACTIVATE)
+    assert node.count_subscribers("/maps/image") == 0
+    os.close(pipe)
+    graph.until(lambda: node.count_subscribers("/maps/image"), "the map announced last")
+    camera.localise()
+    assert logs().count(f"cannot use map {blocking}") == 1 and "bug" not in logs()

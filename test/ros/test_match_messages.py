@@ -1,4 +1,4 @@
-"""What is published about a match, and the state it leads to."""
+"""Messages made of a match, and diagnostics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from scmpr_ros.ros.statistics import ERROR, OK, STALE, WARN, Statistics
 
 
 def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
-    """Candidates of (x, y, yaw, confidence)."""
+    """Make candidates of (x, y, yaw, confidence)."""
     return PlaceMatch(
         tuple(
             Candidate(
@@ -39,13 +39,13 @@ def match(*candidates: tuple[float, float, float, float]) -> PlaceMatch:
     )
 
 
-def test_covariance_of_agreement_is_the_floor() -> None:
+def test_covariance_of_one_candidate_is_the_floor() -> None:
     config = CovarianceConfig(position_floor_m=0.5, angle_floor_rad=0.2)
     spread = covariance(match((1, 2, 0.3, 0.9)), config)
     np.testing.assert_allclose(spread, np.diag([0.25] * 3 + [0.04] * 3))
 
 
-def test_covariance_grows_with_equal_rivals_and_wraps_angles() -> None:
+def test_covariance_grows_with_spread_and_wraps_angles() -> None:
     config = CovarianceConfig(position_floor_m=1.0, angle_floor_rad=0.1)
     equal = covariance(match((0, 0, 3.1, 0.4), (10, 0, -3.1, 0.4)), config)
     assert equal[0, 0] == pytest.approx(0.5 * 10**2 + 1)

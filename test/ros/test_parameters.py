@@ -1,4 +1,4 @@
-"""Parameters are the dataclass: what is declared, what a file may say, what may be set and when."""
+"""Parameters follow the dataclass: declared names, parameter files, and when they may be set."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_descriptions_are_declared(make_bare_node) -> None:
         ({"inner__gain": -1.0}, ["gain -1.0 must not be negative"]),
     ],
 )
-def test_wrong_overrides(
+def test_invalid_overrides(
     make_bare_node, overrides: dict[str, object], fragments: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -93,13 +93,13 @@ def test_wrong_overrides(
         assert fragment in str(caught.value)
 
 
-def test_rclpys_own_overrides_are_left_alone(make_bare_node) -> None:
+def test_overrides_of_rclpy_are_ignored(make_bare_node) -> None:
     node = make_bare_node(use_sim_time=True)
     assert NodeParameters(node, Outer).read() == Outer()
     assert node.get_parameter("use_sim_time").value is True
 
 
-def test_setting_is_checked_and_frozen(make_bare_node) -> None:
+def test_set_parameters_is_checked_and_can_be_frozen(make_bare_node) -> None:
     node, frozen = make_bare_node(), [False]
     parameters = NodeParameters(node, Outer, lambda: frozen[0])
     (result,) = node.set_parameters([Parameter("inner.gain", value=3)])
@@ -115,7 +115,7 @@ def test_setting_is_checked_and_frozen(make_bare_node) -> None:
 
 
 @pytest.mark.parametrize("node_name", list(NODES))
-def test_file_fields_and_declared_parameters_agree(
+def test_files_match_fields_and_declared_parameters(
     make_bare_node, repository: Path, node_name: str
 ) -> None:
     text = (repository / "config" / f"{node_name}.yaml").read_text()
@@ -131,7 +131,7 @@ def test_file_fields_and_declared_parameters_agree(
 
 
 @pytest.mark.parametrize("node_name", list(NODES))
-def test_ros_reads_the_file(ros_context: None, repository: Path, node_name: str) -> None:
+def test_ros_reads_the_parameter_file(ros_context: None, repository: Path, node_name: str) -> None:
     node = Node(
         node_name, automatically_declare_parameters_from_overrides=True, use_global_arguments=False,
         cli_args=["--ros-args", "--params-file", str(repository / f"config/{node_name}.yaml")],

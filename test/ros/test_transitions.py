@@ -137,6 +137,14 @@ def test_shutdown_in_a_build(map_loader, graph, street, tmp_path: Path) -> None:
     assert "bug" not in logs() and "cannot" not in logs() and not (tmp_path / "map").exists()
 
 
+def test_shutdown_while_relocalize_waits(localizer, graph) -> None:
+    answer = graph.request(Trigger, "/transitions/localizer/relocalize")
+    spin_for(graph, 0.2)
+    assert graph.change_state("/transitions/localizer", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    graph.until(answer.done, "the answer")
+    assert json.loads(answer.result().message)["outcome"] == "NOT_ACTIVE"
+
+
 def test_an_activation_that_fails_leaves_nothing_running(
     make_node, graph, street, street_map: Path, capfd
 ) -> None:

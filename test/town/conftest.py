@@ -1,4 +1,4 @@
-"""A wall on a road, a small town, and one traversal of it."""
+"""Shared by the tests of the town: a wall on a road, and one small town with a traversal of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.drives import DriveConfig
+from scmpr_ros.town.export import TownExportConfig, open_traversal
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh, quads
 from scmpr_ros.town.sensors.conditions import Condition, draw_condition
@@ -17,16 +18,48 @@ from scmpr_ros.town.sensors.openness import grid_shape, measure_openness
 from scmpr_ros.town.sensors.rig import Rig
 from scmpr_ros.town.sensors.scene import Scene, Solid
 from scmpr_ros.town.streets.network import StreetNetworkConfig
-from scmpr_ros.town.textures.atlas import Textures, make_textures
+from scmpr_ros.town.textures.atlas import Textures
 from scmpr_ros.town.traversal import Traversal, TraversalConfig
 from scmpr_ros.town.world import Town, TownConfig
 
-SMALL = TownConfig(StreetNetworkConfig(columns=2, rows=2))
+SEED = 3
 
 
 @pytest.fixture(scope="session")
-def textures() -> Textures:
-    return make_textures(np.random.default_rng(0))
+def export_config() -> TownExportConfig:
+    """A mapping drive and a winter drive of six frames each in a town of one block."""
+    streets = StreetNetworkConfig(columns=2, rows=2, spacing_m=(45.0, 60.0), stub_m=(30.0, 40.0))
+    drive = DriveConfig(spacing_m=10.0, length_m=60.0)
+    return TownExportConfig(
+        image_width=124, image_height=38, town=TownConfig(streets),
+        lidar=LidarConfig(rings=16, columns=256),
+        traversals=(
+            TraversalConfig(0, images=False, drive=drive),
+            TraversalConfig(1, scans=False, depth=True, condition="clear", season="winter",
+                            drive=drive),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def town(export_config: TownExportConfig) -> Town:
+    """The town that `export_config` describes."""
+    return open_traversal(SEED, export_config, 0).town
+
+
+@pytest.fixture(scope="session")
+def traversal(town: Town) -> Traversal:
+    """A traversal of 200 m on an overcast summer day, a pose every metre."""
+    config = TraversalConfig(
+        condition="overcast", season="summer", drive=DriveConfig(length_m=200.0)
+    )
+    rig = Rig.named("kitti", (620, 188))
+    return Traversal.plan(town, config, rig, LidarConfig(columns=512))
+
+
+@pytest.fixture(scope="session")
+def textures(town: Town) -> Textures:
+    return town.textures
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +68,8 @@ def overcast() -> Condition:
 
 
 @pytest.fixture(scope="session")
-def stage_of(textures: Textures) -> Callable[[Mesh, Condition], Scene]:
-    """A scene on flat land of 100 m x 100 m."""
+def scene_of(textures: Textures) -> Callable[[Mesh, Condition], Scene]:
+    """Builds a scene from a mesh on flat land of 100 m x 100 m."""
 
     def build(mesh: Mesh, condition: Condition) -> Scene:
         low, size = np.array([-50.0, -50.0]), np.array([100.0, 100.0])
@@ -56,17 +89,3 @@ def wall_mesh() -> Mesh:
         quads(front, Material.PLASTER, class_id("building"), (0.6, 0.6, 0.6)),
     )
     return Mesh.join(parts)
-
-
-@pytest.fixture(scope="session")
-def small_town() -> Town:
-    return Town.generate(3, SMALL)
-
-
-@pytest.fixture(scope="session")
-def traversal(small_town: Town) -> Traversal:
-    config = TraversalConfig(
-        condition="overcast", season="summer", drive=DriveConfig(length_m=200.0)
-    )
-    return Traversal.plan(small_town, config, Rig.named("kitti", (620, 188)),
-                          LidarConfig(columns=512))  # fmt: skip

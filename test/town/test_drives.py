@@ -1,4 +1,4 @@
-"""Town: routes, lanes, poses and times of drives; networks along trajectories."""
+"""Routes, lanes, poses and times of drives, and networks along trajectories."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.geometry import invert
 from scmpr_ros.town import mesh as meshes
 from scmpr_ros.town.drives import DriveConfig, drive_times, plan_drive, speed_profile
 from scmpr_ros.town.ground.ground import Ground
@@ -26,14 +27,14 @@ from scmpr_ros.town.world import Town, TownConfig, stream
 WHOLE = DriveConfig(length_m=1e5)
 
 
-def _town_of(network: StreetNetwork, seed: int = 0) -> Town:
+def _bare_town(network: StreetNetwork, seed: int = 0) -> Town:
     site = Site.of(Ground(stream(seed, "relief"), network))
     return Town(seed, TownConfig(), site, meshes.EMPTY)
 
 
 @cache
 def _town(seed: int) -> Town:
-    return _town_of(StreetNetwork.generate(stream(seed, "streets"), StreetNetworkConfig()), seed)
+    return _bare_town(StreetNetwork.generate(stream(seed, "streets"), StreetNetworkConfig()), seed)
 
 
 def _cross(parking: tuple[bool, bool] = (False, False)) -> StreetNetwork:
@@ -60,20 +61,20 @@ def test_lanes_are_on_the_right() -> None:
     assert back[:, 1] == pytest.approx(2.3, abs=0.05)
 
 
-def test_lanes_keep_clear_of_parked_cars() -> None:
-    """Parked cars reach 2.1 m into 4.6 m: a car's middle stays 1.3 m left of them."""
+def test_lanes_are_clear_of_parked_cars() -> None:
+    """Parked cars take 2.1 of 4.6 m; the middle of a car stays 1.3 m left of them."""
     line = lane_path(_cross(parking=(True, True)), [3, 0, 1], shift_m=2.0)
     assert line[:, 1].min() == pytest.approx(-(4.6 - 2.1 - 1.3), abs=0.05)
 
 
 @pytest.mark.parametrize("last", [1, 2, 4])
-def test_turns_are_smooth_and_clear_the_corner(last: int) -> None:
+def test_turns_are_smooth_and_clear_of_kerbs(last: int) -> None:
     network = _cross()
     line = lane_path(network, [3, 0, last])
     yaw = np.unwrap(np.arctan2(*np.diff(line, axis=0).T[::-1]))
     assert np.abs(np.diff(yaw)).max() / 0.25 < 0.3
     assert yaw[-1] - yaw[0] == pytest.approx({1: 0, 2: np.pi / 2, 4: -np.pi / 2}[last], abs=0.02)
-    assert _town_of(network).ground.beyond_kerb(line).max() < -0.8
+    assert _bare_town(network).ground.beyond_kerb(line).max() < -0.8
 
 
 def test_roundabouts_are_driven_counterclockwise() -> None:
@@ -84,13 +85,13 @@ def test_roundabouts_are_driven_counterclockwise() -> None:
     assert angle[-1] - angle[0] > np.pi
 
 
-def test_a_longer_route_goes_on_where_a_shorter_ends() -> None:
+def test_longer_route_extends_a_shorter_one() -> None:
     for seed in range(6):
         short, long = (plan_route(_town(seed).network, stream(seed), m) for m in (300.0, 900.0))
         assert long[: len(short)] == short and len(long) > len(short)
 
 
-def test_impossible_routes_are_named() -> None:
+def test_impossible_routes_are_refused() -> None:
     with pytest.raises(DatasetError, match="no street joins crossings 1 and 2"):
         lane_path(_cross(), [0, 1, 2])
     with pytest.raises(DatasetError, match="two crossings"):
@@ -113,7 +114,7 @@ def test_random_routes_never_turn_back() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_drives_keep_to_the_road_and_turn_gently(seed: int) -> None:
+def test_drives_stay_on_the_road_and_turn_gently(seed: int) -> None:
     town = _town(seed)
     for traversal, reverse in ((0, False), (1, False), (2, True)):
         poses = plan_drive(town, traversal, DriveConfig(reverse=reverse))
@@ -128,20 +129,20 @@ def test_drives_keep_to_the_road_and_turn_gently(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2, 3])
-def test_the_way_back_meets_the_same_places(seed: int) -> None:
+def test_reverse_drive_revisits_the_same_places(seed: int) -> None:
     town = _town(seed)
     there, back = plan_drive(town, 0), plan_drive(town, 0, DriveConfig(reverse=True))
     assert len(back) == pytest.approx(len(there), abs=50)
     apart = np.linalg.norm(back[:, None, :2, 3] - there[None, :, :2, 3], axis=2)
     turned = np.cos(_yaw(back)[:, None] - _yaw(there)[None])
-    # The lanes of an avenue lie up to 12 m apart.
+    # Lanes of an avenue are up to 12 m apart.
     near = np.where(apart < 12, turned, 1.0).min(axis=1)
     assert (near < np.cos(np.radians(135))).mean() > 0.97
     assert np.linalg.norm(back[0, :2, 3] - there[-1, :2, 3]) < 12
     assert np.linalg.norm(back[-1, :2, 3] - there[0, :2, 3]) < 40
 
 
-def test_times_follow_the_speed_limits() -> None:
+def test_times_respect_the_speed_limits() -> None:
     town = _town(2)
     config = DriveConfig(spacing_m=1.5, max_speed_m_s=8.0, acceleration_m_s2=1.2)
     poses = plan_drive(town, 1, config)
@@ -155,26 +156,48 @@ def test_times_follow_the_speed_limits() -> None:
     assert speed[1:][yaw_rate > 0.4].max() < 6.5
 
 
-def test_a_straight_line_is_driven_at_full_speed() -> None:
+def test_straight_line_is_driven_at_full_speed() -> None:
     poses = np.tile(np.eye(4), (101, 1, 1))
     poses[:, 0, 3] = np.arange(101)
     assert drive_times(poses)[-1] == pytest.approx(100 / 9.5)
 
 
-def test_speeds_that_never_arrive_are_refused() -> None:
+def test_impossible_drive_is_refused() -> None:
     with pytest.raises(ConfigError, match="never arrives"):
         DriveConfig(max_speed_m_s=0)
+    with pytest.raises(ConfigError, match="there must be three"):
+        DriveConfig(spacing_m=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_drives_share_streets_but_not_poses(seed: int) -> None:
+    town = _town(seed)
+    mapping, query = plan_drive(town, 0), plan_drive(town, 1, DriveConfig(spacing_m=1.5))
+    for poses in (mapping, query):
+        assert np.allclose(poses @ invert(poses), np.eye(4), atol=1e-9)
+    apart = np.linalg.norm(query[:, None, :2, 3] - mapping[None, :, :2, 3], axis=2).min(axis=1)
+    assert 0.15 < np.median(apart) < 3.0
+    gap = np.linalg.norm(mapping[:, None, :2, 3] - mapping[None, :, :2, 3], axis=2)
+    i, j = np.indices(gap.shape)
+    assert ((gap < 4) & (np.abs(i - j) > 60)).any(axis=1).sum() > 50, "no revisit"
+
+
+def test_network_without_a_loop_is_refused() -> None:
+    lines = tuple(s for s in _town(0).network.streets if s.end >= 0)[:1]
+    tree = StreetNetwork(_town(0).network.crossings, lines)
+    with pytest.raises(DatasetError, match="no closed loop"):
+        plan_drive(_bare_town(tree), 0)
 
 
 EIGHT = [(-60, 0), (100, 0), (100, 80), (0, 80), (0, -80), (-100, -80), (-100, 0), (60, 0)]
-"""Crosses itself in the origin, and drives its first street twice."""
+"""A path that crosses itself at the origin and drives its first street twice."""
 
 
 def _eight() -> np.ndarray:
     return resample(np.array(EIGHT, float), 0.8)
 
 
-def test_a_trajectory_becomes_streets() -> None:
+def test_trajectory_becomes_streets() -> None:
     network = StreetNetwork.along(stream(1, "streets"), _eight(), StreetNetworkConfig())
     for corner in [(0, 0), *EIGHT[1:-1]]:
         assert np.linalg.norm(network.crossings - corner, axis=1).min() < 6, corner
@@ -182,7 +205,7 @@ def test_a_trajectory_becomes_streets() -> None:
     assert len(network.neighbours(at_origin)) == 4
     middles = np.array([s.line[len(s.line) // 2] for s in network.streets if s.end >= 0])
     beside = np.abs(middles[:, 1]) < 5
-    # The street that is driven twice is built once.
+    # The street driven twice is built once.
     length = sum(s.length_m for s, on in zip(
         [s for s in network.streets if s.end >= 0], beside, strict=True) if on)  # fmt: skip
     assert length == pytest.approx(200, abs=15)
@@ -190,10 +213,10 @@ def test_a_trajectory_becomes_streets() -> None:
     assert len({s.quarter for s in network.streets}) >= 2
 
 
-def test_a_drive_follows_the_trajectory() -> None:
+def test_drive_follows_the_trajectory() -> None:
     network = StreetNetwork.along(stream(1, "streets"), _eight(), StreetNetworkConfig())
     assert plan_route(network, stream(0), 100.0) == list(network.route)
-    town = _town_of(network)
+    town = _bare_town(network)
     poses = plan_drive(town, 0, WHOLE)
     assert town.ground.beyond_kerb(poses[:, :2, 3]).max() < -0.8
     apart = np.linalg.norm(poses[:, None, :2, 3] - _eight()[None], axis=2)
@@ -205,7 +228,7 @@ def test_a_drive_follows_the_trajectory() -> None:
     assert ((gap < 4) & (np.abs(i - j) > 60)).any(axis=1).sum() > 150
 
 
-def test_a_u_turn_leaves_no_trace() -> None:
+def test_u_turn_of_a_trajectory_is_ignored() -> None:
     there_and_back = np.array([(0, 0), (120, 0), (120, 3), (20, 3), (20, 90), (140, 90)], float)
     network = StreetNetwork.along(stream(0), there_and_back, StreetNetworkConfig())
     for a, c in zip(network.route[:-2], network.route[2:], strict=True):
@@ -213,14 +236,14 @@ def test_a_u_turn_leaves_no_trace() -> None:
     lane_path(network, network.route)
 
 
-def test_trajectories_are_cut_to_length() -> None:
+def test_trajectory_is_cut_to_max_length() -> None:
     config = StreetNetworkConfig(max_length_m=300)
     network = StreetNetwork.along(stream(0), _eight(), config)
     driven = [s.length_m for s in network.streets if s.end >= 0]
     assert 220 < sum(driven) < 380
 
 
-def test_useless_trajectories_are_refused(tmp_path: Path) -> None:
+def test_unusable_trajectories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="trajectory is 50 m long"):
         StreetNetwork.along(stream(0), np.array([[0.0, 0], [50, 0]]), StreetNetworkConfig())
     with pytest.raises(DatasetError, match=r"not \(3, 3\)"):
@@ -235,26 +258,26 @@ def test_useless_trajectories_are_refused(tmp_path: Path) -> None:
         read_trajectory(tmp_path / "07.txt")
 
 
-def test_a_trajectory_is_read_in_plan(tmp_path: Path) -> None:
+def test_trajectory_is_read_in_plan(tmp_path: Path) -> None:
     pose = np.hstack([np.eye(3), [[1.0], [2.0], [3.0]]]).ravel()
     np.savetxt(tmp_path / "07.txt", [pose, pose + 1])
     assert read_trajectory(tmp_path / "07.txt") == pytest.approx(np.array([[1, 3], [2, 4]]))
 
 
 @pytest.mark.parametrize("sequence", ["00", "05", "06", "07", "09"])
-def test_real_trajectories(sequence: str, shared_data: Path) -> None:
+def test_networks_and_drives_along_real_trajectories(sequence: str, shared_data: Path) -> None:
     path = read_trajectory(shared_data / "kitti_odometry_poses/poses" / f"{sequence}.txt")
     network = StreetNetwork.along(stream(1, "streets"), path, StreetNetworkConfig())
     driven = sum(s.length_m for s in network.streets if s.end >= 0)
     assert 500 < driven < 1350
-    town = _town_of(network, 1)
+    town = _bare_town(network, 1)
     for reverse in (False, True):
         poses = plan_drive(town, 0, replace(WHOLE, reverse=reverse))
         assert len(poses) > 600
         assert town.ground.beyond_kerb(poses[:, :2, 3]).max() < -0.8
         assert np.abs(np.diff(_yaw(poses))).max() < 0.5
         apart = np.linalg.norm(poses[:, None, :2, 3] - path[None, ::2], axis=2).min(axis=1)
-        # On an avenue the lane lies aside, and the way back is driven in the other one.
+        # Lanes of avenues are offset, and the way back uses the other lane.
         assert np.median(apart) < (12 if reverse else 6) and apart.max() < 18
     if sequence in {"00", "05", "06"}:
         gap = np.linalg.norm(poses[:, None, :2, 3] - poses[None, :, :2, 3], axis=2)

@@ -1,4 +1,4 @@
-"""Town: what stands on pavements has the size, labels, weight and lamps of the real thing."""
+"""Street furniture: sizes, labels, triangle budgets and lights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CATALOGUE: tuple[tuple[Build, tuple[float, float], int, set[int]], ...] = (
     (shelters.shelter, (2.3, 2.9), 200, {POLE, IGNORE, SIGN}),
     (shelters.advertising_column, (2.8, 3.7), 220, {IGNORE}),
 )
-"""Builder, lowest and greatest height in metres, triangles at most, labels allowed."""
+"""Builder, range of heights in metres, largest number of triangles, labels."""
 
 everything = pytest.mark.parametrize(
     ("build", "heights", "budget", "labels"),
@@ -67,25 +67,25 @@ def _areas(mesh: Mesh) -> np.ndarray:
 
 
 @everything
-def test_size_weight_and_labels(
+def test_size_triangles_and_labels(
     build: Build, heights: tuple[float, float], budget: int, labels: set[int]
 ) -> None:
-    seen: set[int] = set()
+    found: set[int] = set()
     for seed in range(25):
         mesh = build(np.random.default_rng(seed))
         z = mesh.corners[..., 2]
-        assert -0.5 <= z.min() <= 0.0, "it hovers, or is buried"
+        assert -0.5 <= z.min() <= 0.0, "hovers, or is buried"
         assert heights[0] <= z.max() <= heights[1]
         assert len(mesh) <= budget
         assert _areas(mesh).min() > 1e-7, "a triangle without area"
         assert np.allclose(np.linalg.norm(mesh.normal, axis=1), 1, atol=1e-3)
         assert mesh.colour.min() >= 0 and mesh.colour.max() <= 1
-        seen |= {int(label) for label in mesh.label}
-    assert seen == labels
+        found |= {int(label) for label in mesh.label}
+    assert found == labels
 
 
 @everything
-def test_the_same_seed_gives_the_same_thing(build: Build, heights, budget, labels) -> None:  # type: ignore[no-untyped-def]
+def test_furniture_is_reproducible_and_varies(build: Build, heights, budget, labels) -> None:  # type: ignore[no-untyped-def]
     one, two = (build(np.random.default_rng(7)) for _ in range(2))
     other = [build(np.random.default_rng(seed)) for seed in range(8, 14)]
     assert one.corners.tobytes() == two.corners.tobytes() and np.array_equal(one.colour, two.colour)
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_thing(build: Build, heights, budget, label
     )
 
 
-def test_lamps_light_the_road_below_their_covers() -> None:
+def test_lights_are_below_lamp_covers() -> None:
     twins = 0
     for seed in range(40):
         lamp = lamps.street_lamp(np.random.default_rng(seed))
@@ -114,8 +114,8 @@ def test_lamps_light_the_road_below_their_covers() -> None:
     assert 0 < twins < 12
 
 
-def test_signs_face_the_traffic_with_the_face_that_fits() -> None:
-    """Someone who drives along +x sees a plate's front, its picture upright and not mirrored."""
+def test_signs_face_the_traffic_with_the_right_picture() -> None:
+    """Seen along +x, a plate shows its front, upright and not mirrored."""
     names: set[str] = set()
     for seed in range(120):
         sign = signs.traffic_sign(np.random.default_rng(seed))
@@ -136,7 +136,7 @@ def test_signs_face_the_traffic_with_the_face_that_fits() -> None:
     assert {"priority", "give_way", "no_parking", "parking", "supplementary"} <= names
 
 
-def test_a_signal_shows_one_light_to_drivers_and_one_to_walkers() -> None:
+def test_signal_shows_one_light_per_direction() -> None:
     for seed in range(20):
         signal = signals.traffic_signal(np.random.default_rng(seed))
         lit = signal.normal[signal.material == Material.LAMP]
@@ -169,16 +169,16 @@ def test_fences_follow_the_ground(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FENCE_KINDS)
-def test_a_fence_leaves_gateways_open(kind: str) -> None:
+def test_fences_leave_gateways_open(kind: str) -> None:
     keep = np.array([True, True, False, True, True, True, True, True])
     mesh = fence(np.random.default_rng(3), kind, LOW[keep], (LOW + STEP)[keep])
     x = mesh.corners[..., 0]
     inside = (x.min(axis=1) < 3.9) & (x.max(axis=1) > 3.2)
-    assert not inside.any(), "something stands in the gateway from x = 2.8 to 4.2"
+    assert not inside.any(), "the gateway from x = 2.8 to 4.2 is not open"
 
 
-def test_wire_has_gaps() -> None:
-    """A straight look through a wire fence mostly meets nothing."""
+def test_wire_fences_are_mostly_open() -> None:
+    """Wire fences cover less than half of their area."""
     for kind in ("mesh", "chain_link", "bars"):
         mesh = fence(np.random.default_rng(0), kind, LOW, LOW + STEP)
         shadow = _areas(mesh).sum() / 2

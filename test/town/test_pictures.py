@@ -1,4 +1,4 @@
-"""Town: sheets of pictures hold albedos, their cells differ, and what they say can be read."""
+"""Sheets of pictures: albedos, distinct cells, and colours of signs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _cells(sheet: np.ndarray) -> np.ndarray:
 
 
 @every_sheet
-def test_sheets_hold_albedos_and_every_cell_its_own(draw: Draw) -> None:
+def test_sheets_hold_albedos_in_distinct_cells(draw: Draw) -> None:
     sheet = draw(np.random.default_rng(0), SIZE)
     assert sheet.shape == (SIZE, SIZE, 3) and sheet.dtype == np.float32
     assert sheet.min() >= 0 and sheet.max() <= 1
@@ -43,7 +43,7 @@ def test_sheets_hold_albedos_and_every_cell_its_own(draw: Draw) -> None:
 
 
 @every_sheet
-def test_sheets_follow_their_seed(draw: Draw) -> None:
+def test_sheets_are_reproducible(draw: Draw) -> None:
     first, again, other = (draw(np.random.default_rng(seed), SIZE) for seed in (3, 3, 4))
     assert first.tobytes() == again.tobytes() and not np.array_equal(first, other)
 
@@ -56,7 +56,7 @@ def test_every_cell_has_a_kind() -> None:
 
 
 def test_panes_are_dark_and_most_frames_pale() -> None:
-    """Frames reach the left edge of a window; behind bare panes it is dark by day."""
+    """Frames are at the left edge of windows; bare panes are dark by day."""
     cells = np.concatenate(
         [_cells(window_sheet(np.random.default_rng(seed), SIZE)) for seed in range(4)]
     )
@@ -66,13 +66,13 @@ def test_panes_are_dark_and_most_frames_pale() -> None:
 
 
 def _at(sheet: np.ndarray, face: SignFace, x: float, y: float) -> np.ndarray:
-    """The colour at (x, y) of a face, each from -1 (left, below) to 1."""
+    """Colour of a face at (x, y), each from -1 (left, bottom) to 1."""
     share = 0.5 + 0.47 * np.array([x, y])
     u, v = np.array(face.low) + share * (np.array(face.high) - face.low)
     return sheet[int(v * len(sheet)), int(u * len(sheet))]
 
 
-def test_sign_faces_look_as_the_law_says() -> None:
+def test_sign_faces_have_the_legal_colours() -> None:
     sheet = sign_sheet(np.random.default_rng(1), 512)
     faces = {face.name: face for face in SIGN_FACES}
 
@@ -98,7 +98,7 @@ def test_sign_faces_look_as_the_law_says() -> None:
     assert [colour("bus_stop", *p) for p in ((0, 0.6), (0.85, 0.2))] == ["yellow", "green"]
 
 
-def test_faces_lie_in_their_cells_and_do_not_overlap() -> None:
+def test_faces_are_inside_their_cells_and_disjoint() -> None:
     boxes = np.array([[*face.low, *face.high] for face in SIGN_FACES])
     for i, one in enumerate(boxes):
         for other in boxes[:i]:
@@ -114,8 +114,8 @@ def test_faces_lie_in_their_cells_and_do_not_overlap() -> None:
         assert area > 0, "the outline runs clockwise"
 
 
-def test_canvas_paints_the_area_of_its_shapes() -> None:
-    """Coverage is antialiased: sums of painted texels equal areas to a texel or so."""
+def test_canvas_fills_the_area_of_shapes() -> None:
+    """With antialiasing, sums of painted texels equal areas."""
     for draw, area in (
         (lambda c: c.rectangle(0.13, 0.2, 0.61, 0.55, 1.0), 0.48 * 0.35),
         (lambda c: c.disc(0.5, 0.48, 0.3, 1.0), np.pi * 0.09),
@@ -127,7 +127,7 @@ def test_canvas_paints_the_area_of_its_shapes() -> None:
         assert canvas.image[..., 0].mean() == pytest.approx(area, abs=0.004)
 
 
-def test_letters_stay_where_they_are_written() -> None:
+def test_letters_have_the_requested_height() -> None:
     for letter in LETTERS:
         canvas = Canvas(64, 64)
         canvas.text(letter, 0.5, 0.3, 0.4, 1.0)

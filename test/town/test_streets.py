@@ -1,4 +1,4 @@
-"""Town: street networks, the fields and the ground that follow from them."""
+"""Street networks, and the distance fields and ground made from them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from functools import cache
 import numpy as np
 import open3d as o3d
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.semantics import class_id
 from scmpr_ros.town.ground.ground import KERB_HEIGHT_M, Ground
 from scmpr_ros.town.ground.ground_mesh import KERB_WIDTH_M, build_ground
-from scmpr_ros.town.ground.plan_triangles import lattice
-from scmpr_ros.town.ground.relief import camber
+from scmpr_ros.town.ground.relief import Relief, camber
 from scmpr_ros.town.ground.road_paint import SYMBOL_LIFT_M, paint_roads
 from scmpr_ros.town.ground.road_wear import COVER_LIFT_M, PATCH_LIFT_M, wear_roads
-from scmpr_ros.town.ground.street_field import CORNER_M, StreetField
+from scmpr_ros.town.ground.street_field import CORNER_M, StreetField, smooth_minimum
 from scmpr_ros.town.ground.surface import lay_surface
 from scmpr_ros.town.materials import Material
 from scmpr_ros.town.mesh import Mesh
@@ -53,7 +54,7 @@ def _street(points: list[tuple[float, float]], start: int, end: int, half_width:
 
 
 def _cross(half_width: float = 4.0, branch_half_width: float | None = None) -> StreetNetwork:
-    """Streets of 60 m along the axes; without the southern arm if a branch width is given."""
+    """Streets of 60 m along the axes, without the southern one if a branch width is given."""
     arms = [(60.0, 0.0), (-60.0, 0.0), (0.0, 60.0), (0.0, -60.0)]
     widths = [half_width] * 4
     if branch_half_width is not None:
@@ -67,7 +68,7 @@ def _at(field: StreetField, x: float, y: float) -> float:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_network_is_connected_and_has_two_quarters(seed: int) -> None:
+def test_network_is_connected_and_has_two_quarters(seed: int) -> None:
     network = _network(seed)
     reached, frontier = {0}, [0]
     while frontier:
@@ -84,7 +85,7 @@ def test_a_network_is_connected_and_has_two_quarters(seed: int) -> None:
 
 
 def test_quarters_are_contiguous() -> None:
-    """Streets of one quarter hang together but for a few: areas, not a random mixture."""
+    """Adjacent streets mostly share their quarter."""
     touching = same = 0
     for seed in range(12):
         streets = _network(seed).streets
@@ -96,7 +97,7 @@ def test_quarters_are_contiguous() -> None:
     assert same / touching > 0.7
 
 
-def test_towns_differ_in_kind() -> None:
+def test_networks_have_all_kinds_of_features() -> None:
     networks = [_network(seed) for seed in range(24)]
     streets = [s for n in networks for s in n.streets]
     degrees = {len(n.neighbours(i)) for n in networks for i in range(len(n.crossings))}
@@ -109,7 +110,7 @@ def test_towns_differ_in_kind() -> None:
     assert any(s.end < 0 and s.length_m < 62 for s in streets), "no dead end"
 
 
-def test_streets_of_a_chain_share_their_profile() -> None:
+def test_streets_of_a_chain_share_their_cross_section() -> None:
     shared = []
     for seed in SEEDS:
         streets = _network(seed).streets
@@ -121,11 +122,11 @@ def test_streets_of_a_chain_share_their_profile() -> None:
             by_chain.setdefault((chain, street.quarter), set()).add(profile)
         assert len(by_chain) < len(streets)
         shared += [len(profiles) == 1 for profiles in by_chain.values()]
-    # Only where another street runs close beside it is one narrower than its chain.
+    # A street is narrower than its chain only where another one runs close beside it.
     assert np.mean(shared) > 0.85
 
 
-def test_lines_that_run_against_each_other_are_one_chain() -> None:
+def test_chain_joins_lines_of_opposite_direction() -> None:
     east, west = np.array([[0.0, 0], [50, 0]]), np.array([[0.0, 0], [-50, 0]])
     north = np.array([[0.0, 0], [0, 50]])
     chains = through_chains([east, west, north], [(0, 1), (0, 2), (0, 3)])
@@ -133,7 +134,7 @@ def test_lines_that_run_against_each_other_are_one_chain() -> None:
     assert chains[0][1] != chains[1][1]
 
 
-def test_a_crossings_corners_are_rounded() -> None:
+def test_kerbs_are_rounded_at_crossings() -> None:
     """Where two kerbs at distance d meet, the smooth minimum is d - reach / 4."""
     field = StreetField(_cross(4.0))
     bulge = CORNER_M[Quarter.OLD_TOWN] / 4
@@ -146,14 +147,14 @@ def test_a_crossings_corners_are_rounded() -> None:
 
 
 @pytest.mark.parametrize("branch", [3.0, 7.0])
-def test_a_branch_leaves_the_far_kerb_straight(branch: float) -> None:
+def test_branch_leaves_the_far_kerb_straight(branch: float) -> None:
     field = StreetField(_cross(3.5, branch))
     for x in np.linspace(-12, 12, 9):
         assert _at(field, x, -3.5) == pytest.approx(0, abs=0.1)
     assert _at(field, 0, 20) == pytest.approx(-branch, abs=0.3)
 
 
-def test_an_avenues_median_is_no_road() -> None:
+def test_median_of_an_avenue_is_land() -> None:
     street = replace(_street([(0, 0), (100, 0)], 0, -1, 9.0), median_m=3.0)
     field = StreetField(StreetNetwork(np.zeros((1, 2)), (street,)))
     assert _at(field, 50, 0) == pytest.approx(1.5, abs=0.3)
@@ -162,7 +163,7 @@ def test_an_avenues_median_is_no_road() -> None:
     assert field(field.pavement, np.array([[50.0, 0.0]]))[0] > 0, "it is land, not pavement"
 
 
-def test_a_roundabout_has_an_island() -> None:
+def test_roundabout_has_an_island() -> None:
     circle = Circle(0, np.zeros(2), 12.0, 5.0)
     field = StreetField(replace(_cross(), circles=(circle,)))
     assert _at(field, 0, 0) > 3
@@ -172,7 +173,7 @@ def test_a_roundabout_has_an_island() -> None:
         assert _at(field, *(12.0 * at)) == pytest.approx(0, abs=0.5)
 
 
-def test_mouths_lie_behind_the_corners() -> None:
+def test_mouths_are_behind_the_corners() -> None:
     network = _cross(4.0)
     field = StreetField(network)
     for street in network.streets:
@@ -189,7 +190,7 @@ def test_camber_drains_to_the_gutter() -> None:
     assert (np.diff(height[:41]) <= 0).all() and (np.diff(height[40:]) >= 0).all()
 
 
-def test_kerbs_are_low_at_driveways() -> None:
+def test_kerbs_are_lowered_at_driveways() -> None:
     ground = _ground(0)
     street = next(s for s in ground.network.streets if s.driveways)
     side, s = street.driveways[0]
@@ -203,33 +204,20 @@ def test_kerbs_are_low_at_driveways() -> None:
     assert ground.kerb_height(away)[0] == pytest.approx(KERB_HEIGHT_M)
 
 
-def test_a_lattice_has_no_gap_between_fine_and_coarse() -> None:
-    is_fine = np.random.default_rng(0).random((7, 9)) < 0.4
-    fine, coarse = lattice(np.zeros(2), is_fine, 6.0, 5)
-    tris = np.concatenate([fine, coarse])
-    a, b = tris[:, 1] - tris[:, 0], tris[:, 2] - tris[:, 0]
-    assert (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / 2 == pytest.approx(7 * 9 * 36)
-    edges = np.sort(np.round(tris[:, [[0, 1], [1, 2], [2, 0]]], 6).view(complex)[..., 0], axis=-1)
-    pairs, count = np.unique(edges.reshape(-1, 2), axis=0, return_counts=True)
-    middle = pairs.mean(axis=1)
-    rim = np.isin(middle.real, (0, 54)) | np.isin(middle.imag, (0, 42))
-    assert (count[~rim] == 2).all() and (count[rim] == 1).all()
-
-
 def _corner_set(mesh: Mesh, where: np.ndarray) -> set[tuple[float, ...]]:
     return set(map(tuple, np.round(mesh.corners[where].reshape(-1, 3).astype(float), 3)))
 
 
 @pytest.mark.parametrize("seed", [0, 4])
-def test_the_ground_is_closed_along_the_kerb(seed: int) -> None:
-    """Every corner of the kerb's face is a corner of the road below or of the stone above."""
+def test_ground_is_closed_along_kerbs(seed: int) -> None:
+    """Every corner of a kerb face is a corner of the road below or of the stone above."""
     mesh = _bare_mesh(seed)
     is_face = (mesh.material == Material.KERB) & (np.abs(mesh.normal[:, 2]) < 0.5)
     is_stone = (mesh.material == Material.KERB) & ~is_face
     assert is_face.sum() > 2000
     known = _corner_set(mesh, (mesh.label == class_id("road")) | is_stone)
     face = _corner_set(mesh, is_face)
-    # Rounding may part equal corners by a unit in the last place, never by a millimetre's gap.
+    # Rounding may separate equal corners by one unit of the last place.
     missing = [c for c in sorted(face - known)
                if not any((round(c[0] + dx, 3), round(c[1] + dy, 3), round(c[2] + dz, 3)) in known
                           for dx in (-0.001, 0, 0.001) for dy in (-0.001, 0, 0.001)
@@ -238,7 +226,7 @@ def test_the_ground_is_closed_along_the_kerb(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 4])
-def test_the_plan_is_covered_once(seed: int) -> None:
+def test_ground_covers_the_plan_once(seed: int) -> None:
     mesh, ground = _bare_mesh(seed), _ground(seed)
     flat = mesh.corners[mesh.normal[:, 2] > 0.5].astype(float)
     horizon = flat[..., 2].min()
@@ -247,7 +235,7 @@ def test_the_plan_is_covered_once(seed: int) -> None:
     area = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / 2
     rows, cols = (n // 6 for n in ground.field.shape)
     assert area == pytest.approx(rows * cols * 36, rel=1e-5)
-    assert horizon < flat[..., 2].min() - 0.3, "the horizon's land must stay below the town's"
+    assert horizon < flat[..., 2].min() - 0.3, "distant land is above the town's"
 
 
 def test_heights_agree_with_the_mesh() -> None:
@@ -277,8 +265,8 @@ def test_paint_lies_on_the_road_only(seed: int) -> None:
     assert {class_id("road")} == set(np.unique(paint_roads(stream(0, "p"), ground).label))
 
 
-def test_repairs_of_a_street_do_not_overlap() -> None:
-    """Two patches in one plane would flicker."""
+def test_repairs_do_not_overlap() -> None:
+    """Overlapping patches in one plane would flicker."""
     street = _street([(0, 0), (300, 0)], 0, -1, 5.0)
     ground = Ground(stream(0, "relief"), StreetNetwork(np.zeros((1, 2)), (street,)))
     for seed in range(5):
@@ -292,7 +280,7 @@ def test_repairs_of_a_street_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 3, 4])
-def test_nothing_that_lies_on_the_ground_is_buried(seed: int) -> None:
+def test_paint_and_wear_are_not_buried(seed: int) -> None:
     ground, below = _ground(seed), _bare_mesh(seed)
     caster = o3d.t.geometry.RaycastingScene(nthreads=1)
     points = np.ascontiguousarray(below.corners.reshape(-1, 3))
@@ -306,14 +294,39 @@ def test_nothing_that_lies_on_the_ground_is_buried(seed: int) -> None:
         assert (above < 0.001).mean() < 0.002 and above.max() < 0.04
 
 
-def test_the_same_seed_lays_the_same_ground() -> None:
-    first = lay_surface(stream(3, "ground"), _ground(3))
-    network = StreetNetwork.generate(stream(3, "streets"), StreetNetworkConfig())
-    again = lay_surface(stream(3, "ground"), Ground(stream(3, "relief"), network))
+def test_same_seed_lays_the_same_ground() -> None:
+    def lay() -> Mesh:
+        network = StreetNetwork.generate(stream(3, "streets"), StreetNetworkConfig(2, 2))
+        return lay_surface(stream(3, "ground"), Ground(stream(3, "relief"), network))
+
+    first, second = lay(), lay()
     for name in ("corners", "uv", "colour", "material", "label"):
-        assert np.array_equal(getattr(first, name), getattr(again, name))
+        assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
-def test_impossible_lengths_are_refused() -> None:
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.1, 10))
+def test_smooth_minimum_is_below_both_and_close(a: float, b: float, radius: float) -> None:
+    low = float(smooth_minimum(np.array(a), np.array(b), radius))
+    assert min(a, b) - radius / 4 - 1e-9 <= low <= min(a, b) + 1e-9
+
+
+def test_kerb_distance_across_a_street() -> None:
+    field, network = _ground(3).field, _network(3)
+    street = max(network.streets, key=lambda s: s.length_m)
+    for lateral in (2.0, street.half_width_m, street.half_width_m + 3.0):
+        xy, _ = street.frame(street.length_m / 2, lateral)
+        assert field(field.kerb, xy)[0] == pytest.approx(lateral - street.half_width_m, abs=0.25)
+
+
+def test_relief_slopes_are_gentle() -> None:
+    relief = Relief.generate(stream(5, "relief"))
+    xy = np.random.default_rng(0).uniform(-200, 200, (500, 2))
+    slope = np.abs(relief(xy + (0.5, 0)) - relief(xy - (0.5, 0)))
+    assert 0.01 < slope.max() < 0.1
+
+
+def test_impossible_network_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_length_m is 20"):
         StreetNetworkConfig(max_length_m=20)
+    with pytest.raises(ConfigError, match="no loop"):
+        StreetNetworkConfig(columns=1)

@@ -1,4 +1,4 @@
-"""Town: what stands where, in small towns of one quarter each, against the meshes themselves."""
+"""Layout of small towns of one quarter each, checked on the meshes placed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ CELL_M = 0.15
 
 @dataclass
 class Lot:
-    """A small town of one quarter and every object that was put into it."""
+    """A small town of one quarter and the objects placed in it."""
 
     site: Site
     objects: list[Mesh] = field(default_factory=list)
     houses: set[int] = field(default_factory=set)
     fences: list[Mesh] = field(default_factory=list)
+    house_mesh: Mesh = EMPTY
 
 
 def _site(quarter: Quarter, seed: int = 4) -> Site:
-    network = StreetNetwork.generate(stream(seed, "streets"), StreetNetworkConfig(2, 2))
+    network = StreetNetwork.generate(
+        stream(seed, "streets"),
+        StreetNetworkConfig(2, 2),
+    )
     streets = tuple(
         replace(s, quarter=quarter, pavement_m=(3.0, 2.0), driveways=_driveways(s, quarter))
         for s in network.streets
@@ -75,7 +79,9 @@ def _build(quarter: Quarter) -> Lot:
             greenery.place_plants,
         )  # fmt: skip
         for place in places:
-            place(stream(4, place.__name__), lot.site)
+            mesh = place(stream(4, place.__name__), lot.site)
+            if place is plots.place_houses:
+                lot.house_mesh = mesh
     return lot
 
 
@@ -90,18 +96,18 @@ def lot(request: pytest.FixtureRequest, lots: dict[Quarter, Lot]) -> Lot:
 
 
 def _low_slice(mesh: Mesh, ground: Ground) -> np.ndarray:
-    """Plan points (N, 2) of what stands 0.3 to 1.8 m above the ground; leaves give way."""
+    """Plan points (N, 2) of solid parts 0.3 to 1.8 m above the ground, without leaves."""
     is_solid = mesh.material != Material.LEAVES
     corners = mesh.corners[is_solid].astype(float)
     above = corners[..., 2] - ground.height(corners[..., :2].reshape(-1, 2)).reshape(-1, 3)
-    reach = 0.9 if (mesh.label == VEGETATION).any() else 1.8  # low branches give way as well
+    reach = 0.9 if (mesh.label == VEGETATION).any() else 1.8  # low branches may overlap
     reaches = (above.min(axis=1) < reach) & (above.max(axis=1) > 0.3)
     near = reaches[:, None] & (above < 6.0) & (above > -3.0)
     return corners[..., :2][near]
 
 
 def _footprint(mesh: Mesh, ground: Ground) -> np.ndarray:
-    """Cells (N, 2: x, y) that the hull of an object's low slice covers."""
+    """Cells (N, 2: x, y) covered by the hull of an object's low slice."""
     points = _low_slice(mesh, ground)
     if len(points) < 3:
         return np.zeros((0, 2), int)
@@ -113,8 +119,8 @@ def _footprint(mesh: Mesh, ground: Ground) -> np.ndarray:
     return np.argwhere(canvas)[:, ::-1] + low
 
 
-def test_nothing_stands_in_anything_else(lot: Lot) -> None:
-    """Only houses of one row, whose backs meet inside a bend, share any ground worth naming."""
+def test_objects_do_not_intersect(lot: Lot) -> None:
+    """Only houses of one row overlap notably, where their backs meet inside a bend."""
     ground = lot.site.ground
     owner = np.full(np.ceil(ground.extent[1] / CELL_M).astype(int) + 1, -1)
     shares = []
@@ -131,7 +137,7 @@ def test_nothing_stands_in_anything_else(lot: Lot) -> None:
     assert max(shares) < 0.2 and np.mean(shares) < 0.002
 
 
-def test_fences_stop_at_houses_and_at_gates(lot: Lot) -> None:
+def test_fences_leave_houses_and_gates_free(lot: Lot) -> None:
     taken = lot.site.taken
     for fence in lot.fences:
         points = fence.corners.reshape(-1, 3)[:, :2]
@@ -151,7 +157,7 @@ def test_objects_stand_on_the_ground(lot: Lot) -> None:
         assert lowest[2] < lot.site.ground.height(lowest[None, :2])[0] + 0.35
 
 
-def test_houses_face_their_street_and_keep_off_the_pavement(lot: Lot) -> None:
+def test_houses_face_their_street_and_are_off_the_pavement(lot: Lot) -> None:
     count = 0
     for frontage in lot.site.frontages:
         for plot in frontage.plots:
@@ -165,7 +171,7 @@ def test_houses_face_their_street_and_keep_off_the_pavement(lot: Lot) -> None:
     assert count >= 6
 
 
-def test_trees_keep_off_kerbs_and_walls(lot: Lot) -> None:
+def test_trees_are_clear_of_kerbs_and_walls(lot: Lot) -> None:
     trees = [m for m in lot.objects if (m.material == Material.BARK).any()]
     assert len(trees) > 20
     for tree in trees:
@@ -175,8 +181,8 @@ def test_trees_keep_off_kerbs_and_walls(lot: Lot) -> None:
         assert lot.site.taken.is_free(disc(foot.mean(axis=0), 1.5), Use.BUILDING).all()
 
 
-def test_doors_and_driveways_stay_free(lot: Lot) -> None:
-    """A person can walk from the kerb to every door, a car along every driveway."""
+def test_ways_to_doors_and_driveways_are_free(lot: Lot) -> None:
+    """The way from the kerb to every door and along every driveway is free."""
     taken = lot.site.taken
     for frontage in lot.site.frontages:
         for plot in frontage.plots if frontage.side.pavement_m else ():
@@ -198,7 +204,7 @@ def test_old_town_rows_are_closed(lots: dict[Quarter, Lot]) -> None:
 
 
 def test_old_town_corners_are_built_up(lots: dict[Quarter, Lot]) -> None:
-    """Between neighbouring arms of a crossing stands a house, or lies the square."""
+    """Between adjacent arms of a crossing is a house or the square."""
     site = lots[Quarter.OLD_TOWN].site
     far = 0
     corners = 0
@@ -214,10 +220,10 @@ def test_old_town_corners_are_built_up(lots: dict[Quarter, Lot]) -> None:
                 built = ~site.taken.is_free(off, Use.BUILDING)
                 far += int(not built.any() or built.argmax() * 0.25 > 7.0)
                 corners += 1
-    assert corners >= 6 and far <= 1, "corners other than the square's are holes"
+    assert corners >= 6 and far <= 1, "corners besides the square's are empty"
 
 
-def test_neighbours_differ_except_in_rows(lots: dict[Quarter, Lot]) -> None:
+def test_adjacent_houses_differ(lots: dict[Quarter, Lot]) -> None:
     for quarter in (Quarter.OLD_TOWN, Quarter.SUBURB, Quarter.PARK):
         pairs = [
             (a, b)
@@ -229,7 +235,7 @@ def test_neighbours_differ_except_in_rows(lots: dict[Quarter, Lot]) -> None:
         assert alike <= 0.2 * len(apart)
 
 
-def test_quarters_keep_their_setbacks(lots: dict[Quarter, Lot]) -> None:
+def test_setbacks_are_those_of_the_quarter(lots: dict[Quarter, Lot]) -> None:
     for quarter, lot in lots.items():
         low, high = LAND[quarter].setback_m
         for frontage in lot.site.frontages:
@@ -240,14 +246,14 @@ def test_quarters_keep_their_setbacks(lots: dict[Quarter, Lot]) -> None:
                 assert count.max() >= 0.4 * len(own), "a street has a building line"
 
 
-def test_parks_are_greener_than_the_old_town(lots: dict[Quarter, Lot]) -> None:
+def test_parks_have_more_trees_than_the_old_town(lots: dict[Quarter, Lot]) -> None:
     def trees(quarter: Quarter) -> int:
         return sum((m.material == Material.BARK).any() for m in lots[quarter].objects)
 
     assert trees(Quarter.PARK) > 1.3 * trees(Quarter.OLD_TOWN)
 
 
-def test_yards_are_free_and_off_the_pavement(lots: dict[Quarter, Lot]) -> None:
+def test_yards_are_free_of_objects(lots: dict[Quarter, Lot]) -> None:
     assert not lots[Quarter.OLD_TOWN].site.yards
     for quarter in (Quarter.SUBURB, Quarter.INDUSTRIAL):
         site = lots[quarter].site
@@ -257,20 +263,19 @@ def test_yards_are_free_and_off_the_pavement(lots: dict[Quarter, Lot]) -> None:
             assert site.taken.is_free(area, Use.OBJECT).mean() > 0.95
 
 
-def test_lamps_stand_in_even_rows(lots: dict[Quarter, Lot]) -> None:
-    """Poles of one street's lamps are 25 to 33 m apart, give or take what stood in the way."""
+def test_lamps_are_evenly_spaced(lots: dict[Quarter, Lot]) -> None:
+    """Lamps of a street are 25 to 33 m apart, with some tolerance for obstacles."""
     site = _site(Quarter.SUBURB)
     street = max(site.streets, key=lambda s: s.length_m)
     found = pavements._lamps(np.random.default_rng(0), site, street)
-    feet = np.array([m.corners[..., :2][m.corners[..., 2].argmin(axis=1) >= 0].mean(axis=(0, 1))
-                     for m in found])  # fmt: skip
+    feet = np.array([lamp.corners[..., :2].mean(axis=(0, 1)) for lamp in found])
     assert len(feet) >= int(street.length_m / 33) - 1
     gaps = np.linalg.norm(np.diff(feet, axis=0), axis=1)
     assert gaps.min() > 20 and gaps.max() < 38
 
 
-def test_one_crossing_has_one_rule() -> None:
-    """Over many seeds a crossing has posts on all its arms or on none."""
+def test_signals_and_priority_cover_all_arms() -> None:
+    """Signals are on all arms of a crossing; with priority signs, two arms have priority."""
     site = _site(Quarter.OLD_TOWN)
     kinds: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -285,11 +290,21 @@ def test_one_crossing_has_one_rule() -> None:
     assert kinds.count("priority") == 2 and set(kinds) <= {"priority", "give_way"}
 
 
-def test_the_same_seed_gives_the_same_land() -> None:
-    first, second = _site(Quarter.INDUSTRIAL), _site(Quarter.INDUSTRIAL)
-    meshes = [plots.place_houses(stream(1, "houses"), site) for site in (first, second)]
-    assert np.array_equal(first.taken.uses, second.taken.uses)
-    assert np.array_equal(meshes[0].corners, meshes[1].corners)
+def test_same_seed_gives_the_same_houses(lots: dict[Quarter, Lot]) -> None:
+    site = _site(Quarter.INDUSTRIAL)
+    mesh = plots.place_houses(stream(4, "place_houses"), site)
+    assert np.array_equal(mesh.corners, lots[Quarter.INDUSTRIAL].house_mesh.corners)
+
+
+def test_occupancy_claims_all_or_nothing() -> None:
+    taken = Occupancy(np.zeros(2), np.array([20.0, 20.0]))
+    assert taken.try_claim(disc(np.array([5.0, 5.0]), 1.0))
+    assert not taken.try_claim(rectangle(np.array([6.0, 5.0]), 0.3, 4, 2))
+    assert taken.is_free(np.array([[7.5, 5.0]])).all(), "a refused claim left a trace"
+    assert not taken.is_free(np.array([[-1.0, 5.0]])).any(), "land outside the grid is free"
+    twin = taken.copy()
+    twin.claim(np.array([[15.0, 15.0]]))
+    assert taken.is_free(np.array([[15.0, 15.0]])).all()
 
 
 def _straight_side() -> Kerbside:
@@ -305,27 +320,27 @@ def test_free_stretches_lie_between_obstacles() -> None:
     (a, b), (c, d) = side.free_stretches(1.5, 0.4)
     assert a < 1.0 and b == pytest.approx(29.1, abs=0.5)
     assert c == pytest.approx(30.9, abs=0.5) and d > 58
-    # The obstacle reaches from 1.0 to 2.0 m beyond the kerb: past it there is room to walk.
+    # The obstacle covers 1.0 to 2.0 m from the kerb: there is room behind it.
     assert len(side.free_stretches(2.7, 0.2)) == 1
     side.site.taken.claim(side.grid(np.arange(0, 60, 0.1), np.array([2.7])).reshape(-1, 2), Use.WAY)
-    assert len(side.free_stretches(2.7, 0.2)) == 1, "people walk on ways"
+    assert len(side.free_stretches(2.7, 0.2)) == 1, "ways are walkable"
 
 
-def test_rooms_reach_where_they_say() -> None:
+def test_room_of_an_object_is_claimed_where_it_stands() -> None:
     side, rng = _straight_side(), np.random.default_rng(0)
     box = boxes([[-1, -0.2, 0]], [[1, 1.2, 1]], Material.METAL, BUILDING)
     (placed,) = side.stand(rng, 30.0, 2.0, lambda _: box, Room(2.0, 1.4, 0.5))
-    # The y axis looks over the road: the box reaches from 2.2 m to 0.8 m beyond the kerb.
+    # The y axis points to the road: the box covers 0.8 m to 2.2 m from the kerb.
     plan = placed.corners.reshape(-1, 3)[:, :2]
     middle = plan.mean(axis=0)
     assert not side.site.taken.is_free(middle + 0.95 * (plan - middle)).any()
     assert side.site.taken.is_free(side.at(np.array([30.0, 30.0]), np.array([0.4, 2.6]))[0]).all()
-    assert not side.stand(rng, 30.0, 1.2, lambda _: box, 0.1), "two things in one place"
+    assert not side.stand(rng, 30.0, 1.2, lambda _: box, 0.1), "two objects in one place"
     assert not side.stand(rng, 45.0, 0.1, lambda _: box, 0.2), "over the kerb"
 
 
 @pytest.mark.parametrize("heading", [0.0, 0.4, 0.785, 1.2])
-def test_a_claimed_rectangle_has_no_holes(heading: float) -> None:
+def test_claimed_rectangle_has_no_holes(heading: float) -> None:
     taken = Occupancy(np.zeros(2), np.array([30.0, 30.0]))
     taken.claim(rectangle(np.array([15.0, 15.0]), heading, 12.0, 8.0))
     row, col = np.indices(taken.uses.shape).reshape(2, -1)
@@ -348,6 +363,6 @@ def test_ways_are_closed_to_fixtures_and_open_to_traffic() -> None:
     assert not taken.copy().try_claim(spot)
 
 
-def test_runs() -> None:
+def test_runs_of_a_mask() -> None:
     starts, ends = runs(np.array([True, True, False, True]))
     assert starts.tolist() == [0, 3] and ends.tolist() == [2, 4]

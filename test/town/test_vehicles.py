@@ -1,4 +1,4 @@
-"""The town's vehicles and people: sizes, symmetry, labels, lights, budgets."""
+"""Vehicles and people: sizes, symmetry, labels, lights, triangle budgets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _bytes(mesh: Mesh) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_vehicle_stands_on_its_wheels_within_its_outline(kind: str) -> None:
+def test_vehicles_stand_on_their_wheels_within_their_outline(kind: str) -> None:
     for seed in range(4):
         mesh, length, width = vehicle(np.random.default_rng(seed), kind)
         points = mesh.corners.reshape(-1, 3)
@@ -48,7 +48,7 @@ def test_a_vehicle_stands_on_its_wheels_within_its_outline(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_labels_follow_the_size(kind: str) -> None:
+def test_labels_depend_on_the_kind(kind: str) -> None:
     mesh, length, _ = vehicle(np.random.default_rng(1), kind)
     label = class_id("car" if kind in CARS else "other_vehicle")
     assert (mesh.label == label).all()
@@ -64,8 +64,8 @@ def test_bodies_are_symmetric(kind: str) -> None:
     assert gap.max() < 1e-4
 
 
-def test_skins_face_outwards() -> None:
-    """Normals point away from the middle line of the body, but for a few ledges and arch lips."""
+def test_body_surfaces_face_outwards() -> None:
+    """Normals point away from the centre line, except on some ledges and arch lips."""
     mesh, length, _ = vehicle(np.random.default_rng(0), "hatchback")
     for material in (Material.CAR_PAINT, Material.GLASS, Material.METAL):
         chosen = mesh.material == material
@@ -75,7 +75,7 @@ def test_skins_face_outwards() -> None:
         assert outwards.mean() > 0.9
 
 
-def test_a_wheel_arch_clears_its_wheel() -> None:
+def test_wheel_arches_clear_the_wheels() -> None:
     body = BODIES["hatchback"]
     surface = LowerBody(body)
     top = body.wheel_radius * 2
@@ -83,7 +83,7 @@ def test_a_wheel_arch_clears_its_wheel() -> None:
     assert surface.arch(np.array([body.length / 2])) == pytest.approx(body.sill)
 
 
-def test_the_skin_is_as_wide_and_long_as_its_body() -> None:
+def test_lower_body_has_the_size_of_its_shape() -> None:
     body = BODIES["estate"]
     surface = LowerBody(body)
     x = surface.stations()
@@ -94,7 +94,7 @@ def test_the_skin_is_as_wide_and_long_as_its_body() -> None:
 
 
 @pytest.mark.parametrize("kind", ["compact", "minibus", "box_van", "lorry", "bus"])
-def test_lamps_shine_only_on_the_move(kind: str) -> None:
+def test_lamps_are_on_only_when_driving(kind: str) -> None:
     parked, _, _ = vehicle(np.random.default_rng(3), kind)
     driving, length, _ = vehicle(np.random.default_rng(3), kind, is_driving=True)
     assert len(parked.lights) == 0 and not np.isin(parked.material, GLOWING).any()
@@ -104,14 +104,14 @@ def test_lamps_shine_only_on_the_move(kind: str) -> None:
     ahead = direction[:, 0] > 0
     assert ahead.sum() == 2 and (~ahead).sum() == 2
     assert (direction[ahead, 0] > 0.99).all() and (direction[ahead, 2] < 0).all()
-    assert (position[ahead, 0] > length / 2 - 0.01).all(), "the body stands in its own light"
+    assert (position[ahead, 0] > length / 2 - 0.01).all(), "the body shadows its own lights"
     assert position[ahead, 1].sum() == pytest.approx(0, abs=1e-5)
     assert (intensity[~ahead, 0] > 5 * intensity[~ahead, 1]).all(), "tail lights are red"
     assert intensity[ahead].min() > 10 * intensity[~ahead].max()
 
 
 @pytest.mark.parametrize("build", [people.person, two_wheelers.bicycle, two_wheelers.cyclist])
-def test_people_and_two_wheelers_stand_on_the_ground(build: Callable[[Rng], Mesh]) -> None:
+def test_people_and_bicycles_stand_on_the_ground(build: Callable[[Rng], Mesh]) -> None:
     for seed in range(8):
         mesh = build(np.random.default_rng(seed))
         assert mesh.corners[..., 2].min() == pytest.approx(0, abs=0.01)
@@ -128,23 +128,23 @@ def test_people_are_of_human_size() -> None:
     assert 1.6 < np.median(heights) < 1.85 and max(heights) < 2.05
 
 
-def test_knees_keep_the_length_of_bones() -> None:
+def test_joints_keep_the_length_of_bones() -> None:
     start, end, bones = np.array([0.0, 0, 0.9]), np.array([0.3, 0.05, 0.1]), (0.43, 0.42)
     knee = people.joint(start, end, bones, (1.0, 0.0, 0.0))
     assert np.linalg.norm(knee - start) == pytest.approx(bones[0], abs=2e-3)
-    # The reach is 0.856 m, a little more than both bones: the leg is stretched, not torn.
+    # The distance of 0.856 m exceeds both bones: the leg is stretched, not torn.
     near = people.joint(start, start - (0, 0, 0.7), bones, (1.0, 0.0, 0.0))
     assert np.linalg.norm(near - start) == pytest.approx(bones[0])
     assert np.linalg.norm(near - start + (0, 0, 0.7)) == pytest.approx(bones[1])
     assert near[0] > 0.2, "knees bend forwards"
 
 
-def test_riders_are_labelled_apart_from_what_they_ride() -> None:
+def test_cyclists_have_labels_of_rider_and_bicycle() -> None:
     labels = np.unique(two_wheelers.cyclist(np.random.default_rng(0)).label)
     assert set(labels) == {class_id("two_wheeler"), class_id("rider")}
 
 
-def test_a_seed_gives_the_same_pool_and_draws_twice() -> None:
+def test_pool_is_reproducible() -> None:
     def draws() -> list[bytes]:
         rng = np.random.default_rng(5)
         pool = Pool(rng, shapes=4)
@@ -155,7 +155,7 @@ def test_a_seed_gives_the_same_pool_and_draws_twice() -> None:
     assert draws() == draws()
 
 
-def test_cars_of_a_pool_get_colours_of_their_own() -> None:
+def test_every_car_of_a_pool_is_repainted() -> None:
     rng = np.random.default_rng(0)
     pool = Pool(rng, shapes=6)
     paints = set()

@@ -1,4 +1,4 @@
-"""Histograms, distances between them, and measurements made of them."""
+"""Histograms, distances between them, and sets of measurements."""
 
 from __future__ import annotations
 
@@ -92,25 +92,25 @@ class Distribution:
         return cls(axis, counts.astype(np.float64))
 
     @property
-    def share(self) -> NDArray[np.float64]:
+    def fractions(self) -> NDArray[np.float64]:
         """Weights (bins,) normalised to sum 1; zeros for an empty histogram."""
         return self.weight / max(self.weight.sum(), np.finfo(np.float64).tiny)
 
     @property
     def mean(self) -> float:
         """Mean, with values at the centres of their bins."""
-        return float(self.share @ self.axis.centres)
+        return float(self.fractions @ self.axis.centres)
 
     @property
     def std(self) -> float:
         """Standard deviation, with values at the centres of their bins."""
-        return float(np.sqrt(self.share @ (self.axis.centres - self.mean) ** 2))
+        return float(np.sqrt(self.fractions @ (self.axis.centres - self.mean) ** 2))
 
     def quantile(self, q: float) -> float:
         """Value below which the fraction `q` lies, interpolated in its bin; NaN if empty."""
         if not self.weight.any():
             return float("nan")
-        cumulative = np.concatenate([[0.0], np.cumsum(self.share)])
+        cumulative = np.concatenate([[0.0], np.cumsum(self.fractions)])
         at = max(int(np.searchsorted(cumulative, q)), 1)
         within = (q - cumulative[at - 1]) / (cumulative[at] - cumulative[at - 1])
         low, high = self.axis.edges[at - 1 : at + 1]
@@ -157,8 +157,8 @@ class Measurement:
                 if not np.isnan(value):
                     numbers.setdefault(name, []).append(value)
             for name, added in part.distributions.items():
-                known = distributions.get(name)
-                distributions[name] = added if known is None else known + added
+                total = distributions.get(name)
+                distributions[name] = added if total is None else total + added
         return cls(
             {name: float(np.mean(values)) for name, values in numbers.items()}, distributions
         )
@@ -171,7 +171,7 @@ def wasserstein(a: Distribution, b: Distribution) -> float:
     any two classes is 1, so for classes it is the total variation.
     """
     a._check_axis(b)
-    difference = a.share - b.share
+    difference = a.fractions - b.fractions
     if a.axis.scale == "classes":
         return float(np.abs(difference).sum() / 2)
     return float(np.abs(np.cumsum(difference)[:-1]).sum() * a.axis.step)
@@ -180,7 +180,7 @@ def wasserstein(a: Distribution, b: Distribution) -> float:
 def jensen_shannon(a: Distribution, b: Distribution) -> float:
     """Jensen-Shannon divergence in bits: 0 if equal, 1 if no bins are shared."""
     a._check_axis(b)
-    p, q = a.share, b.share
+    p, q = a.fractions, b.fractions
     middle = (p + q) / 2
     return float((_kullback_leibler(p, middle) + _kullback_leibler(q, middle)) / 2)
 

@@ -64,7 +64,9 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[Recording], pat
     )  # fmt: skip
     for place, name in enumerate(panels):
         row, column = divmod(place, _COLUMNS)
-        _draw_shares(figure.add_subplot(grid[row, 4 * column : 4 * column + 4]), comparison, name)
+        _draw_histogram(
+            figure.add_subplot(grid[row, 4 * column : 4 * column + 4]), comparison, name
+        )
     for place, name in enumerate(class_panels):
         _draw_classes(figure.add_subplot(grid[-1, 8 * place : 8 * place + 8]), comparison, name)
     save_figure(figure, path, dpi=100)
@@ -105,7 +107,7 @@ def _draw_examples(figure: Figure, top: float, recording: Recording, colour: str
         axes.set_axis_off()
 
 
-def _draw_shares(axes: Axes, comparison: Comparison, name: str) -> None:
+def _draw_histogram(axes: Axes, comparison: Comparison, name: str) -> None:
     """Draw the fraction in each bin; for elevation, the returns per scan."""
     peak = 0.0
     for number, statistics in enumerate(comparison.recordings):
@@ -130,7 +132,7 @@ def _draw_shares(axes: Axes, comparison: Comparison, name: str) -> None:
 def _bars(statistics: DriveStatistics, name: str) -> tuple[NDArray, NDArray]:
     """Heights and edges of the bars; neighbouring bins are joined if there are too many."""
     distribution = statistics.distributions[name]
-    heights = distribution.share
+    heights = distribution.fractions
     if name == "elevation":
         heights = distribution.weight / statistics.numbers["scans"]
     joined = distribution.axis.bins // _BARS if distribution.axis.bins % _BARS == 0 else 1
@@ -147,16 +149,16 @@ def _set_log_ticks(axes: Axes, axis: Axis) -> None:
 
 def _draw_classes(axes: Axes, comparison: Comparison, name: str) -> None:
     """Draw bars side by side for every class in any recording."""
-    shares = {
-        number: statistics.distributions[name].share
+    fractions = {
+        number: statistics.distributions[name].fractions
         for number, statistics in enumerate(comparison.recordings)
         if name in statistics.distributions
     }
-    present = np.flatnonzero(np.max(list(shares.values()), axis=0) > 0)
-    width = 0.84 / len(shares)
-    for place, (number, share) in enumerate(shares.items()):
-        where = np.arange(len(present)) + (place - (len(shares) - 1) / 2) * width
-        axes.bar(where, share[present], width, color=_colour(number))
+    present = np.flatnonzero(np.max(list(fractions.values()), axis=0) > 0)
+    width = 0.84 / len(fractions)
+    for place, (number, fraction) in enumerate(fractions.items()):
+        where = np.arange(len(present)) + (place - (len(fractions) - 1) / 2) * width
+        axes.bar(where, fraction[present], width, color=_colour(number))
     labels = [CLASSES[i].name.replace("_", " ") for i in present]
     axes.set_xticks(range(len(present)), labels, rotation=20, ha="right", rotation_mode="anchor")
     _finish(axes, comparison, name, _CLASS_PANELS[name])
