@@ -76,5 +76,6 @@ def command_line(name: str) -> tuple[str, ...]:
     except PackageNotFoundError as error:
         raise ConfigError(f"{_PACKAGE} is not installed: run `make` or `colcon build`") from error
     for script in scripts:
-        return sys.executable, "-m", script.module
+        run = f"import sys; from {script.module} import {script.attr} as run; sys.exit(run())"
+        return sys.executable, "-c", run
     raise ConfigError(f"{_PACKAGE} is installed without the command {name}: install it again")

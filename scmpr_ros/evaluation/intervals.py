@@ -52,13 +52,13 @@ def recall_interval(
         raise ShapeError.of("correct", "(N,) with at least one query", hits.shape)
     if np.shape(xy_m) != (count, 2):
         raise ShapeError.of("query positions", f"({count}, 2)", np.shape(xy_m))
-    xy_m, groups = np.asarray(xy_m, np.float64), np.zeros(count, int)
+    positions, groups = np.asarray(xy_m, np.float64), np.zeros(count, int)
     if recordings is not None:
         groups = np.unique(recordings, return_inverse=True)[1]
-    variance, cells = _clustered_variance(hits, xy_m, groups, cell_m)
+    variance, cells = _clustered_variance(hits, positions, groups, cell_m)
     mean = float(hits.mean())
     if cells < _MIN_CELLS:
-        trials = _assumed_trials(xy_m, groups)
+        trials = _assumed_trials(positions, groups)
     elif variance == 0:  # all correct or all wrong
         trials = cells
     else:

@@ -27,6 +27,7 @@ PROTOCOL_OF_TABLE = {
 }  # fmt: skip
 """The protocol by which recordings are evaluated for a table."""
 
+_TUNING_SPLITS = ("train", "validation")
 _ByMethod = Mapping[str, Sequence[Result]]
 
 _SUBSETS: Mapping[str, Callable[[str], bool]] = {
@@ -149,6 +150,12 @@ def _calibration(methods: _ByMethod) -> Table:
             raise DatasetError(f"{method}: no answer has a confidence")
         error = 100 * found.expected_calibration_error
         notes = f"expected calibration error {error:.1f} %; {_rules(results)}"
+        tuned = sum(result.provenance.split in _TUNING_SPLITS for result in results)
+        if tuned:
+            notes += (
+                f"; optimistic: {tuned} of {len(results)} drives are in train or validation towns, "
+                "on which the shipped parameters were chosen"
+            )
         for group in found.bins:
             inside = (queries.confidence >= group.lowest) & (queries.confidence <= group.highest)
             low, high = queries.interval(inside)

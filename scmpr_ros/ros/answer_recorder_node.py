@@ -15,7 +15,6 @@ message, or on a signal.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +166,3 @@ def main() -> int:
         return 0
 
     return run(record)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,6 @@ Messages go from the file to DDS without being decoded.
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +179,3 @@ def main() -> int:
         return 0
 
     return run(play)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -270,7 +269,3 @@ def _refusal(response: Trigger.Response, outcome: str, error: str) -> Trigger.Re
 def main() -> int:
     """Run the node; see `commands.localizer`."""
     return run_managed(LocalizerNode)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

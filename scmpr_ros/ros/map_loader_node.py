@@ -7,7 +7,6 @@ shutdown are served meanwhile. A map is reused if source, settings and network a
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,7 +201,3 @@ def _thinned(cloud: PointCloud, max_points: int) -> PointCloud:
 def main() -> int:
     """Run the node; see `commands.map_loader`."""
     return run_managed(MapLoaderNode)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

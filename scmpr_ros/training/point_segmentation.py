@@ -1,8 +1,7 @@
-"""Fits the networks that tell the classes of map points from their geometry (`lidar.segmentation`).
+"""Fit the networks that classify map points by their geometry (`lidar.segmentation`).
 
-What they learn from are the labelled scans of towns: the map that these make in their true poses,
-the one that they make in wrong ones, one with noise, and single scans. Cars stay in, for a map
-without labels has them.
+They learn from the labelled scans of towns: the map accumulated from their true poses, maps from
+wrong poses, a map with noise, and single scans. Vehicles stay in, as in maps without labels.
 """
 
 from __future__ import annotations
@@ -35,14 +34,16 @@ from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES, STATIC_IDS, class_id
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
+from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
 _FEATURE_NOISE = 0.2  # of a standard deviation
 _UNKNOWN_FEATURES = 0.05
-_RARE = 2000  # voxels under which a class is not weighted up any further
-_TAKEN_FOR = {"sidewalk": "road", "terrain": "road", "traffic_sign": "pole"}
-"""Ground is parted by its roughness afterwards; kerbs are too low, signs too few, to be told."""
-_TARGET = torch.tensor([class_id(_TAKEN_FOR.get(c.name, c.name)) for c in CLASSES])
+_RARE = 2000  # voxels; rarer classes get no larger weight
+_MERGED = {"sidewalk": "road", "terrain": "road", "traffic_sign": "pole"}
+"""Classes learned as another one: kerbs are too low and signs too few to be recognised, and ground
+is divided by its roughness afterwards."""
+_TARGET = torch.tensor([class_id(_MERGED.get(c.name, c.name)) for c in CLASSES])
 
 Result = TypeVar("Result")
 Sample = tuple[NDArray[np.float16], NDArray[np.uint8]]
@@ -51,13 +52,15 @@ Sample = tuple[NDArray[np.float16], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class PointSegmentationConfig:
-    """From what, and how long.
+    """What the networks are fitted to, and for how long.
 
-    recordings: a folder of recordings with labelled scans. held_out: how many of them, the last,
-    only judge it.
-    Beside the map in true poses, each town gives a map with noise on every point, maps in wrong
-    poses (`blurred`), their errors drawn up to these limits, and single scans. voxels: taken of
-    each cloud at most.
+    recordings: folder of recordings with labelled scans.
+    held_out: number of recordings, the last by name, that are used to evaluate only.
+    blurred: maps from wrong poses for each recording, beside the true map and one with noise.
+    position_error_m, angle_error_deg: largest standard deviations of these poses.
+    single_scans: number of single scans of each recording.
+    voxels: largest number of voxels of each cloud.
+    allow_test_data: fit to towns with seeds that are reserved for validation or test.
     """
 
     recordings: Path = Path("data/towns/train")
@@ -73,6 +76,7 @@ class PointSegmentationConfig:
     learning_rate: float = 3e-3
     seed: int = 0
     jobs: int = 2
+    allow_test_data: bool = False
 
     def __post_init__(self) -> None:
         counts = ("held_out", "voxels", "steps", "batch_size", "jobs")
@@ -83,23 +87,27 @@ class PointSegmentationConfig:
 
 
 def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
-    """Fit the network and write it; returns what the points of the held-out towns were taken for,
-    (NUM_CLASSES, NUM_CLASSES) by true class and by answer.
+    """Fit the networks and write them to `config.out`.
 
-    Raises DatasetError where there are no more towns than are held out.
+    Returns the points of the held-out recordings by true and predicted class, (NUM_CLASSES,
+    NUM_CLASSES). Raises DatasetError if no recording is left to fit to, and ConfigError if one is
+    both fitted to and held out, or is test data, see `split`.
     """
     sources = find_recordings(config.recordings)
     split = len(sources) - config.held_out
     if split < 1:
         raise DatasetError(
-            f"{config.recordings}: {len(sources)} towns, of which {config.held_out} are held out; "
-            "make some with `make_town --split train`"
+            f"{config.recordings}: {len(sources)} recordings, of which {config.held_out} are held "
+            "out; make towns with `make_town --split train`"
         )
-    features, label = _joined(_in_processes(_sample, sources[:split], config, "describing points"))
+    fitted, held_out = sources[:split], sources[split:]
+    check_split(fitted, test=held_out, allow_test_data=config.allow_test_data)
+    samples = _in_processes(_sample, fitted, config, "describing points")
+    features, label = _concatenate(samples)
     network = _fit(features, _TARGET[label], config)
-    judge = partial(_judge, network)
-    counts = np.sum(_in_processes(judge, sources[split:], config, "judging"), axis=0)
-    network.confusion = torch.from_numpy(_shares(counts))
+    evaluate = partial(_evaluate, network)
+    counts = np.sum(_in_processes(evaluate, held_out, config, "evaluating"), axis=0)
+    network.confusion = torch.from_numpy(_normalised(counts))
     with atomic_write(config.out) as temporary:
         save_file(network.state_dict(), temporary)
     return counts
@@ -107,32 +115,32 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
 
 def _in_processes(
     work: Callable[[RecordingSource, PointSegmentationConfig], Result],
-    sources: list[RecordingSource], config: PointSegmentationConfig, what: str,
+    sources: list[RecordingSource], config: PointSegmentationConfig, label: str,
 ) -> list[Result]:  # fmt: skip
-    """What the work makes of each town, in their order."""
+    """Results of the work on each recording, in order. label: of the progress bar."""
     with process_pool(config.jobs) as pool:
-        asked = [pool.submit(work, source, config) for source in sources]
-        return collect_results(asked, what, "town")
+        tasks = [pool.submit(work, source, config) for source in sources]
+        return collect_results(tasks, label, "recording")
 
 
 def _sample(source: RecordingSource, config: PointSegmentationConfig) -> list[Sample]:
-    """Voxels of the clouds of one town, with their classes."""
+    """Voxels of the clouds of one recording, with their classes."""
     rng, samples = _random(source, config), []
     for cloud, label in _clouds(source, config, rng):
         _, features, voxel = describe_points(cloud.xyz)
         votes = np.bincount(voxel * NUM_CLASSES + label, minlength=len(features) * NUM_CLASSES)
         votes = votes.reshape(-1, NUM_CLASSES)
         votes[:, IGNORE] = 0
-        taken = rng.permutation(np.flatnonzero(votes.any(axis=1)))[: config.voxels]
-        labels = votes[taken].argmax(axis=1).astype(np.uint8)
-        samples.append((features[taken].astype(np.float16), labels))
+        chosen = rng.permutation(np.flatnonzero(votes.any(axis=1)))[: config.voxels]
+        labels = votes[chosen].argmax(axis=1).astype(np.uint8)
+        samples.append((features[chosen].astype(np.float16), labels))
     return samples
 
 
-def _judge(
+def _evaluate(
     network: PointNetwork, source: RecordingSource, config: PointSegmentationConfig
 ) -> NDArray[np.int64]:
-    """What the points of a town's clouds are taken for, by true class and by answer."""
+    """Points of a recording's clouds by true and predicted class."""
     counts = [
         count_classes(label, classify(network, describe_points(cloud.xyz)))
         for cloud, label in _clouds(source, config, _random(source, config))
@@ -147,10 +155,10 @@ def _random(source: RecordingSource, config: PointSegmentationConfig) -> np.rand
 def _clouds(
     source: RecordingSource, config: PointSegmentationConfig, rng: np.random.Generator
 ) -> Iterator[tuple[PointCloud, NDArray[np.uint8]]]:
-    """The town's map in true poses and in wrong ones, and single scans, with their labels."""
+    """The recording's map from true and from wrong poses, and single scans, with their labels."""
     drives = [drive for drive in open_drives(source.folder, source.drive) if drive.scan_frames]
     if not drives or drives[0].scan(drives[0].scan_frames[0]).label is None:
-        raise DatasetError(f"{source.folder}: learning classes of points needs labelled scans")
+        raise DatasetError(f"{source.folder}: fitting a segmenter needs labelled scans")
     drive, clouds = drives[0], []
     for error in (0.0, *rng.uniform(0, 1, config.blurred)):
         scans = _posed_scans(drive, error * config.position_error_m,
@@ -162,15 +170,17 @@ def _clouds(
     frames = rng.choice(np.array(drive.scan_frames), count, replace=False)
     clouds.extend(drive.scan(int(frame)) for frame in frames)
     for cloud in clouds:
-        assert cloud.label is not None  # `accumulate` refuses scans of which only some have labels
+        assert cloud.label is not None  # `accumulate` refuses to mix scans with and without labels
         yield cloud, cloud.label
 
 
 def _posed_scans(
     drive: Drive, position_error_m: float, angle_error_deg: float, rng: np.random.Generator
 ) -> Iterator[PosedScan]:
-    """All scans of a drive in poses that are each wrong by so much (standard deviations); by half
-    as much along z and about x and y, as odometry on wheels or LiDAR errs."""
+    """Yield all scans of a drive with independent pose errors of these standard deviations.
+
+    Errors along z and about x and y are half as large, as those of wheel or LiDAR odometry.
+    """
     for frame in drive.scan_frames:
         pose = drive.T_world_lidar(frame).copy()
         turn = rng.normal(0, 1, 3) * angle_error_deg * np.array([1.0, 0.5, 0.5])
@@ -179,8 +189,8 @@ def _posed_scans(
         yield drive.scan(frame), pose
 
 
-def _joined(towns: list[list[Sample]]) -> tuple[Tensor, Tensor]:
-    features, labels = zip(*(sample for town in towns for sample in town), strict=True)
+def _concatenate(samples: list[list[Sample]]) -> tuple[Tensor, Tensor]:
+    features, labels = zip(*(sample for part in samples for sample in part), strict=True)
     return (
         torch.from_numpy(np.concatenate(features)).float(),
         torch.from_numpy(np.concatenate(labels)).long(),
@@ -188,7 +198,7 @@ def _joined(towns: list[list[Sample]]) -> tuple[Tensor, Tensor]:
 
 
 def _fit(features: Tensor, label: Tensor, config: PointSegmentationConfig) -> PointNetwork:
-    """AdamW with one cycle; rare classes weigh more, by the cube root of their rarity."""
+    """Fit with AdamW in one cycle; weights of classes grow with the cube root of their rarity."""
     torch.manual_seed(config.seed)
     network = PointNetwork()
     network.mean = features.mean(0)
@@ -199,9 +209,9 @@ def _fit(features: Tensor, label: Tensor, config: PointSegmentationConfig) -> Po
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps)
     for _ in tqdm(range(config.steps), "fitting", unit="step"):
         losses = []
-        for member in range(len(network.members)):  # each sees other voxels than the others
+        for member in range(len(network.members)):  # each on its own random voxels
             chosen = torch.randint(len(features), (config.batch_size,))
-            logits = network.logits(member, _disturbed(features[chosen], network))
+            logits = network.logits(member, _augment(features[chosen], network))
             losses.append(functional.cross_entropy(logits, label[chosen], weight))
         loss = torch.stack(losses).sum()
         optimiser.zero_grad()
@@ -212,16 +222,15 @@ def _fit(features: Tensor, label: Tensor, config: PointSegmentationConfig) -> Po
     return network.eval()
 
 
-def _disturbed(features: Tensor, network: PointNetwork) -> Tensor:
-    """Features with noise, and some of them unknown: real maps are not quite like towns' maps."""
+def _augment(features: Tensor, network: PointNetwork) -> Tensor:
+    """Add noise and hide some features, as real maps differ from those of towns."""
     noisy = features + torch.randn_like(features) * network.deviation * _FEATURE_NOISE
     return torch.where(torch.rand_like(features) < _UNKNOWN_FEATURES, network.mean, noisy)
 
 
-def _shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows of static classes and columns of static answers, as shares of each row; a class that
-    was not met is taken for itself."""
+def _normalised(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Confusion of the static classes with rows that sum to one; absent classes have no error."""
     table = counts[np.ix_(STATIC_IDS, STATIC_IDS)].astype(np.float32)
-    unseen = table.sum(axis=1) == 0
-    table[unseen] = np.eye(len(table), dtype=np.float32)[unseen]
+    absent = table.sum(axis=1) == 0
+    table[absent] = np.eye(len(table), dtype=np.float32)[absent]
     return table / table.sum(axis=1, keepdims=True)

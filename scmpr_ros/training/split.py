@@ -13,17 +13,35 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town_files import town_split
 from scmpr_ros.errors import ConfigError, ScmprError
 from scmpr_ros.evaluation.protocols import PROTOCOLS
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.training.preparation import RecordingSource
 
 _log = logging.getLogger(__name__)
 
-ODOMETRY_OF_RAW: Mapping[str, str] = {
-    "2011_10_03_drive_0027": "00", "2011_10_03_drive_0042": "01", "2011_10_03_drive_0034": "02",
-    "2011_09_26_drive_0067": "03", "2011_09_30_drive_0016": "04", "2011_09_30_drive_0018": "05",
-    "2011_09_30_drive_0020": "06", "2011_09_30_drive_0027": "07", "2011_09_30_drive_0028": "08",
-    "2011_09_30_drive_0033": "09", "2011_09_30_drive_0034": "10",
-}  # fmt: skip
-"""Sequence of KITTI odometry that was cut from each drive of KITTI raw (the odometry devkit)."""
+
+class _Sequence(NamedTuple):
+    """A sequence of KITTI odometry: the drive of KITTI raw it was cut from, and its length."""
+
+    raw: str
+    frames: int
+
+
+_ODOMETRY: Mapping[str, _Sequence] = {
+    "00": _Sequence("2011_10_03_drive_0027", 4541),
+    "01": _Sequence("2011_10_03_drive_0042", 1101),
+    "02": _Sequence("2011_10_03_drive_0034", 4661),
+    "03": _Sequence("2011_09_26_drive_0067", 801),
+    "04": _Sequence("2011_09_30_drive_0016", 271),
+    "05": _Sequence("2011_09_30_drive_0018", 2761),
+    "06": _Sequence("2011_09_30_drive_0020", 1101),
+    "07": _Sequence("2011_09_30_drive_0027", 1101),
+    "08": _Sequence("2011_09_30_drive_0028", 4071),
+    "09": _Sequence("2011_09_30_drive_0033", 1591),
+    "10": _Sequence("2011_09_30_drive_0034", 1201),
+}
+"""By name, as in the odometry devkit."""
+
+_SEQUENCE_OF_RAW = {sequence.raw: name for name, sequence in _ODOMETRY.items()}
 
 RESERVED = ("scmpr", "lip_loc")
 """Protocols whose test data is never trained on. The others test on what these train on."""
@@ -56,10 +74,11 @@ def check_split(
 
 
 class _DriveIdentity(NamedTuple):
-    """A drive, and what identifies it: its place on disk and its images."""
+    """A drive with its number of frames, and what identifies it: its location and its images."""
 
     source: RecordingSource
     name: str
+    frames: int
     keys: frozenset[str]
 
     def __str__(self) -> str:
@@ -69,8 +88,8 @@ class _DriveIdentity(NamedTuple):
 def _drives(sources: Sequence[RecordingSource]) -> Iterator[_DriveIdentity]:
     for source in sources:
         for drive in open_drives(source.folder, source.drive):
-            location = f"{source.folder.resolve()}/{drive.name}"
-            yield _DriveIdentity(source, drive.name, frozenset([location, *_image_digests(drive)]))
+            keys = frozenset([f"{source.folder.resolve()}/{drive.name}", *_image_digests(drive)])
+            yield _DriveIdentity(source, drive.name, len(drive.frames), keys)
 
 
 def _image_digests(drive: Drive) -> Iterator[str]:
@@ -123,18 +142,28 @@ def _check_no_test_data(drives: Mapping[str, Sequence[_DriveIdentity]]) -> None:
 
 def _testing_protocols(drive: _DriveIdentity) -> list[str]:
     """Protocols that test on a drive of KITTI odometry, KITTI raw or KITTI-360."""
-    name = drive.name.removesuffix("_sync").removesuffix("_extract")
-    if name == _KITTI360_TEST:
+    if _stem(drive.name) == _KITTI360_TEST:
         return list(RESERVED)
-    is_odometry = (drive.source.folder / "sequences").is_dir()
-    sequence = ODOMETRY_OF_RAW.get(name, name if is_odometry else "")
+    sequence = _odometry_sequence(drive)
     return [
         protocol.name
         for protocol in PROTOCOLS.values()
-        if sequence in {_sequence(tested) for tested in protocol.sequences}
+        if sequence in {_SEQUENCE_OF_RAW.get(_stem(name), name) for name in protocol.sequences}
     ]
 
 
-def _sequence(drive: str) -> str:
-    """The name in KITTI odometry of a drive of KITTI raw or KITTI odometry."""
-    return ODOMETRY_OF_RAW.get(drive.removesuffix("_sync"), drive)
+def _odometry_sequence(drive: _DriveIdentity) -> str | None:
+    """The sequence of KITTI odometry that a drive is; None if it is none.
+
+    Other recordings use the same layout and names: with a map.ply the length must match as well.
+    """
+    folder, name = drive.source.folder, drive.name
+    if (folder / "sequences").is_dir() and name in _ODOMETRY:
+        has_map = (folder / PREBUILT_MAP).is_file()
+        return name if not has_map or drive.frames == _ODOMETRY[name].frames else None
+    return _SEQUENCE_OF_RAW.get(_stem(name))
+
+
+def _stem(drive: str) -> str:
+    """Name of a raw drive without the ending for its kind of processing."""
+    return drive.removesuffix("_sync").removesuffix("_extract")

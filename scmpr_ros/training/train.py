@@ -72,18 +72,14 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
 
 def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, rank: int) -> Path:
     lightning.seed_everything(config.seed)
+    training_sources, validation_sources = _find_split(config)
     if rank == 0:
         _warn_of_changes(config.out / _RECORD, config)
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.network
-    sources = _find_recordings(config.recordings, config.sequences)
-    validation_sources: list[RecordingSource] = []
-    if config.validation is not None:
-        validation_sources = _find_recordings(config.validation, config.validation_sequences)
-    check_split(sources, validation_sources, allow_test_data=config.allow_test_data)
-    recordings = _load_recordings(sources, config, config.recordings.name)
+    recordings = _load_recordings(training_sources, config, "training recordings")
     dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
-    validation = _load_recordings(validation_sources, config, "validation")
+    validation = _load_recordings(validation_sources, config, "validation recordings")
 
     last = config.out / "last.ckpt"
     resumed_steps = _step_of(last)
@@ -215,6 +211,15 @@ def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(others[name].to(value), share)
+
+
+def _find_split(config: TrainConfig) -> tuple[list[RecordingSource], list[RecordingSource]]:
+    """Recordings of training and of validation."""
+    training, validation = _find_recordings(config.recordings, config.sequences), []
+    if config.validation is not None:
+        validation = _find_recordings(config.validation, config.validation_sequences)
+    check_split(training, validation, allow_test_data=config.allow_test_data)
+    return training, validation
 
 
 def _find_recordings(folder: Path, sequences: str) -> list[RecordingSource]:

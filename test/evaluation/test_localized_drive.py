@@ -1,4 +1,4 @@
-"""Answers read from a recorder's file, put beside the truth, and scored."""
+"""Answers are read from a recorder's file, paired with the truth, and scored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from camera_poses import level_camera_pose
 
 from scmpr_ros.errors import DatasetError, ShapeError
+from scmpr_ros.evaluation.confidence import AcceptedAnswers
 from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive, read_answers
-from scmpr_ros.evaluation.metrics import Tolerance, right_by_confidence
+from scmpr_ros.evaluation.metrics import Tolerance
 
 
 def pose(x: float, y: float, yaw_deg: float) -> np.ndarray:
@@ -37,46 +38,44 @@ def test_join_keeps_order_and_unanswered_queries(drive: LocalizedDrive) -> None:
     np.testing.assert_allclose(np.rad2deg(drive.heading_errors_rad[:3, 0]), [5, 0, 180])
 
 
-def test_summary_by_hand(drive: LocalizedDrive) -> None:
+def test_scores_by_hand(drive: LocalizedDrive) -> None:
     places, headings = np.array([[0.0, 0, 0], [100.0, 0, 0]]), np.deg2rad([0, 90, 180, 270])
-    summary = drive.summary(places, headings, Tolerance(5.0, 30.0))
-    assert summary["recall_at_1"] == 0.25
-    assert summary["recall_at_5"] == 0.5
-    assert summary["chance"] == pytest.approx((1 / 2 * 1 / 4) / 4)
-    assert summary["recall_at_10"] is None, "two candidates were kept"
-    assert summary["recall_at_1_percent"] == 0.25, "one of two places"
-    # Accepting the confidence 0.9 alone: all of it right, a quarter of the queries found.
-    assert summary["best_f1"] == pytest.approx(2 * 1 * 0.25 / 1.25)
-    assert summary["by_confidence"] == [
-        {"confidence": 0.5, "answered": 0.5, "right": 0.5},
-        {"confidence": 0.7, "answered": 0.25, "right": 1.0},
-        {"confidence": 0.9, "answered": 0.25, "right": 1.0},
-    ]
-    assert right_by_confidence(
-        [np.nan, 0.4, 0.8, 0.8], np.array([0, 1, 1, 0], bool), (0.1, 0.9)
-    ) == [
-        {"confidence": 0.1, "answered": 0.75, "right": pytest.approx(2 / 3)},
-        {"confidence": 0.9, "answered": 0.0, "right": None},
-    ]
-    assert summary["heading_within_15_deg"] == 0.5, "of two that are near, one is turned round"
-    low, high = summary["recall_at_1_interval"]
-    assert low <= 0.25 <= high
-    assert summary["num_queries"] == 4
-    assert summary["num_answered"] == 3
-    assert summary["num_places"] == 2
-    assert summary["median_position_error_m"] == pytest.approx(1.0)
-    assert summary["median_heading_error_deg"] == pytest.approx(5.0)
-    assert summary["latency_ms_p50"] == pytest.approx(200.0)
-    assert summary["latency_ms_p95"] == pytest.approx(290.0)
-    json.dumps(summary)
+    scores = drive.score(places, headings, Tolerance(5.0, 30.0))
+    assert scores.recall_at_1 == 0.25
+    assert scores.recall_at_5 == 0.5
+    assert scores.chance == pytest.approx((1 / 2 * 1 / 4) / 4)
+    assert scores.recall_at_10 is None, "two candidates were kept"
+    assert scores.recall_at_1_percent == 0.25, "one of two places"
+    assert scores.first_right_rank == (1, 2, None, None)
+    # Accepting only the confidence 0.9: all of it correct, a quarter of the queries found.
+    assert scores.best_f1 == pytest.approx(2 * 1 * 0.25 / 1.25)
+    assert scores.by_confidence == (
+        AcceptedAnswers(0.5, 0.5, 0.5), AcceptedAnswers(0.7, 0.25, 1.0),
+        AcceptedAnswers(0.9, 0.25, 1.0),
+    )  # fmt: skip
+    # One bin of two answers, 0.9 and 0.6, of which one is correct.
+    assert scores.calibration is not None
+    assert scores.calibration.expected_calibration_error == pytest.approx(0.25)
+    assert scores.query_confidence == (0.9, 0.6, None, None)
+    assert scores.query_xy_m == ((0.0, 0.0), (10.0, 0.0), (20.0, 0.0), (30.0, 0.0))
+    assert scores.heading_within_15_deg == 0.5, "of two that are near, one faces backwards"
+    low, high = scores.recall_at_1_interval
+    assert 0 <= low < 0.05 and 0.9 < high < 1, "thirty metres of one street"
+    assert (scores.num_queries, scores.num_answered) == (4, 3)
+    assert (scores.num_places, scores.num_headings) == (2, 4)
+    assert scores.median_position_error_m == pytest.approx(1.0)
+    assert scores.median_heading_error_deg == pytest.approx(5.0)
+    assert scores.latency_ms_p50 == pytest.approx(200.0)
+    assert scores.latency_ms_p95 == pytest.approx(290.0)
 
 
-def test_without_any_answer_errors_are_unknown_and_recall_is_zero() -> None:
+def test_without_answers_errors_are_unknown_and_recall_is_zero() -> None:
     drive = LocalizedDrive.join({0: pose(0, 0, 0)}, {0: 5}, {})
-    summary = drive.summary(np.zeros((1, 3)), np.zeros(1), Tolerance())
-    assert summary["recall_at_1"] == 0.0
-    assert summary["median_position_error_m"] is None
-    assert summary["latency_ms_p50"] is None
+    scores = drive.score(np.zeros((1, 3)), np.zeros(1), Tolerance())
+    assert scores.recall_at_1 == 0.0
+    assert scores.median_position_error_m is None and scores.heading_within_15_deg is None
+    assert scores.latency_ms_p50 is None
+    assert scores.best_f1 is None and scores.calibration is None
 
 
 def test_reads_the_recorders_file(tmp_path: Path) -> None:

@@ -7,23 +7,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import (
-    binary_precision_recall_curve,
-    multiclass_jaccard_index,
-)
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.evaluation.metrics import (
     Tolerance,
-    bootstrap_interval,
     chance_level,
     class_iou,
-    first_right,
+    first_correct_ranks,
     heading_errors,
     near_places,
     one_percent,
     position_errors,
-    precision_recall,
     recall_at,
     within,
 )
@@ -63,22 +58,25 @@ def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:
     assert recall_at(3, correct) == recall_at(9, correct) == 0.75
 
 
-def test_the_first_right_candidate_is_ranked_from_one() -> None:
+def test_first_correct_candidate_is_ranked_from_one() -> None:
     correct = np.array([[False, True, True], [True, False, False], [False, False, False]])
-    assert first_right(correct) == [2, 1, None]
+    assert first_correct_ranks(correct) == (2, 1, None)
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=20))
 def test_recall_grows_with_k(rows: list[list[bool]]) -> None:
     recalls = [recall_at(k, np.array(rows)) for k in range(1, 5)]
     assert recalls == sorted(recalls)
-    assert recalls[0] >= 0 and recalls[-1] <= 1
+    assert recalls[-1] == sum(map(any, rows)) / len(rows)
 
 
 def test_bounds_are_included_and_a_missing_answer_is_wrong() -> None:
-    tolerance = Tolerance(radius_m=5.0, angle_deg=90.0)
-    distance, angle = np.array([5.0, 5.1, 0.0, np.nan]), np.array([np.pi / 2, 0.0, 2.0, np.nan])
-    assert within(distance, angle, tolerance).tolist() == [True, False, False, False]
+    distance = np.array([5.0, 5.1, 0.0, 0.0, np.nan])
+    angle = np.array([np.pi / 2, 0.0, 2.0, np.nan, np.nan])
+    correct = within(distance, angle, Tolerance(5.0, 90.0))
+    assert correct.tolist() == [True, False, False, False, False]
+    any_heading = within(distance, angle, Tolerance(5.0, 180.0))
+    assert any_heading.tolist() == [True, False, True, True, False], "unknown headings, too"
 
 
 def test_chance_by_hand() -> None:
@@ -125,7 +123,7 @@ def test_refusals() -> None:
         Tolerance(angle_deg=200.0)
 
 
-def test_distances_may_be_taken_in_other_axes() -> None:
+def test_distances_in_other_axes() -> None:
     true, best = np.zeros((1, 3)), np.array([[3.0, 100.0, 4.0]])
     np.testing.assert_allclose(position_errors(best, true, (0, 2)), [5.0])
     near = near_places(true, best, Tolerance(5.0, 180.0, axes=(0, 2)))
@@ -138,48 +136,6 @@ def test_one_percent_of_the_places(places: int, k: int) -> None:
     assert one_percent(places) == k
 
 
-def test_precision_and_recall_by_hand() -> None:
-    """Right at 0.9, wrong at 0.8, right and wrong at 0.5, and one query without an answer."""
-    curve = precision_recall(
-        np.array([0.5, 0.9, np.nan, 0.8, 0.5]), np.array([True, True, False, False, False])
-    )
-    assert curve.threshold.tolist() == [0.9, 0.8, 0.5]
-    np.testing.assert_allclose(curve.precision, [1, 1 / 2, 2 / 4])
-    np.testing.assert_allclose(curve.recall, [1 / 5, 1 / 5, 2 / 5])
-    assert curve.best_f1 == pytest.approx(2 * 0.5 * 0.4 / 0.9)
-    nobody = precision_recall(np.full(3, np.nan), np.zeros(3, bool))
-    assert len(nobody.recall) == 0 and nobody.best_f1 == 0
-
-
-@given(st.integers(0, 1000))
-def test_precision_is_that_of_torchmetrics(seed: int) -> None:
-    """Its recall is of the right answers, ours of all queries: theirs times Recall@1."""
-    rng = np.random.default_rng(seed)
-    scores = rng.choice([0.1, 0.2, 0.3, 0.4], 12).astype(np.float32)
-    correct = rng.random(12) < 0.5
-    correct[0] = True
-    ours = precision_recall(scores, correct)
-    precision, recall, thresholds = binary_precision_recall_curve(
-        torch.from_numpy(scores), torch.from_numpy(correct.astype(int))
-    )
-    assert thresholds.flip(0).tolist() == pytest.approx(ours.threshold.tolist())
-    np.testing.assert_allclose(precision[:-1].flip(0), ours.precision, rtol=1e-6)
-    np.testing.assert_allclose(recall[:-1].flip(0) * correct.mean(), ours.recall, rtol=1e-6)
-
-
-def test_the_interval_is_wider_where_neighbours_fail_together() -> None:
-    rng = np.random.default_rng(0)
-    alone = rng.random(400) < 0.5
-    together = np.repeat(rng.random(40) < 0.5, 10)
-    low, high = bootstrap_interval(alone)
-    # Independent successes: the normal interval, +- 1.96 sqrt(p q / n).
-    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.25)
-    wide_low, wide_high = bootstrap_interval(together)
-    assert wide_high - wide_low > 2 * (high - low)
-    assert bootstrap_interval(alone) == (low, high), "the same seed"
-    assert bootstrap_interval(np.ones(7, bool)) == (1.0, 1.0)
-
-
 def test_chance_among_allowed_places() -> None:
     """Of the places that may answer, one in two is near; of all, one in four."""
     places = np.array([[0.0, 0], [100, 0], [200, 0], [300, 0]])
@@ -190,8 +146,18 @@ def test_chance_among_allowed_places() -> None:
     assert chance_level(*arguments, np.zeros((1, 4), bool)) == 0
 
 
-def test_iou_by_hand_and_as_torchmetrics_has_it() -> None:
-    confusion = np.array([[9, 9, 9], [2, 5, 1], [0, 1, 3]])  # what is truly `ignore` counts nowhere
+def test_chance_with_headings_of_each_place() -> None:
+    """Near one of two places, which has one of two headings right; the other place has both."""
+    places, headings = np.array([[0.0, 0], [100, 0]]), np.deg2rad([[0, 90], [0, 0]])
+    arguments = np.zeros((1, 2)), np.zeros(1), places
+    assert chance_level(*arguments, headings, Tolerance(5.0, 30.0)) == pytest.approx(1 / 4)
+    assert chance_level(*arguments, headings[::-1], Tolerance(5.0, 30.0)) == pytest.approx(1 / 2)
+    unknown = np.full((2, 1), np.nan)
+    assert chance_level(*arguments, unknown, Tolerance(5.0, 180.0)) == pytest.approx(1 / 2)
+
+
+def test_iou_by_hand_and_against_torchmetrics() -> None:
+    confusion = np.array([[9, 9, 9], [2, 5, 1], [0, 1, 3]])  # true `ignore` is not scored
     assert class_iou(confusion)[1:] == pytest.approx([5 / 9, 3 / 5])
     assert np.isnan(class_iou(np.diag([4, 4, 0]))[[0, 2]]).all()
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The picture: what it picks, what it says, and that every kind of scene can be drawn."""
+"""The report: which queries it shows, its numbers, and that it draws every kind of drive."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_poses import level_camera_pose
 from PIL import Image
+from scored_drives import straight_drive
 
 from scmpr_ros.errors import ShapeError
-from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
+from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.map_view import BACKGROUND, view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, choose_queries, draw_report, number_tiles
@@ -18,18 +18,6 @@ from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id, label_confusion
-
-
-def drive_with(right: str) -> LocalizedDrive:
-    """A straight drive; each letter one query: r right, w wrong, - not answered."""
-    truth = {i: level_camera_pose(np.array([5.0 * i, 0, 1.6]), 0.0) for i in range(len(right))}
-    wrong = level_camera_pose(np.array([0.0, 40.0, 1.6]), np.pi)
-    answers = {
-        i: Answer((truth[i] if letter == "r" else wrong)[None], 0.1)
-        for i, letter in enumerate(right)
-        if letter != "-"
-    }
-    return LocalizedDrive.join(truth, {i: i for i in truth}, answers)
 
 
 def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
@@ -49,9 +37,9 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
         fingerprint="0" * 64,
     )
     tolerance = Tolerance()
-    summary = drive.summary(place_map.positions, place_map.headings_rad, tolerance)
+    scores = drive.score(place_map.positions, place_map.headings_rad, tolerance)
     return ReportScene(
-        "A town", "seed 1", PointCloud(xyz, label), place_map, drive, tolerance, summary,
+        "A town", "seed 1", PointCloud(xyz, label), place_map, drive, tolerance, scores,
         lambda frame: np.full((60, 200, 3), 10 * frame, np.uint8), np.deg2rad(80),
     )  # fmt: skip
 
@@ -59,7 +47,7 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
 @pytest.mark.parametrize(("answers", "labelled"), [("rrwr-rrw", True), ("ww", False), ("-", True)])
 def test_every_kind_of_drive_is_drawn(tmp_path: Path, answers: str, labelled: bool) -> None:
     path = tmp_path / "new" / "report.png"
-    draw_report(scene(drive_with(answers), labelled), path)
+    draw_report(scene(straight_drive(answers), labelled), path)
     with Image.open(path) as picture:
         assert picture.width > 1500 and picture.height > 900
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
@@ -68,21 +56,21 @@ def test_every_kind_of_drive_is_drawn(tmp_path: Path, answers: str, labelled: bo
 
 def test_choice_of_queries_is_spread_and_honest() -> None:
     tolerance = Tolerance()
-    assert choose_queries(drive_with("r" * 12), tolerance) == [1, 3, 5, 7, 9, 11]
-    mostly_right = choose_queries(drive_with("rrrrrrrrrw"), tolerance)
+    assert choose_queries(straight_drive("r" * 12), tolerance) == [1, 3, 5, 7, 9, 11]
+    mostly_right = choose_queries(straight_drive("rrrrrrrrrw"), tolerance)
     assert len(mostly_right) == 6 and 9 in mostly_right
-    mostly_wrong = choose_queries(drive_with("wwwwwrwwww"), tolerance)
+    mostly_wrong = choose_queries(straight_drive("wwwwwrwwww"), tolerance)
     assert len(mostly_wrong) == 6 and 5 in mostly_wrong
-    assert choose_queries(drive_with("r-w"), tolerance) == [0, 2]
-    assert choose_queries(drive_with("--"), tolerance) == []
-    assert choose_queries(drive_with("wwwwwwww"), tolerance) == [0, 2, 3, 4, 6, 7]
+    assert choose_queries(straight_drive("r-w"), tolerance) == [0, 2]
+    assert choose_queries(straight_drive("--"), tolerance) == []
+    assert choose_queries(straight_drive("wwwwwwww"), tolerance) == [0, 2, 3, 4, 6, 7]
 
 
-def test_tiles_tell_the_numbers_and_their_absence() -> None:
-    tiles = dict(reversed(tile) for tile in number_tiles(scene(drive_with("rw"), True).summary))
+def test_tiles_show_unknown_numbers_as_none() -> None:
+    tiles = dict(reversed(tile) for tile in number_tiles(scene(straight_drive("rw"), True).scores))
     assert tiles["Recall@1 (5 m, 30°)"] == "50.0%"
     assert tiles["latency, median"] == "100 ms"
-    tiles = dict(reversed(tile) for tile in number_tiles(scene(drive_with("-"), True).summary))
+    tiles = dict(reversed(tile) for tile in number_tiles(scene(straight_drive("-"), True).scores))
     assert tiles["median position error"] == "none"
     assert tiles["images answered"] == "0/1"
 

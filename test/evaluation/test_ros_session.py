@@ -1,14 +1,16 @@
-"""What a session refuses; that it works is the end-to-end test of the demo (test/cli)."""
+"""What a session refuses and how it finds a map; the demo tests it end to end."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.node_processes import NodeProcessError
+from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcessError
 from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
 
 
@@ -25,13 +27,29 @@ def test_a_drive_without_time_cannot_be_played(tmp_path: Path, stamps_s: dict) -
         RosSession(tmp_path, tmp_path / "profile.xml") as session,
         pytest.raises(DatasetError, match="drive still needs two images or more"),
     ):
-        session.play(drive)
+        session.play_rate(drive)
 
 
-def test_a_map_loader_that_cannot_start_is_reported_with_its_reason(
-    tmp_path: Path, repository: Path
-) -> None:
-    with RosSession(tmp_path, repository / "config" / "fastdds.xml") as session:
-        session.start_nodes(tmp_path / "no_such_source", tmp_path / "no_such_weights")
-        with pytest.raises(NodeProcessError, match=r"ended with exit code 1\n(.|\n)*no_such_"):
+def test_rate_gives_the_images_per_second(tmp_path: Path) -> None:
+    stamps_s = dict(enumerate(np.arange(5) * 0.5))
+    drive = SimpleNamespace(name="slow", image_frames=list(stamps_s), stamp_s=stamps_s.get)
+    config = RosSessionConfig(image_hz=3.0)
+    with RosSession(tmp_path, tmp_path / "profile.xml", config) as session:
+        assert session.play_rate(drive) == pytest.approx(1.5), "from two images a second to three"
+
+
+def test_a_node_that_fails_while_the_map_is_awaited_is_reported(tmp_path: Path) -> None:
+    failing = NodeCommand("loader", (sys.executable, "-c", "raise SystemExit('no source')"))
+    with RosSession(tmp_path, tmp_path / "profile.xml") as session:
+        session.start(failing)
+        with pytest.raises(NodeProcessError, match=r"ended with exit code 1\n(.|\n)*no source"):
+            session.wait_for_map()
+
+
+def test_an_incomplete_map_is_not_taken(tmp_path: Path) -> None:
+    config = RosSessionConfig(map_timeout_s=0.2)
+    with RosSession(tmp_path, tmp_path / "profile.xml", config) as session:
+        session.map_folder.mkdir()
+        (session.map_folder / "metadata.json").write_text("{}")
+        with pytest.raises(NodeProcessError, match="no place map yet"):
             session.wait_for_map()

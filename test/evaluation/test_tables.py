@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from scored_drives import SCMPR_RULES, result
 
 from scmpr_ros.cli import evaluate as evaluate_script
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.published import LATENCY_MS
-from scmpr_ros.evaluation.tables import make_table, pooled
+from scmpr_ros.evaluation.result import Result, write_results
+from scmpr_ros.evaluation.tables import make_table, pool
 
 
-def result(recall: float, queries: int, condition: str = "clear/summer", **more: Any) -> dict:
-    return {
-        "recall_at_1": recall, "recall_at_1_interval": [recall - 0.1, recall + 0.1],
-        "chance": 0.01, "num_queries": queries, "condition": condition, "protocol": "scmpr",
-        "radius_m": 5.0, "angle_deg": 180.0, "include_self": True, "min_gap_s": None,
-        "distance_axes": "xy", "pose_source": "poses", **more,
-    }  # fmt: skip
+def answers(right: int, queries: int) -> str:
+    """So many queries, the right ones spread evenly among them."""
+    marks = np.floor(np.arange(1, queries + 1) * right / queries)
+    return "".join("r" if step else "w" for step in np.diff(marks, prepend=0))
 
 
 def written(path: Path, content: Any) -> Path:
@@ -29,21 +30,43 @@ def written(path: Path, content: Any) -> Path:
     return path
 
 
+def saved(path: Path, *results: Result) -> Path:
+    write_results(results, path)
+    return path
+
+
 def test_drives_count_by_their_queries() -> None:
-    recall, half, chance, queries = pooled([result(0.5, 300), result(0.9, 100)])
-    assert recall == pytest.approx(60) and chance == pytest.approx(1) and queries == 400
-    assert half == pytest.approx(10 * (0.75**2 + 0.25**2) ** 0.5)
+    pooled = pool([result(answers(30, 60)), result(answers(18, 20), drive="02")])
+    assert pooled.recall_at_1 == pytest.approx(48 / 80) and pooled.num_queries == 80
+    # Within 5 m lie about three of a drive's places, one of four headings is within 30 deg.
+    assert pooled.chance == pytest.approx((3 / 4 * 178 / 60 / 60 + 1 / 4 * 58 / 20 / 20) / 4)
+
+
+def test_drives_of_one_recording_share_its_streets() -> None:
+    """Half of a long road fails, on both drives: the second drive says little more."""
+    half = "r" * 30 + "w" * 10 + answers(60, 80) + "w" * 80
+    one, again = (result(half, 20.0, drive=drive) for drive in ("01", "02"))
+    elsewhere = result(half, 20.0, recording="other town")
+    alone, together, independent = (
+        np.ptp(pool(results).interval)
+        for results in ([one], [one, again], [one, elsewhere])
+    )  # fmt: skip
+    assert together == pytest.approx(alone, rel=0.05)
+    assert independent == pytest.approx(alone / np.sqrt(2), rel=0.15)
+    assert np.ptp(one.scores.recall_at_1_interval) == pytest.approx(alone)
 
 
 def test_published_values_stand_beside_ours(tmp_path: Path) -> None:
-    ours = written(tmp_path / "nano.json", [result(0.5, 300), result(0.9, 100)])
+    ours = saved(tmp_path / "nano.json", result(answers(30, 60)), result(answers(18, 20)))
     table = make_table("kitti", [ours])
     assert [row.value for row in table.rows if row.published][-1] == 62.58
     (row,) = [row for row in table.rows if not row.published]
-    assert (row.name, row.queries) == ("nano", 400) and "include_self True" in row.notes
+    assert (row.name, row.queries) == ("nano", 80) and "include_self True" in row.notes
+    assert row.interval is not None and row.interval[0] < 60 < row.interval[1]
     path = table.write(tmp_path / "out")
     text = path.read_text()
-    assert "| **nano** | 60.0 | ± 7.9 | 1.0 | 400 | [1] |" in text
+    low, high = row.interval
+    assert f"| **nano** | 60.0 | {low:.1f} to {high:.1f} | {row.chance:.1f} | 80 | [1] |" in text
     assert "\n1. protocol scmpr, radius_m 5.0" in text and "poses of poses" in text
     assert json.loads((tmp_path / "out" / "kitti.json").read_text())["rows"][-1]["value"] == 60
     assert Image.open(tmp_path / "out" / "kitti.png").size[0] > 500
@@ -51,14 +74,35 @@ def test_published_values_stand_beside_ours(tmp_path: Path) -> None:
 
 def test_conditions_are_subsets_of_drives(tmp_path: Path) -> None:
     drives = [
-        result(0.8, 100), result(0.6, 100, "overcast/winter"), result(0.2, 200, "night/winter")
+        result(answers(8, 10)), result(answers(6, 10), condition="overcast/winter"),
+        result(answers(4, 20), condition="night/winter"),
     ]  # fmt: skip
-    table = make_table("conditions", [written(tmp_path / "nano.json", drives)])
+    table = make_table("conditions", [saved(tmp_path / "nano.json", *drives)])
     values = {row.name: row.value for row in table.rows}
     assert values["all: nano"] == pytest.approx(45) and values["day: nano"] == pytest.approx(70)
     assert values["night: nano"] == pytest.approx(20)
     assert values["winter: nano"] == pytest.approx((60 + 2 * 20) / 3)
     assert values["night: SCM-PR (arXiv 2509.13474)"] == 43.19 and "fog: nano" not in values
+
+
+def test_calibration_pools_drives_by_confidence(tmp_path: Path) -> None:
+    """Promised: 40 % and 90 %; kept: 20 % of ten answers and 90 % of ten."""
+    drives = [result(answers(2, 10), confidence=0.4), result(answers(9, 10), confidence=0.9)]
+    table = make_table("calibration", [saved(tmp_path / "nano.json", *drives)])
+    low, high = table.rows
+    assert low.name == "nano, mean confidence 40.0 %" and low.value == pytest.approx(20)
+    assert high.value == pytest.approx(90) and high.queries == 10
+    assert "expected calibration error 10.0 %" in low.notes and "optimistic" not in low.notes
+    assert "published" not in table.markdown()
+
+
+def test_calibration_warns_of_towns_that_chose_the_parameters(tmp_path: Path) -> None:
+    drives = [result("rw", split="validation"), result("rw", split="test")]
+    (row,) = make_table("calibration", [saved(tmp_path / "nano.json", *drives)]).rows
+    assert "optimistic: 1 of 2 drives are in train or validation towns" in row.notes
+    unknown = saved(tmp_path / "rival.json", result("rw", confidence=np.nan))
+    with pytest.raises(DatasetError, match="rival: no answer has a confidence"):
+        make_table("calibration", [unknown])
 
 
 def test_ablation_has_mean_and_spread_of_its_seeds(tmp_path: Path) -> None:
@@ -73,6 +117,7 @@ def test_ablation_has_mean_and_spread_of_its_seeds(tmp_path: Path) -> None:
     assert single.spread is None and single.notes == "seeds 0; +10.0 over no semantics"
     assert every.notes == "seeds 0, 1; +11.0 ± 1.4 over no semantics"
     assert unpaired.notes == "seeds 7"
+    assert "| **no semantics** | 52.0 | ± 2.8 | 1.0 | 9 | [1] |" in table.markdown()
 
 
 def test_latency_is_of_the_benchmark(tmp_path: Path) -> None:
@@ -90,17 +135,18 @@ def test_latency_is_of_the_benchmark(tmp_path: Path) -> None:
 
 
 def test_what_is_no_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DatasetError, match="none was named"):
+    with pytest.raises(DatasetError, match="at least one result file"):
         make_table("kitti", [])
-    with pytest.raises(DatasetError, match="holds no results"):
+    with pytest.raises(DatasetError, match=r"none\.json: cannot read results"):
         make_table("kitti", [tmp_path / "none.json"])
     other = written(tmp_path / "other.json", {"results": 3})
-    for name in ("kitti", "conditions", "ablation", "latency"):
-        with pytest.raises(DatasetError, match=f"not what table {name} is made of"):
+    for name in ("kitti", "conditions", "calibration", "ablation", "latency"):
+        with pytest.raises(DatasetError, match=r"other\.json"):
             make_table(name, [other])
-    mixed = [result(0.5, 300), result(0.9, 100, radius_m=20.0)]
-    with pytest.raises(DatasetError, match="several rules"):
-        make_table("kitti", [written(tmp_path / "mixed.json", mixed)])
+    stricter = replace(SCMPR_RULES, min_gap_s=10.0)
+    mixed = [result("rw"), replace(result("rw"), rules=stricter)]
+    with pytest.raises(DatasetError, match="cannot mix results of different rules"):
+        make_table("kitti", [saved(tmp_path / "mixed.json", *mixed)])
     assert evaluate_script.main([str(other), "--table", "kitti"]) == 1
     assert "--table needs --out" in capsys.readouterr().err
     assert evaluate_script.main([str(tmp_path), "--table", "latency", "--out", str(tmp_path)]) == 1
@@ -108,7 +154,7 @@ def test_what_is_no_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_command_writes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ours = written(tmp_path / "nano.json", [result(0.5, 300)])
+    ours = saved(tmp_path / "nano.json", result("rw"))
     out = tmp_path / "tables"
     assert evaluate_script.main([str(ours), "--table", "kitti360", "--out", str(out)]) == 0
     assert (out / "kitti360.md").is_file() and "53.5" in capsys.readouterr().out

@@ -33,7 +33,9 @@ def kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("03", "05", "08", "09"):
         single = write_recording(root.parent / f"single-{name}", seed=int(name), images=2)
         images = single / "sequences" / "01"
-        shutil.copytree(single / "sequences" / "00" / "velodyne", images / "velodyne")
+        (images / "velodyne").mkdir()
+        for scan in ("000000.bin", "000001.bin"):
+            shutil.copy(single / "sequences" / "00" / "velodyne" / scan, images / "velodyne" / scan)
         shutil.copytree(images, root / "sequences" / name)
         (root / "poses").mkdir(exist_ok=True)
         shutil.copy(single / "poses" / "01.txt", root / "poses" / f"{name}.txt")
@@ -66,6 +68,7 @@ def test_test_sequences_of_kitti_are_not_trained_on(
     assert "drive 09)" in str(error.value) and "allow_test_data" in str(error.value)
     with pytest.raises(ConfigError, match="drive 09\\) for validation"):
         train(replace(run, sequences="03", validation=kitti, validation_sequences="09"))
+    caplog.clear()
     check_split([source(kitti, "08")], allow_test_data=True)
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
@@ -82,6 +85,18 @@ def test_sequences_are_settings_of_the_command(
     assert train_script.main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert "drive 08" in last and "drive 09" not in last
+
+
+def test_kitti_sequences_with_a_prebuilt_map_are_recognised_by_their_length(tmp_path: Path) -> None:
+    """Other recordings have the layout of KITTI odometry and a drive 09 as well."""
+    folder = write_recording(tmp_path / "own", seed=0, images=2)
+    (folder / "sequences" / "01").rename(folder / "sequences" / "09")
+    poses = (folder / "poses" / "01.txt").rename(folder / "poses" / "09.txt")
+    check_split([source(folder)])
+    first = poses.read_text().splitlines()[0] + "\n"
+    poses.write_text(1591 * first)
+    with pytest.raises(ConfigError, match=r"drive 09\) for training: test data of scmpr"):
+        check_split([source(folder)])
 
 
 @pytest.mark.parametrize("name", ["2011_09_30_drive_0028_sync", "2013_05_28_drive_0000_sync"])

@@ -1,0 +1,55 @@
+"""The public interface of the nodes agrees with setup.py and with the nodes' parameters."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from scmpr_ros.cli.node_commands import (
+    command_line,
+    localizer,
+    map_loader,
+    play_bag,
+    record_answers,
+)
+from scmpr_ros.config import flatten
+from scmpr_ros.datasets.rosbag2.topics import BagTopics
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.node_processes import NodeCommand
+
+TOPICS, PATH = BagTopics(), Path("somewhere")
+NODES = [
+    map_loader(PATH, PATH, PATH), localizer(PATH, TOPICS, 3), record_answers(PATH, TOPICS, 5, 1.0),
+    play_bag(PATH, 2.0, TOPICS, 2, 9.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+def test_commands_are_console_scripts_of_the_package(node: NodeCommand, repository: Path) -> None:
+    scripts = dict(re.findall(r'"(\w+)": "(ros\.\w+)"', (repository / "setup.py").read_text()))
+    assert node.command == (sys.executable, "-m", f"scmpr_ros.{scripts[node.name]}")
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+def test_parameters_are_those_of_the_node(node: NodeCommand) -> None:
+    pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+    from scmpr_ros.ros.answer_recorder_node import AnswerRecorderConfig
+    from scmpr_ros.ros.bag_player_node import BagPlayerConfig
+    from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
+    from scmpr_ros.ros.map_loader_node import MapLoaderConfig
+
+    config = {
+        "map_loader": MapLoaderConfig, "localizer": LocalizerNodeConfig,
+        "record_answers": AnswerRecorderConfig, "play_bag": BagPlayerConfig,
+    }[node.name]  # fmt: skip
+    declared = flatten(config())
+    for name, value in node.parameters.items():
+        assert type(value) is type(declared[name]), name
+
+
+def test_an_unknown_command_is_named() -> None:
+    with pytest.raises(ConfigError, match="without the command fly"):
+        command_line("fly")
