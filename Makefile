@@ -26,10 +26,10 @@ SYSTEM_LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:l
 # Two processes, each with the tests of a file at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COVERAGE := --cov --cov-report=term --cov-fail-under=85
-# Neither nodes nor training nor the town's renderer: the loop at the desk.
-QUICK := --ignore=test/ros --ignore=test/training --ignore=test/town --ignore=test/cli \
-         --ignore=test/evaluation --ignore=test/test_packaging.py \
-         --ignore=test/test_minimal_install.py --ignore=test/test_launch_files.py
+# The library by itself: without nodes, commands, training, the town, exported networks, documents.
+NOT_QUICK := ros training town cli evaluation test_documents.py test_launch_files.py \
+             test_minimal_install.py test_packaging.py methods/test_onnx_export.py \
+             methods/test_openvino.py networks/test_triton_scan.py
 
 .PHONY: help demo test test-quick test-all lint format docs constraints clean
 help:  ## this list
@@ -42,7 +42,7 @@ test: $(STAMP)  ## the tests without slow studies, with line coverage
 	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS)
 
 test-quick: $(STAMP)  ## the tests that take less than a minute together
-	$(PYTEST) -m "not slow and not end_to_end" $(QUICK) --no-cov $(ARGS)
+	$(PYTEST) -m "not slow" $(NOT_QUICK:%=--ignore=test/%) --no-cov $(ARGS)
 
 test-all: $(STAMP)  ## all tests, with line coverage; run by CI
 	$(PYTEST) $(COVERAGE) $(ARGS)

@@ -222,7 +222,7 @@ def api_page(folder: str) -> str:
 
 
 def _modules(folder: str) -> list[str]:
-    """Dotted names of the modules in a folder and, but for the ground floor, below it."""
+    """Dotted names of the modules in a folder and below it; the ground floor has no folders."""
     root = PACKAGE / folder
     paths = root.rglob("*.py") if folder else root.glob("*.py")
     dotted = (".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths)

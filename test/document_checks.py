@@ -199,6 +199,8 @@ def check_extras(words: list[str]) -> None:
     """`pip install ".[a,b]"`."""
     setup = (REPOSITORY / "setup.py").read_text()
     extras = re.match(r"\.\[([\w,]+)\]$", words[-1])
+    if words == ["install", "."]:
+        return
     assert extras, words
     for extra in extras[1].split(","):
         assert re.search(rf'"{extra}": ', setup), f"setup.py has no extra {extra}"

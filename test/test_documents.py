@@ -35,6 +35,7 @@ from document_checks import (
 )
 
 from scmpr_ros.errors import ScmprError
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -93,6 +94,12 @@ def test_names_exist_in_the_code(name: str) -> None:
         if re.fullmatch(r"([A-Z_]\w+|[a-z]+(_\w+)+)(\.\w+)?(\(.*\))?", code):
             words = set(re.findall(r"\w+", code.partition("(")[0])) - OTHER_NAMES
             assert words <= identifiers(), f"{name}: {words - identifiers()}"
+
+
+def test_model_card_names_the_fingerprint() -> None:
+    weights = REPOSITORY / "models" / "nano.safetensors"
+    card = weights.with_suffix(".md").read_text()
+    assert f"| fingerprint | `{fingerprint(load_checkpoint(weights))[:16]}`" in card
 
 
 def test_python_examples_import_what_exists() -> None:

@@ -1,4 +1,4 @@
-"""Heavy packages of the simulator, imported on first use: numba, of the extra `town`, and Open3D."""
+"""Heavy packages of the simulator, imported on first use: numba (extra `town`) and Open3D."""
 
 from __future__ import annotations
 

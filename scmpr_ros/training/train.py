@@ -157,7 +157,7 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
         *first,
         ModelCheckpoint(
             config.out, filename="step-{step}", save_last=True, save_top_k=0,
-            every_n_train_steps=config.save_every_steps,
+            every_n_train_steps=config.save_every_steps, enable_version_counter=False,
         ),
         LearningRateMonitor("step"),
         TQDMProgressBar(refresh_rate=20),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.town import compiled as compiled_module
 from scmpr_ros.town.compiled import compiled, sources_digest
 from scmpr_ros.town.extras import import_extra
 
@@ -32,6 +34,12 @@ def test_compiled_functions_call_each_other() -> None:
     out = np.zeros(3)
     quadruple(np.array([1.0, 2.0, 3.0]), out)
     assert out.tolist() == [4.0, 8.0, 12.0]
+
+
+def test_import_leaves_numba_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    runpy.run_path(compiled_module.__file__)
+    assert numba.config.CACHE_DIR == ""  # type: ignore[attr-defined]
 
 
 def test_cache_goes_to_our_folder_and_numba_keeps_its_own(

@@ -1,4 +1,4 @@
-"""The network of map points learns from scans what the recordings' labels say."""
+"""The network of map points learns the labels of scans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_p
 
 @pytest.fixture(scope="module")
 def labelled(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recordings with scans: what their maps have around each pose, with its labels."""
+    """The recordings with labelled scans: each is the whole map, seen from its pose."""
     folder = tmp_path_factory.mktemp("labelled") / "recordings"
     shutil.copytree(recordings, folder, ignore=shutil.ignore_patterns(".prepared"))
     for recording in folder.iterdir():
@@ -40,22 +40,22 @@ def labelled(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_it_learns_and_its_file_is_read(
+def test_fitting_learns_and_writes_a_loadable_file(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "segmentation.safetensors"
     command = ["--recordings", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
     assert train_segmenter.main([*command, "--steps", "150", "--batch_size", "512"]) == 0
-    told = capsys.readouterr().out
-    assert "road" in told and str(out) in told.replace("\n", "")
+    printed = capsys.readouterr().out
+    assert "road" in printed and str(out) in printed.replace("\n", "")
     network = PointNetwork()
     network.load_state_dict(load_file(out))
     confusion = network.confusion.numpy()
     np.testing.assert_allclose(confusion.sum(1), 1.0, atol=1e-6)
-    assert confusion[0, 0] > 0.7  # road is road
+    assert confusion[0, 0] > 0.7  # of the road
 
 
-def test_what_no_lidar_sees_is_not_claimed() -> None:
+def test_ignore_and_sky_are_never_predicted() -> None:
     torch.manual_seed(0)
     network = PointNetwork().eval()
     features = torch.randn(500, network.mean.shape[0])
@@ -64,7 +64,7 @@ def test_what_no_lidar_sees_is_not_claimed() -> None:
     torch.testing.assert_close(probability.sum(1), torch.ones(500))
 
 
-def test_refusals(recordings: Path, tmp_path: Path) -> None:
+def test_invalid_settings_and_recordings_are_refused(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="held out"):
         fit_point_network(PointSegmentationConfig(recordings, tmp_path / "x", held_out=2))
     with pytest.raises(ConfigError, match="positive"):

@@ -15,7 +15,7 @@ from circle_drive import CircleDrive
 from PIL import Image
 from recording import write_recording
 from scipy.spatial.transform import Rotation
-from tiny_runs import TINY, TOWN
+from tiny_runs import PAIRS, TINY, TOWN
 
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
@@ -254,5 +254,6 @@ def test_the_map_serves_as_mask_of_a_bag_without_masks(tmp_path: Path) -> None:
     assert source == (tmp_path / "bags" / "street", "street")
     recording = load_recording(source, TINY, TOWN, tmp_path / "prepared")
     assert (recording.depth > 0).any()
+    assert len(PairDataset([recording], PAIRS, TINY.mask_grid, TINY.panorama)) > 0
     shown = set(recording.masks.unique().tolist())
     assert {class_id("road")} < shown <= set(recording.panorama.label.unique().tolist()) | {0}
