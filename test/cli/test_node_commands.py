@@ -1,13 +1,13 @@
-"""The public interface of the nodes agrees with setup.py and with the nodes' parameters."""
+"""The public interface of the nodes agrees with their console scripts and parameters."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from scmpr_ros.cli import console_scripts
 from scmpr_ros.cli.node_commands import (
     command_line,
     localizer,
@@ -27,10 +27,11 @@ NODES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
-def test_commands_are_console_scripts_of_the_package(node: NodeCommand, repository: Path) -> None:
-    scripts = dict(re.findall(r'"(\w+)": "(ros\.\w+)"', (repository / "setup.py").read_text()))
-    assert node.command == (sys.executable, "-m", f"scmpr_ros.{scripts[node.name]}")
+def test_commands_are_the_console_scripts_of_the_nodes() -> None:
+    assert sorted(node.name for node in NODES) == sorted(console_scripts.NODES)
+    for node in NODES:
+        python, _, code = node.command
+        assert python == sys.executable and f"console_scripts import {node.name} as run" in code
 
 
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)

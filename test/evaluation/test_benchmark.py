@@ -1,4 +1,4 @@
-"""The benchmarks run end to end and report what they say; their times are nobody's test."""
+"""The benchmarks run end to end and report what they measured; times are not tested."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ import torch
 from PIL import Image
 from torch import nn
 
+from scmpr_ros.cli import benchmark
 from scmpr_ros.cli.benchmark import main
 from scmpr_ros.evaluation.benchmark.machine import Machine, work_of
 from scmpr_ros.evaluation.benchmark.queries import STAGES
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
+from scmpr_ros.town.benchmark import TownTiming, time_task
+from scmpr_ros.town.drives import DriveConfig
+from scmpr_ros.town.export import Task, TownExportConfig
+from scmpr_ros.town.sensors.lidar import LidarConfig
+from scmpr_ros.town.streets.network import StreetNetworkConfig
+from scmpr_ros.town.traversal import TraversalConfig
+from scmpr_ros.town.world import TownConfig
 
 CPU = torch.device("cpu")
+MACHINE = Machine("by hand", "", 1, float32=100, bfloat16=400, copy=10)
+
+
+@pytest.fixture
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the measurement of the machine's rates, which takes seconds."""
+    monkeypatch.setattr(benchmark, "measure_machine", lambda device: MACHINE)
 
 
 def run(tmp_path: Path, kind: str, *settings: str) -> dict:
@@ -43,6 +58,7 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(stage in printed for stage in timing["stages"])
 
 
+@pytest.mark.usefixtures("known_machine")
 def test_networks_and_training(tmp_path: Path) -> None:
     small = ("--settings.runs=1", "--settings.image_size=[64, 64]")
     networks = run(tmp_path, "networks", *small, "--settings.networks=[nano, timm/test_resnet]")
@@ -52,6 +68,7 @@ def test_networks_and_training(tmp_path: Path) -> None:
     assert training["results"][0]["timing"]["runs"] == 1
 
 
+@pytest.mark.usefixtures("known_machine")
 def test_scans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = run(
         tmp_path, "scan", "--settings.runs=1", "--settings.network=nano",
@@ -63,11 +80,40 @@ def test_scans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "mamba_ssm" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("known_machine")
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["networks", "--out", str(tmp_path), "--settings.official", str(tmp_path)]
     assert main(arguments) == 1
     assert "github.com/MzeroMiko/VMamba" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_town_frames_are_timed_stage_by_stage(tmp_path: Path) -> None:
+    config = TownExportConfig(
+        image_width=124, image_height=38, lidar=LidarConfig(rings=16, columns=256),
+        town=TownConfig(StreetNetworkConfig(columns=2, rows=2)),
+        traversals=(TraversalConfig(drive=DriveConfig(spacing_m=12.0, length_m=40.0)),),
+    )  # fmt: skip
+    once_s, seconds, stages = time_task(Task(tmp_path / "timed", 4, config, 0, range(1, 3)))
+    assert once_s > 0 and seconds > 0
+    assert {"traffic", "cast", "shading", "shadows", "development", "files"} <= set(stages)
+    whole = stages.pop("whole frame")
+    assert sum(stages.values()) <= whole == pytest.approx(1000 * seconds / 2)
+    assert not (tmp_path / "timed").exists(), "frames written for timing are removed"
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_towns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = {"cast": 4.0, "files": 5.0, "whole frame": 10.0}
+    timings = [TownTiming("320x96", 30.0, condition, 200.0, stages, 1.5)
+               for condition in ("clear", "night")]  # fmt: skip
+    monkeypatch.setattr(benchmark, "benchmark_towns", lambda settings: timings)
+    report = run(tmp_path, "town")
+    assert [row["condition"] for row in report["results"]] == ["clear", "night"]
+    printed = capsys.readouterr().out
+    assert "night" in printed and "200.0" in printed and "whole frame" in printed
 
 
 def test_functions_take_turns() -> None:
@@ -81,10 +127,9 @@ def test_functions_take_turns() -> None:
 def test_summaries_and_floors_by_hand() -> None:
     timing = Timing.of([0.001, 0.003, 0.002])
     assert (timing.median_ms, timing.min_ms) == pytest.approx((2, 1))
-    machine = Machine("by hand", "", 1, float32=100, bfloat16=400, copy=10)
-    assert machine.floor_ms(2e9, 1e6, torch.float32) == pytest.approx(20)
-    assert machine.floor_ms(2e9, 1e6, torch.bfloat16) == pytest.approx(5)
-    assert machine.floor_ms(2e9, 1e9, torch.float32) == pytest.approx(100)
+    assert MACHINE.floor_ms(2e9, 1e6, torch.float32) == pytest.approx(20)
+    assert MACHINE.floor_ms(2e9, 1e6, torch.bfloat16) == pytest.approx(5)
+    assert MACHINE.floor_ms(2e9, 1e9, torch.float32) == pytest.approx(100)
     work = work_of(nn.Linear(30, 50, bias=False), torch.zeros(7, 30))
     assert work.flops == 2 * 7 * 30 * 50
     assert work.num_bytes == 4 * (30 * 50 + 7 * 30 + 7 * 50)

@@ -38,7 +38,7 @@ def test_published_codes_drop_a_horizontal_axis() -> None:
     assert PROTOCOLS["lip_loc"].tolerance.axes == (0, 1)
     assert PROTOCOLS["lip_loc"].code_faithful().tolerance.axes == (0, 2)
     assert PROTOCOLS["modalink"].code_faithful().rules().distance_axes == "yz"
-    with pytest.raises(ConfigError, match="no protocol 'best'; there are scmpr, lip_loc"):
+    with pytest.raises(ConfigError, match="no protocol 'best'; choose one of scmpr, lip_loc"):
         find_protocol("best")
 
 
