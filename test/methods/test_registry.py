@@ -92,7 +92,7 @@ def test_a_toy_method_goes_all_the_way(
              "--module.network.view.height=32", "--module.network.view.width=64"]  # fmt: skip
     arguments = [
         "--method=toy", "--module.network.dim=5", *grids, f"--recordings={recordings}",
-        f"--validation={recordings}", f"--prepared={recordings / '.prepared'}", f"--out={run}",
+        f"--validation={recordings.parent / 'validation'}", f"--prepared={recordings / '.prepared'}", f"--out={run}",
         "--jobs=1", "--batch_size=6", f"--pairs.neighbours={PAIRS.neighbours}",
         "--module.optimiser.max_steps=2", "--module.optimiser.warmup_steps=1",
         "--validate_every_steps=2",
