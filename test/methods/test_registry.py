@@ -90,12 +90,12 @@ def test_a_toy_method_goes_all_the_way(
     run, weights = tmp_path / "run", tmp_path / "run" / "model.safetensors"
     grids = ["--module.network.panorama.height=8", "--module.network.panorama.width=120",
              "--module.network.view.height=32", "--module.network.view.width=64"]  # fmt: skip
+    folders = [f"--recordings={recordings}", f"--validation={recordings.parent / 'validation'}",
+               f"--prepared={recordings / '.prepared'}", f"--out={run}"]  # fmt: skip
     arguments = [
-        "--method=toy", "--module.network.dim=5", *grids, f"--recordings={recordings}",
-        f"--validation={recordings.parent / 'validation'}", f"--prepared={recordings / '.prepared'}", f"--out={run}",
-        "--jobs=1", "--batch_size=6", f"--pairs.neighbours={PAIRS.neighbours}",
-        "--module.optimiser.max_steps=2", "--module.optimiser.warmup_steps=1",
-        "--validate_every_steps=2",
+        "--method=toy", "--module.network.dim=5", *grids, *folders, "--jobs=1", "--batch_size=6",
+        f"--pairs.neighbours={PAIRS.neighbours}", "--module.optimiser.max_steps=2",
+        "--module.optimiser.warmup_steps=1", "--validate_every_steps=2",
     ]  # fmt: skip
     assert train_command.main(arguments) == 0
     network = load_checkpoint(weights)
