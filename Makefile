@@ -57,7 +57,7 @@ format: $(STAMP)  ## format the sources with ruff
 	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## build the documentation site into out/docs
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 constraints:  ## pin the newest versions for all supported Pythons (needs uv)
 	uv pip compile setup.py $(foreach extra,test lint docs town training openvino ros,--extra $(extra)) \
