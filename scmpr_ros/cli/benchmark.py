@@ -1,4 +1,4 @@
-"""`benchmark`: how fast queries, networks and scans are, beside peers and floors."""
+"""`benchmark`: time queries, networks, scans and towns beside peers and lower bounds."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from scmpr_ros.town.benchmark import (
 )
 
 _KINDS: dict[str, tuple[type, str]] = {
-    "query": (QueryBenchmarkConfig, "a localizer's queries, stage by stage"),
-    "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, one image forward"),
+    "query": (QueryBenchmarkConfig, "queries of a localizer, stage by stage"),
+    "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, on one image"),
     "training": (TrainingBenchmarkConfig, "training steps of backbones"),
-    "scan": (ScanBenchmarkConfig, "the backends of the selective scan"),
-    "town": (TownBenchmarkConfig, "the recording of synthetic towns, frame by frame"),
+    "scan": (ScanBenchmarkConfig, "backends of the selective scan"),
+    "town": (TownBenchmarkConfig, "recording of synthetic towns, frame by frame"),
 }
 
 
@@ -68,15 +68,15 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="benchmark",
         description="Measure speed. Candidates take turns in one run, so that their ratios hold on "
-        "a machine whose speed drifts; leave it alone meanwhile. Prints a table; writes all "
-        "numbers and a picture to --out.",
+        "a machine whose speed drifts; leave the machine idle otherwise. Prints a table and writes "
+        "all numbers and a figure to --out.",
     )
     commands = parser.add_subcommands(dest="kind")
     for kind, (config, description) in _KINDS.items():
         command = ArgumentParser(description=f"Time {description}.")
         command.add_argument(
             "--out", type=Path, default=Path("out/benchmark"),
-            help="folder for the numbers (JSON) and the picture (PNG)",
+            help="folder for the numbers (JSON) and the figure (PNG)",
         )  # fmt: skip
         command.add_class_arguments(config, "settings")
         commands.add_subcommand(kind, command, help=description)
@@ -129,9 +129,9 @@ def _query_table(result: QueryBenchmark) -> Table:
     table.add_column("stage")
     for timing in result.timings:
         table.add_column(f"{timing.network}\n{timing.precision}, {timing.scan}", justify="right")
-    heard = [stage for stage in STAGES if all(stage in t.stages for t in result.timings)]
+    stages = [stage for stage in STAGES if all(stage in t.stages for t in result.timings)]
     rows: dict[str, list[Any]] = {
-        stage: [t.stages[stage] for t in result.timings] for stage in heard
+        stage: [t.stages[stage] for t in result.timings] for stage in stages
     }
     rows["total"] = [t.total for t in result.timings]
     rows["total without decode"] = [t.without_decode for t in result.timings]
@@ -179,14 +179,14 @@ def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table
 
 
 def _town_tables(timings: Sequence[TownTiming], processes: int) -> Group:
-    """A table for each size, so that all conditions fit side by side."""
+    """One table for each size, so that all conditions fit side by side."""
     sizes = dict.fromkeys(t.size for t in timings)
     return Group(*(_town_table([t for t in timings if t.size == s], processes) for s in sizes))
 
 
 def _town_table(timings: Sequence[TownTiming], processes: int) -> Table:
-    table = Table(title=f"{timings[0].size}, {processes} processes at once; ms of one process")
-    table.add_column(f"wanted: {timings[0].wanted_per_s:.0f} a second")
+    table = Table(title=f"{timings[0].size}, {processes} processes in parallel; ms of one process")
+    table.add_column(f"target: {timings[0].wanted_per_s:.0f} frames/s")
     for t in timings:
         table.add_column(t.condition, justify="right")
     table.add_row("frames/s", *(f"{t.frames_per_s:.1f}" for t in timings), end_section=True)

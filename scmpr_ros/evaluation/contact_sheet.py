@@ -1,4 +1,4 @@
-"""A recording at a glance: images, masks and panoramas of its map, and the map from above."""
+"""Contact sheet of a recording: images, masks, panoramas of its map, and the map from above."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _GRID = AngularGrid(48, 960, 15.0, -25.0)
 
 
 def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | None = None) -> None:
-    """Draw a recording with a map: for each drive some images above their masks, and for the first
-    of them the panoramas of the map where the images were taken; then the map from above.
+    """Draw images and masks of each drive, panoramas of the first, and the map from above.
 
-    captions: what to write above a drive's images, by its name; else the name.
-    Raises DatasetError where the folder has no images.
+    captions: title of each drive, by its name; the name by default.
+
+    Raises DatasetError if the folder has no images.
     """
     drives = [drive for drive in open_drives(folder) if len(drive.image_frames)]
     if not drives:
@@ -57,7 +57,7 @@ def draw_contact_sheet(folder: Path, path: Path, captions: Mapping[str, str] | N
 
 
 def _strip(drive: Drive, point_map: PointCloudMap, with_panoramas: bool) -> NDArray[np.uint8]:
-    """Images of a drive side by side, above their masks and, if wanted, the map around them."""
+    """Images of a drive side by side above their masks and, on request, panoramas of the map."""
     frames = drive.image_frames
     picks = [frames[int((i + 0.5) * len(frames) / _COLUMNS)] for i in range(_COLUMNS)]
     rows = [[_fit(drive.image(f)) for f in picks]]
@@ -80,15 +80,15 @@ def _fit(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDAr
 def _panorama(
     drive: Drive, frame: int, point_map: PointCloudMap
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Range and classes of the map around an image's place; its centre looks where the car did."""
+    """Ranges and classes of the map around an image's place, centred on the car's heading."""
     cloud, T = point_map.cloud, drive.T_world_camera(frame)
     assert cloud.label is not None
-    seen = render(
+    panorama = render(
         torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
         torch.from_numpy(T[None, :3, 3] - cloud.origin).float(), _GRID, RenderConfig(),
         torch.from_numpy(body_axes(T)[None]),
     )  # fmt: skip
-    label, range_m = seen.label[0].numpy(), seen.range_m[0].numpy()
+    label, range_m = panorama.label[0].numpy(), panorama.range_m[0].numpy()
     grey = np.where(range_m > 0, 255 * np.exp(-range_m / 18), 0).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, -1), colourise(label)
     tall = [np.repeat(pixels, 2, axis=0) for pixels in rgb]
@@ -101,8 +101,8 @@ def _draw_map(axes: Axes, point_map: PointCloudMap, drives: list[Drive]) -> None
     view = view_from_above(cloud, (low + high) / 2, float((high - low).max() / 2) + 5, 1400)
     axes.imshow(view.rgb, extent=view.extent_m)
     for drive in drives:
-        way = np.stack([drive.T_world_camera(f)[:2, 3] for f in drive.image_frames])
-        axes.plot(*way.T, linewidth=1.4, label=drive.name)
+        path = np.stack([drive.T_world_camera(f)[:2, 3] for f in drive.image_frames])
+        axes.plot(*path.T, linewidth=1.4, label=drive.name)
     axes.legend(loc="upper right", fontsize=8, frameon=False, labelcolor=FAINT)
     axes.set_title(f"the map: {len(cloud):,} static points", loc="left", fontsize=11, color=INK)
     axes.axis("off")

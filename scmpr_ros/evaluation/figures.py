@@ -1,4 +1,4 @@
-"""What all figures of this package share: their inks, and how they come to be files."""
+"""Colours of the package's figures, and how figures are created and saved."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ INK, FAINT, PAPER = "#22252a", "#7b8087", "#faf9f5"
 
 
 def new_figure(width_inches: float, height_inches: float, **settings: Any) -> Figure:
-    """An empty figure that needs no screen; `settings` go to matplotlib."""
+    """Create an empty figure that needs no display; `settings` are passed to matplotlib."""
     figure = Figure((width_inches, height_inches), **{"facecolor": PAPER, **settings})
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Write a figure as PNG, which appears whole or not at all."""
+    """Write a figure as PNG."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor=figure.get_facecolor(), format="png")

@@ -1,4 +1,4 @@
-"""A point cloud map from above, as a picture to draw on."""
+"""A point cloud map seen from above, as a background for figures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IGNORE, PALETTE
 
 BACKGROUND = 255 * np.array(to_rgb(PAPER))
-"""(3,) what is seen where the map holds nothing."""
+"""(3,) colour where the map has no points."""
 _UNKNOWN = np.array([168, 168, 172], dtype=np.float64)
-_TINT = 0.62  # of the class colour; the rest is paper, so that what is drawn on top stands out
-_FINEST_M = 0.25  # finer pixels than the map's voxels would show their raster
+_TINT = 0.62  # share of the class colour; the rest is paper, so that drawings stand out
+_FINEST_M = 0.25  # smaller pixels would show the raster of the map's voxels
 _GAMUT = (0.72, 1.08)  # brightness of the lowest and of the highest points
 
 
 @dataclass(frozen=True)
 class MapView:
-    """A picture of the map and the rectangle that it covers.
+    """An image of the map and the rectangle it covers.
 
     rgb: (H, W, 3) uint8, first row at the largest y. extent_m: left, right, bottom, top.
     """
@@ -35,10 +35,13 @@ class MapView:
 def view_from_above(
     cloud: PointCloud, centre: NDArray[np.floating], half_size_m: float, max_pixels: int = 900
 ) -> MapView:
-    """Colour a square of the map by class (or grey, where nobody labelled it) and by height.
+    """Colour a square of the map by class (grey if unlabelled) and by height.
 
-    cloud: in the map frame, less its origin. centre: (2|3,) in the map frame. Of several points in
-    one pixel the highest shows. Raises ShapeError for a square without size.
+    Each pixel shows its highest point.
+
+    cloud: in the map frame, minus its origin. centre: (2|3,) in the map frame.
+
+    Raises ShapeError for a square without size.
     """
     if not half_size_m > 0 or max_pixels < 1:
         raise ShapeError.of("map view", "a positive size", (half_size_m, max_pixels))

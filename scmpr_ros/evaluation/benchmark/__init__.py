@@ -1,6 +1,6 @@
-"""How fast it is, beside peers in the same run and beside what the machine could do.
+"""Speed benchmarks beside peers of the same run and beside the limits of the machine.
 
-`query` times a localizer stage by stage, `networks` the backbones side by side, forward and in a
-training step, `scans` the backends of the selective scan. Machines drift, so candidates take turns
-and ratios within one run are what counts. None of this is a test.
+`queries` times a localizer stage by stage, `networks` the backbones, forward and in a training
+step, `scans` the backends of the selective scan. The speed of machines drifts, so candidates take
+turns: trust ratios within one run.
 """

@@ -1,4 +1,4 @@
-"""What the machine can do: the rates that give a floor under every time."""
+"""Measured rates of the machine, which give a lower bound of every time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _COPY_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Machine:
-    """A device with its measured rates.
+    """A device with its measured rates, each the best of several runs.
 
     float32, bfloat16: GFLOP/s of a large matrix product or convolution, whichever is faster.
-    copy: GB/s of a copy of 256 MiB, bytes read and bytes written.
-    All are the best of several runs: a floor is under what the machine can do at its best.
+    copy: GB/s of a copy of 256 MiB, counting bytes read and bytes written.
     """
 
     name: str
@@ -45,14 +44,14 @@ class Machine:
         )
 
     def floor_ms(self, flops: float, num_bytes: float, precision: torch.dtype) -> float:
-        """Least time for so many operations and bytes: the larger of the two shares."""
+        """Lower bound of the time for these operations and bytes, whichever takes longer."""
         rate = self.bfloat16 if precision == torch.bfloat16 else self.float32
         return max(flops / rate, num_bytes / self.copy) / 1e6
 
 
 @dataclass(frozen=True)
 class Work:
-    """Least work of a function: operations, and bytes with each weight, input, output once."""
+    """Least work of a function: operations, and bytes if weights, inputs, outputs move once."""
 
     flops: float
     num_bytes: float
@@ -84,7 +83,7 @@ def measure_machine(device: torch.device) -> Machine:
 
 
 _Call = tuple[Callable[[], object], float]
-"""What is timed, and its operations."""
+"""A function to time, and its number of operations."""
 
 
 def _product(size: int, device: torch.device, dtype: torch.dtype) -> _Call:
@@ -103,10 +102,10 @@ def _affordable(
     sizes: tuple[int, ...], kind: Callable[[int, torch.device, torch.dtype], _Call],
     device: torch.device, dtype: torch.dtype,
 ) -> _Call:  # fmt: skip
-    """The largest of growing sizes before which no call took long.
+    """The largest of growing sizes whose call does not take too long.
 
-    A processor without instructions for bfloat16 may multiply it a thousand times slower: a product
-    of 2048 took a minute on a Zen 3.
+    A processor without bfloat16 instructions may multiply it a thousand times slower: a product of
+    2048 took a minute on a Zen 3.
     """
     wait = synchroniser(device)
     for size in sizes:
@@ -116,13 +115,13 @@ def _affordable(
             began_s = time.perf_counter()
             call()
             wait()
-        if time.perf_counter() - began_s > _LONGEST_S / 8:  # the next would be 4 to 8 times longer
+        if time.perf_counter() - began_s > _LONGEST_S / 8:  # the next takes 4 to 8 times longer
             break
     return call, flops
 
 
 def device_name(device: torch.device) -> str:
-    """The hardware's own name."""
+    """Model name of the hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -133,7 +132,7 @@ def device_name(device: torch.device) -> str:
 
 
 def work_of(network: nn.Module, *inputs: torch.Tensor) -> Work:
-    """Work of one forward pass; products and convolutions count, elementwise operations do not."""
+    """Work of one forward pass, counting products and convolutions only."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         output = network(*inputs)
     outputs = output if isinstance(output, (list, tuple)) else [output]
@@ -144,7 +143,7 @@ def work_of(network: nn.Module, *inputs: torch.Tensor) -> Work:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Most memory so far: of the process, or of tensors on a GPU."""
+    """Peak memory so far: of the process, or of tensors on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

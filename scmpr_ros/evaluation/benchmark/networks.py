@@ -1,4 +1,4 @@
-"""Backbones side by side: one image forward, or one training step."""
+"""Benchmark of backbones: one image forward, or one training step."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ PEERS = ("timm/vit_small_patch16_224", "timm/resnet50")
 
 @dataclass(frozen=True)
 class NetworkBenchmarkConfig:
-    """Which classifiers are timed forward, on one image each."""
+    """Classifiers to time forward, on one image each."""
 
     networks: tuple[str, ...] = ("nano", "tiny_0230s", *PEERS)
     image_size: tuple[int, int] = (224, 224)
     runs: int = 30
     device: str = "auto"
     official: Path | None = None
-    """Clone of github.com/MzeroMiko/VMamba; its tiny_0230s then runs, too (needs fvcore)."""
+    """Clone of github.com/MzeroMiko/VMamba, to time its tiny_0230s, too (needs fvcore)."""
 
     def __post_init__(self) -> None:
         if self.official is not None and not (self.official / "vmamba.py").is_file():
             raise ConfigError(
-                f"{self.official} has no vmamba.py: name a clone of github.com/MzeroMiko/VMamba"
+                f"{self.official} has no vmamba.py: give a clone of github.com/MzeroMiko/VMamba"
             )
 
 
 @dataclass(frozen=True)
 class TrainingBenchmarkConfig:
-    """Which backbones take training steps: forward, backward, AdamW."""
+    """Backbones to time in training steps: forward, backward, AdamW."""
 
     networks: tuple[str, ...] = ("nano", "timm/resnet18")
     batch: int = 8
@@ -55,7 +55,7 @@ class TrainingBenchmarkConfig:
 
 @dataclass(frozen=True)
 class NetworkTiming:
-    """One network in one precision. floor_ms: of its products and weights, see `Machine`."""
+    """One network in one precision. floor_ms: lower bound by its products and weights."""
 
     network: str
     precision: str
@@ -67,7 +67,7 @@ class NetworkTiming:
 
 
 def benchmark_networks(config: NetworkBenchmarkConfig, machine: Machine) -> list[NetworkTiming]:
-    """Time classifiers in float32 and in bfloat16, and VMamba in plain torch besides."""
+    """Time classifiers in float32 and bfloat16, and VMamba also with the scan in plain torch."""
     device = choose_device(config.device)
     image = torch.rand(1, 3, *config.image_size, device=device)
     calls: dict[tuple[str, str, str], Callable[[], object]] = {}
@@ -98,7 +98,7 @@ def benchmark_networks(config: NetworkBenchmarkConfig, machine: Machine) -> list
 
 
 def benchmark_training(config: TrainingBenchmarkConfig, machine: Machine) -> list[NetworkTiming]:
-    """Time training steps of backbones with all their stage maps in the loss."""
+    """Time training steps of backbones, with all stage maps in the loss."""
     device = choose_device(config.device)
     image = torch.rand(config.batch, 3, *config.image_size, device=device)
     calls, built = {}, {}
@@ -117,7 +117,7 @@ def benchmark_training(config: TrainingBenchmarkConfig, machine: Machine) -> lis
 
 
 class _Features(nn.Module):
-    """A backbone whose forward gives its stage maps."""
+    """A backbone whose forward pass returns its stage maps."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -135,7 +135,9 @@ def classifier(name: str) -> nn.Module:
     import timm  # takes seconds
 
     if not name.startswith("timm/"):
-        raise ConfigError(f"no network {name!r}; there are {', '.join(VARIANTS)} and timm/<model>")
+        raise ConfigError(
+            f"no network {name!r}; choose one of {', '.join(VARIANTS)} or timm/<model>"
+        )
     network: nn.Module = timm.create_model(name.removeprefix("timm/"), pretrained=False)
     return network
 
@@ -143,7 +145,7 @@ def classifier(name: str) -> nn.Module:
 def classify(
     network: nn.Module, image: Tensor, precision: torch.dtype = torch.float32, scan: str = "auto"
 ) -> Callable[[], object]:
-    """A function that classifies an image, by a backend of the scan."""
+    """Return a function that classifies an image with a backend of the scan."""
 
     @torch.inference_mode()
     def forward() -> object:
@@ -168,16 +170,16 @@ def _training_step(backbone: nn.Module, image: Tensor) -> Callable[[], object]:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers in all parameters."""
+    """Number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _official_tiny(folder: Path) -> nn.Module:
-    """tiny_0230s of the official implementation, whose file at the top runs on CPUs, too."""
+    """tiny_0230s of the official implementation; its top-level file also runs on CPUs."""
     path = folder / "vmamba.py"
     spec = importlib.util.spec_from_file_location("official_vmamba", path)
     assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # timm looks there
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # for timm
     try:
         spec.loader.exec_module(module)
         network: nn.Module = module.vmamba_tiny_s1l8()

@@ -1,4 +1,4 @@
-"""Bar charts of what was measured; the queries' in the manner of the paper's figure 3."""
+"""Bar charts of benchmarks; that of queries follows the paper's figure 3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PEER = "#b9a58c"
 
 
 def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
-    """Stages of each network's query, stacked; peers and the published figures beside them."""
+    """Draw the stages of each network's query, stacked, beside peers and published values."""
     rows = len(result.timings) + len(result.peers) + 1
     figure, axes = _canvas(1.6 + 0.62 * rows, str(machine))
     figure.suptitle(
@@ -58,7 +58,7 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
 def draw_networks(
     timings: Sequence[NetworkTiming], title: str, machine: Machine, path: Path
 ) -> None:
-    """Median of each network, with the floor of its products as a mark."""
+    """Draw the median of each network, with the lower bound by its products as a mark."""
     figure, axes = _canvas(1.6 + 0.45 * len(timings), str(machine))
     figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=INK)
     labels = []
@@ -74,7 +74,7 @@ def draw_networks(
 
 
 def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> None:
-    """Backends by stage, forward and both ways, on a logarithmic scale."""
+    """Draw backends by stage, forward and forward with backward, on a logarithmic scale."""
     backends = list(dict.fromkeys(t.backend for t in timings))
     ways = list(dict.fromkeys(t.way for t in timings))
     figure = new_figure(11, 4.6, layout="constrained")
@@ -97,7 +97,7 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
 
 
 class FrameTiming(Protocol):
-    """Frames recorded at one size in one condition; see `town.benchmark.TownTiming`."""
+    """Timing of town frames at one size in one condition, see `town.benchmark.TownTiming`."""
 
     @property
     def size(self) -> str:
@@ -109,18 +109,18 @@ class FrameTiming(Protocol):
 
     @property
     def frames_per_s(self) -> float:
-        """Of all processes together."""
+        """Frames per second of all processes together."""
 
     @property
     def stages_ms(self) -> dict[str, float]:
-        """Milliseconds a frame by stage, and of the `whole frame`."""
+        """Milliseconds per frame by stage, and of the `whole frame`."""
 
 
 def draw_towns(timings: Sequence[FrameTiming], machine: Machine, path: Path) -> None:
-    """Stages of a frame stacked, for each size and condition, with the rate beside them."""
+    """Draw the stages of a frame, stacked, for each size and condition, with the frame rate."""
     figure, axes = _canvas(1.6 + 0.5 * len(timings), str(machine))
     figure.suptitle(
-        "One frame of a town in one of the processes", x=0.02, ha="left", fontsize=15,
+        "One frame of a town in one process", x=0.02, ha="left", fontsize=15,
         weight="bold", color=INK,
     )  # fmt: skip
     stages = [s for s in timings[0].stages_ms if s != "whole frame"]

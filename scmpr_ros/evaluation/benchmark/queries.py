@@ -1,4 +1,4 @@
-"""A localizer's query, from the camera's JPEG to the pose, stage by stage."""
+"""Benchmark of a localizer's query, from JPEG to pose, stage by stage."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from scmpr_ros.stages import StageTimes, recording_stages
 STAGES = (
     "decode", "preprocess", "backbone", "SAFF", "attention + NetVLAD", "RGB branch", "search", "psi"
 )  # fmt: skip
-"""In their order; OpenVINO's RGB branch is one stage, torch's three."""
+"""In order; the RGB branch is one stage with OpenVINO and three with torch."""
 _KITTI_FOCAL_PX = 718.856
 _MAP_POINTS = 200_000
 
 
 @dataclass(frozen=True)
 class QueryBenchmarkConfig:
-    """Whose queries are timed, against what map, on what."""
+    """Networks to time, and the map they search."""
 
     networks: tuple[str, ...] = ("nano", "tiny_0230s")
-    """Backbones of the RGB branch; weights are random, for they do not change the time."""
+    """Backbones of the RGB branch, with random weights: they do not change the time."""
     peers: tuple[str, ...] = PEERS
-    """Classifiers that run in the same rounds and precision, at 224 x 224."""
+    """Classifiers timed in the same rounds and precision, at 224 x 224."""
     queries: int = 200
     places: int = 10_000
     image_size: tuple[int, int] = (376, 1241)
@@ -62,17 +62,17 @@ class QueryBenchmarkConfig:
 
 @dataclass(frozen=True)
 class QueryTiming:
-    """One network's queries.
+    """Timing of one network's queries.
 
-    total: from JPEG to pose, not broken up. stages: the same in other queries, broken up; on a GPU
-    the device is waited for after each. describe_place: one place of the map in all headings.
-    floors_ms: of the stages whose least work can be counted.
+    total: from JPEG to pose, not interrupted. stages: of separate queries; a GPU is synchronised
+    after each stage. describe_place: one place of the map in all headings.
+    floors_ms: lower bound of the stages whose work can be counted.
     """
 
     network: str
     precision: str
     scan: str
-    """Backend of the scan, or `openvino` for all of the RGB branch."""
+    """Backend of the scan, or `openvino` for the whole RGB branch."""
     parameters: int
     total: Timing
     without_decode: Timing
@@ -83,7 +83,7 @@ class QueryTiming:
 
 @dataclass(frozen=True)
 class QueryBenchmark:
-    """All that `benchmark_queries` measured."""
+    """Results of `benchmark_queries`."""
 
     timings: list[QueryTiming]
     peers: dict[str, Timing]
@@ -93,7 +93,7 @@ class QueryBenchmark:
 
 
 def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBenchmark:
-    """Time queries of all networks and peers, in turns, query by query."""
+    """Time queries of all networks and peers, which take turns after every query."""
     device = choose_device(config.localizer.device)
     images = [_jpeg(config.image_size, seed) for seed in range(8)]
     height, width = config.image_size
@@ -116,14 +116,14 @@ def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBe
     return QueryBenchmark(
         [run.result(machine) for run in runs],
         {name: Timing.of(seconds) for name, seconds in peer_seconds.items()},
-        _name_of(precision),
+        _precision_name(precision),
         config.places * runs[0].network.config.num_headings if runs else 0,
         peak_memory_mb(device),
     )
 
 
 class _Run:
-    """One network, its localizer and the seconds it took."""
+    """One network, its localizer and the measured seconds."""
 
     def __init__(self, name: str, network: ScmprNetwork, localizer: Localizer) -> None:
         self.name, self.network, self.localizer = name, network, localizer
@@ -140,11 +140,11 @@ class _Run:
         return cls(name, network, Localizer(place_map, network, config.localizer))
 
     def query(self, image: SimpleNamespace, camera: CameraModel, count: bool) -> None:
-        """Localise an image as a whole, then once more with an ear on the stages."""
+        """Localise an image uninterrupted, then again with the stages timed."""
         began_s = time.perf_counter()
         pixels = rgb_from_compressed(image)
         decoded_s = time.perf_counter()
-        self.localizer.localize(pixels, camera)  # the answer is on the host: nothing is pending
+        self.localizer.localize(pixels, camera)  # waits for the device: the answer is on the host
         ended_s = time.perf_counter()
         with recording_stages(StageTimes(synchroniser(self.device))) as times:
             with times.measure("decode"):
@@ -157,17 +157,17 @@ class _Run:
                 self.stages_s.setdefault(stage, []).append(seconds)
 
     def result(self, machine: Machine) -> QueryTiming:
-        """Sum up."""
+        """Summarise the measured times."""
         encoder = self.localizer.encoder
         view = self.network.config.view
         image = torch.zeros(1, 3, view.height, view.width, device=self.device)
-        work = work_of(_Reading(self.network), image)
-        # In bfloat16 each weight has half the bytes.
+        work = work_of(_Perception(self.network), image)
+        # A bfloat16 weight has half the bytes.
         least_bytes = work.num_bytes * encoder.dtype.itemsize / 4
         index_bytes = self.localizer.place_map.descriptors.nbytes
         return QueryTiming(
             network=self.name,
-            precision=_name_of(encoder.dtype),
+            precision=_precision_name(encoder.dtype),
             scan=backend_for(self.device) if isinstance(encoder, QueryEncoder) else "openvino",
             parameters=count_parameters(self.network),
             total=Timing.of(self.total_s),
@@ -181,19 +181,19 @@ class _Run:
         )
 
 
-class _Reading(nn.Module):
-    """Backbone and SAFF as a module, for counting."""
+class _Perception(nn.Module):
+    """Backbone and SAFF as one module, for counting operations."""
 
     def __init__(self, network: ScmprNetwork) -> None:
         super().__init__()
         self.backbone, self.saff = network.vmamba, network.saff
-        self._read = [network.predict]  # in a list: not a second set of parameters
+        self._predict = [network.predict]  # in a list, so that parameters are not counted twice
 
     def forward(self, view: torch.Tensor) -> Any:
-        return self._read[0](view)
+        return self._predict[0](view)
 
 
-def _name_of(precision: torch.dtype) -> str:
+def _precision_name(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
@@ -210,7 +210,7 @@ def _peer(name: str, device: torch.device, precision: torch.dtype) -> Callable[[
 
 
 def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
-    """The LiDAR branch: a panorama of one place, encoded and described in all headings."""
+    """Time the LiDAR branch: render one place's panorama and describe it in all headings."""
     generator = np.random.default_rng(0)
     points = torch.from_numpy(generator.uniform(-50, 50, (_MAP_POINTS, 3))).float().to(device)
     points[:, 2] *= 0.05
@@ -230,7 +230,7 @@ def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
 
 
 def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
-    """Random descriptors of unit length, and random blocks of classes around every place."""
+    """A place map of random unit descriptors and random blocks of classes."""
     config, generator = network.config, np.random.default_rng(0)
     descriptors = np.empty((places, config.num_headings, config.descriptor_dim), np.float16)
     for block in np.array_split(descriptors, max(1, places // 500)):
@@ -255,7 +255,7 @@ def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
 
 
 def _jpeg(size: tuple[int, int], seed: int) -> SimpleNamespace:
-    """A compressed image message with structure at all scales, as photographs have it."""
+    """A compressed image message with structure at all scales, like a photograph."""
     generator = np.random.default_rng(seed)
     image: NDArray[np.float64] = np.zeros((*size, 3))
     for cells in (4, 16, 64, 256):

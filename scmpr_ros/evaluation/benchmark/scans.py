@@ -1,4 +1,4 @@
-"""The backends of the selective scan, on the grids of a VMamba's four stages."""
+"""Benchmark of the selective scan's backends on the grids of VMamba's four stages."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from scmpr_ros.networks.vmamba import VARIANTS
 
 @dataclass(frozen=True)
 class ScanBenchmarkConfig:
-    """Which scans are timed."""
+    """Scans to time."""
 
     network: str = "tiny_0230s"
     image_size: tuple[int, int] = (224, 224)
     batch: int = 1
     backends: tuple[str, ...] = ("cpp", "triton", "mamba_ssm", "torch", "doubling")
-    """Those that cannot run here are left out, with their reason."""
+    """Backends that cannot run here are skipped, with the reason."""
     runs: int = 30
     device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.network not in VARIANTS:
-            raise ConfigError(f"no VMamba {self.network!r}; there are {', '.join(VARIANTS)}")
+            raise ConfigError(f"no VMamba {self.network!r}; choose one of {', '.join(VARIANTS)}")
 
 
 @dataclass(frozen=True)
 class ScanTiming:
     """One backend on one stage's grid: four orders, d_state 1, forward or both ways.
 
-    floor_ms: for the bytes alone; exponentials and logarithms take longer.
+    way: `forward`, or `both ways` with the backward pass.
+    floor_ms: lower bound by the bytes moved; exponentials and logarithms take longer.
     """
 
     backend: str
@@ -49,13 +50,13 @@ class ScanTiming:
     timing: Timing
     floor_ms: float
     error: float
-    """Largest difference to the reference in float64, relative to the largest output."""
+    """Largest difference from the float64 reference, relative to the largest output."""
 
 
 def benchmark_scans(
     config: ScanBenchmarkConfig, machine: Machine
 ) -> tuple[list[ScanTiming], dict[str, str]]:
-    """Time every backend that runs here; also say why others do not."""
+    """Time every backend that runs here; return the reasons why others do not, too."""
     device = choose_device(config.device)
     variant = VARIANTS[config.network]
     results, missing = [], {}
@@ -91,7 +92,7 @@ def _arguments(batch: int, height: int, width: int, dim: int, device: torch.devi
     shapes = [(*grid[1:], dim), (*grid, dim), (4, dim, 1), (*grid, 1), (*grid, 1), (4, dim)]
     arguments = [torch.randn(shape, generator=generator) for shape in (*shapes, (4, dim))]
     arguments[2] = -arguments[2].exp()
-    arguments[6] -= 4.6  # steps of about 0.01, as VMamba's are at first
+    arguments[6] -= 4.6  # steps of about 0.01, as in VMamba before training
     return [a.to(device).requires_grad_() for a in arguments]
 
 
@@ -113,6 +114,6 @@ def _calls(arguments: list[Tensor], backend: str) -> dict[tuple[str, str], Calla
 
 
 def _bytes(arguments: list[Tensor], both_ways: bool) -> float:
-    """Every argument read once and y written once; backward, all of them and all gradients."""
+    """Bytes if each argument is read and y is written once; backward also moves the gradients."""
     elements = sum(a.numel() for a in arguments) + arguments[0].numel()
     return 4.0 * elements * (3 if both_ways else 1)

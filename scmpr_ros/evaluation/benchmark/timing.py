@@ -1,4 +1,4 @@
-"""Times of functions that take turns, so that a drifting machine slows all of them alike."""
+"""Timing of functions that take turns, so that a drifting machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def time_in_turn(
     warm_ups: int = 3,
     label: str = "timing",
 ) -> dict[K, Timing]:
-    """Time functions by turns: A B C A B C ...
+    """Time functions in turns: A B C A B C ...
 
-    runs: counted rounds, after `warm_ups` that are not. label: of the progress bar.
+    runs: rounds that count, after `warm_ups` that do not. label: of the progress bar.
     """
     wait = synchroniser(device)
     seconds: dict[K, list[float]] = {key: [] for key in functions}
@@ -57,7 +57,7 @@ def time_in_turn(
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
-    """A function that waits until the device has done what it was asked."""
+    """Return a function that waits until the device is idle."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
