@@ -6,11 +6,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from scmpr_ros.geometry import make_transform
+from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.geometry import make_transform, transform_points
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.records import PointCloud
-from scmpr_ros.semantics import class_id
+from scmpr_ros.semantics import class_id, from_joint
 
 _TR = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # LiDAR to camera axes, at one point
 
@@ -73,3 +75,49 @@ def _street(rng: np.random.Generator) -> PointCloud:
     on_wall = slice(len(ground), None)
     label[on_wall] = blocks[((xyz[on_wall, 0] + 20) / 2).astype(int).clip(0, 31)]
     return PointCloud(xyz, label)
+
+
+def write_labelled_scans(folder: Path, cloud: PointCloud) -> None:
+    """Replace the scans of a recording by a labelled cloud (map frame), seen from each pose."""
+    (drive,) = (drive for drive in open_drives(folder) if drive.scan_frames)
+    sequence = folder / "sequences" / drive.name
+    (sequence / "labels").mkdir(exist_ok=True)
+    assert cloud.label is not None
+    raw = from_joint(cloud.label, "semantickitti").astype("<u4")
+    for frame in drive.scan_frames:
+        xyz = transform_points(np.linalg.inv(drive.T_world_lidar(frame)), cloud.xyz)
+        rows = np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4")
+        rows.tofile(sequence / "velodyne" / f"{frame:06d}.bin")
+        raw.tofile(sequence / "labels" / f"{frame:06d}.label")
+
+
+def add_wall_like_lorry(cloud: PointCloud) -> PointCloud:
+    """A cloud with a lorry across the street at x = 30 m, whose geometry is that of a wall."""
+    across, z = np.meshgrid(np.arange(-4.0, 4.0, 0.2), np.arange(-1.5, 4.0, 0.2))
+    lorry = np.stack([np.full(across.size, 30.0), across.ravel(), z.ravel()], 1)
+    xyz = np.concatenate([cloud.xyz, lorry]).astype(np.float32)
+    label = np.full(len(xyz), class_id("other_vehicle"), np.uint8)
+    assert cloud.label is not None
+    label[: len(cloud)] = cloud.label
+    return PointCloud(xyz, label)
+
+
+def pitch_camera(folder: Path, pitch_rad: float) -> None:
+    """Pitch the camera of a recording's images, masks and poses down (nearest pixels)."""
+    (drive,) = (drive for drive in open_drives(folder) if drive.image_frames)
+    # URDF's positive pitch looks down: about the optical x axis that is a negative angle.
+    R_level_tilted = Rotation.from_euler("x", -pitch_rad).as_matrix()
+    K = drive.camera.matrix
+    source_of_pixel = K @ R_level_tilted @ np.linalg.inv(K)
+    v, u = np.mgrid[: drive.camera.height, : drive.camera.width]
+    ray = np.stack([u, v, np.ones_like(u)], -1) @ source_of_pixel.T
+    column = np.round(ray[..., 0] / ray[..., 2]).astype(int).clip(0, drive.camera.width - 1)
+    row = np.round(ray[..., 1] / ray[..., 2]).astype(int).clip(0, drive.camera.height - 1)
+    for name in ("image_2", "mask_2"):
+        for path in (folder / "sequences" / drive.name / name).glob("*.png"):
+            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            cv2.imwrite(str(path), image[row, column])
+    path = folder / "poses" / f"{drive.name}.txt"
+    rows = np.loadtxt(path).reshape(-1, 3, 4)
+    rows[:, :, :3] = rows[:, :, :3] @ R_level_tilted
+    np.savetxt(path, rows.reshape(-1, 12))

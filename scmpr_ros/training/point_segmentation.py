@@ -118,6 +118,8 @@ def _in_processes(
     sources: list[RecordingSource], config: PointSegmentationConfig, label: str,
 ) -> list[Result]:  # fmt: skip
     """Results of the work on each recording, in order. label: of the progress bar."""
+    if config.jobs == 1:
+        return [work(source, config) for source in tqdm(sources, label, unit="recording")]
     with process_pool(config.jobs) as pool:
         tasks = [pool.submit(work, source, config) for source in sources]
         return collect_results(tasks, label, "recording")

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recording import write_labelled_scans
 from safetensors.torch import load_file
 
 from scmpr_ros.cli import train_segmenter
-from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import transform_points
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.segmentation import PointNetwork
-from scmpr_ros.semantics import from_joint
 from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
 
 
@@ -26,17 +24,7 @@ def labelled(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("labelled") / "recordings"
     shutil.copytree(recordings, folder, ignore=shutil.ignore_patterns(".prepared"))
     for recording in folder.iterdir():
-        cloud = read_cloud(recording / "map.ply")
-        assert cloud.label is not None
-        (drive,) = (drive for drive in open_drives(recording) if drive.scan_frames)
-        sequence = recording / "sequences" / drive.name
-        (sequence / "labels").mkdir()
-        raw = from_joint(cloud.label, "semantickitti").astype("<u4")
-        for frame in drive.scan_frames:
-            xyz = transform_points(np.linalg.inv(drive.T_world_lidar(frame)), cloud.xyz)
-            rows = np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4")
-            rows.tofile(sequence / "velodyne" / f"{frame:06d}.bin")
-            raw.tofile(sequence / "labels" / f"{frame:06d}.label")
+        write_labelled_scans(recording, read_cloud(recording / "map.ply"))
     return folder
 
 

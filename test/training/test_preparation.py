@@ -13,17 +13,20 @@ import torch
 from camera_poses import level_camera_pose
 from circle_drive import CircleDrive
 from PIL import Image
-from recording import write_recording
-from scipy.spatial.transform import Rotation
+from recording import (
+    add_wall_like_lorry,
+    pitch_camera,
+    write_labelled_scans,
+    write_recording,
+)
 from tiny_runs import PAIRS, TINY, TOWN
 
-from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import make_transform, transform_points
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.records import CameraModel, Mount, PointCloud
-from scmpr_ros.semantics import class_id, from_joint, to_joint
+from scmpr_ros.semantics import class_id, to_joint
 from scmpr_ros.training.pairs import PairDataset
 from scmpr_ros.training.preparation import (
     PreparationConfig,
@@ -148,36 +151,16 @@ def test_views_of_a_tilted_camera_are_levelled(tmp_path: Path) -> None:
     """A camera pitched down by its mount: views, masks and poses are those of a level one."""
     level = write_recording(tmp_path / "level", seed=0, images=2)
     tilted = write_recording(tmp_path / "tilted", seed=0, images=2)
-    pitch = 6.0
-    mount = Mount(rpy=(0.0, math.radians(pitch), 0.0))
-    (drive,) = (drive for drive in open_drives(level) if drive.image_frames)
-    # Positive pitch in URDF looks down: the optical frame turns about its x axis the other way.
-    turn = Rotation.from_euler("x", -pitch, degrees=True).as_matrix()
-    homography = drive.camera.matrix @ turn.T @ np.linalg.inv(drive.camera.matrix)
-    for name in ("image_2", "mask_2"):
-        for path in (tilted / "sequences/01" / name).glob("*.png"):
-            _warp(path, np.linalg.inv(homography))
-    poses = tilted / "poses/01.txt"
-    rows = np.loadtxt(poses).reshape(-1, 3, 4)
-    rows[:, :, :3] = rows[:, :, :3] @ turn
-    np.savetxt(poses, rows.reshape(-1, 12))
-
+    pitch_rad = math.radians(6.0)
+    pitch_camera(tilted, pitch_rad)
+    mount = Mount(rpy=(0.0, pitch_rad, 0.0))
     expected, levelled = prepare(level), prepare(tilted, replace(TOWN, mount=mount))
     torch.testing.assert_close(levelled.poses, expected.poses, atol=1e-6, rtol=0)
     torch.testing.assert_close(levelled.depth, expected.depth, atol=0.05, rtol=0.05)
     both = levelled.seen & expected.seen
     assert (levelled.masks == expected.masks)[both.expand_as(expected.masks)].float().mean() > 0.95
-    untold = prepare(tilted)
-    assert (untold.masks == expected.masks).float().mean() < 0.9
-
-
-def _warp(path: Path, source_of_pixel: np.ndarray) -> None:
-    image = np.asarray(Image.open(path))
-    v, u = np.mgrid[: image.shape[0], : image.shape[1]]
-    ray = np.stack([u, v, np.ones_like(u)], -1) @ source_of_pixel.T
-    column, row = (np.round(ray[..., i] / ray[..., 2]).astype(int) for i in (0, 1))
-    warped = image[row.clip(0, image.shape[0] - 1), column.clip(0, image.shape[1] - 1)]
-    Image.fromarray(warped).save(path)
+    not_levelled = prepare(tilted)
+    assert (not_levelled.masks == expected.masks).float().mean() < 0.9
 
 
 def test_mounts_are_finite() -> None:
@@ -185,30 +168,10 @@ def test_mounts_are_finite() -> None:
         Mount(rpy=(0.0, math.nan, 0.0))
 
 
-def write_labelled_scans(folder: Path, cloud: PointCloud) -> None:
-    """Replace the scans of a recording by a cloud in the map frame, with its labels."""
-    (drive,) = (drive for drive in open_drives(folder) if drive.scan_frames)
-    sequence = folder / "sequences" / drive.name
-    (sequence / "labels").mkdir(exist_ok=True)
-    assert cloud.label is not None
-    raw = from_joint(cloud.label, "semantickitti").astype("<u4")
-    for frame in drive.scan_frames:
-        xyz = transform_points(np.linalg.inv(drive.T_world_lidar(frame)), cloud.xyz)
-        rows = np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4")
-        rows.tofile(sequence / "velodyne" / f"{frame:06d}.bin")
-        raw.tofile(sequence / "labels" / f"{frame:06d}.label")
-
-
 def test_segmented_panoramas_are_those_of_a_map_without_labels(tmp_path: Path) -> None:
     """A lorry that looks like a wall stays in such a map; its true label would remove it."""
     folder = write_recording(tmp_path / "0000", seed=0, images=2)
-    street = read_cloud(folder / "map.ply")
-    across, z = np.meshgrid(np.arange(-4.0, 4.0, 0.2), np.arange(-1.5, 4.0, 0.2))
-    lorry = np.stack([np.full(across.size, 30.0), across.ravel(), z.ravel()], 1)
-    xyz = np.concatenate([street.xyz, lorry]).astype(np.float32)
-    label = np.full(len(xyz), class_id("other_vehicle"), np.uint8)
-    label[: len(street)] = street.label
-    write_labelled_scans(folder, PointCloud(xyz, label))
+    write_labelled_scans(folder, add_wall_like_lorry(read_cloud(folder / "map.ply")))
     recording = prepare(folder)
     ahead = (slice(None), slice(3, 5), 60)  # columns around azimuth 0
     last = int(recording.positions[:, 0].argmax())
