@@ -89,7 +89,8 @@ class Mount:
     xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Position of the camera in the base frame, in metres."""
     rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; they level images."""
+    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; images are levelled by
+    roll and pitch."""
 
     def __post_init__(self) -> None:
         if not np.isfinite([*self.xyz, *self.rpy]).all():
@@ -97,7 +98,7 @@ class Mount:
 
     @property
     def T_base_camera_body(self) -> NDArray[np.float64]:
-        """(4, 4); the identity for a camera at the base frame."""
+        """(4, 4); the identity by default, which makes the published pose that of the camera."""
         return make_transform(Rotation.from_euler("xyz", self.rpy).as_matrix(), np.array(self.xyz))
 
     @property

@@ -5,31 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
-
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import make_transform
 from scmpr_ros.pipeline.localizer import LocalizerConfig
 from scmpr_ros.pipeline.states import StateConfig
+from scmpr_ros.records import Mount
 from scmpr_ros.ros.match_messages import CovarianceConfig
-
-
-@dataclass(frozen=True)
-class MountConfig:
-    """Mounting of the camera: T_base_camera of the camera's body axes (x forward)."""
-
-    xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Position of the camera in the base frame, in metres."""
-    rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Roll, pitch, yaw of the camera's body axes in radians, as in URDF; images are levelled by
-    roll and pitch."""
-
-    @property
-    def T_base_camera_body(self) -> NDArray[np.float64]:
-        """(4, 4); the identity by default, which makes the published pose that of the camera."""
-        return make_transform(Rotation.from_euler("xyz", self.rpy).as_matrix(), np.array(self.xyz))
 
 
 @dataclass(frozen=True)
@@ -46,7 +26,7 @@ class LocalizerNodeConfig:
     """Odometry frame, for broadcast_tf."""
     base_frame: str = "base_link"
     """Frame whose pose is published, for broadcast_tf."""
-    mount: MountConfig = field(default_factory=MountConfig)
+    mount: Mount = field(default_factory=Mount)
     image_transport: Literal["any", "raw", "compressed"] = "any"
     """Subscribe to `image` (raw), `image/compressed` (compressed) or both (any). An image that
     comes on both is answered once."""
