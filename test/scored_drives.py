@@ -1,4 +1,4 @@
-"""Localised drives and results of known recall, for tests of what is made of results."""
+"""Localised drives and results of known recall, for tests."""
 
 from __future__ import annotations
 

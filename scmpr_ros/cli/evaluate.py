@@ -132,8 +132,8 @@ def _predictions(
         return _localise(options, recordings, protocol, network)
     if len(recordings) != 1 or options.checkpoint or options.sequences:
         raise ConfigError(
-            "--descriptors goes with one recording, whose drives the files name, and without "
-            "--checkpoint and --sequences"
+            "--descriptors takes one recording, and no --checkpoint or --sequences: the files "
+            "name the drives"
         )
     queries, places = options.descriptors
     return predict_from_descriptors(

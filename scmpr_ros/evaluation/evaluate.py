@@ -65,8 +65,8 @@ def predict_in_map(
 ) -> Iterator[Predictions]:
     """Build the map of a recording and localise the images of its drives in it.
 
-    If `source.sequence` names a drive with images, only that one is localised. Otherwise, with a
-    map.ply, all drives with images are, for they share its frame; without, the first one. Raises
+    Only the drive that `source.sequence` names is localised, if it has images. Otherwise all drives
+    with images are if there is a map.ply, whose frame they share, else only the first. Raises
     DatasetError if no drive of the folder has images.
     """
     drives = _query_drives(folder, config.source.sequence)

@@ -72,7 +72,7 @@ def predict_from_descriptors(
         raise DatasetError(f"{queries.path}: {folder} has none of the drives that it names")
     fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     for drive in named:
-        facts = Provenance(
+        provenance = Provenance(
             recording=folder.name, drive=drive.name, split=town_split(folder),
             condition=town_conditions(folder).get(drive.name, ""),
             database="map" if protocol.name == "map" else "scans", pose_source=drive.pose_source,
@@ -80,7 +80,7 @@ def predict_from_descriptors(
             localizer={"descriptors": [path.name for path in files], "similarity": similarity},
         )  # fmt: skip
         database = _Database.of(places, drive, protocol, len(drives) == 1)
-        yield _predict(queries, database, facts, similarity, skip_bad)
+        yield _predict(queries, database, provenance, similarity, skip_bad)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Database:
 
 
 def _predict(
-    queries: DescriptorFile, database: _Database, facts: Provenance, similarity: Similarity,
+    queries: DescriptorFile, database: _Database, provenance: Provenance, similarity: Similarity,
     skip_bad: bool,
 ) -> Predictions:  # fmt: skip
     drive = database.drive
@@ -156,7 +156,7 @@ def _predict(
     truth = np.stack([drive.T_world_camera(frame) for frame in frames])
     localized = LocalizedDrive(tuple(frames), truth, candidates, unknown, unknown)
     protocol = database.protocol
-    return Predictions(localized, database.position, database.heading_rad, allowed, facts,
+    return Predictions(localized, database.position, database.heading_rad, allowed, provenance,
                        protocol.include_self, protocol.min_gap_s)  # fmt: skip
 
 

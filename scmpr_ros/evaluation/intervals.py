@@ -1,4 +1,4 @@
-"""Confidence interval of a recall whose queries are not independent."""
+"""Confidence interval of a recall over queries that are not independent."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy.spatial.distance import cdist
 from scmpr_ros.errors import ShapeError
 
 CELL_M = 300.0
-"""Side of the cells whose queries may fail together."""
+"""Side of the cells within which queries may fail together."""
 CORRELATION_M = 50.0
-"""Distance at which the correlation of failures is assumed to be 1/e, if it cannot be measured."""
+"""Assumed distance at which failures correlate by 1/e, if it cannot be measured."""
 _MIN_CELLS = 8
 _OFFSETS = 4  # of the grid of cells along each axis
 _Z = 1.959964  # of a normal distribution's central 95 %

@@ -88,6 +88,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_town_frames_are_timed_stage_by_stage(tmp_path: Path) -> None:
     config = TownExportConfig(
         image_width=124, image_height=38, lidar=LidarConfig(rings=16, columns=256),

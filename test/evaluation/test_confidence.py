@@ -82,12 +82,12 @@ def test_calibration_bins_have_equal_mass_and_keep_ties_together() -> None:
     assert few is not None and len(few.bins) == 3 and min(b.count for b in few.bins) >= 10
 
 
-def test_calibration_of_honest_and_of_overconfident_answers() -> None:
+def test_calibration_error_of_calibrated_and_overconfident_answers() -> None:
     rng = np.random.default_rng(1)
     confidences = rng.random(5000)
-    honest = calibration(confidences, rng.random(5000) < confidences)
+    calibrated = calibration(confidences, rng.random(5000) < confidences)
     overconfident = calibration(confidences, rng.random(5000) < confidences - 0.3)
-    assert honest is not None and honest.expected_calibration_error < 0.03
+    assert calibrated is not None and calibrated.expected_calibration_error < 0.03
     # The confidence promises x, but max(0, x - 0.3) are correct.
     expected = (0.3**2 / 2) + 0.7 * 0.3
     assert overconfident is not None

@@ -150,4 +150,4 @@ def test_the_real_kitti360_sample(network: PlaceNetwork, shared_data: Path) -> N
     (result,) = evaluate_recording(shared_data / "kitti360_sample", network, config)
     assert result.scores.num_queries == result.scores.num_answered == 20
     assert 30 < result.scores.num_places < 60
-    assert result.image_iou is None and result.map_iou is None, "not measured unless asked for"
+    assert result.image_iou is None and result.map_iou is None, "measured on request only"

@@ -261,7 +261,7 @@ def test_the_command_scores_descriptors(
     assert content["localizer"]["descriptors"] == ["queries.npz", "places.npz"]
     assert content["drive"] == "01" and content["num_answered"] == 12
     assert evaluate_script.main([*arguments, "--sequences", "01"]) == 1
-    assert "--descriptors goes with one recording" in capsys.readouterr().err
+    assert "--descriptors takes one recording" in capsys.readouterr().err
     assert evaluate_script.main([folder, "--descriptors", files[0], "gone.npz"]) == 1
     assert "gone.npz is not an npz file" in capsys.readouterr().err
 

@@ -54,7 +54,7 @@ def test_every_kind_of_drive_is_drawn(tmp_path: Path, answers: str, labelled: bo
     assert [p.name for p in path.parent.iterdir()] == ["report.png"]
 
 
-def test_choice_of_queries_is_spread_and_honest() -> None:
+def test_chosen_queries_are_spread_and_keep_the_proportion() -> None:
     tolerance = Tolerance()
     assert choose_queries(straight_drive("r" * 12), tolerance) == [1, 3, 5, 7, 9, 11]
     mostly_right = choose_queries(straight_drive("rrrrrrrrrw"), tolerance)
