@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_killed_worker_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def lose_a_worker() -> None:
         with ProcessPoolExecutor(1) as pool:
-            pool.submit(os._exit, 1).result()
+            pool.submit(signal.raise_signal, signal.SIGKILL).result()
 
     assert run_command("tool", lose_a_worker) == 1
     assert "was killed" in capsys.readouterr().err
