@@ -79,9 +79,9 @@ class Pool:
 
 
 def _skip_motorcycles(rng: Rng) -> None:
-    """Consume the draws of three parked and two ridden motorcycles, which are no longer built.
+    """Consume the draws of three parked and two ridden motorcycles, which no town shows.
 
-    The looks of towns are frozen: without these draws all later ones would change.
+    They keep all later draws, and so the looks of towns, as they are.
     """
     rng.integers(5, size=3)
     for _ in range(2):
