@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from scmpr_ros.methods.openvino import OpenVinoEncoder
 from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.methods.views import QueryView
-from scmpr_ros.networks.vmamba import SS2D
+from scmpr_ros.networks import backbones
+from scmpr_ros.networks.backbones import register_backbone
+from scmpr_ros.networks.vmamba import SS2D, VMamba, VMambaVariant
 
 CONFIG = ScmprConfig(
     view=AngularGrid(32, 64, 12.0, -15.0, 80.0), panorama=AngularGrid(8, 120, 16.0, -16.0)
@@ -30,14 +34,19 @@ needs_openvino = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def network() -> ScmprNetwork:
+def network() -> Iterator[ScmprNetwork]:
+    """A network with a VMamba of one block a stage: every kind of operation, and few of them."""
     torch.manual_seed(0)
-    network = ScmprNetwork(CONFIG).eval()
-    with torch.no_grad():  # or the scans would hardly show in the descriptor
-        for module in network.modules():
-            if isinstance(module, SS2D):
-                module.x_proj_weight.mul_(10)
-    return network
+    variant = VMambaVariant((1, 1, 1, 1), 16, 1.0, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "_registered", {})
+        register_backbone("small", lambda _: VMamba(variant, 0))
+        network = ScmprNetwork(replace(CONFIG, backbone="small")).eval()
+        with torch.no_grad():  # or the scans would hardly show in the descriptor
+            for module in network.modules():
+                if isinstance(module, SS2D):
+                    module.x_proj_weight.mul_(10)
+        yield network
 
 
 @pytest.fixture(autouse=True, scope="module")
