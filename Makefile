@@ -38,8 +38,8 @@ help:  ## this list
 demo: $(STAMP)  ## localise a drive in an unseen town; DATA=folder for your own recording
 	$(BIN)/demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: $(STAMP)  ## the tests without slow studies, with line coverage
-	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS)
+test: $(STAMP)  ## the tests without slow studies
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-quick: $(STAMP)  ## the tests that take less than a minute together
 	$(PYTEST) -m "not slow" $(NOT_QUICK:%=--ignore=test/%) --no-cov $(ARGS)
