@@ -121,6 +121,25 @@ class Graph:
     def publisher(self, kind: type, topic: str, qos: Any = 50) -> Any:
         return self.node.create_publisher(kind, topic, qos)
 
+    def publish_until(
+        self, publisher: Any, message: Any, condition: Callable[[], Any], what: str = ""
+    ) -> None:
+        """Publish a message again and again until it has its effect.
+
+        A subscriber may discover a publisher later than it is discovered by it; what is published
+        in between never arrives.
+        """
+        published_s = -1.0
+
+        def publish_and_check() -> Any:
+            nonlocal published_s
+            if time.monotonic() - published_s > 0.2:
+                publisher.publish(message)
+                published_s = time.monotonic()
+            return condition()
+
+        self.until(publish_and_check, what)
+
     def request(self, kind: type, name: str, **values: Any) -> Any:
         """Call a service and return the future of its answer."""
         client = self.node.create_client(kind, name)

@@ -30,6 +30,7 @@ with rclpy.init():
     message.data = array.array("B", bytes(1408 * 376 * 3))
     while publisher.get_subscription_count() == 0:
         time.sleep(0.02)
+    time.sleep(0.5)  # until the subscriber has found the publisher, too
     for _ in range({IMAGES}):
         publisher.publish(message)
         time.sleep(0.1)

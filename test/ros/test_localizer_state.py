@@ -87,8 +87,10 @@ def test_useless_camera_info_is_reported_as_such(node, graph, street_image, stre
     camera = Camera(graph, "/state", street_image)
     infos = graph.publisher(CameraInfo, "/state/camera_info")
     graph.until(infos.get_subscription_count, "the subscription")
-    infos.publish(CameraInfo(width=160, height=96))  # P and K are zero
-    graph.until(lambda: "/state/camera_info is unusable" in logs(), "the error")
+    useless = CameraInfo(width=160, height=96)  # P and K are zero
+    graph.publish_until(
+        infos, useless, lambda: "/state/camera_info is unusable" in logs(), "the error"
+    )
     camera.publish()
     graph.until(
         lambda: (status := diagnostics()) and status.level == ERROR
