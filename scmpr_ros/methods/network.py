@@ -22,7 +22,6 @@ from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.saff import MASK_STRIDE, ImagePrediction
-from scmpr_ros.semantics import STATIC_IDS
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,3 @@ def map_context(tokens: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return torch.zeros(0, 0)
     sums, weights = (torch.cat(parts) for parts in zip(*tokens, strict=True))
     return mean_tokens(sums, weights)
-
-
-NUM_TOKENS = len(STATIC_IDS)
-"""S of the semantic context: one token for each static class."""

@@ -61,7 +61,8 @@ class OpenVinoEncoder:
         self._context = context.cpu().float()
         self._compiled = _compile(network, self.dtype)
         self._request = self._compiled.create_infer_request()
-        self._names = [output.any_name for output in self._compiled.outputs]
+        names = {output.any_name for output in self._compiled.outputs}
+        self._outputs = [name for name in OUTPUTS if name in names]
         self._check(network)
 
     def __call__(self, view: QueryView) -> Query:
@@ -72,8 +73,7 @@ class OpenVinoEncoder:
     def _infer(self, view: QueryView, context: Tensor) -> Query:
         arrays = (x.numpy() for x in (view.pixels, view.seen, context))
         found = self._request.infer(dict(zip(INPUTS, arrays, strict=True)))
-        names = (name for name in OUTPUTS if name in self._names)
-        return query_of([torch.from_numpy(found[name].copy()) for name in names])
+        return query_of([torch.from_numpy(found[name].copy()) for name in self._outputs])
 
     @torch.inference_mode()
     def _check(self, network: PlaceNetwork) -> None:

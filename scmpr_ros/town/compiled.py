@@ -8,7 +8,6 @@ of this package left code behind.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property, update_wrapper
@@ -18,6 +17,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from scmpr_ros import semantics
+from scmpr_ros.atomic_files import cache_folder
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.town.extras import import_extra
 
 Function = TypeVar("Function", bound=Callable)
@@ -80,7 +81,6 @@ def _our_cache_dir(numba: ModuleType) -> Iterator[None]:
 def _cache_folder() -> str:
     """The user's folder for these sources; empty (numba's own choice) for a user without a home."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
+        return str(cache_folder() / f"town-{sources_digest()}")
+    except ConfigError:
         return ""
-    return str(folder / "scmpr_ros" / f"town-{sources_digest()}")

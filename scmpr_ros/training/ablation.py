@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.config import from_dict, to_dict
+from scmpr_ros.config import flatten, from_dict, to_dict, unflatten
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.evaluation.result import read_results, write_results
@@ -66,16 +66,20 @@ class AblationConfig:
         self, name: str, changes: Mapping[str, Any]
     ) -> tuple[TrainConfig, EvaluationConfig]:
         """Training and evaluation of a row; ConfigError for settings that do not exist."""
-        training, evaluation = to_dict(self.train), {"evaluation": to_dict(self.evaluation)}
+        training, evaluation = flatten(self.train), flatten(self.evaluation)
         method = changes.get("method", self.train.method)
         if method != self.train.method:  # start from the other method's defaults
-            training["module"] |= {"network": {}, "loss": {}}
+            own = ("module.network.", "module.loss.")
+            training = {name: x for name, x in training.items() if not name.startswith(own)}
         for setting, value in changes.items():
-            _set(evaluation if setting.startswith("evaluation.") else training, setting, value)
+            if setting.startswith("evaluation."):
+                evaluation[setting.removeprefix("evaluation.")] = value
+            else:
+                training[setting] = value
         source = f"row {name!r}"
         return (
-            from_dict(train_config_class(method), training, source),
-            from_dict(EvaluationConfig, evaluation["evaluation"], source),
+            from_dict(train_config_class(method), unflatten(training), source),
+            from_dict(EvaluationConfig, unflatten(evaluation), source),
         )
 
 
@@ -142,11 +146,3 @@ def _evaluate(
         **pool(results)._asdict(), "weights": str(weights),
         "drives": [result.to_json() for result in results],
     }  # fmt: skip
-
-
-def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one of nested settings by its dotted name; `from_dict` judges whether it exists."""
-    *parents, name = dotted.split(".")
-    for parent in parents:
-        settings = settings.setdefault(parent, {})
-    settings[name] = value

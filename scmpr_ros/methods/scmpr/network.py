@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.network import (
-    NUM_TOKENS,
     PerceivingNetwork,
     PlaceDescription,
     PlaceNetworkConfig,
@@ -31,7 +30,7 @@ from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, 
 from scmpr_ros.networks.one_hot import class_fractions, one_hot
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
-from scmpr_ros.semantics import NUM_CLASSES
+from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 from scmpr_ros.stages import stage
 
 
@@ -66,7 +65,7 @@ class ScmprConfig(PlaceNetworkConfig):
     @property
     def context_shape(self) -> tuple[int, int]:
         """One token of the panorama encoder's features for each static class."""
-        return NUM_TOKENS, self.encoder.place_channels
+        return len(STATIC_IDS), self.encoder.place_channels
 
 
 class ScmprNetwork(PerceivingNetwork):
