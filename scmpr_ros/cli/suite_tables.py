@@ -61,8 +61,8 @@ def _check_results(report: SuiteReport) -> None:
         raise DatasetError(f"{count}; {failed[0].entry.name}: {failed[0].error}")
     if not any(result.numbers for result in report.results):
         raise DatasetError(
-            f"no entry has its data; the first lacks {report.results[0].missing}: name the folder "
-            "with --data"
+            f"no entry has its data; there is no {report.results[0].missing}: name the folder of "
+            "the data with --data"
         )
 
 

@@ -51,6 +51,10 @@ class Entry(ABC):
     def needs(self, bench: Workbench) -> list[Path]:
         """Files and folders without which the entry is skipped."""
 
+    def missing(self, bench: Workbench) -> str:
+        """What the entry lacks; empty if it can be measured."""
+        return next((str(path) for path in self.needs(bench) if not path.exists()), "")
+
     @abstractmethod
     def measure(self, bench: Workbench) -> Numbers:
         """Measure it; raises ScmprError for data that cannot be used."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.evaluate import localize_drive
 from scmpr_ros.evaluation.suite.entry import Column, Entry, Numbers, camera_drive
 from scmpr_ros.evaluation.suite.workbench import Places, Workbench
@@ -46,16 +45,18 @@ class OffMapEntry(Entry):
 
     def needs(self, bench: Workbench) -> list[Path]:
         """Both recordings."""
-        searched = self._map(bench)
-        return [bench.data / self.images, Path("--town") if searched is None else searched]
+        return [bench.data / self.images, self._map(bench)]
+
+    def missing(self, bench: Workbench) -> str:
+        """A town, if it is needed and not named, or the first missing recording."""
+        if self.map is None and bench.town is None:
+            return "recording of a town: name one with --town"
+        return super().missing(bench)
 
     def measure(self, bench: Workbench) -> Numbers:
         """Localise every image in the wrong map."""
-        searched = self._map(bench)
-        if searched is None:
-            raise DatasetError(f"{self.name} has no map")
         drive = camera_drive(bench.data / self.images, "", self.drive)
-        localizer = bench.localizer(searched, self.sequence, self.places, self.mount)
+        localizer = bench.localizer(self._map(bench), self.sequence, self.places, self.mount)
         localized = localize_drive(drive, localizer, bench.config.skip_bad, progress=False)
         confidences, threshold = localized.confidences, StateConfig().localized_confidence
         return {
@@ -65,5 +66,9 @@ class OffMapEntry(Entry):
             "localized": float((confidences >= threshold).mean()), "threshold": threshold,
         }  # fmt: skip
 
-    def _map(self, bench: Workbench) -> Path | None:
-        return bench.town if self.map is None else bench.data / self.map
+    def _map(self, bench: Workbench) -> Path:
+        """The recording that is searched."""
+        if self.map is not None:
+            return bench.data / self.map
+        assert bench.town is not None  # else the entry is skipped
+        return bench.town

@@ -59,7 +59,7 @@ def markdown(report: SuiteReport, checkpoint: Path) -> str:
 def _to_json(result: EntryResult) -> dict[str, object]:
     content = {"kind": result.kind, "entry": to_dict(result.entry), "wall_s": result.wall_s}
     if result.note:
-        return {**content, "missing": result.missing, "error": result.error or None}
+        return {**content, "missing": result.missing, "error": result.error}
     return {**content, "numbers": result.numbers}
 
 

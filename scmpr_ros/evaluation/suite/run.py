@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,13 +38,13 @@ class EntryResult:
     entry: Entry
     wall_s: float = 0.0
     numbers: Numbers = field(default_factory=dict)
-    missing: Path | None = None
+    missing: str = ""
     error: str = ""
 
     @property
     def note(self) -> str:
         """Why there are no numbers; empty if there are."""
-        return self.error or ("" if self.missing is None else f"skipped: no {self.missing}")
+        return self.error or (f"skipped: no {self.missing}" if self.missing else "")
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def run_suite(
 
 
 def _measure(kind: str, entry: Entry, bench: Workbench) -> EntryResult:
-    missing = next((path for path in entry.needs(bench) if not path.exists()), None)
-    if missing is not None:
+    missing = entry.missing(bench)
+    if missing:
         return EntryResult(kind, entry, missing=missing)
     began_s = time.perf_counter()
     try:
