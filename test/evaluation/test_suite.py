@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 from recording import write_labelled_scans, write_recording
-from tiny_runs import TINY
 
 from scmpr_ros.cli import evaluate as evaluate_script
 from scmpr_ros.config import from_dict, load_yaml
