@@ -68,8 +68,8 @@ def _evaluate(options: Namespace) -> None:
     if options.suite:
         evaluate_suite(options)
         return
-    if not options.recordings:
-        raise ConfigError("name recordings, or a --suite")
+    if not options.recordings or options.data or options.town or options.only:
+        raise ConfigError("name recordings, or a --suite, to which --data, --town, --only belong")
     if options.table:
         _write_table(options)
         return

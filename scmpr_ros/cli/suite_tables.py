@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.config import load_yaml
-from scmpr_ros.errors import DatasetError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.evaluation.suite.report import cells, shown_columns, write_suite
 from scmpr_ros.evaluation.suite.run import EntryResult, SuiteReport, run_suite
@@ -39,8 +39,11 @@ def add_suite_arguments(parser: ArgumentParser) -> None:
 def evaluate_suite(options: Namespace) -> None:
     """Measure a suite, print its tables and write them.
 
-    Raises DatasetError if nothing could be measured, or if the data of an entry cannot be used.
+    Raises DatasetError if nothing could be measured, or if the data of an entry cannot be used, and
+    ConfigError for options that suites do not take.
     """
+    if options.recordings or options.table or options.protocol or options.descriptors:
+        raise ConfigError("--suite takes no recordings, and no protocol, table or descriptors")
     suite = load_yaml(SuiteConfig, options.suite)
     given = {name: options[name] for name in ("data", "town") if options[name] is not None}
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)

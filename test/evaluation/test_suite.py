@@ -146,6 +146,8 @@ def test_only_some_entries_and_missing_data(
     )
     assert evaluate_script.main(["--checkpoint", str(checkpoint)]) == 1
     assert "name recordings, or a --suite" in capsys.readouterr().err
+    assert evaluate_script.main([str(data), *command]) == 1
+    assert "--suite takes no recordings" in capsys.readouterr().err
 
 
 def test_unusable_data_fails_the_command_but_not_the_rest(
