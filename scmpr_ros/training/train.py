@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -39,6 +38,7 @@ from scmpr_ros.networks.precision import choose_precision
 from scmpr_ros.networks.pretrained import load_pretrained
 from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.networks.weights import load_strictly
+from scmpr_ros.resources import source_commit
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
@@ -286,21 +286,9 @@ def _warn_of_changes(record: Path, config: TrainConfig) -> None:
 def _provenance(config: TrainConfig) -> dict[str, object]:
     return {
         "scmpr_ros": __version__,
-        "commit": _commit(),
+        "commit": source_commit(),
         "torch": torch.__version__,
         "machine": platform.platform(),
         "precision": _precision(config.precision),
         "settings": flatten(config),
     }
-
-
-def _commit() -> str | None:
-    """Commit of the clone that this code is in, with a + if the clone has changes."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    try:
-        described = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() or None
