@@ -23,6 +23,7 @@ _MIN_OPEN_SHARE = 0.1  # of the surroundings, to know how many points open groun
 _TILE_M = 200.0  # bounds the memory of the grids
 _MARGIN_M = 20.0
 _NEIGHBOURS = np.ones((3, 3), bool)
+_SMALLEST_HOLE = np.ones((2, 2), bool)  # a single cell has few points by chance
 Grid = NDArray[np.bool_]
 
 
@@ -35,9 +36,9 @@ class GroundGhostConfig:
     low_m, high_m: heights above the ground between which objects are looked at; what goes on above
         is a wall, a pole or a tree.
     max_gap_m: a vertical gap of this size ends an object, as between a vehicle and a tree's crown.
-    min_covered: a cell with fewer ground points than this share of what open ground around it has
-        is a hole.
-    hole_reach_m: objects are kept this far from a hole beneath them; a LiDAR sees some ground
+    min_covered: where cells have fewer ground points than this share of what open ground around
+        has, there is a hole.
+    hole_reach_m: the part of an object this near to a hole is kept; a LiDAR sees some ground
         beneath the sides of a parked car.
     min_width_m: narrower objects are kept: posts, fences, walls.
     min_length_m: shorter objects are kept: a moving vehicle leaves a trace longer than itself.
@@ -48,8 +49,8 @@ class GroundGhostConfig:
     low_m: float = 0.3
     high_m: float = 3.0
     max_gap_m: float = 0.75
-    min_covered: float = 0.6
-    hole_reach_m: float = 1.5
+    min_covered: float = 0.65
+    hole_reach_m: float = 2.0
     min_width_m: float = 0.6
     min_length_m: float = 5.0
 
@@ -100,7 +101,8 @@ def _ghosts(xyz: NDArray[np.floating], config: GroundGhostConfig) -> NDArray[np.
     ground_points = np.bincount(cell[is_ground], minlength=top_m.size).reshape(shape)
     is_object = top_m > 0
     window = max(3, round(_SURROUNDINGS_M / config.cell_m) | 1)
-    hole = is_object & (_coverage(ground_points, ~is_object, window) < config.min_covered)
+    uncovered = _coverage(ground_points, ~is_object, window) < config.min_covered
+    hole = ndimage.binary_opening(uncovered, _SMALLEST_HOLE)
     near_hole = _dilate(hole, config.hole_reach_m / config.cell_m, within=is_object)
     candidate = is_object & (top_m <= config.high_m) & ~near_hole
     ghost = _wide_and_long(candidate, config)

@@ -24,6 +24,7 @@ from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
+from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
 from scmpr_ros.records import PointCloud
@@ -39,6 +40,7 @@ class MapSourceConfig:
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
     label_set: the label set of a cloud file, see `read_cloud`.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
+    ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
     """
 
     sequence: str = ""
@@ -46,6 +48,7 @@ class MapSourceConfig:
     skip_bad: bool = False
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
+    ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
 
 
 def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
@@ -210,9 +213,12 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
 
 
 def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    """Remove what later scans see through; everything stays if no drive scanned it."""
-    if drive is None:
-        return cloud
-    keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
-    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
+    """Remove what later scans see through; without scans, what has the road beneath it."""
+    if drive is not None and len(drive.scan_frames) > 0:
+        keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
+        why = "which later scans see through"
+    else:
+        keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
+        why = "beneath which the ground was seen"
+    _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
     return cloud.select(keep)

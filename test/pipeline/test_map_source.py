@@ -13,6 +13,8 @@ from recording_kitti360 import START, static_folder, write_kitti360, write_windo
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
 from scmpr_ros.lidar.cloud_files import write_cloud
+from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.pipeline.map_source import (
     AccumulatedScans,
@@ -105,6 +107,54 @@ def test_folder_of_unlabelled_scans(tmp_path: Path, caplog) -> None:
         point_map = load_point_cloud_map(tmp_path, CONFIG)
     assert {ROAD, BUILDING} <= set(point_map.cloud.label)
     assert "ghosts of moving objects" in caplog.text
+
+
+def street_with_streak() -> tuple[PointCloud, np.ndarray]:
+    """The street with the ghost of a car that drove along it, and which points are the ghost."""
+    cloud = street()
+    streak = np.random.default_rng(1).uniform((-10, -3, 0.3), (20, -1.2, 1.5), (8_000, 3))
+    xyz = np.concatenate([cloud.xyz, streak]).astype(np.float32)
+    label = np.concatenate([cloud.label, np.full(len(streak), BUILDING, np.uint8)])
+    return PointCloud(xyz, label), np.arange(len(xyz)) >= len(cloud)
+
+
+def num_points_in_lane(point_map: PointCloudMap) -> int:
+    xyz = point_map.cloud.xyz
+    return int(((np.abs(xyz[:, 1] + 2.1) < 1) & (xyz[:, 2] > 0.35) & (xyz[:, 2] < 1.6)).sum())
+
+
+def test_ghosts_leave_a_bare_cloud(tmp_path: Path, caplog) -> None:
+    cloud, ghost = street_with_streak()
+    write_cloud(tmp_path / "map.ply", PointCloud(cloud.xyz))
+    with caplog.at_level(logging.INFO):
+        point_map = load_point_cloud_map(tmp_path, CONFIG)
+    assert num_points_in_lane(point_map) < 0.02 * ghost.sum()
+    assert "ghosts of moving objects, beneath which the ground was seen" in caplog.text
+
+
+def test_ghosts_leave_a_cloud_whose_drive_has_no_scans(tmp_path: Path) -> None:
+    cloud, ghost = street_with_streak()
+    write_cloud(tmp_path / "map.ply", PointCloud(cloud.xyz))
+    write_sequence(tmp_path, "00", labelled=False, scans=False)
+    point_map = load_point_cloud_map(tmp_path, replace(CONFIG, sequence="00"))
+    assert point_map.trajectory is not None
+    assert num_points_in_lane(point_map) < 0.02 * ghost.sum()
+
+
+def test_ghosts_stay_where_their_removal_is_switched_off(tmp_path: Path, caplog) -> None:
+    cloud, _ = street_with_streak()
+    write_cloud(tmp_path / "map.ply", PointCloud(cloud.xyz))
+    off = replace(CONFIG, ground_ghosts=GroundGhostConfig(enabled=False))
+    with caplog.at_level(logging.INFO):
+        load_point_cloud_map(tmp_path, off)
+    assert "removed 0 ghosts" in caplog.text
+
+
+def test_labelled_cloud_keeps_what_its_labels_call_static(tmp_path: Path) -> None:
+    cloud, ghost = street_with_streak()
+    write_cloud(tmp_path / "map.ply", cloud)
+    point_map = load_point_cloud_map(tmp_path, CONFIG)
+    assert num_points_in_lane(point_map) > 0.95 * ghost.sum()
 
 
 def test_prebuilt_map_wins_over_the_scans(tmp_path: Path) -> None:
