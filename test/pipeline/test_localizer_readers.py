@@ -184,11 +184,12 @@ def test_readers_that_cannot_be_used(
         observe(place_map, network, ReadersConfig(depth=str(path)))
     depth = write_reader(tmp_path / "near", echo(), kind="depth", output="metric_depth")
     flat = ScmprNetwork(replace(network.config, use_depth=False)).eval()
-    flat_map = build_map(point_map, flat, MapBuilderConfig(device="cpu"), progress=False)
+    few = MapBuilderConfig(places=PlacesConfig(spacing_m=15.0), device="cpu")
+    flat_map = build_map(point_map, flat, few, progress=False)
     with pytest.raises(ConfigError, match="no range head that a depth reader could replace"):
         observe(flat_map, flat, ReadersConfig(depth=str(depth)))
     rival = LipLocNetwork(LipLocConfig(tower="test_resnet", size=64, num_headings=6)).eval()
-    rival_map = build_map(point_map, rival, MapBuilderConfig(device="cpu"), progress=False)
+    rival_map = build_map(point_map, rival, few, progress=False)
     with pytest.raises(ConfigError, match="lip_loc predicts no masks"):
         Localizer(rival_map, rival, replace(CONFIG, readers=masks))
 
