@@ -129,7 +129,8 @@ class _OpenVino:
 
     def run(self, output: str, pixels: NDArray[np.float32]) -> NDArray[Any]:
         (port,) = self._model.inputs
-        found = self._model(pixels.astype(np.dtype(port.get_element_type().to_dtype())))
+        dtype: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
+        found = self._model(pixels.astype(dtype))
         answer: NDArray[Any] = found[output].copy()
         return answer
 
