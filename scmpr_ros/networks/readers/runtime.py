@@ -129,13 +129,13 @@ class _OpenVino:
 
     def run(self, output: str, pixels: NDArray[np.float32]) -> NDArray[Any]:
         (port,) = self._model.inputs
-        dtype: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
+        dtype: Any = port.get_element_type().to_dtype()
         found = self._model(pixels.astype(dtype))
         answer: NDArray[Any] = found[output].copy()
         return answer
 
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
     "tensor(uint8)": np.dtype(np.uint8),
