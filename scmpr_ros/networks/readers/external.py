@@ -102,6 +102,7 @@ class ExternalReaders:
                 "the camera above the ground"
             )
         self._cells: dict[CameraModel, Cells] = {}
+        self._has_scale = True
 
     @torch.inference_mode()
     def read(self, image: Tensor, view: Tensor, camera: CameraModel) -> GivenReading:
@@ -136,14 +137,22 @@ class ExternalReaders:
             depth_m = metric_depth(
                 answer[0, 0], output == "disparity", cells, self._config.camera_height_m, probs
             )
+        self._note_scale(depth_m is not None, reader.path)
         if depth_m is None:
-            _log.warning("no ground gives %s its scale in this image: its depth is left out; is "
-                         "readers.camera_height_m right, and the mount?", reader.path)  # fmt: skip
             return None
         ranges = cells.average(
             range_probs_of_depth(depth_m, cells.axial, self._ranges, self._config.sigma)
         )
         return ranges if probs is None else without_sky(ranges, probs[:, _SKY : _SKY + 1])
+
+    def _note_scale(self, found: bool, path: Path) -> None:
+        """Warn of the first image without a scale, and again after images with one."""
+        if self._has_scale and not found:
+            _log.warning(
+                "no ground gives %s its scale: its depth is left out; is readers.camera_height_m "
+                "right, and the mount?", path,
+            )  # fmt: skip
+        self._has_scale = found
 
     def _open(self, path: str, kind: str) -> Reader | None:
         if not path:
