@@ -15,6 +15,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.suite_tables import add_suite_arguments, evaluate_suite
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
 from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_descriptors
@@ -47,7 +48,8 @@ Localise the images of recordings and print Recall@K beside chance. By default, 
 each recording and localise all its drives with images in it. A protocol of the literature searches
 a drive's images among the drive's own scans instead. --out writes all numbers with their rules.
 --table makes one of the paper's tables from recordings, or from files that --out, `ablate` and
-`benchmark query` wrote; several files are several methods, named as their files are."""
+`benchmark query` wrote; several files are several methods, named as their files are.
+--suite measures all that a file lists, such as config/real_suite.yaml."""
 
 _DESCRIPTORS_HELP = """\
 score another method by files of its descriptors, on one recording, with any protocol. QUERIES:
@@ -66,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _evaluate(options: Namespace) -> None:
     options.settings = _with_readers(options.settings, options.readers_onnx)
+    if options.suite:
+        evaluate_suite(options)
+        return
+    if not options.recordings or options.data or options.town or options.only:
+        raise ConfigError("name recordings, or a --suite, to which --data, --town, --only belong")
     if options.table:
         _write_table(options)
         return
@@ -163,9 +170,9 @@ def _localise(
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="evaluate", description=_DESCRIPTION)
-    parser.add_argument("recordings", nargs="+", type=Path,
+    parser.add_argument("recordings", nargs="*", type=Path,
                         help="folders; with --score, files of predictions; with --table, also "
-                        "result files")  # fmt: skip
+                        "result files; with --suite, none")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
     parser.add_argument("--protocol", choices=["map", *PROTOCOLS],
                         help="what is searched and which answers are correct (default: map, or "
@@ -185,11 +192,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--score", action="store_true",
                         help="score saved predictions, without a network")  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, help="JSON file for the numbers and their rules; with --table, a folder"
-    )
+        "--out", type=Path,
+        help="JSON file for the numbers and their rules; with --table or --suite, a folder",
+    )  # fmt: skip
     parser.add_argument("--readers-onnx", nargs="+", type=Path, default=[], metavar="READER.yaml",
                         help="read images by these ONNX networks instead of the checkpoint's "
                         "heads; sets settings.localizer.readers.masks and .depth")  # fmt: skip
+    add_suite_arguments(parser)
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser
 
