@@ -23,7 +23,6 @@ _MIN_OPEN_SHARE = 0.1  # of the surroundings, to know how many points open groun
 _TILE_M = 200.0  # bounds the memory of the grids
 _MARGIN_M = 20.0
 _NEIGHBOURS = np.ones((3, 3), bool)
-_SMALLEST_HOLE = np.ones((2, 2), bool)  # a single cell has few points by chance
 Grid = NDArray[np.bool_]
 
 
@@ -49,7 +48,7 @@ class GroundGhostConfig:
     low_m: float = 0.3
     high_m: float = 3.0
     max_gap_m: float = 0.75
-    min_covered: float = 0.65
+    min_covered: float = 0.6
     hole_reach_m: float = 2.0
     min_width_m: float = 0.6
     min_length_m: float = 5.0
@@ -101,8 +100,7 @@ def _ghosts(xyz: NDArray[np.floating], config: GroundGhostConfig) -> NDArray[np.
     ground_points = np.bincount(cell[is_ground], minlength=top_m.size).reshape(shape)
     is_object = top_m > 0
     window = max(3, round(_SURROUNDINGS_M / config.cell_m) | 1)
-    uncovered = _coverage(ground_points, ~is_object, window) < config.min_covered
-    hole = ndimage.binary_opening(uncovered, _SMALLEST_HOLE)
+    hole = _coverage(ground_points, ~is_object, window) < config.min_covered
     near_hole = _dilate(hole, config.hole_reach_m / config.cell_m, within=is_object)
     candidate = is_object & (top_m <= config.high_m) & ~near_hole
     ghost = _wide_and_long(candidate, config)
