@@ -40,7 +40,8 @@ class GroundGhostConfig:
     hole_reach_m: the part of an object this near to a hole is kept; a LiDAR sees some ground
         beneath the sides of a parked car.
     min_width_m: narrower objects are kept: posts, fences, walls.
-    min_length_m: shorter objects are kept: a moving vehicle leaves a trace longer than itself.
+    min_length_m: shorter objects are kept: cars, bus shelters. A moving vehicle leaves a trace longer
+        than itself.
     """
 
     enabled: bool = True
@@ -51,7 +52,7 @@ class GroundGhostConfig:
     min_covered: float = 0.6
     hole_reach_m: float = 2.0
     min_width_m: float = 0.6
-    min_length_m: float = 5.0
+    min_length_m: float = 6.0
 
     def __post_init__(self) -> None:
         for name in ("cell_m", "max_gap_m", "min_covered", "min_width_m"):
