@@ -1,8 +1,9 @@
 """Find ghosts, the traces of moving objects, in a map without scans: by the ground beneath them.
 
-What stands still hides ground: a parked car or a hedge has a hole beneath it or behind it. Where a
+What stands still hides ground: beneath or behind a parked car or a hedge there is a hole. Where a
 vehicle drove past, the ground beneath its trace was seen at other times. Long, low objects above
-ground without holes are therefore ghosts. `ghosts` finds more, but needs the scans.
+ground without holes are therefore ghosts. `ghosts` also finds short and narrow ones, but needs the
+scans.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class GroundGhostConfig:
     hole_reach_m: the part of an object this near to a hole is kept; a LiDAR sees some ground
         beneath the sides of a parked car.
     min_width_m: narrower objects are kept: posts, fences, walls.
-    min_length_m: shorter objects are kept: cars, bus shelters. A moving vehicle leaves a trace longer
-        than itself.
+    min_length_m: shorter objects are kept: cars, bus shelters. A moving vehicle leaves a trace
+        longer than itself.
     """
 
     enabled: bool = True

@@ -37,8 +37,9 @@ class RecallEntry(RecordingEntry):
     rules = (
         "Correct within 5 m and 30 deg of the true pose. Places: on the driven path, or on a grid "
         "over the open ground; both with ghosts removed by scans; or on a grid over the bare "
-        "map.ply, ghosts left in. The map is of the drive's own scans, which flatters. Intervals, "
-        "95 %: failures correlate over 50 m. Chance: a random viewpoint of the map. LOC: answers "
+        "map.ply, ghosts removed by the ground beneath them. The map is of the drive's own scans, "
+        "which flatters. Intervals, 95 %: failures correlate over 50 m. Chance: a random viewpoint "
+        "of the map. LOC: answers "
         "whose confidence makes the localizer LOCALIZED, and how many of those are correct."
     )
     columns = (

@@ -21,7 +21,7 @@ Places = Literal["path", "grid", "bare"]
 """Where a map's places are.
 
 `path`: along the driven path. `grid`: all over the open ground of the same map. `bare`: the same,
-but all that is given is the file map.ply, without scans that would remove ghosts.
+but all that is given is the file map.ply, without scans that show ghosts.
 """
 
 
