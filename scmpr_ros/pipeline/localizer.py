@@ -169,16 +169,26 @@ class Localizer:
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
-        _check_image(image, camera)
-        with stage("preprocess"):
-            sampler, seen = self._sampler(camera)
-            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-            view = QueryView(sampler.image(pixels.permute(2, 0, 1)[None]), seen)
+        return self.observe_view(self._resample(image, camera), allowed)
+
+    @torch.inference_mode()
+    def observe_view(
+        self, view: QueryView, allowed: NDArray[np.bool_] | None = None
+    ) -> Observation:
+        """Gather what one image says that is resampled to the view grid; see `observe`."""
+        view = QueryView(view.pixels.to(self._device), view.seen.to(self._device))
         query = self.encoder(view)  # eq. 1-9
         with stage("search"):
             near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
         with stage("psi"):
-            return self._match(query, seen, near)
+            return self._match(query, view.seen, near)
+
+    def _resample(self, image: NDArray[np.uint8], camera: CameraModel) -> QueryView:
+        _check_image(image, camera)
+        with stage("preprocess"):
+            sampler, seen = self._sampler(camera)
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
+            return QueryView(sampler.image(pixels.permute(2, 0, 1)[None]), seen)
 
     def answer(self, observation: Observation) -> PlaceMatch:
         """Name the most probable pose of one observation, and its alternatives."""

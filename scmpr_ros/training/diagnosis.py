@@ -197,7 +197,7 @@ def _describe_views(
                 network, predictions[intervention.view], intervention, masks, depth
             )
             descriptors = network.describe_image(prediction, seen, context)
-            described.append((descriptors, _cells_correct(network, prediction, masks, depth)))
+            described.append((descriptors, cells_correct(network, prediction, masks, depth)))
         yield described
 
 
@@ -215,7 +215,7 @@ def _with_ground_truth(
     return prediction
 
 
-def _cells_correct(
+def cells_correct(
     network: PerceivingNetwork, prediction: ImagePrediction, masks: Tensor, depth: Tensor
 ) -> Tensor:
     """Fractions (B, 2) of cells whose class and whose range are predicted correctly."""

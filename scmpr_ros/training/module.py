@@ -10,6 +10,7 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
@@ -19,6 +20,7 @@ from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetworkConfig
 from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.registry import Method
+from scmpr_ros.networks.batch_norm import PlainBatchNorm
 from scmpr_ros.training.augmentation import AugmentationConfig, augment
 from scmpr_ros.training.preparation import PreparedRecording
 from scmpr_ros.training.validation import RetrievalResult, draw_examples, retrieve_recording
@@ -62,6 +64,8 @@ class ModuleConfig:
     network, loss: of the method; see `methods.registry`.
     stochastic_depth: drop blocks of the backbone at random, where the backbone can.
     frozen_perception: keep the weights that predict masks and ranges; learn the descriptor only.
+    frozen_batch_norm: normalise by the running statistics of the weights that training started
+        from, and keep them.
     """
 
     network: PlaceNetworkConfig
@@ -70,6 +74,7 @@ class ModuleConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     stochastic_depth: bool = True
     frozen_perception: bool = False
+    frozen_batch_norm: bool = False
 
 
 class PlaceRecognitionModule(lightning.LightningModule):
@@ -93,6 +98,15 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.objective = method.objective(self.network, config.loss, task)
         self.validation_recordings = validation_recordings
         self._results: list[RetrievalResult] = []
+
+    def train(self, mode: bool = True) -> PlaceRecognitionModule:
+        """Set training mode; frozen normalisations stay in evaluation mode."""
+        super().train(mode)
+        if self.config.frozen_batch_norm:
+            for part in self.network.modules():
+                if isinstance(part, (_BatchNorm, PlainBatchNorm)):
+                    part.eval()
+        return self
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Seed each step by its number alone, so that resumed runs continue exactly."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,13 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
-from scmpr_ros.records import Mount
+from scmpr_ros.pipeline.map_source import (
+    LabelledCloud,
+    MapSourceConfig,
+    load_labelled_cloud,
+    makes_map,
+)
+from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 
 _log = logging.getLogger(__name__)
@@ -39,6 +44,8 @@ class PreparationConfig:
     seed: of these offsets.
     skip_bad: skip damaged images, masks and scans with a warning, instead of stopping.
     mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
+    min_label_confidence: where a map's classes come from geometry and serve as masks, those less
+        probable than this are left out.
     """
 
     place_spacing_m: float = 1.5
@@ -46,8 +53,13 @@ class PreparationConfig:
     seed: int = 0
     skip_bad: bool = False
     mount: Mount = field(default_factory=Mount)
+    min_label_confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.min_label_confidence < 1:
+            raise ConfigError(
+                f"min_label_confidence is {self.min_label_confidence}; it must lie in [0, 1)"
+            )
         if self.place_spacing_m <= 0 or self.place_jitter_m <= 0:
             raise ConfigError("place_spacing_m and place_jitter_m must be positive")
 
@@ -69,10 +81,12 @@ def render_recording(
             f"images; found {len(mapping)} and {len(queries)}"
         )
     source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
-    point_map = load_point_cloud_map(folder, source)
+    labelled = load_labelled_cloud(folder, source)
+    point_map = PointCloudMap.of(labelled.cloud, labelled.trajectory, labelled.confusion)
+    mask_source = _mask_source(labelled, config.min_label_confidence)
     label_free = load_label_free_map(folder, source, point_map)
     return {
-        **_render_views(queries, point_map, network, config),
+        **_render_views(queries, point_map, mask_source, network, config),
         **_render_places(
             point_map, None if label_free is None else label_free.static, network, config
         ),
@@ -92,7 +106,9 @@ def _render_places(
     for name, rendered in (("panorama", point_map), ("segmented", label_free)):
         if rendered is not None:
             relative = positions + (origin - rendered.cloud.origin)
-            panoramas = _render_map(rendered, relative, axes, network.panorama, network.max_range_m)
+            panoramas = _render_cloud(
+                rendered.cloud, relative, axes, network.panorama, network.max_range_m
+            )
             tensors |= {
                 f"{name}.{key}": value.half() if value.is_floating_point() else value
                 for key, value in vars(panoramas).items()
@@ -100,23 +116,39 @@ def _render_places(
     return tensors
 
 
+def _mask_source(labelled: LabelledCloud, min_confidence: float) -> PointCloud | None:
+    """Points whose classes serve as masks if they come from geometry; None if they do not.
+
+    Parked vehicles hide what the image does not show either, so they stay. Points with an uncertain
+    class hide others, but have no class.
+    """
+    cloud = labelled.cloud
+    if labelled.confidence is None or cloud.label is None:
+        return None
+    certain = labelled.confidence >= min_confidence
+    return replace(cloud, label=np.where(certain, cloud.label, IGNORE).astype(np.uint8))
+
+
 def _render_views(
-    drives: list[Drive], point_map: PointCloudMap, network: PlaceNetworkConfig,
-    config: PreparationConfig,
+    drives: list[Drive], point_map: PointCloudMap, mask_source: PointCloud | None,
+    network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    of_drives = [_render_drive(drive, point_map, network, config) for drive in drives]
+    of_drives = [_render_drive(drive, point_map, mask_source, network, config) for drive in drives]
     counts = torch.tensor([len(tensors["views"]) for tensors in of_drives])
     joined = {name: torch.cat([drive[name] for drive in of_drives]) for name in of_drives[0]}
     return {**joined, "camera": torch.repeat_interleave(torch.arange(len(drives)), counts)}
 
 
 def _render_drive(
-    drive: Drive, point_map: PointCloudMap, network: PlaceNetworkConfig, config: PreparationConfig
-) -> dict[str, Tensor]:
+    drive: Drive, point_map: PointCloudMap, mask_source: PointCloud | None,
+    network: PlaceNetworkConfig, config: PreparationConfig,
+) -> dict[str, Tensor]:  # fmt: skip
     """Views of one drive.
 
     Without masks and labelled points, the map's classes as seen from the camera serve as masks:
     sparse, and without objects that are not in the map.
+
+    mask_source: see `_mask_source`.
     """
     R_level_camera = config.mount.R_level_camera
     view = ViewSampler.of(drive.camera, network.view, R_level_camera)
@@ -135,28 +167,37 @@ def _render_drive(
         axes = body_axes(drive.T_world_camera(frame)) @ R_level_camera.T
         position = drive.T_world_camera(frame)[:3, 3]
         relative = (position - point_map.cloud.origin)[None]
-        of_map = _render_map(
-            point_map, relative, axes[None], network.mask_grid, network.max_range_m
+        of_map = _render_cloud(
+            point_map.cloud, relative, axes[None], network.mask_grid, network.max_range_m
         )
         labels = of_map.label[0] * cells.seen
         if mask is not None:
             labels = cells.labels(torch.from_numpy(mask)[None])[0]
-        elif not (labels != IGNORE).any():
+        elif mask_source is not None:
+            relative = (position - mask_source.origin)[None]
+            rendered = _render_cloud(
+                mask_source, relative, axes[None], network.mask_grid, network.max_range_m
+            )
+            labels = rendered.label[0] * cells.seen
+        if mask is None and not (labels != IGNORE).any():
             _log.warning("%s: no part of the map is visible in frame %d", drive.name, frame)
         pose = torch.from_numpy(make_transform(axes @ R_BODY_OPTICAL, position))
         pixels = (sampled * 255).round().to(torch.uint8)
         rows.append((pixels, labels, of_map.range_m[0].half(), pose))
     names = ("views", "masks", "depth", "poses")
     tensors = {name: torch.stack(x) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
-    return {**tensors, "seen": cells.seen[None], "seen_pixels": view.seen[None]}
+    geometric = torch.tensor([not has_masks and mask_source is not None])
+    return {
+        **tensors, "seen": cells.seen[None], "seen_pixels": view.seen[None],
+        "geometric_masks": geometric,
+    }  # fmt: skip
 
 
-def _render_map(
-    point_map: PointCloudMap, positions: NDArray[np.float64], axes: NDArray[np.float64],
+def _render_cloud(
+    cloud: PointCloud, positions: NDArray[np.float64], axes: NDArray[np.float64],
     grid: AngularGrid, max_range_m: float,
 ) -> Panoramas:  # fmt: skip
-    """Render at positions (P, 3) relative to the map's origin, with axes (P, 3, 3)."""
-    cloud = point_map.cloud
+    """Render labelled points at positions (P, 3) relative to their origin, with axes (P, 3, 3)."""
     assert cloud.label is not None  # every `PointCloudMap` has labels
     return render(
         torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
