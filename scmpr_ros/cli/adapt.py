@@ -14,18 +14,19 @@ from scmpr_ros.training.adaptation_settings import AdaptConfig, adapt_config_cla
 
 _DESCRIPTION = """Adapt weights to recordings of your own with a camera and a LiDAR: mixed with
 towns, at a low rate, until a held-out stretch of the same recordings is found no better. Prints
-how well that stretch and the validation towns are found before and after. Weights that are no
-better there, or worse in towns, are not written, and the command fails."""
+how well the images of that stretch and of the validation towns are localised and read before and
+after; certainty is the mean probability of the right answer. Weights that are no better there, or
+worse in towns, are not written, and the command fails."""
 
-_ROWS = {
+_COLUMNS = {
     "num_queries": ("images", "{}"),
-    "recall_at_1": ("Recall@1", "{:.1%}"),
+    "recall_at_1": ("R@1", "{:.1%}"),
     "recall_at_1_interval": ("95 %", "{0[0]:.0%}-{0[1]:.0%}"),
-    "certainty": ("probability of the right answer", "{:.1%}"),
-    "classes_correct": ("classes read correctly", "{:.1%}"),
-    "ranges_correct": ("ranges read correctly", "{:.1%}"),
+    "certainty": ("certainty", "{:.1%}"),
+    "classes_correct": ("classes", "{:.0%}"),
+    "ranges_correct": ("ranges", "{:.0%}"),
 }
-"""Rows of the printed table, by key of `Measurement.summary`."""
+"""Columns of the printed table, which fits into 80 characters, by key of `Measurement.summary`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,19 +48,22 @@ def _adapt(config: AdaptConfig) -> None:
 def _table(report: AdaptationReport) -> Table:
     """Before and after, on the held-out stretch and in the validation towns."""
     title = (
-        f"After {report.steps} steps, {report.after.share:.0%} of the initial weights"
+        f"after {report.steps} steps, with {report.after.share:.0%} of the initial weights"
         f"{'' if report.weights else ' (not written)'}"
     )
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    columns = []
-    for name in ("held_out", "towns"):
-        for when in ("before", "after"):
-            table.add_column(f"{name.replace('_', '-')}, {when}", justify="right")
-            columns.append(report.to_json()[when][name])
-    for key, (label, form) in _ROWS.items():
-        cells = ("" if column[key] is None else form.format(column[key]) for column in columns)
-        table.add_row(label, *cells)
+    for label, _ in _COLUMNS.values():
+        table.add_column(label, justify="right", no_wrap=True)
+    measured = {"before": report.before.summary(), "after": report.after.summary()}
+    for where, label in (("held_out", "held out"), ("towns", "towns")):
+        for when, summary in measured.items():
+            row = summary[where]
+            cells = (
+                "" if row[key] is None else form.format(row[key])
+                for key, (_, form) in _COLUMNS.items()
+            )
+            table.add_row(f"{label}, {when}", *cells)
     return table
 
 

@@ -171,10 +171,10 @@ class _Adaptation:
         )
         _log.info("before: %s", _brief(before))
         module = self._module
-        watch = _Watch(self.held_out, self.config, before.held_out.certainty)
+        watch = _Watch(self.held_out, self.config)
         self._fit(module, watch)
         if watch.best is None:
-            raise AdaptationError("no measurement was made: set validate_every_steps lower")
+            raise AdaptationError("the weights diverged: lower optimiser.learning_rate")
         load_strictly(module.network, watch.best, "the best weights")
         candidates = []
         for network, share, held_out in self._averages(module.network.eval().cpu()):
@@ -240,14 +240,11 @@ class _Adaptation:
 class _Watch(Callback):
     """Measures on the held-out stretch while training; keeps the best weights; stops in time."""
 
-    def __init__(
-        self, held_out: Sequence[PreparedRecording], config: AdaptConfig, before: float
-    ) -> None:
+    def __init__(self, held_out: Sequence[PreparedRecording], config: AdaptConfig) -> None:
         self._held_out, self._config = held_out, config
         self._highest, self._without_gain = -1.0, 0
         self.best: dict[str, torch.Tensor] | None = None
         self.best_step = 0
-        _log.info("held-out stretch before: probability of the right answer %.1f %%", 100 * before)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object
@@ -257,6 +254,9 @@ class _Watch(Callback):
         if step % config.validate_every_steps and step < config.optimiser.max_steps:
             return
         assert isinstance(module, PlaceRecognitionModule)
+        if not all(value.isfinite().all() for value in module.network.parameters()):
+            trainer.should_stop = True
+            return
         found = measure(module.network, self._held_out)
         module.train()
         module.log("held_out/certainty", found.certainty, prog_bar=True)
@@ -275,6 +275,6 @@ class _Watch(Callback):
 def _brief(comparison: Comparison) -> str:
     held_out, towns = comparison.held_out, comparison.towns
     return (
-        f"held-out Recall@1 {held_out.recall:.1%}, probability of the right answer "
-        f"{held_out.certainty:.1%}; towns Recall@1 {towns.recall:.1%}"
+        f"held-out Recall@1 {held_out.recall:.1%}, certainty {held_out.certainty:.1%}; "
+        f"towns Recall@1 {towns.recall:.1%}"
     )

@@ -98,6 +98,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.objective = method.objective(self.network, config.loss, task)
         self.validation_recordings = validation_recordings
         self._results: list[RetrievalResult] = []
+        self.train()
 
     def train(self, mode: bool = True) -> PlaceRecognitionModule:
         """Set training mode; frozen normalisations stay in evaluation mode."""

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
 from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.rosbag2.options import options_file
 from scmpr_ros.datasets.town_files import is_unfinished, town_split
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
@@ -223,12 +224,19 @@ def _settings_digest(
         "folder": str(source.folder.resolve()),
         "drive": source.drive,
         "files": _files_digest(source.folder),
+        **_bag_options(source.folder),
         "view": asdict(network.view),
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
         "config": preparation,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _bag_options(folder: Path) -> dict[str, str]:
+    """Content of the options file of a bag, which need not be in its folder."""
+    path = options_file(folder) if (folder / "metadata.yaml").is_file() else None
+    return {} if path is None else {"bag": path.read_text()}
 
 
 def _files_digest(folder: Path) -> str:
