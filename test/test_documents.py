@@ -34,6 +34,8 @@ from document_checks import (
     shell_commands,
 )
 
+from scmpr_ros.config import from_dict
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 
@@ -169,6 +171,9 @@ def test_parameter_files_in_the_documents() -> None:
     found = 0
     for fence in fences("yaml"):
         content = yaml.safe_load(fence.body)
+        if "topics" in content:
+            from_dict(BagReaderConfig, content, source="bag.yaml")
+            continue
         for node, section in content.items():
             if "lifecycle_manager" in node:
                 continue
