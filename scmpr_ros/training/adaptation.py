@@ -26,7 +26,7 @@ from scmpr_ros.atomic_files import exclusive_lock, write_json
 from scmpr_ros.config import flatten
 from scmpr_ros.errors import ConfigError, ScmprError
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
-from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.methods.registry import find_method
 from scmpr_ros.networks.weights import load_strictly
@@ -38,6 +38,7 @@ from scmpr_ros.training.held_out import split_recordings
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, load_recordings
+from scmpr_ros.training.self_training import with_confident_predictions
 from scmpr_ros.training.split import check_split
 from scmpr_ros.training.train import average_weights, find_sources, resolve_precision
 
@@ -159,7 +160,7 @@ class _Adaptation:
         )  # fmt: skip
         check_split([*own, *towns], validation, allow_test_data=config.allow_test_data)
         splits = split_recordings(own, self._load(own, "recordings"), config.held_out)
-        self.training = [split.training for split in splits]
+        self.training = [self._taught(split.training) for split in splits]
         self.held_out = [split.held_out for split in splits]
         self.towns = self._load(towns, "towns")
         self.validation = self._load(validation, "validation towns")
@@ -192,6 +193,14 @@ class _Adaptation:
         return load_recordings(
             sources, self.initial.config, config.preparation, config.prepared, config.jobs, name
         )
+
+    def _taught(self, recording: PreparedRecording) -> PreparedRecording:
+        """The recording, with labels of self-training if they are wanted."""
+        if not self.config.self_training:
+            return recording
+        if not isinstance(self.initial, PerceivingNetwork):
+            raise ConfigError(f"{self.config.method} predicts no masks: set self_training to false")
+        return with_confident_predictions(self.initial, recording)
 
     @cached_property
     def _module(self) -> PlaceRecognitionModule:

@@ -32,6 +32,7 @@ class AdaptConfig:
     method: of the weights, a name of `methods.registry`.
     initial: weights to start from; None takes the shipped ones.
     own_share: share of the views in a batch that are from `recordings`.
+    self_training: label cells that geometry does not label by confident predictions of `initial`.
     initial_shares: weights of `initial` in the weights that are written, an average of both
         (WiSE-FT, Wortsman et al. 2022); the one with the best held-out result is taken.
     max_town_loss: largest loss of Recall@1 on `town_validation`.
@@ -52,6 +53,7 @@ class AdaptConfig:
     method: str = "scmpr"
     initial: Path | None = None
     own_share: float = 0.25
+    self_training: bool = False
     initial_shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     max_town_loss: float = 0.01
     validate_every_steps: int = 25

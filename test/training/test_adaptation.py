@@ -35,6 +35,7 @@ from scmpr_ros.training.label_noise import geometric_mask_confusion
 from scmpr_ros.training.module import OptimiserConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, RecordingSource, load_recording
+from scmpr_ros.training.self_training import with_confident_predictions
 
 SHORT = HeldOutConfig(share=0.35, gap_m=2.0, min_length_m=20.0, spacing_m=0.0)
 """Parts of a tiny recording: 24 m with 32 images."""
@@ -193,6 +194,25 @@ def test_masks_of_a_map_without_labels_are_confident_and_show_parked_cars(
     assert torch.equal(masks[0.0][certain], masks[0.9][certain])
     assert (masks[0.9] == class_id("car")).float().mean() > 0.01
     assert class_id("car") not in recording.panorama.label
+
+
+def test_self_training_labels_only_unlabelled_cells(initial: Path, dataset: PairDataset) -> None:
+    network, recording = load_checkpoint(initial), dataset.recordings[0]
+    assert isinstance(network, ScmprNetwork)
+    with torch.no_grad():
+        network.saff.mask_head.bias[class_id("sky")] += 100  # sky everywhere, with certainty
+    holes = recording.masks.clone()
+    holes[:, :4] = IGNORE
+    seen = recording.seen.clone()
+    seen[:, :, 0] = False
+    masks = with_confident_predictions(network, replace(recording, masks=holes, seen=seen)).masks
+    filled = (holes == IGNORE) & seen
+    assert (masks[filled] == class_id("sky")).all() and torch.equal(masks[~filled], holes[~filled])
+    with torch.no_grad():
+        network.saff.mask_head.bias.zero_()
+        network.saff.mask_head.weight.zero_()  # no class is probable
+    unsure = with_confident_predictions(network, replace(recording, masks=holes, seen=seen))
+    assert torch.equal(unsure.masks, holes)
 
 
 # --- adapting ------------------------------------------------------------------------------------
