@@ -15,11 +15,13 @@ from camera_poses import level_camera_pose
 from jsonargparse import ArgumentParser
 from recording import write_recording
 from tiny_runs import PAIRS, TINY, tiny_run
+from torch import nn
 
 from scmpr_ros.cli import adapt as adapt_script
 from scmpr_ros.config import flatten
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
+from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.methods.registry import find_method
 from scmpr_ros.methods.scmpr.losses import segmentation_loss
 from scmpr_ros.methods.scmpr.network import ScmprNetwork
@@ -33,7 +35,7 @@ from scmpr_ros.training.comparison import measure
 from scmpr_ros.training.held_out import HeldOutConfig, split_recording
 from scmpr_ros.training.label_noise import geometric_mask_confusion
 from scmpr_ros.training.module import OptimiserConfig, PlaceRecognitionModule
-from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
+from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, RecordingSource, load_recording
 from scmpr_ros.training.self_training import with_confident_predictions
 
@@ -218,16 +220,24 @@ def test_self_training_labels_only_unlabelled_cells(initial: Path, dataset: Pair
 # --- adapting ------------------------------------------------------------------------------------
 
 
-def test_frozen_normalisations_keep_their_statistics(recordings: Path, tmp_path: Path) -> None:
-    settings = replace(tiny_run(recordings, tmp_path, 2).module, frozen_batch_norm=True)
-    module = PlaceRecognitionModule(find_method("scmpr"), settings, [])
-    norms = [part for part in module.network.modules() if isinstance(part, PlainBatchNorm)]
-    assert norms and not any(part.training for part in norms)
-    assert module.network.training
-    free = PlaceRecognitionModule(
-        find_method("scmpr"), replace(settings, frozen_batch_norm=False), []
-    )
-    assert all(p.training for p in free.network.modules() if isinstance(p, PlainBatchNorm))
+def test_frozen_normalisations_keep_their_statistics(
+    dataset: PairDataset, recordings: Path, tmp_path: Path
+) -> None:
+    """Those of descriptors, and those of a backbone with batch norms."""
+    tiny = tiny_run(recordings, tmp_path, 2).module
+    network = replace(TINY, backbone="timm/test_resnet")
+    batch = collate([dataset[Draw(view, 0.5)] for view in range(4)])
+    for frozen in (True, False):
+        settings = replace(tiny, network=network, frozen_batch_norm=frozen)
+        module = PlaceRecognitionModule(find_method("scmpr"), settings, [])
+        kinds = (nn.BatchNorm2d, PlainBatchNorm)
+        norms = [part for part in module.network.modules() if isinstance(part, kinds)]
+        assert {type(part) for part in norms} >= set(kinds) and module.network.training
+        before = [part.running_mean.clone() for part in norms]
+        module.eval().train()
+        module.objective.losses(batch)
+        kept = [torch.equal(a, b.running_mean) for a, b in zip(before, norms, strict=True)]
+        assert all(kept) if frozen else not any(kept)
 
 
 def test_what_was_learned_is_written_with_a_report(config: AdaptConfig) -> None:
