@@ -29,6 +29,7 @@ from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.methods.registry import find_method
+from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.weights import load_strictly
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.training.adaptation_settings import AdaptConfig
@@ -146,7 +147,9 @@ class _Adaptation:
     def __init__(self, config: AdaptConfig) -> None:
         lightning.seed_everything(config.seed)
         self.config = config
-        self.initial = load_checkpoint(config.initial or resource(DEFAULT_CHECKPOINT))
+        self.initial = load_checkpoint(
+            config.initial or resource(DEFAULT_CHECKPOINT), choose_device("auto")
+        )
         if self.initial.method != config.method:
             raise ConfigError(
                 f"the initial weights are those of {self.initial.method}: set method to it"
@@ -178,7 +181,8 @@ class _Adaptation:
             raise AdaptationError("the weights diverged: lower optimiser.learning_rate")
         load_strictly(module.network, watch.best, "the best weights")
         candidates = []
-        for network, share, held_out in self._averages(module.network.eval().cpu()):
+        device = next(self.initial.parameters()).device
+        for network, share, held_out in self._averages(module.network.eval().to(device)):
             candidate = Comparison(share, held_out, measure(network, self.validation))
             candidates.append(candidate)
             _log.info("after, %g of the initial weights: %s", share, _brief(candidate))

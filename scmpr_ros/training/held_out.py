@@ -25,19 +25,23 @@ class HeldOutConfig:
     share: of the metres driven, at the end of the recording.
     gap_m: views of training are at least this far from all held-out ones, on whatever lap.
     min_length_m: shorter recordings are refused: a stretch of them would say nothing.
-    spacing_m: distance between held-out views; those between are not used.
+    spacing_m: distance between held-out views, larger if there would be more than `max_images` of
+        a recording; those between are not used.
     """
 
     share: float = 0.25
     gap_m: float = 10.0
     min_length_m: float = 40.0
     spacing_m: float = 1.0
+    max_images: int = 150
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 0.5:
             raise ConfigError(f"held_out.share is {self.share}; it must lie in (0, 0.5]")
         if min(self.gap_m, self.min_length_m, self.spacing_m) < 0:
             raise ConfigError("held_out: gap_m, min_length_m and spacing_m cannot be negative")
+        if self.max_images < _MIN_VIEWS:
+            raise ConfigError(f"held_out.max_images is {self.max_images}, less than {_MIN_VIEWS}")
 
 
 class Split(NamedTuple):
@@ -81,7 +85,8 @@ def split_recording(name: str, recording: PreparedRecording, config: HeldOutConf
     held_out = along_m > (1 - config.share) * length_m
     distance = torch.cdist(torch.from_numpy(xy_m), torch.from_numpy(xy_m[held_out])).amin(1)
     training = distance.numpy() >= config.gap_m
-    spaced = held_out & _spaced(along_m, config.spacing_m)
+    spacing_m = max(config.spacing_m, config.share * length_m / config.max_images)
+    spaced = held_out & _spaced(along_m, spacing_m)
     if min(training.sum(), spaced.sum()) < _MIN_VIEWS:
         raise DatasetError(
             f"{name}: only {training.sum()} images are {config.gap_m:g} m or more from the "
@@ -108,7 +113,5 @@ def _distance_driven(xy_m: NDArray[np.float64], drive: NDArray[np.int64]) -> NDA
 
 def _spaced(along_m: NDArray[np.float64], spacing_m: float) -> NDArray[np.bool_]:
     """Which views (Q,) are the first ones in steps of a distance."""
-    if spacing_m == 0:
-        return np.ones(len(along_m), bool)
     steps = np.floor(along_m / spacing_m)
     return np.concatenate([[True], np.diff(steps) > 0])

@@ -39,7 +39,7 @@ from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, RecordingSource, load_recording
 from scmpr_ros.training.self_training import with_confident_predictions
 
-SHORT = HeldOutConfig(share=0.35, gap_m=2.0, min_length_m=20.0, spacing_m=0.0)
+SHORT = HeldOutConfig(share=0.35, gap_m=2.0, min_length_m=20.0, spacing_m=0.1)
 """Parts of a tiny recording: 24 m with 32 images."""
 
 
@@ -108,6 +108,15 @@ def test_a_standing_car_does_not_fill_the_held_out_stretch(dataset: PairDataset)
     recording = with_poses(dataset.recordings[0], on_a_line(along), np.zeros(len(along)))
     held_out = split_recording("standing", recording, HeldOutConfig()).held_out
     assert len(held_out.views) == pytest.approx(25, abs=1)
+
+
+def test_a_long_stretch_has_a_limited_number_of_images(dataset: PairDataset) -> None:
+    along = np.arange(0, 800, 0.5)
+    recording = with_poses(dataset.recordings[0], on_a_line(along), np.zeros(len(along)))
+    held_out = split_recording("long", recording, HeldOutConfig(max_images=20)).held_out
+    assert len(held_out.views) == pytest.approx(20, abs=1)
+    steps_m = held_out.poses[:, 0, 3].diff()
+    assert steps_m.min() >= 9.5 and steps_m.max() <= 10.5
 
 
 @pytest.mark.parametrize(
