@@ -42,7 +42,7 @@ API = {
     "networks": "The parts of equations 1 to 9, backbones, checkpoints.",
     "lidar": "Point clouds, ghosts, ground, segmentation, places, panoramas.",
     "datasets": "Recordings: KITTI, KITTI-360, rosbag2.",
-    "evaluation": "Metrics, protocols, predictions, tables.",
+    "evaluation": "Metrics, protocols, predictions, tables, suites.",
     "training": "Preparation, pairs, losses, the training loop.",
     "": "Records, geometry, classes, configuration, errors.",
 }

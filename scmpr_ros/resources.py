@@ -1,7 +1,8 @@
-"""Locate the files that ship with the package: config/, launch/ and models/."""
+"""Locate the files that ship with the package, and the commit that it is."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from scmpr_ros.errors import ConfigError
@@ -23,3 +24,15 @@ def resource(name: str) -> Path:
     raise ConfigError(
         f"{name} is neither beside the package nor in a share folder: install it again"
     )
+
+
+def source_commit() -> str | None:
+    """Commit of the clone that this code is in, with a + if the clone has changes."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    try:
+        described = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None

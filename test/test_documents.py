@@ -37,6 +37,7 @@ from document_checks import (
 from scmpr_ros.config import from_dict
 from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.errors import ScmprError
+from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
@@ -174,6 +175,8 @@ def test_parameter_files_in_the_documents() -> None:
         if "topics" in content:
             from_dict(BagReaderConfig, content, source="bag.yaml")
             continue
+        if "recall" in content:
+            continue  # a suite, see below
         for node, section in content.items():
             if "lifecycle_manager" in node:
                 continue
@@ -182,6 +185,12 @@ def test_parameter_files_in_the_documents() -> None:
             assert any(accepts(name, leaves) for name in nodes), f"{fence.document}: {leaves}"
             found += 1
     assert found
+
+
+def test_suites_in_the_documents() -> None:
+    contents = [yaml.safe_load(fence.body) for fence in fences("yaml")]
+    suites = [from_dict(SuiteConfig, content) for content in contents if "recall" in content]
+    assert suites
 
 
 # --- the site ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.suite_tables import add_suite_arguments, evaluate_suite
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
 from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_descriptors
@@ -45,7 +46,8 @@ Localise the images of recordings and print Recall@K beside chance. By default, 
 each recording and localise all its drives with images in it. A protocol of the literature searches
 a drive's images among the drive's own scans instead. --out writes all numbers with their rules.
 --table makes one of the paper's tables from recordings, or from files that --out, `ablate` and
-`benchmark query` wrote; several files are several methods, named as their files are."""
+`benchmark query` wrote; several files are several methods, named as their files are.
+--suite measures all that a file lists, such as config/real_suite.yaml."""
 
 _DESCRIPTORS_HELP = """\
 score another method by files of its descriptors, on one recording, with any protocol. QUERIES:
@@ -63,6 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options: Namespace) -> None:
+    if options.suite:
+        evaluate_suite(options)
+        return
+    if not options.recordings or options.data or options.town or options.only:
+        raise ConfigError("name recordings, or a --suite, to which --data, --town, --only belong")
     if options.table:
         _write_table(options)
         return
@@ -155,9 +162,9 @@ def _localise(
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="evaluate", description=_DESCRIPTION)
-    parser.add_argument("recordings", nargs="+", type=Path,
+    parser.add_argument("recordings", nargs="*", type=Path,
                         help="folders; with --score, files of predictions; with --table, also "
-                        "result files")  # fmt: skip
+                        "result files; with --suite, none")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
     parser.add_argument("--protocol", choices=["map", *PROTOCOLS],
                         help="what is searched and which answers are correct (default: map, or "
@@ -177,8 +184,10 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--score", action="store_true",
                         help="score saved predictions, without a network")  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, help="JSON file for the numbers and their rules; with --table, a folder"
-    )
+        "--out", type=Path,
+        help="JSON file for the numbers and their rules; with --table or --suite, a folder",
+    )  # fmt: skip
+    add_suite_arguments(parser)
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser
 

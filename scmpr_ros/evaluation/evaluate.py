@@ -69,7 +69,7 @@ def predict_in_map(
     with images are if there is a map.ply, whose frame they share, else only the first. Raises
     DatasetError if no drive of the folder has images.
     """
-    drives = _query_drives(folder, config.source.sequence)
+    drives = query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
     place_map = build_map(point_map, network, config.builder)
     localizer = _localizer(place_map, network, config.localizer, config.mount)
@@ -101,10 +101,10 @@ def predict_in_scans(
     (drive,) = open_drives(folder, sequence)
     split = DriveSplit.of(drive, protocol)
     labelled = drive.scan(int(split.scans[0])).label is not None
-    scans = _static_scans(drive, split.scans, labelled)
+    scans = static_scans(drive, split.scans, labelled)
     confusion = None if labelled else point_confusion()
     place_map = build_scan_map(scans, network, config.builder, confusion)
-    search = _single_scan_search(config.localizer, len(place_map))
+    search = single_scan_search(config.localizer, len(place_map))
     localizer = _localizer(place_map, network, search, config.mount)
     counter = _mask_counter(drive, localizer, config)
     localized = localize_drive(
@@ -133,6 +133,7 @@ def localize_drive(
     allowed: Callable[[int], NDArray[np.bool_]] | None = None,
     frames: Sequence[int] | None = None,
     on_match: Callable[[int, PlaceMatch], None] | None = None,
+    progress: bool = True,
 ) -> LocalizedDrive:
     """Localise images of a drive. Latency is that of `Localizer.localize` alone.
 
@@ -140,10 +141,12 @@ def localize_drive(
     allowed: gives the places (P,) that may answer a frame; a frame without any stays unanswered.
     frames: query frames; all images by default.
     on_match: called with every frame and its match.
+    progress: show a bar.
     """
     answers, queries = {}, []
     images = FrameReader(drive.image_frames if frames is None else frames, drive.image, skip_bad)
-    for frame, image in tqdm(images, desc=f"localising {drive.name}", unit="image"):
+    label = f"localising {drive.name}"
+    for frame, image in tqdm(images, desc=label, unit="image", disable=not progress):
         queries.append(frame)
         places = None if allowed is None else allowed(frame)
         if places is not None and not places.any():
@@ -159,7 +162,7 @@ def localize_drive(
     return LocalizedDrive.join(truth, {frame: frame for frame in truth}, answers)
 
 
-def _single_scan_search(config: LocalizerConfig, places: int) -> LocalizerConfig:
+def single_scan_search(config: LocalizerConfig, places: int) -> LocalizerConfig:
     """Rank single scans, as the literature does, instead of clusters; keep enough candidates."""
     candidates = max(config.candidates, one_percent(places))
     shortlist = max(config.shortlist, _VIEWPOINTS_PER_PLACE * candidates)
@@ -192,10 +195,16 @@ def _provenance(
     )  # fmt: skip
 
 
-def _static_scans(
-    drive: Drive, frames: NDArray[np.int64], labelled: bool
+def static_scans(
+    drive: Drive, frames: NDArray[np.int64], labelled: bool, progress: bool = True
 ) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
-    for frame in map(int, tqdm(frames, "describing scans", unit="scan")):
+    """Scans of a drive without dynamic classes, with their poses.
+
+    labelled: whether all have labels; otherwise they are segmented. progress: show a bar.
+
+    Raises DatasetError if some have labels and others not.
+    """
+    for frame in map(int, tqdm(frames, "describing scans", unit="scan", disable=not progress)):
         scan = drive.scan(frame)
         if (scan.label is not None) != labelled:
             raise DatasetError(
@@ -207,7 +216,11 @@ def _static_scans(
         yield PointCloudMap.of(scan).cloud, drive.T_world_lidar(frame)
 
 
-def _query_drives(folder: Path, mapped: str) -> list[Drive]:
+def query_drives(folder: Path, mapped: str) -> list[Drive]:
+    """Drives whose images are localised in the map of a recording, at least one.
+
+    mapped: the drive that the map is made of, if named. Raises DatasetError if none has images.
+    """
     drives = open_drives(folder)
     with_images = [drive for drive in drives if drive.image_frames]
     if not with_images:

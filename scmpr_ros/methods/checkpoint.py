@@ -32,6 +32,9 @@ _RENAMED = {
 }
 """Patterns of tensor names in older checkpoints, and their replacements."""
 
+_ADDED = re.compile(r"^cell_statistics\.")
+"""Tensors that older checkpoints lack; they keep their initial values, which serve as well."""
+
 
 def save_checkpoint(network: PlaceNetwork, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a network; `dtype=torch.float16` halves the file, at no measurable cost in recall."""
@@ -60,7 +63,9 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> PlaceNetw
     except (KeyError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config cannot be read: {error}") from error
     network = method.network(config)
-    load_strictly(network, _with_current_names(tensors), str(path))
+    own = network.state_dict()
+    later = {name: own[name] for name in own.keys() - tensors.keys() if _ADDED.match(name)}
+    load_strictly(network, _with_current_names(tensors) | later, str(path))
     return network.eval().to(device)
 
 

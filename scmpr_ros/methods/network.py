@@ -22,6 +22,7 @@ from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.saff import MASK_STRIDE, ImagePrediction
+from scmpr_ros.retrieval.evidence import CellStatistics
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,11 @@ class PerceivingNetwork(PlaceNetwork):
     @property
     def ranges(self) -> DepthConfig:
         """The ranges that the range head distinguishes."""
+        raise NotImplementedError
+
+    @property
+    def statistics(self) -> CellStatistics:
+        """Frequencies of classes and ranges in its training images, for psi."""
         raise NotImplementedError
 
     def predict(self, pixels: Tensor) -> ImagePrediction:

@@ -1,13 +1,13 @@
-"""Backbones of the RGB branch: VMamba as in the paper, timm pyramids and plain ViTs, or your own.
+"""Backbones of the RGB branch: VMamba as in the paper, hybrids, models of timm, or your own.
 
 `ScmprConfig.backbone` names one of:
 
 - a VMamba variant of `vmamba.VARIANTS`, such as `nano`;
+- a hybrid of `hybrid.HYBRIDS`, such as `lite0_vmamba`;
 - `timm/<model>`, such as `timm/resnet18`, `timm/convnext_tiny`, `timm/vit_small_patch16_224` or
   `timm/vit_small_patch14_dinov2.lvd142m`. Only the architecture is used; nothing is downloaded.
-  Parameters below `trunk.` keep timm's names. To start from pretrained weights, call
-  `network.backbone.trunk.load_state_dict(weights, strict=False)` (the classifier is omitted here),
-  then `save_checkpoint`, then `train --initial`;
+  Parameters below `trunk.` keep timm's names. To start from pretrained weights, use
+  `train --pretrained`, see `pretrained`;
 - a name registered with `register_backbone`.
 """
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.networks.hybrid import HYBRIDS, HybridBackbone
 from scmpr_ros.networks.vmamba import VARIANTS, build_vmamba
 
 STRIDES = (4, 8, 16, 32)
@@ -72,16 +73,17 @@ def register_backbone(name: str, factory: BackboneFactory) -> None:
 
     Raises ConfigError if the name is taken by another backbone.
     """
-    if name in VARIANTS or name.startswith(_TIMM) or _registered.get(name, factory) != factory:
+    taken = name in VARIANTS or name in HYBRIDS or name.startswith(_TIMM)
+    if taken or _registered.get(name, factory) != factory:
         raise ConfigError(f"a backbone {name!r} exists already; choose another name")
     _registered[name] = factory
 
 
 def check_backbone(name: str) -> None:
     """Raise ConfigError for an unknown backbone; names of timm models are not looked up."""
-    if name in VARIANTS or name in _registered or name.startswith(_TIMM):
+    if name in {*VARIANTS, *HYBRIDS, *_registered} or name.startswith(_TIMM):
         return
-    known = ", ".join([*VARIANTS, *_registered])
+    known = ", ".join([*VARIANTS, *HYBRIDS, *_registered])
     raise ConfigError(
         f"unknown backbone {name!r}; known: {known}, timm/<model> for models of timm, and names "
         "registered in this process with register_backbone"
@@ -99,6 +101,9 @@ def build_backbone(name: str, stochastic_depth: bool = False) -> nn.Module:
     check_backbone(name)
     if name in VARIANTS:
         return build_vmamba(name, 0, stochastic_depth)
+    if name in HYBRIDS:
+        variant = HYBRIDS[name]
+        return HybridBackbone(_build_timm(variant.pyramid, stochastic_depth), variant)
     if name.startswith(_TIMM):
         return _build_timm(name.removeprefix(_TIMM), stochastic_depth)
     backbone = _registered[name](stochastic_depth)
@@ -135,7 +140,7 @@ class TimmBackbone(nn.Module):
         layers = _pyramid_layers(strides) if self.patch is None else _spaced_layers(len(strides))
         channels = [_channels(trunk.feature_info[layer], bool(self.patch)) for layer in layers]
         self.layers = trunk.prune_intermediate_layers(layers, prune_norm=self.patch is None)
-        self.trunk = trunk
+        self.trunk = trunk.to(memory_format=torch.channels_last)
         if self.patch is None:
             self.widths = tuple(channels)
             self.rescale = nn.ModuleList(nn.Identity() for _ in STRIDES)
@@ -155,6 +160,8 @@ class TimmBackbone(nn.Module):
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
         """Compute the stage maps of an image (B, 3, H, W), see `Backbone`."""
+        # Depthwise convolutions are a third to a half faster on channels that lie side by side.
+        image = image.contiguous(memory_format=torch.channels_last)
         image = image * self.gain + self.offset
         if self.patch not in (None, _TOKEN_STRIDE):
             size = [side // _TOKEN_STRIDE * self.patch for side in image.shape[-2:]]
@@ -163,6 +170,30 @@ class TimmBackbone(nn.Module):
             image, indices=self.layers, norm=self.patch is not None, intermediates_only=True
         )
         return [rescale(x) for rescale, x in zip(self.rescale, maps, strict=True)]
+
+    def freeze(self, stages: int) -> None:
+        """Let the finest stages, and all that comes before them, keep their weights."""
+        if not 0 <= stages <= len(STRIDES) or self.patch is not None:
+            raise ConfigError(
+                f"cannot freeze {stages} stages: a pyramid has {len(STRIDES)}, a plain ViT none"
+            )
+        if stages == 0:
+            return
+        last = self.trunk.feature_info[self.layers[stages - 1]]["module"]
+        names = [name for name, _ in self.trunk.named_parameters()]
+        end = max(i for i, name in enumerate(names) if name.startswith(f"{last}."))
+        for name in names[: end + 1]:
+            self.trunk.get_parameter(name).requires_grad_(False)
+
+
+def full_timm_state(backbone: TimmBackbone) -> dict[str, Tensor]:
+    """Names and shapes (on the meta device) of a timm backbone's model before it was pruned."""
+    import timm
+
+    with torch.device("meta"):
+        model = timm.create_model(backbone.trunk.pretrained_cfg["architecture"], pretrained=False)
+    state: dict[str, Tensor] = model.state_dict()
+    return state
 
 
 def build_tower(model: str) -> Any:

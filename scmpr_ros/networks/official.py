@@ -106,7 +106,7 @@ def _entries(variant: str) -> frozenset[tuple[str, tuple[int, ...]]]:
 
 def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
     """Read a file's tensors, converted to the names and shapes of `VMamba`."""
-    stored = _pick(_read_file(path), source, path)
+    stored = read_state_dict(path, source)
     tensors: dict[str, Tensor] = {}
     for old_name, value in stored.items():
         name = old_name
@@ -119,6 +119,11 @@ def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
             )
         tensors[name] = _reshaped(name, value)
     return tensors
+
+
+def read_state_dict(path: Path, source: str) -> dict[str, Tensor]:
+    """Read the tensors under `source`, or all of a plain state dict; CheckpointError if damaged."""
+    return _pick(_read_file(path), source, path)
 
 
 def _reshaped(name: str, value: Tensor) -> Tensor:

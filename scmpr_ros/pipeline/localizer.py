@@ -18,10 +18,11 @@ from torch import Tensor
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import camera_pose_on_ground, without_yaw
 from scmpr_ros.methods.checkpoint import fingerprint
-from scmpr_ros.methods.network import PlaceNetwork, Query
+from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork, Query
 from scmpr_ros.methods.openvino import OpenVinoEncoder
 from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.methods.views import QueryView
+from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.view import ViewSampler
@@ -127,16 +128,13 @@ class Localizer:
         self.place_map = place_map
         self._device = choose_device(self.config.device)
         self._view_grid, self.mask_grid = network.config.view, network.config.mask_grid
-        context, self._headings, panoramas, confusion = (
+        context, self._headings = (
             torch.from_numpy(np.array(x)).to(self._device)
-            for x in (place_map.context, place_map.headings_rad, place_map.panorama_labels,
-                      place_map.confusion)
-        )  # fmt: skip
+            for x in (place_map.context, place_map.headings_rad)
+        )
         self.encoder = _encoder(network, context, self._device, self.config)
         self._index = DescriptorIndex(place_map.descriptors, self._device)
-        self._matcher = SemanticMatcher(
-            self.mask_grid, place_map.grid, self.config.matching, panoramas, confusion
-        )
+        self._matcher = _matcher(network, place_map, self.config.matching, self._device)
         self._R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         _log.info(
@@ -205,9 +203,11 @@ class Localizer:
         weights = self.config.matching
         yaw = self._headings[near.heading]
         psi = torch.zeros_like(near.phi)
-        if query.prediction is not None:
+        if self._matcher is not None and query.prediction is not None:
             class_probs = query.prediction.mask_logits[0].softmax(0)
-            psi, yaw = self._matcher.overlap(class_probs, seen, near.place, yaw)
+            logits = query.prediction.range_logits
+            range_probs = None if logits is None else logits[0].softmax(0)
+            psi, yaw = self._matcher.overlap(class_probs, range_probs, seen, near.place, yaw)
         score = weights.alpha * near.phi + weights.beta * psi  # eq. 10
         place, heading = _on_host(torch.stack([near.place, near.heading]))
         values = _on_host(torch.stack([x.double() for x in (yaw, near.phi, psi, score)]))
@@ -255,6 +255,23 @@ def _encoder(
     if device.type != "cpu":
         raise ConfigError(f"the engine openvino runs on CPUs, not on {device}: set device to cpu")
     return OpenVinoEncoder(network, context, config.precision)
+
+
+def _matcher(
+    network: PlaceNetwork, place_map: PlaceMap, config: MatchingConfig, device: torch.device
+) -> SemanticMatcher | None:
+    """The matcher of a map's panoramas; None for methods that predict neither class nor range."""
+    if not isinstance(network, PerceivingNetwork):
+        return None
+    labels, range_m, confusion = (
+        torch.from_numpy(np.array(x)).to(device)
+        for x in (place_map.panorama_labels, place_map.panorama_ranges, place_map.confusion)
+    )
+    return SemanticMatcher(
+        network.config.mask_grid, place_map.grid, config, labels,
+        range_ids(range_m, network.ranges).to(torch.uint8), confusion,
+        network.statistics.to(device),
+    )  # fmt: skip
 
 
 def _on_host(tensor: Tensor) -> NDArray[Any]:

@@ -140,13 +140,15 @@ def _describe(
     network: PlaceNetwork, batches: Iterable[_Places], confusion: NDArray[np.float32]
 ) -> PlaceMap:
     """The place map of batches of places."""
-    positions, axes, descriptors, panorama_labels, tokens = [], [], [], [], []
+    positions, axes, descriptors, tokens = [], [], [], []
+    labels, ranges_m = [], []
     for places in batches:
         description = network.describe_place(places.view)
         positions.append(places.positions)
         axes.append(places.axes)
         descriptors.append(description.descriptors.cpu())
-        panorama_labels.append(places.view.panoramas.label.cpu())
+        labels.append(places.view.panoramas.label.cpu())
+        ranges_m.append(places.view.panoramas.range_m.half().cpu())
         if description.tokens is not None:
             sums, weights = description.tokens
             tokens.append((sums.cpu(), weights.cpu()))
@@ -155,7 +157,8 @@ def _describe(
         axes=np.concatenate(axes),
         headings_rad=network.headings_rad.double().numpy(),
         descriptors=torch.cat(descriptors).numpy().astype(np.float16),
-        panorama_labels=torch.cat(panorama_labels).numpy(),
+        panorama_labels=torch.cat(labels).numpy(),
+        panorama_ranges=torch.cat(ranges_m).numpy(),
         confusion=confusion,
         context=map_context(tokens).numpy(),  # for eq. 7
         grid=network.config.panorama,

@@ -3,19 +3,17 @@
 psi is the "visible semantic point overlap": the agreement of the classes predicted in an image
 with the part of a place's semantic panorama that the camera would see. Two measures are available.
 
-`likelihood`, the default, is the evidence for a place. Per cell it is log p(class | image) /
-p(class) of the map's class: its predicted probability over its frequency in that row of the map.
-psi is the sum over visible cells divided by the number of all cells, in nats: a camera that sees
-less gives less evidence. Rare agreements count more than road on road, confident predictions more
-than uncertain ones. Cells behind dynamic objects, without a class, or without a return in the map
-contribute nothing; sky over a wall counts against the place. Maps labelled by geometry confuse
-classes; their confusion matrix is taken into account, see `PlaceMap`.
+`likelihood`, the default, is the evidence for a place: the sum over visible cells of the
+log-likelihood ratios of the classes and ranges that the map shows there, see `evidence`, divided by
+the number of all cells, in nats: a camera that sees less gives less evidence. Rare agreements count
+more than road on road, confident predictions more than uncertain ones. Cells in which the map shows
+nothing count as well: a camera that sees walls there speaks against the place. Maps labelled by
+geometry confuse classes; their confusion matrix is taken into account, see `PlaceMap`.
 
 `iou` is the paper's measure: the weighted IoU of static classes between the most probable classes
 and the map. Cells count where the map has a static return and the image shows neither a dynamic
-object nor an unknown class. Sky over a wall counts against the place.
-
-In both, a wall where the map has no return is ignored: the LiDAR may not have reached that high.
+object nor an unknown class. Sky over a wall counts against the place. A wall where the map has no
+return is ignored: the LiDAR may not have reached that high.
 
 For a fixed position a pixel is a direction, so psi needs no depth, and a change of heading is a
 shift of columns: sliding the mask by whole columns around a candidate refines its heading. All
@@ -36,12 +34,12 @@ from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, NUM_CLASSES, STATIC_IDS
 
 _GROUND = ("road", "sidewalk", "terrain")
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
-_MIN_RATE = 1e-3  # added to each class's frequency: a class absent from the map stays possible
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class MatchingConfig:
     measure: Literal["likelihood", "iou"] = "likelihood"
     """Measure of psi: evidence for a place in nats per cell, or the paper's weighted IoU (use it
     with beta 0.4)."""
+    range_weight: float = 1.0
+    """Weight of the ranges beside the classes in the evidence; 0 leaves them out."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
     outlier_probability: float = 0.05
@@ -65,11 +65,13 @@ class MatchingConfig:
     """Weight of poles and traffic signs in the IoU."""
 
     def __post_init__(self) -> None:
-        weights = (self.alpha, self.beta, self.ground_weight, self.thin_weight)
+        weights = (
+            self.alpha, self.beta, self.range_weight, self.ground_weight, self.thin_weight
+        )  # fmt: skip
         if not all(0 <= weight < math.inf for weight in weights):
             raise ConfigError(
-                "alpha, beta, ground_weight and thin_weight must be finite and not negative, got "
-                f"{weights}"
+                "alpha, beta, range_weight, ground_weight and thin_weight must be finite and not "
+                f"negative, got {weights}"
             )
         if self.measure not in ("likelihood", "iou"):
             raise ConfigError(f"measure is {self.measure!r}; it must be likelihood or iou")
@@ -98,23 +100,28 @@ class SemanticMatcher:
         mask_grid: AngularGrid,
         grid: AngularGrid,
         config: MatchingConfig,
-        panoramas: Tensor,
+        labels: Tensor,
+        range_ids: Tensor,
         confusion: Tensor,
+        statistics: CellStatistics,
     ) -> None:
-        """panoramas: (P, H, W) uint8 joint ids on `grid`; their device is used for everything.
-        confusion: (S, S) as in `PlaceMap`.
+        """Take the panoramas of all places; their device is used for everything.
+
+        labels: (P, H, W) uint8 joint ids on `grid`. range_ids: (P, H, W) their ranges, as counted
+        by `statistics`. confusion: (S, S) as in `PlaceMap`.
         """
-        device = panoramas.device
-        self._panoramas, self._grid, self._config = panoramas, grid, config
+        device = labels.device
+        self._grid, self._config = grid, config
+        self._likelihood = config.measure == "likelihood"
+        self._statistics = statistics
+        # What each cell shows, as an index into the table of evidence or of classes.
+        self._cells = statistics.cell_ids(labels, range_ids) if self._likelihood else labels
         self._weights = torch.from_numpy(config.class_weights()).to(device)
-        self._static, self._hiding = (
-            torch.tensor(ids, device=device) for ids in (STATIC_IDS, _HIDING)
-        )
+        self._hiding = torch.tensor(_HIDING, device=device)
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
         self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
         self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
-        self._rates = _class_rates(panoramas)[:, self._rows, None]
-        self._confusion = confusion.to(self._rates)
+        self._confusion = confusion.to(device, torch.float32)
         columns = grid.columns(mask_grid.azimuths())
         self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
@@ -125,12 +132,15 @@ class SemanticMatcher:
         self._shape = (mask_grid.height, mask_grid.width)
 
     def overlap(
-        self, class_probs: Tensor, seen: Tensor, place: Tensor, yaw_rad: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, class_probs: Tensor, range_probs: Tensor | None, seen: Tensor, place: Tensor,
+        yaw_rad: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Compute the best psi over all slides, and its yaw, for K candidates.
 
         Args:
             class_probs: (NUM_CLASSES, h, w) float32, predicted probabilities.
+            range_probs: (num_ranges + 1, h, w) float32, predicted, the last one for no return;
+                None if none are predicted.
             seen: (h, w) bool, cells inside the camera's image.
             place: (K,) int64, indices of places.
             yaw_rad: (K,) float64, headings before the slide.
@@ -142,8 +152,10 @@ class SemanticMatcher:
             expected = (NUM_CLASSES, *self._shape)
             raise ShapeError.of("class_probs", expected, tuple(class_probs.shape))
         visible = seen & self._row_seen[:, None]
-        likelihood = self._config.measure == "likelihood"
-        table = (self._evidence if likelihood else self._iou)(class_probs, visible)
+        if self._likelihood:
+            table = self._evidence(class_probs, range_probs, visible)
+        else:
+            table = self._iou(class_probs, visible)
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
         first = columns[:, :1] - self._slides.amax()
         window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
@@ -152,25 +164,20 @@ class SemanticMatcher:
         slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
         slid = slid[:, :, None].expand(-1, -1, terms.shape[2], -1)
         sums = terms.gather(1, slid).sum(-1).unbind(-1)
-        if likelihood:
+        if self._likelihood:
             psi = sums[0] / visible.numel()
         else:
             psi = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1e-6), 0)
         best = psi.argmax(1)
         return psi.amax(1), yaw_rad - self._slides[best] * self._grid.column_rad
 
-    def _evidence(self, class_probs: Tensor, visible: Tensor) -> Tensor:
-        """Evidence of each possible class of the map in each cell, (NUM_CLASSES, h, 1, w).
-
-        log[(1 - e) p(class | image) / p(class) + e], with e the outlier probability. Behind dynamic
-        objects the map's class keeps its prior probability.
-        """
-        labels = torch.einsum("khw,km->mhw", class_probs[self._static], self._confusion)
-        ratio = labels / self._rates + class_probs[self._hiding].sum(0)
-        outlier = self._config.outlier_probability
-        table = torch.zeros_like(class_probs)
-        table[self._static] = torch.log((1 - outlier) * ratio + outlier) * visible
-        return table[:, :, None]
+    def _evidence(self, class_probs: Tensor, range_probs: Tensor | None, visible: Tensor) -> Tensor:
+        """Evidence of all that the map may show in each cell, (cell ids, h, 1, w)."""
+        table = self._statistics.table(
+            class_probs, range_probs, self._confusion, self._config.outlier_probability,
+            self._config.range_weight,
+        )  # fmt: skip
+        return (table * visible)[:, :, None]
 
     def _iou(self, class_probs: Tensor, visible: Tensor) -> Tensor:
         """Intersection and union of each possible class of the map in each cell of the mask.
@@ -190,23 +197,15 @@ class SemanticMatcher:
     def _column_terms(self, table: Tensor, place: Tensor, window: Tensor) -> Tensor:
         """Terms of each panorama column if it were seen in each column of the mask.
 
-        table: (NUM_CLASSES, h, n, w). window: (K, c) panorama columns of each candidate.
+        table: (cell ids, h, n, w). window: (K, c) panorama columns of each candidate.
 
         Returns (K, c, n, w), summed over the mask's rows. Slides reuse these sums, which makes
         them nearly free.
         """
         height = self._shape[0]
-        labels = self._panoramas[place[:, None, None], self._rows, window[..., None]]  # (K, c, h)
-        entries = labels.int() * height + torch.arange(height, device=window.device).int()
+        cells = self._cells[place[:, None, None], self._rows, window[..., None]]  # (K, c, h)
+        entries = cells.int() * height + torch.arange(height, device=window.device).int()
         sums = functional.embedding_bag(
             entries.flatten(0, 1), table.flatten(0, 1).flatten(1), mode="sum"
         )
         return sums.view(*window.shape, *table.shape[2:])
-
-
-def _class_rates(panoramas: Tensor) -> Tensor:
-    """Frequency of the static classes within each panorama row, (S, H); sums to one over S."""
-    cells = panoramas.shape[0] * panoramas.shape[2]
-    counts = torch.stack([(panoramas == index).sum((0, 2)) for index in STATIC_IDS])
-    rates = counts / cells + _MIN_RATE
-    return rates / rates.sum(0)

@@ -6,6 +6,7 @@
     headings.npy        (V,) float64           yaw of the heading windows, radians
     descriptors.npy     (P, V, D) float16      unit length
     panorama_labels.npy (P, H, W) uint8        semantic panoramas, joint ids
+    panorama_ranges.npy (P, H, W) float16      range of each cell, metres; 0 without a return
     confusion.npy       (S, S) float32         label given a static class, see `PlaceMap`
     context.npy         (S, C) float32         semantic context, eq. 7
 
@@ -31,17 +32,18 @@ from scmpr_ros.errors import ConfigError, MapFormatError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 
-FORMAT = "scmpr_ros place map/3"
+FORMAT = "scmpr_ros place map/4"
 _ARRAYS = {
     "positions": (2, np.float64),
     "axes": (3, np.float64),
     "headings": (1, np.float64),
     "descriptors": (3, np.float16),
     "panorama_labels": (3, np.uint8),
+    "panorama_ranges": (3, np.float16),
     "confusion": (2, np.float32),
     "context": (2, np.float32),
 }
-_OF_PLACES = ("positions", "axes", "descriptors", "panorama_labels")
+_OF_PLACES = ("positions", "axes", "descriptors", "panorama_labels", "panorama_ranges")
 """Arrays with one entry per place."""
 
 _NORM_TOLERANCE = 0.01  # rounding to float16 changes a unit length by 0.0005 at most
@@ -50,7 +52,7 @@ _BLOCK_VALUES = 1 << 22  # checked at a time: float32 copies of all descriptors 
 
 @dataclass(frozen=True)
 class PlaceMap:
-    """Descriptors and semantic panoramas of P places with V headings each.
+    """Descriptors and panoramas of P places with V headings each.
 
     axes: see `geometry.upright_axes`; panoramas and headings are relative to them.
     fingerprint: of the checkpoint that made the descriptors; only that checkpoint can match them.
@@ -64,6 +66,7 @@ class PlaceMap:
     headings_rad: NDArray[np.float64]
     descriptors: NDArray[np.float16]
     panorama_labels: NDArray[np.uint8]
+    panorama_ranges: NDArray[np.float16]
     confusion: NDArray[np.float32]
     context: NDArray[np.float32]
     grid: AngularGrid
@@ -76,6 +79,7 @@ class PlaceMap:
             "axes": (places, 3, 3),
             "descriptors": (places, headings, self.descriptors.shape[-1]),
             "panorama_labels": (places, self.grid.height, self.grid.width),
+            "panorama_ranges": (places, self.grid.height, self.grid.width),
             "confusion": (len(STATIC_IDS), len(STATIC_IDS)),
         }
         for name, shape in expected.items():
@@ -245,6 +249,8 @@ def _valid_entries(name: str, array: NDArray[Any]) -> tuple[NDArray[np.bool_], s
     axes = tuple(range(1, array.ndim))
     if name == "panorama_labels":
         return array.max(axes, initial=0) < NUM_CLASSES, f"labels end at {NUM_CLASSES - 1}"
+    if name == "panorama_ranges":
+        return (array >= 0).all(axes) & np.isfinite(array).all(axes), "ranges cannot be negative"
     if name == "descriptors":
         norm = np.linalg.norm(array.astype(np.float32), axis=2)  # NaN and infinity fail as well
         # shorter ones are valid: parts of a descriptor are zero if nothing is seen in a window

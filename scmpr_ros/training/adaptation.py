@@ -213,6 +213,7 @@ class _Adaptation:
             network=self.initial.config, loss=config.loss, optimiser=config.optimiser,
             augmentation=config.augmentation, stochastic_depth=False,
             frozen_batch_norm=config.frozen_batch_norm,
+            frozen_descriptor_norm=config.frozen_batch_norm,
         )  # fmt: skip
         module = PlaceRecognitionModule(find_method(config.method), settings, [], config.seed)
         load_strictly(module.network, self.initial.state_dict(), "the initial weights")

@@ -39,7 +39,7 @@ class AdaptConfig:
     validate_every_steps: steps between measurements on the held-out stretch.
     patience: measurements without a better result after which training stops; the best weights
         are kept.
-    frozen_batch_norm: see `ModuleConfig`.
+    frozen_batch_norm: keep the means and variances of all batch norms, backbone and descriptor.
     prepared: cache of views and rendered places. jobs: processes that fill it.
     out: folder for the weights, the report and TensorBoard logs.
     """

@@ -32,6 +32,9 @@ class AugmentationConfig:
     height_m.
 
     narrow_view: keep only part of the view, as a camera with a narrower field of view would.
+    class_colour, class_texture: repaint the objects of each class, so that no town's foliage,
+        render or tarmac is learned by heart: largest change of their colour channels, and of their
+        brightness by a random pattern, as logarithms.
     segmented: use the panorama of the map that would be built without labels.
     """
 
@@ -47,6 +50,8 @@ class AugmentationConfig:
     noise: float = 0.04
     covered: float = 0.3
     narrow_view: float = 0.2
+    class_colour: float = 0.0
+    class_texture: float = 0.0
     height_m: float = 0.15
     range_noise: float = 0.02
     turn: float = 1.0
@@ -111,7 +116,8 @@ def mirror_worlds(batch: PairBatch, share: float) -> PairBatch:
 
 def augment_views(batch: PairBatch, config: AugmentationConfig, grid: AngularGrid) -> PairBatch:
     """Augment the views of a batch, each independently. grid: of the views."""
-    batch = replace(batch, view=_change_light(batch.view, config))
+    view = _repaint(batch.view, batch.mask.long(), config)
+    batch = replace(batch, view=_change_light(view, config))
     batch = _pitch(batch, config.pitch_deg, grid)
     batch = _narrow(batch, config.narrow_view)
     noise = torch.rand(len(batch), 1, 1, 1) * config.noise
@@ -189,6 +195,39 @@ def _change_light(views: Tensor, config: AugmentationConfig) -> Tensor:
     soft = functional.avg_pool2d(views, 3, 1, 1, count_include_pad=False)
     views = torch.where(torch.rand(batch, 1, 1, 1) < config.blur, soft, views)
     return _darken(_rain(_fog(views, config.fog), config.rain), config.darkness)
+
+
+def _repaint(views: Tensor, mask: Tensor, config: AugmentationConfig) -> Tensor:
+    """Change colour and texture of each class, differently in each image.
+
+    mask: (B, h, w) int64, classes of the views' cells.
+    """
+    if config.class_colour == config.class_texture == 0:
+        return views
+    batch, size = len(views), views.shape[-2:]
+    image = torch.arange(batch)[:, None, None]
+
+    def of_pixels(of_classes: Tensor) -> Tensor:
+        """Values (B, NUM_CLASSES, C) at the pixels, (B, C, H, W)."""
+        cells = of_classes[image, mask].permute(0, 3, 1, 2)
+        return functional.interpolate(cells, size, mode="bilinear")
+
+    gain = (torch.rand(batch, NUM_CLASSES, 3) * 2 - 1) * config.class_colour
+    strength = torch.rand(batch, NUM_CLASSES, 1) ** 2 * config.class_texture
+    return views * torch.exp(of_pixels(gain) + _pattern(batch, size) * of_pixels(strength))
+
+
+def _pattern(batch: int, size: torch.Size) -> Tensor:
+    """Noise (B, 1, H, W) of unit deviation, its details from one pixel to sixteen in size."""
+    height, width = size
+    octaves = [
+        functional.interpolate(
+            torch.randn(batch, 1, height // scale, width // scale), size, mode="bilinear"
+        ) * torch.rand(batch, 1, 1, 1)
+        for scale in (1, 2, 4, 8, 16)
+    ]  # fmt: skip
+    pattern = torch.stack(octaves).sum(0)
+    return pattern / pattern.std((1, 2, 3), keepdim=True)
 
 
 def _pitch(batch: PairBatch, largest_deg: float, grid: AngularGrid) -> PairBatch:

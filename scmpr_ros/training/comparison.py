@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scmpr_ros.evaluation.cells import cells_correct
 from scmpr_ros.evaluation.intervals import recall_interval
 from scmpr_ros.evaluation.metrics import Tolerance, heading_errors, position_errors, within
 from scmpr_ros.geometry import camera_yaw, wrap_angle
@@ -22,7 +23,6 @@ from scmpr_ros.methods.views import QueryView
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig, Observation
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import label_confusion
-from scmpr_ros.training.diagnosis import cells_correct
 from scmpr_ros.training.preparation import PreparedRecording
 from scmpr_ros.training.validation import describe_places
 
@@ -116,6 +116,7 @@ def _place_map(network: PlaceNetwork, recording: PreparedRecording) -> PlaceMap:
         headings_rad=network.headings_rad.cpu().double().numpy(),
         descriptors=descriptors.numpy().astype(np.float16),
         panorama_labels=recording.panorama.label.numpy(),
+        panorama_ranges=recording.panorama.range_m.half().numpy(),
         confusion=point_confusion() if geometric else label_confusion(),
         context=context.cpu().numpy(), grid=network.config.panorama,
         fingerprint=fingerprint(network),
@@ -146,5 +147,5 @@ def _reading(
         return np.full(2, np.nan)
     device = observation.prediction.mask_logits.device
     masks, depth = (x[view : view + 1].to(device) for x in (recording.masks, recording.depth))
-    correct: Tensor = cells_correct(network, observation.prediction, masks, depth)
+    correct: Tensor = cells_correct(observation.prediction, masks, depth, network.ranges)
     return correct[0].cpu().double().numpy()

@@ -22,13 +22,14 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation.cells import cells_correct
 from scmpr_ros.evaluation.intervals import recall_interval
 from scmpr_ros.evaluation.metrics import Tolerance, recall_at, within
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.semantics import IGNORE, NUM_CLASSES
+from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.training.preparation import (
     PreparationConfig,
     PreparedRecording,
@@ -197,7 +198,7 @@ def _describe_views(
                 network, predictions[intervention.view], intervention, masks, depth
             )
             descriptors = network.describe_image(prediction, seen, context)
-            described.append((descriptors, cells_correct(network, prediction, masks, depth)))
+            described.append((descriptors, cells_correct(prediction, masks, depth, network.ranges)))
         yield described
 
 
@@ -213,19 +214,3 @@ def _with_ground_truth(
         ranges = one_hot(range_ids(depth, network.ranges), network.ranges.num_ranges + 1)
         prediction = prediction._replace(range_logits=_CERTAIN * ranges)
     return prediction
-
-
-def cells_correct(
-    network: PerceivingNetwork, prediction: ImagePrediction, masks: Tensor, depth: Tensor
-) -> Tensor:
-    """Fractions (B, 2) of cells whose class and whose range are predicted correctly."""
-    classes = _fraction(prediction.mask_logits.argmax(1) == masks, masks != IGNORE)
-    if prediction.range_logits is None:
-        return torch.stack([classes, torch.full_like(classes, torch.nan)], 1)
-    ranges = prediction.range_logits.argmax(1) == range_ids(depth, network.ranges)
-    return torch.stack([classes, _fraction(ranges, depth > 0)], 1)
-
-
-def _fraction(correct: Tensor, valid: Tensor) -> Tensor:
-    """Fraction (B,) of the valid cells (B, h, w) that are correct; NaN if none is valid."""
-    return (correct & valid).sum((1, 2)) / valid.sum((1, 2))

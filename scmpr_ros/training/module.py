@@ -10,7 +10,6 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
 from scmpr_ros.errors import ConfigError
@@ -20,6 +19,7 @@ from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetworkConfig
 from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.registry import Method
+from scmpr_ros.networks.backbones import TimmBackbone
 from scmpr_ros.networks.batch_norm import PlainBatchNorm
 from scmpr_ros.training.augmentation import AugmentationConfig, augment
 from scmpr_ros.training.preparation import PreparedRecording
@@ -30,10 +30,13 @@ from scmpr_ros.training.validation import RetrievalResult, draw_examples, retrie
 class OptimiserConfig:
     """AdamW with linear warm-up and a cosine down to zero at `max_steps`.
 
+    pretrained_rate: factor of the learning rate for a pyramid of timm: weights that come from real
+        images should change less than those that start at random.
     cycles: cosines, each from the full rate down to zero, in equal parts of the steps.
     """
 
     learning_rate: float = 1e-3
+    pretrained_rate: float = 1.0
     weight_decay: float = 0.05
     warmup_steps: int = 200
     max_steps: int = 4000
@@ -64,8 +67,11 @@ class ModuleConfig:
     network, loss: of the method; see `methods.registry`.
     stochastic_depth: drop blocks of the backbone at random, where the backbone can.
     frozen_perception: keep the weights that predict masks and ranges; learn the descriptor only.
-    frozen_batch_norm: normalise by the running statistics of the weights that training started
-        from, and keep them.
+    frozen_batch_norm: keep the means and variances of the backbone's batch norms, as a backbone
+        with pretrained weights needs: those of synthetic images, or of a few recordings, would
+        replace those of ImageNet.
+    frozen_descriptor_norm: keep those of the descriptor's normalisations as well.
+    frozen_stages: number of the finest stages of a pyramid of timm that keep their weights.
     """
 
     network: PlaceNetworkConfig
@@ -75,6 +81,8 @@ class ModuleConfig:
     stochastic_depth: bool = True
     frozen_perception: bool = False
     frozen_batch_norm: bool = False
+    frozen_descriptor_norm: bool = False
+    frozen_stages: int = 0
 
 
 class PlaceRecognitionModule(lightning.LightningModule):
@@ -95,18 +103,22 @@ class PlaceRecognitionModule(lightning.LightningModule):
         self.network = method.network.for_training(config.network, drop_blocks)
         if config.frozen_perception:
             _freeze_perception(self.network)
+        _freeze_stages(self.network, config.frozen_stages)
         self.objective = method.objective(self.network, config.loss, task)
         self.validation_recordings = validation_recordings
         self._results: list[RetrievalResult] = []
-        self.train()
+        self.train()  # lightning keeps the mode of each part as it is when a run starts
 
     def train(self, mode: bool = True) -> PlaceRecognitionModule:
-        """Set training mode; frozen normalisations stay in evaluation mode."""
+        """Switch to training, except for frozen batch norms."""
         super().train(mode)
-        if self.config.frozen_batch_norm:
-            for part in self.network.modules():
-                if isinstance(part, (_BatchNorm, PlainBatchNorm)):
-                    part.eval()
+        frozen = {
+            nn.BatchNorm2d: self.config.frozen_batch_norm,
+            PlainBatchNorm: self.config.frozen_descriptor_norm,
+        }
+        for part in self.network.modules():
+            if any(isinstance(part, kind) and on for kind, on in frozen.items()):
+                part.eval()
         return self
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
@@ -152,13 +164,23 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; no decay on biases, norms, scan parameters and the scale."""
         config = self.config.optimiser
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.parameters() if _decays(p)]},
-            {"params": [p for p in self.parameters() if not _decays(p)], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        pretrained = {
+            parameter for part in self.network.modules() if isinstance(part, TimmBackbone)
+            for parameter in part.parameters()
+        }  # fmt: skip
+        groups = [
+            {
+                "params": [
+                    p for p in self.parameters()
+                    if _decays(p) == decays and (p in pretrained) == slow
+                ],
+                "lr": config.learning_rate * (config.pretrained_rate if slow else 1.0),
+                "weight_decay": config.weight_decay if decays else 0.0,
+            }
+            for decays in (True, False)
+            for slow in (True, False)
+        ]  # fmt: skip
+        optimiser = torch.optim.AdamW([group for group in groups if group["params"]])
         schedule = {"scheduler": LambdaLR(optimiser, config.rate_factor), "interval": "step"}
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
@@ -167,6 +189,17 @@ def _freeze_perception(network: nn.Module) -> None:
     assert isinstance(network, PerceivingNetwork)  # `TrainConfig` checks it
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not network.is_perception_weight(name))
+
+
+def _freeze_stages(network: nn.Module, stages: int) -> None:
+    if stages == 0:
+        return
+    pyramids = [part for part in network.modules() if isinstance(part, TimmBackbone)]
+    if not pyramids:
+        raise ConfigError(
+            "module.frozen_stages is for backbones with a pyramid of timm, see module.network"
+        )
+    pyramids[0].freeze(stages)
 
 
 def _decays(parameter: Tensor) -> bool:

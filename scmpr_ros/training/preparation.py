@@ -30,6 +30,7 @@ from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.methods.pair_batch import map_tensors
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, makes_map
 from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.semantics import class_id
 from scmpr_ros.training.rendering import PreparationConfig, render_recording
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
 
 PREPARATION = 7
 """Version of the prepared files; those of other versions are not used."""
+
+_SKY = class_id("sky")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class PreparedRecording:
     def view_axes(self) -> Tensor:
         """Forward, left and up of each view in the map frame, as columns (Q, 3, 3)."""
         return torch.from_numpy(body_axes(self.poses.numpy()))
+
+    @property
+    def has_true_masks(self) -> bool:
+        """Whether the masks show what the camera saw, and not the map: no map shows the sky."""
+        return bool((self.masks == _SKY).any())
 
     def seen_by(self, views: slice | Tensor) -> Tensor:
         """Mask cells (N, H/4, W/4) inside the camera's image, for some views."""

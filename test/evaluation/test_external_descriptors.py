@@ -17,9 +17,9 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import (
     EvaluationConfig,
-    _static_scans,
     predict_in_map,
     predict_in_scans,
+    static_scans,
 )
 from scmpr_ros.evaluation.external_descriptors import predict_from_descriptors
 from scmpr_ros.evaluation.metrics import Tolerance
@@ -152,7 +152,7 @@ def test_single_scans_give_the_scores_of_the_localizer(
 def scan_map(folder: Path, network: PlaceNetwork) -> PlaceMap:
     """The database of `predict_in_scans`."""
     (drive,) = open_drives(folder)
-    scans = _static_scans(drive, np.array(drive.scan_frames), labelled=True)
+    scans = static_scans(drive, np.array(drive.scan_frames), labelled=True)
     return build_scan_map(scans, network, MapBuilderConfig())
 
 

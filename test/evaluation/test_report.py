@@ -31,6 +31,7 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
         headings_rad=np.arange(8) * np.pi / 4,
         descriptors=np.zeros((places, 8, 4), np.float16),
         panorama_labels=rng.integers(0, 9, (places, 16, 96)).astype(np.uint8),
+        panorama_ranges=np.full((places, 16, 96), 10, np.float16),
         confusion=label_confusion(),
         context=np.zeros((9, 4), np.float32),
         grid=grid,

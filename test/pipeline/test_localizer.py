@@ -231,7 +231,7 @@ def test_a_place_map_knows_what_its_labels_confuse(
         localizer = Localizer(known, network, LocalizerConfig(device="cpu"))
         seen = torch.ones(terrain.shape[1:], dtype=torch.bool)
         here = torch.tensor([0]), torch.zeros(1, dtype=torch.float64)
-        psi.append(float(localizer._matcher.overlap(terrain, seen, *here)[0]))
+        psi.append(float(localizer._matcher.overlap(terrain, None, seen, *here)[0]))
     assert psi[0] > psi[1] + 0.5
 
 
@@ -323,7 +323,7 @@ def test_a_tilted_camera_is_levelled_by_its_mount(
         for how, seen in ((rotation_z(0.6), rotation_z(0.6)), (mount, mount), (None, mount))
     )  # fmt: skip
     assert (tilted.place_index, tilted.heading_index) == (level.place_index, level.heading_index)
-    assert 10 * abs(tilted.score - level.score) < abs(wrong.score - level.score)
+    assert 10 * abs(tilted.phi - level.phi) < abs(wrong.phi - level.phi)
     assert camera_yaw(tilted.T_map_camera) == pytest.approx(
         camera_yaw(level.T_map_camera), abs=0.02
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.one_hot import one_hot
+from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
 from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
 
@@ -40,19 +41,37 @@ def certain(mask: np.ndarray) -> torch.Tensor:
     return one_hot(torch.from_numpy(np.ascontiguousarray(mask))[None], NUM_CLASSES)[0]
 
 
+def ranges_of(labels: torch.Tensor) -> torch.Tensor:
+    """Ranges 0 to 2 that differ from direction to direction; 3 without a return."""
+    columns = (torch.arange(labels.shape[-1]) // 5 * 7 % 3).to(torch.uint8)
+    return torch.where(labels == 0, 3, columns.expand_as(labels)).to(torch.uint8)
+
+
+def _measured() -> CellStatistics:
+    """Statistics of images of many streets."""
+    masks = torch.cat([torch.from_numpy(look(street(seed), 0).copy())[None] for seed in range(60)])
+    statistics = CellStatistics(8, num_ranges=3)
+    statistics.measure(masks, ranges_of(masks).long(), torch.ones_like(masks, dtype=torch.bool))
+    return statistics
+
+
+STATISTICS = _measured()
+
+
 def overlap(
     mask: np.ndarray | torch.Tensor, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0,
-    confusion: np.ndarray | None = None, **settings: Any,
+    confusion: np.ndarray | None = None, ranges: torch.Tensor | None = None, **settings: Any,
 ) -> tuple[float, float]:  # fmt: skip
     """psi and yaw of one candidate, by IoU unless set otherwise."""
     config = MatchingConfig(slide_columns=slide, **{"measure": "iou", **settings})
+    labels = torch.from_numpy(panorama[None])
     matcher = SemanticMatcher(
-        VIEW, PANORAMA, config, torch.from_numpy(panorama[None]),
-        torch.from_numpy(label_confusion() if confusion is None else confusion),
+        VIEW, PANORAMA, config, labels, ranges_of(labels),
+        torch.from_numpy(label_confusion() if confusion is None else confusion), STATISTICS,
     )  # fmt: skip
     classes = certain(mask) if isinstance(mask, np.ndarray) else mask
     place, yaws = torch.tensor([0]), torch.tensor([yaw], dtype=torch.float64)
-    psi, best = matcher.overlap(classes, torch.from_numpy(SEEN), place, yaws)
+    psi, best = matcher.overlap(classes, ranges, torch.from_numpy(SEEN), place, yaws)
     return float(psi[0]), float(best[0])
 
 
@@ -111,45 +130,45 @@ def test_psi_is_zero_without_common_cells() -> None:
     assert overlap(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
 
 
-def test_a_likelihood_by_hand() -> None:
-    """Each row of the map is two thirds walls, one third poles; the camera sees walls only."""
+def test_a_likelihood_is_the_mean_evidence_of_all_cells() -> None:
+    """Evidence itself has its own tests; here three cells in four are outside the image."""
+    panorama, walls = np.full((8, 120), WALL, np.uint8), np.full((8, 30), WALL, np.uint8)
+    table = STATISTICS.table(certain(walls), None, torch.from_numpy(label_confusion()), 0.05, 1.0)
+    cell = int(STATISTICS.cell_ids(torch.tensor(WALL), torch.tensor(0)))
+    expected = float(table[cell].mean())
+    assert likelihood(walls, panorama)[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_cells_hidden_by_cars_give_no_evidence() -> None:
+    mask = look(street(), 0).copy()
+    mask[:, 5:20] = CAR
+    right, wrong = (likelihood(mask, np.roll(street(), turn, axis=1))[0] for turn in (0, 40))
+    bare = likelihood(look(street(), 0), street())[0]
+    assert bare > right > wrong
+
+
+def test_a_view_of_walls_speaks_against_a_place_that_sees_nothing() -> None:
+    nothing = np.zeros((8, 120), np.uint8)
+    view = look(street(), 0)
+    assert likelihood(view, nothing)[0] < 0 < likelihood(view, street())[0]
+
+
+def test_ranges_find_the_heading_where_classes_cannot() -> None:
     panorama = np.full((8, 120), WALL, np.uint8)
-    panorama[:, ::3] = POLE
-    walls, outlier = np.full((8, 30), WALL, np.uint8), 0.05
-    expected = 2 / 3 * np.log((1 - outlier) / (2 / 3) + outlier) + 1 / 3 * np.log(outlier)
-    assert likelihood(walls, panorama)[0] == pytest.approx(expected, abs=0.02)
-    half = 0.5 * certain(walls) + 0.5 * certain(np.full((8, 30), POLE, np.uint8))
-    expected = 2 / 3 * np.log(0.95 * 0.75 + outlier) + 1 / 3 * np.log(0.95 * 1.5 + outlier)
-    assert likelihood(half, panorama)[0] == pytest.approx(expected, abs=0.02)
-
-
-def test_a_rare_agreement_counts_more_than_a_common_one() -> None:
-    panorama = np.full((8, 120), WALL, np.uint8)
-    panorama[:, 50:55] = POLE  # visible, among walls
-    right, wall = look(panorama, 0), np.full((8, 30), WALL, np.uint8)
-    elsewhere = np.full((8, 120), WALL, np.uint8)
-    elsewhere[:, :5] = POLE  # as frequent, but outside the view
-    assert likelihood(right, panorama)[0] > likelihood(wall, elsewhere)[0] + 0.2
-    assert abs(likelihood(wall, elsewhere)[0]) < 0.1
-
-
-def test_hidden_and_unknown_cells_give_no_evidence() -> None:
-    assert likelihood(np.full((8, 30), CAR, np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
-    assert likelihood(np.zeros((8, 30), np.uint8), street())[0] == pytest.approx(0, abs=1e-6)
-    assert likelihood(look(street(), 0), np.zeros((8, 120), np.uint8))[0] == 0
-    sky = look(street(), 0).copy()
-    sky[:4] = SKY
-    assert likelihood(sky, street())[0] < likelihood(look(street(), 0), street())[0] - 0.5
+    turned = np.roll(ranges_of(torch.from_numpy(panorama)).numpy(), 3, axis=1)[:, 45:75]
+    probs = one_hot(torch.from_numpy(turned.copy())[None], 4)[0]
+    walls, step = np.full((8, 30), WALL, np.uint8), PANORAMA.column_rad
+    psi, yaw = likelihood(walls, panorama, slide=6, ranges=probs)
+    assert yaw == pytest.approx(3 * step)
+    assert psi > likelihood(walls, panorama, slide=6)[0] + 0.5
+    unweighted, _ = likelihood(walls, panorama, slide=6, ranges=probs, range_weight=0)
+    assert unweighted == pytest.approx(likelihood(walls, panorama, slide=6)[0])
 
 
 def test_the_confusion_matrix_corrects_mislabelled_maps() -> None:
     """The map labels pavements as roads and poles as walls."""
     geometric = np.where(street() == POLE, WALL, street())
-    confusion = label_confusion({"sidewalk": {"road": 1.0}, "pole": {"building": 1.0}})
-    pavement = np.full((8, 30), SIDEWALK, np.uint8)
-    road = np.full((8, 120), ROAD, np.uint8)
-    assert likelihood(pavement, road)[0] < -1
-    assert likelihood(pavement, road, confusion=confusion)[0] == pytest.approx(0, abs=0.05)
+    confusion = label_confusion({"pole": {"building": 1.0}})
     mask = look(street(), 0)
     naive, _ = likelihood(mask, geometric)
     assert likelihood(mask, geometric, confusion=confusion)[0] > naive

@@ -55,6 +55,7 @@ def example(places: int = 4, fingerprint: str = "abc") -> PlaceMap:
             np.float16
         ),
         panorama_labels=rng.integers(0, 9, (places, 4, 12), dtype=np.uint8),
+        panorama_ranges=rng.uniform(0, 50, (places, 4, 12)).astype(np.float16),
         confusion=label_confusion({"pole": {"building": 1.0}}),
         context=rng.normal(size=(8, 5)).astype(np.float32),
         grid=AngularGrid(4, 12, 16.0, -16.0),
@@ -90,7 +91,7 @@ def test_overwriting_the_files_of_a_map_in_use_does_no_harm(tmp_path: Path) -> N
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     expected = [getattr(written, name).astype(float).sum() for name in names]
-    assert json.loads(output) == pytest.approx(expected) and len(names) == 7
+    assert json.loads(output) == pytest.approx(expected) and len(names) == 8
 
 
 def test_saving_again_replaces_the_map(tmp_path: Path) -> None:

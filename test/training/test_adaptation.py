@@ -188,6 +188,7 @@ def test_confused_labels_do_not_decide_between_what_they_confuse() -> None:
     torch.testing.assert_close(gradient(torch.eye(NUM_CLASSES)[None]), exact)
 
 
+@pytest.mark.slow
 def test_masks_of_a_map_without_labels_are_confident_and_show_parked_cars(
     shared_data: Path, tmp_path: Path
 ) -> None:
@@ -237,7 +238,9 @@ def test_frozen_normalisations_keep_their_statistics(
     network = replace(TINY, backbone="timm/test_resnet")
     batch = collate([dataset[Draw(view, 0.5)] for view in range(4)])
     for frozen in (True, False):
-        settings = replace(tiny, network=network, frozen_batch_norm=frozen)
+        settings = replace(
+            tiny, network=network, frozen_batch_norm=frozen, frozen_descriptor_norm=frozen
+        )
         module = PlaceRecognitionModule(find_method("scmpr"), settings, [])
         kinds = (nn.BatchNorm2d, PlainBatchNorm)
         norms = [part for part in module.network.modules() if isinstance(part, kinds)]

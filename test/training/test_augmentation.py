@@ -239,6 +239,20 @@ def test_a_narrow_view_keeps_labels_where_the_camera_looks() -> None:
     assert 0.5 < some.float().mean() < 0.9
 
 
+def test_repainting_follows_the_classes() -> None:
+    """Within a class an image changes alike in colour; between classes and images it differs."""
+    batch = with_view(torch.full((2, 3, 32, 64), 0.5))
+    mask = torch.ones(2, 8, 16, dtype=torch.uint8)
+    mask[..., 8:] = 2
+    colour = replace(OFF, class_colour=0.3)
+    view = augment_views(replace(batch, mask=mask), colour, GRID).view
+    left, right = view[..., :24], view[..., 40:]  # away from the border, which is interpolated
+    assert left.std((2, 3)).amax() < 1e-6 and right.std((2, 3)).amax() < 1e-6
+    assert (left - right).abs().amin() > 0 and (view[0] - view[1]).abs().amin() > 0
+    texture = augment_views(replace(batch, mask=mask), replace(OFF, class_texture=0.3), GRID).view
+    assert (texture.std((2, 3)) > 0).all() and torch.equal(texture[:, 0], texture[:, 1])
+
+
 def test_dark_pixels_inside_the_image_count_as_seen() -> None:
     """At night, black is not outside of the image: noise appears there, and nowhere else."""
     torch.manual_seed(0)

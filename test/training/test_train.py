@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lightning
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import PAIRS, TINY, tiny_run
@@ -199,6 +200,34 @@ def test_perception_weights_of_another_network_load(
                ("saff.mask_head.weight", "vmamba.patch_embed.0.weight"))  # fmt: skip
     learned = ("saff.place_head.0.weight", "panorama_encoder.head.weight", "part_logits")
     assert all(not torch.equal(frozen[name], untrained[name]) for name in learned)
+
+
+def test_descriptions_of_places_meet_another_backbone(
+    recordings: Path, finished: Path, tmp_path: Path
+) -> None:
+    """A pretrained pyramid keeps its finest stage and its statistics; places are as before."""
+    config = replace(tiny_run(recordings, tmp_path, max_steps=2), validation=None)
+    described = finished / "model.safetensors"
+    model = "test_efficientnet.r160_in1k"
+    torch.save(timm.create_model(model, pretrained=False).state_dict(), tmp_path / "pyramid.pth")
+    module = replace(
+        config.module, network=replace(config.module.network, backbone=f"timm/{model}"),
+        optimiser=replace(config.module.optimiser, learning_rate=1e-5),
+        frozen_stages=1, frozen_batch_norm=True,
+    )  # fmt: skip
+    weights = weights_of(train(replace(
+        config, module=module, description=described, pretrained=tmp_path / "pyramid.pth"
+    )))  # fmt: skip
+    given = torch.load(tmp_path / "pyramid.pth", weights_only=True)
+    trunk = {k.removeprefix("vmamba.trunk."): v for k, v in weights.items() if ".trunk." in k}
+    changed = {name for name, x in trunk.items() if not torch.equal(x, given[name].half().to(x))}
+    assert not [name for name in changed if "running" in name or name.startswith("conv_stem")]
+    assert any(name.startswith("blocks.3") for name in changed)
+    before = weights_of(described)
+    name = "panorama_encoder.head.weight"
+    torch.testing.assert_close(weights[name], before[name], rtol=0, atol=1e-3)
+    with pytest.raises(ConfigError, match="frozen_stages is for backbones"):
+        train(replace(config, module=replace(config.module, frozen_stages=1)))
 
 
 def test_perception_weights_that_do_not_fit_are_refused(recordings: Path, tmp_path: Path) -> None:

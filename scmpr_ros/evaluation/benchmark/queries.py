@@ -245,6 +245,7 @@ def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
         headings_rad=network.headings_rad.double().cpu().numpy(),
         descriptors=descriptors,
         panorama_labels=labels,
+        panorama_ranges=np.where(labels > 0, 10, 0).astype(np.float16),
         confusion=label_confusion(),
         context=generator.standard_normal(
             (len(STATIC_IDS), config.encoder.place_channels), np.float32

@@ -30,6 +30,7 @@ from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, 
 from scmpr_ros.networks.one_hot import class_fractions, one_hot
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
+from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 from scmpr_ros.stages import stage
 
@@ -98,6 +99,7 @@ class ScmprNetwork(PerceivingNetwork):
             self.panorama_ranges = RangeLayout(config.panorama, config.layout, num_ranges)
             self.range_projection = _projection(self.image_ranges, config.layout)
             sizes["range layout"] = config.layout.descriptor_dim
+        self.cell_statistics = CellStatistics(config.mask_grid.height, config.depth.num_ranges)
         self.part_sizes = sizes
         self.part_logits = nn.Parameter(torch.zeros(len(sizes)))
         self.mean: Tensor
@@ -119,6 +121,11 @@ class ScmprNetwork(PerceivingNetwork):
     def ranges(self) -> DepthConfig:
         """The ranges that the range head distinguishes."""
         return self.config.depth
+
+    @property
+    def statistics(self) -> CellStatistics:
+        """Part of the checkpoint; `train` measures them."""
+        return self.cell_statistics
 
     @property
     def perception_modules(self) -> Sequence[nn.Module]:

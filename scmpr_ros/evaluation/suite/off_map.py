@@ -1,0 +1,74 @@
+"""Entries `off_map`: the confidence of answers to images that were not taken in the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from scmpr_ros.evaluation.evaluate import localize_drive
+from scmpr_ros.evaluation.suite.entry import Column, Entry, Numbers, camera_drive
+from scmpr_ros.evaluation.suite.workbench import Places, Workbench
+from scmpr_ros.pipeline.states import StateConfig
+from scmpr_ros.records import Mount
+
+
+@dataclass(frozen=True)
+class OffMapEntry(Entry):
+    """A drive's images in the map of somewhere else.
+
+    images: the recording whose images are taken; drive: which of its drives. map: the recording
+    that is searched; without one, the town that is given to the command. sequence: the drive that
+    mapped it. places: see `RecallEntry`. mount: how the camera is mounted on the vehicle.
+    """
+
+    images: Path
+    map: Path | None = None
+    drive: str = ""
+    sequence: str = ""
+    places: Places = "path"
+    mount: Mount = field(default_factory=Mount)
+
+    title = "Off-map images"
+    rules = (
+        "No image was taken in the map, so every answer is wrong and its confidence should be low. "
+        "LOC: share of the answers whose confidence makes the localizer LOCALIZED."
+    )
+    columns = (
+        Column("N", "num_images", "{}"),
+        Column("P", "num_places", "{}"),
+        Column("mean conf.", "mean_confidence", "{:.2f}"),
+        Column("95th percentile", "confidence_95", "{:.2f}"),
+        Column("LOC", "localized"),
+    )
+
+    def needs(self, bench: Workbench) -> list[Path]:
+        """Both recordings."""
+        return [bench.data / self.images, self._map(bench)]
+
+    def missing(self, bench: Workbench) -> str:
+        """A town, if it is needed and not named, or the first missing recording."""
+        if self.map is None and bench.town is None:
+            return "recording of a town: name one with --town"
+        return super().missing(bench)
+
+    def measure(self, bench: Workbench) -> Numbers:
+        """Localise every image in the wrong map."""
+        drive = camera_drive(bench.data / self.images, "", self.drive)
+        localizer = bench.localizer(self._map(bench), self.sequence, self.places, self.mount)
+        localized = localize_drive(drive, localizer, bench.config.skip_bad, progress=False)
+        confidences, threshold = localized.confidences, StateConfig().localized_confidence
+        return {
+            "num_images": len(confidences), "num_places": len(localizer.place_map),
+            "mean_confidence": float(confidences.mean()),
+            "confidence_95": float(np.percentile(confidences, 95)),
+            "localized": float((confidences >= threshold).mean()), "threshold": threshold,
+        }  # fmt: skip
+
+    def _map(self, bench: Workbench) -> Path:
+        """The recording that is searched."""
+        if self.map is not None:
+            return bench.data / self.map
+        assert bench.town is not None  # else the entry is skipped
+        return bench.town

