@@ -39,6 +39,7 @@ from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.networks.readers.description import ReaderDescription
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -174,6 +175,9 @@ def test_parameter_files_in_the_documents() -> None:
         content = yaml.safe_load(fence.body)
         if "topics" in content:
             from_dict(BagReaderConfig, content, source="bag.yaml")
+            continue
+        if "model" in content:
+            from_dict(ReaderDescription, content)
             continue
         if "recall" in content:
             continue  # a suite, see below

@@ -1,9 +1,10 @@
 """From scores to hypotheses about where the camera was.
 
 A score measures how well a place matches the image, not how probable the place is: neighbouring
-places match almost equally well, and so may a place on another street. So scores become
-probabilities over the shortlist, proportional to exp(score / temperature), and places are
-clustered: a cluster is a central place and all places that agree with it on where the camera was,
+places match almost equally well, and so may a place on another street; and the image may have been
+taken at none of them. So scores become probabilities over the shortlist and the hypothesis "none of
+these", proportional to exp(score / temperature), and places are clustered: a cluster is a central
+place and all places that agree with it on where the camera was,
 and its confidence is its total probability. Clusters are taken greedily, the most probable first,
 and each removes its places. Candidates are thus alternatives, not neighbours on one street.
 """
@@ -33,6 +34,9 @@ class BeliefConfig:
 
     score_temperature: float = 0.03
     """Score difference at which a place is 1/e times as probable as the best one."""
+    none_score: float = 0.6
+    """Score of the hypothesis that the image was taken at none of the places. A single place with
+    this score is as probable as that; a large negative number rules it out."""
     cluster_radius_m: float = 4.5
     """Places within this distance of a cluster's central place belong to it; 0: no clustering."""
     cluster_heading_deg: float = 15.5
@@ -43,6 +47,8 @@ class BeliefConfig:
             raise ConfigError(
                 f"belief.score_temperature must be positive, got {self.score_temperature}"
             )
+        if not np.isfinite(self.none_score):
+            raise ConfigError(f"belief.none_score must be a finite number, got {self.none_score}")
         if not self.cluster_radius_m >= 0:
             raise ConfigError(f"belief.cluster_radius_m cannot be {self.cluster_radius_m}")
         if not 0 < self.cluster_heading_deg <= 180:
@@ -55,7 +61,8 @@ class BeliefConfig:
 class Hypothesis:
     """One cluster of places.
 
-    index: of its central place. confidence: its total probability, in [0, 1]. position: (3,)
+    index: of its central place. confidence: its total probability, in [0, 1]; all together lack
+    that of "none of these". position: (3,)
     metres, and yaw_rad: means over its places, weighted by probability.
     """
 
@@ -81,8 +88,10 @@ def hypotheses(
     """
     ranked = np.argsort(-score, kind="stable")
     position, yaw_rad, score = position[ranked], yaw_rad[ranked], score[ranked]
-    probability = np.exp((score - score[0]) / config.score_temperature)
-    probability /= probability.sum()
+    highest = max(score[0], config.none_score)
+    probability = np.exp((score - highest) / config.score_temperature)
+    none = np.exp((config.none_score - highest) / config.score_temperature)
+    probability /= probability.sum() + none
     difference_rad = np.abs(wrap_angle(yaw_rad[:, None] - yaw_rad))
     agree = (cdist(position, position) <= config.cluster_radius_m) & (
         difference_rad <= np.deg2rad(config.cluster_heading_deg)

@@ -16,8 +16,11 @@ def cluster(x, score, yaw_deg=0.0, count=10, **settings):
     position = np.array([[v, 5.0, 1.0] for v in x], float)
     yaw_rad = np.deg2rad(np.broadcast_to(yaw_deg, len(x)).astype(float))
     config = BeliefConfig(
-        **{"score_temperature": T, "cluster_radius_m": 3.0, "cluster_heading_deg": 20.0, **settings}
-    )
+        **{
+            "score_temperature": T, "none_score": -100.0, "cluster_radius_m": 3.0,
+            "cluster_heading_deg": 20.0, **settings,
+        }
+    )  # fmt: skip
     return hypotheses(position, yaw_rad, np.array(score, float), config, count)
 
 
@@ -33,6 +36,22 @@ def test_three_neighbours_outweigh_a_better_single_place() -> None:
     assert street[1].index == 0
     assert street[1].confidence == pytest.approx(weight / (3 + weight), abs=1e-6)
     assert [h.confidence for h in street[2:]] == [0.0, 0.0], "they belong to the first cluster"
+
+
+def test_a_view_that_fits_nowhere_was_taken_at_none_of_the_places() -> None:
+    """By hand: weights 1 and 1/e of two places against 1 of none."""
+    scores, weight = [0.5, 0.4], np.exp(-1)
+    known = cluster([0, 50], scores, none_score=0.5)
+    assert [h.confidence for h in known] == pytest.approx(
+        [1 / (2 + weight), weight / (2 + weight)], abs=1e-6
+    )
+    unknown = cluster([0, 50], scores, none_score=3.0)
+    assert [h.index for h in unknown] == [0, 1] and unknown[0].confidence < 1e-6
+    assert cluster([0, 50], scores, none_score=-3.0)[0].confidence == pytest.approx(
+        1 / (1 + weight), abs=1e-6
+    )
+    with pytest.raises(ConfigError, match="none_score"):
+        BeliefConfig(none_score=float("nan"))
 
 
 def test_alternatives_precede_members_of_clusters() -> None:
