@@ -12,6 +12,7 @@ PACKAGE = "scmpr_ros"
 
 CONSOLE_SCRIPTS = [
     "ablate",
+    "adapt",
     "benchmark",
     "build_map",
     "compare_drives",
@@ -55,6 +56,8 @@ EXTRAS = {
     "town": [*EVALUATION, "numba", "threadpoolctl"],
     "training": [*EVALUATION, "lightning", "tensorboard", "threadpoolctl"],
     "export": EXPORT,
+    # Runs external readers, ONNX networks in place of the heads; beside the nodes on a robot.
+    "readers": ["onnxruntime"],
     "openvino": [*EXPORT, "openvino"],
     # The CUDA kernels of mamba_ssm as a backend of the scan; installing them needs nvcc.
     "gpu": ["mamba-ssm"],
@@ -83,6 +86,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         (f"share/{PACKAGE}/config", glob("config/*.*")),
+        (f"share/{PACKAGE}/config/readers", glob("config/readers/*.yaml")),
         (f"share/{PACKAGE}/models", glob("models/*.*")),
     ],
     zip_safe=False,

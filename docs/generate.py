@@ -50,7 +50,7 @@ API = {
 
 INTERNAL = (
     "scmpr_ros.evaluation.benchmark.", "scmpr_ros.evaluation.statistics.",
-    "scmpr_ros.networks.selective_scan.",
+    "scmpr_ros.networks.selective_scan.", "scmpr_ros.networks.readers.",
 )  # fmt: skip
 """Prefixes of modules that the API reference leaves out."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ from scmpr_ros.evaluation.result import Result, write_results
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.networks.readers.external import with_reader_files
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 _COLUMNS = {
@@ -65,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options: Namespace) -> None:
+    options.settings = _with_readers(options.settings, options.readers_onnx)
     if options.suite:
         evaluate_suite(options)
         return
@@ -116,6 +119,11 @@ def _results(
             predictions.save(options.predictions / file)
         results.append(predictions.score(protocol))
     return protocol, results
+
+
+def _with_readers(config: EvaluationConfig, files: Sequence[Path]) -> EvaluationConfig:
+    readers = with_reader_files(config.localizer.readers, files)
+    return replace(config, localizer=replace(config.localizer, readers=readers))
 
 
 def _protocol(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
@@ -187,6 +195,9 @@ def _parser() -> ArgumentParser:
         "--out", type=Path,
         help="JSON file for the numbers and their rules; with --table or --suite, a folder",
     )  # fmt: skip
+    parser.add_argument("--readers-onnx", nargs="+", type=Path, default=[], metavar="READER.yaml",
+                        help="read images by these ONNX networks instead of the checkpoint's "
+                        "heads; sets settings.localizer.readers.masks and .depth")  # fmt: skip
     add_suite_arguments(parser)
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser

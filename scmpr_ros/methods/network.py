@@ -21,7 +21,7 @@ from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.attention import mean_tokens
 from scmpr_ros.networks.depth import DepthConfig
-from scmpr_ros.networks.saff import MASK_STRIDE, ImagePrediction
+from scmpr_ros.networks.saff import MASK_STRIDE, GivenReading, ImagePrediction
 from scmpr_ros.retrieval.evidence import CellStatistics
 
 
@@ -132,8 +132,11 @@ class PerceivingNetwork(PlaceNetwork):
         """Frequencies of classes and ranges in its training images, for psi."""
         raise NotImplementedError
 
-    def predict(self, pixels: Tensor) -> ImagePrediction:
-        """Predict features, mask and ranges of views (B, 3, H, W) in [0, 1], map-independent."""
+    def predict(self, pixels: Tensor, given: GivenReading | None = None) -> ImagePrediction:
+        """Predict features, mask and ranges of views (B, 3, H, W) in [0, 1], map-independent.
+
+        given: masks and ranges that others read, to be used in place of its own.
+        """
         raise NotImplementedError
 
     def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:

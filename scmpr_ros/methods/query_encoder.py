@@ -10,7 +10,7 @@ from torch import Tensor
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork, Query
 from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.precision import choose_precision, lower_weights
-from scmpr_ros.networks.saff import ImagePrediction
+from scmpr_ros.networks.saff import GivenReading, ImagePrediction
 
 
 class QueryEncoder:
@@ -37,18 +37,31 @@ class QueryEncoder:
                 lower_weights(part, self.dtype)
 
     @torch.inference_mode()
-    def __call__(self, view: QueryView) -> Query:
-        """Describe one view, batch size 1, on the device; the result is float32 throughout."""
-        if self.dtype == torch.float32:
-            return self._network.describe_query(view, self._context)
+    def __call__(self, view: QueryView, given: GivenReading | None = None) -> Query:
+        """Describe one view, batch size 1, on the device; the result is float32 throughout.
+
+        given: see `PerceivingNetwork.predict`; for such networks only.
+        """
         if not isinstance(self._network, PerceivingNetwork):
-            with torch.autocast(self._device.type, self.dtype):
-                query = self._network.describe_query(view, self._context)
-            return Query(query.descriptor.float(), query.prediction)
-        with torch.autocast(self._device.type, self.dtype):
-            prediction = _in_float32(self._network.predict(view.pixels))
+            return self._describe_without_prediction(view)
+        prediction = self._predict(self._network, view.pixels, given)
         descriptor = self._network.describe_image(prediction, view.seen, self._context)
         return Query(descriptor, prediction)
+
+    def _predict(
+        self, network: PerceivingNetwork, pixels: Tensor, given: GivenReading | None
+    ) -> ImagePrediction:
+        if self.dtype == torch.float32:
+            return network.predict(pixels, given)
+        with torch.autocast(self._device.type, self.dtype):
+            return _in_float32(network.predict(pixels, given))
+
+    def _describe_without_prediction(self, view: QueryView) -> Query:
+        if self.dtype == torch.float32:
+            return self._network.describe_query(view, self._context)
+        with torch.autocast(self._device.type, self.dtype):
+            query = self._network.describe_query(view, self._context)
+        return Query(query.descriptor.float(), query.prediction)
 
 
 def _in_float32(prediction: ImagePrediction) -> ImagePrediction:

@@ -36,6 +36,18 @@ class ImagePrediction(NamedTuple):
     range_logits: Tensor | None
 
 
+class GivenReading(NamedTuple):
+    """What external readers say of B images, in place of the heads.
+
+    mask_logits, range_logits: as in `ImagePrediction`; None where the head's own answer stays.
+    seen: (h, w) bool, cells that were read; in the others the heads' answers stay.
+    """
+
+    mask_logits: Tensor | None
+    range_logits: Tensor | None
+    seen: Tensor
+
+
 @dataclass(frozen=True)
 class SaffConfig:
     """Channels of fused maps and place features."""
@@ -75,11 +87,17 @@ class Saff(nn.Module):
             nn.Conv2d(fused, config.place_channels, 1),
         )
 
-    def forward(self, stages: list[Tensor]) -> ImagePrediction:
-        """Predict from the stage maps of B images."""
+    def forward(self, stages: list[Tensor], given: GivenReading | None = None) -> ImagePrediction:
+        """Predict from the stage maps of B images; what is given is not predicted."""
         fine, middle = self._fuse(stages)
         mask_logits = self.mask_head(fine)
         range_logits = self.range_head(fine) if self.range_head is not None else None
+        if given is not None and given.mask_logits is not None:
+            mask_logits = torch.where(given.seen, given.mask_logits.to(mask_logits), mask_logits)
+        if given is not None and given.range_logits is not None and range_logits is not None:
+            range_logits = torch.where(
+                given.seen, given.range_logits.to(range_logits), range_logits
+            )
         fed_back = [mask_logits] if self.config.feed_semantics else []
         fed_back += [range_logits] if range_logits is not None else []
         for logits in fed_back:

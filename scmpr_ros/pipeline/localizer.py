@@ -24,6 +24,7 @@ from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.device import choose_device
+from scmpr_ros.networks.readers.external import ExternalReaders, ReadersConfig
 from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
@@ -53,6 +54,7 @@ class LocalizerConfig:
     engine: Literal["torch", "openvino"] = "torch"
     """What computes the RGB branch. OpenVINO runs on CPUs only and must be installed; in float32 it
     is exact, and faster than torch on small networks."""
+    readers: ReadersConfig = field(default_factory=ReadersConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.candidates <= self.shortlist:
@@ -137,6 +139,7 @@ class Localizer:
         self._matcher = _matcher(network, place_map, self.config.matching, self._device)
         self._R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
+        self._readers = _external_readers(network, self.config, self._R_level_camera, self._device)
         _log.info(
             "RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self._device
         )
@@ -171,12 +174,15 @@ class Localizer:
         with stage("preprocess"):
             sampler, seen = self._sampler(camera)
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-            view = QueryView(sampler.image(pixels.permute(2, 0, 1)[None]), seen)
-        query = self.encoder(view)  # eq. 1-9
-        with stage("search"):
-            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
-        with stage("psi"):
-            return self._match(query, seen, near)
+            pixels = pixels.permute(2, 0, 1)[None]
+            view = QueryView(sampler.image(pixels), seen)
+        return self._search(self._describe(view, pixels, camera), seen, allowed)  # eq. 1-9
+
+    @torch.inference_mode()
+    def observe_view(self, view: QueryView) -> Observation:
+        """Gather what one image says that was resampled before, without external readers."""
+        view = QueryView(view.pixels.to(self._device), view.seen.to(self._device))
+        return self._search(self.encoder(view), view.seen, None)
 
     def answer(self, observation: Observation) -> PlaceMatch:
         """Name the most probable pose of one observation, and its alternatives."""
@@ -187,6 +193,22 @@ class Localizer:
         )  # fmt: skip
         candidates = tuple(self._candidate(observation, rows[each.index], each) for each in found)
         return PlaceMatch(candidates, observation.mask)
+
+    def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:
+        """Describe an image; external readers see all its pixels (1, 3, h, w)."""
+        if self._readers is None:
+            return self.encoder(view)
+        assert isinstance(self.encoder, QueryEncoder)  # `_external_readers` refuses another engine
+        with stage("readers"):
+            given = self._readers.read(pixels, view.pixels, camera)
+        return self.encoder(view, given)
+
+    def _search(self, query: Query, seen: Tensor, allowed: NDArray[np.bool_] | None) -> Observation:
+        """Shortlist viewpoints by descriptor, and score them."""
+        with stage("search"):
+            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
+        with stage("psi"):
+            return self._match(query, seen, near)
 
     def _match(self, query: Query, seen: Tensor, near: Neighbours) -> Observation:
         """Score the shortlist by eq. 10."""
@@ -224,7 +246,9 @@ class Localizer:
         """Encode one empty view: compile kernels, allocate memory, choose layouts."""
         view = torch.zeros(1, 3, self._view_grid.height, self._view_grid.width)
         seen = torch.ones(self.mask_grid.height, self.mask_grid.width, dtype=torch.bool)
-        self.encoder(QueryView(view.to(self._device), seen.to(self._device)))
+        query = self.encoder(QueryView(view.to(self._device), seen.to(self._device)))
+        if self.config.readers.depth and getattr(query.prediction, "range_logits", None) is None:
+            raise ConfigError("the network has no range head that a depth reader could replace")
 
     def _sampler(self, camera: CameraModel) -> tuple[ViewSampler, Tensor]:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
@@ -262,6 +286,23 @@ def _matcher(
         range_ids(range_m, network.ranges).to(torch.uint8), confusion,
         network.statistics.to(device),
     )  # fmt: skip
+
+
+def _external_readers(
+    network: PlaceNetwork, config: LocalizerConfig, R_level_camera: NDArray[np.float64],
+    device: torch.device,
+) -> ExternalReaders | None:  # fmt: skip
+    if not config.readers.any:
+        return None
+    if not isinstance(network, PerceivingNetwork):
+        raise ConfigError(f"{network.method} predicts no masks and no ranges: it takes no readers")
+    if config.engine != "torch":
+        raise ConfigError(
+            "readers need the engine torch, whose network takes their masks and ranges; to run the "
+            "readers themselves by OpenVINO, set readers.runtime"
+        )
+    grids = network.config.view, network.config.mask_grid
+    return ExternalReaders(config.readers, grids, network.ranges, R_level_camera, device)
 
 
 def _on_host(tensor: Tensor) -> NDArray[Any]:

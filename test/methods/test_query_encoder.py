@@ -15,6 +15,7 @@ from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.precision import choose_precision
+from scmpr_ros.networks.saff import GivenReading
 from scmpr_ros.semantics import STATIC_IDS
 
 CPU = torch.device("cpu")
@@ -69,6 +70,27 @@ def test_bfloat16_is_near_and_leaves_the_network_alone(
     classes, exact_classes = (x.prediction.mask_logits.argmax(1) for x in (query, exact))
     assert (classes == exact_classes).float().mean() > 0.95
     assert fingerprint(network) == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_given_readings_stay_where_they_were_read(
+    network: ScmprNetwork, query: tuple[Tensor, ...], precision: str
+) -> None:
+    view, seen, context = query
+    encoder = QueryEncoder(network, context, CPU, precision)
+    own = encoder(QueryView(view, seen)).prediction
+    assert own is not None and own.range_logits is not None
+    classes, ranges = torch.randn_like(own.mask_logits), torch.randn_like(own.range_logits)
+    found = encoder(QueryView(view, seen), GivenReading(classes, ranges, seen)).prediction
+    assert found is not None and found.range_logits is not None
+    for one, given, kept in (
+        (found.mask_logits, classes, own.mask_logits),
+        (found.range_logits, ranges, own.range_logits),
+    ):
+        torch.testing.assert_close(one, torch.where(seen, given, kept), rtol=1e-2, atol=1e-6)
+    assert not torch.allclose(found.features, own.features, atol=1e-3)
+    only = encoder(QueryView(view, seen), GivenReading(None, ranges, seen)).prediction
+    assert only is not None and torch.equal(only.mask_logits, own.mask_logits)
 
 
 def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayou
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.one_hot import class_fractions, one_hot
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
-from scmpr_ros.networks.saff import ImagePrediction, Saff, SaffConfig
+from scmpr_ros.networks.saff import GivenReading, ImagePrediction, Saff, SaffConfig
 from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 from scmpr_ros.stages import stage
@@ -132,12 +132,12 @@ class ScmprNetwork(PerceivingNetwork):
         """Backbone and SAFF."""
         return (self.vmamba, self.saff)
 
-    def predict(self, pixels: Tensor) -> ImagePrediction:
-        """Predict F_RGB, mask and ranges, eq. 1-4."""
+    def predict(self, pixels: Tensor, given: GivenReading | None = None) -> ImagePrediction:
+        """Predict F_RGB and, unless given, mask and ranges, eq. 1-4."""
         with stage("backbone"):
             stages = self.backbone.forward_features((pixels - self.mean) / self.std)  # eq. 1
         with stage("SAFF"):
-            prediction: ImagePrediction = self.saff(stages)  # eq. 2-4
+            prediction: ImagePrediction = self.saff(stages, given)  # eq. 2-4
         return prediction
 
     def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
@@ -210,8 +210,9 @@ class ScmprNetwork(PerceivingNetwork):
 
     @staticmethod
     def is_perception_weight(name: str) -> bool:
-        """Backbone and SAFF, except for SAFF's place head."""
-        return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.place_head.")
+        """Backbone and SAFF without its place head, and the frequencies of what they were shown."""
+        parts = ("vmamba.", "saff.", "cell_statistics.")
+        return name.startswith(parts) and not name.startswith("saff.place_head.")
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:
