@@ -12,6 +12,7 @@ PACKAGE = "scmpr_ros"
 
 CONSOLE_SCRIPTS = [
     "ablate",
+    "adapt",
     "benchmark",
     "build_map",
     "compare_drives",

@@ -35,6 +35,7 @@ from document_checks import (
 )
 
 from scmpr_ros.config import from_dict
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
@@ -172,6 +173,9 @@ def test_parameter_files_in_the_documents() -> None:
     found = 0
     for fence in fences("yaml"):
         content = yaml.safe_load(fence.body)
+        if "topics" in content:
+            from_dict(BagReaderConfig, content, source="bag.yaml")
+            continue
         if "model" in content:
             from_dict(ReaderDescription, content)
             continue

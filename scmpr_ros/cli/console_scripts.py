@@ -25,6 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 NODES = ("localizer", "map_loader", "play_bag", "record_answers")
 COMMANDS = {
     "ablate": "training",
+    "adapt": "training",
     "benchmark": "town",
     "build_map": "",
     "compare_drives": "evaluation",

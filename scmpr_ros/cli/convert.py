@@ -13,11 +13,13 @@ from typing import TypeVar
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.config import flatten, from_dict, unflatten
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.reader import BagReaderConfig, Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, load_options
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 
@@ -71,8 +73,15 @@ def _open(source: Path, bag: BagReaderConfig, name: str) -> Sequence[Drive]:
     if not source.is_dir():
         raise DatasetError(f"folder {source} does not exist")
     if _is_bag(source):
-        return [Rosbag2Drive(source, bag)]
+        return [Rosbag2Drive(source, _with_file(source, bag))]
     return open_drives(source, name)
+
+
+def _with_file(source: Path, given: BagReaderConfig) -> BagReaderConfig:
+    """The bag's options file, with the options that were given in its place."""
+    defaults = flatten(BagReaderConfig())
+    changed = {key: value for key, value in flatten(given).items() if value != defaults[key]}
+    return from_dict(BagReaderConfig, unflatten(flatten(load_options(source)) | changed))
 
 
 def _is_bag(source: Path) -> bool:

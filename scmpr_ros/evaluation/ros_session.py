@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.rosbag2.topics import BagTopics
+from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers

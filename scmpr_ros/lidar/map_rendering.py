@@ -1,4 +1,4 @@
-"""What a labelled map shows: panoramas at its places, and its classes and ranges from a camera."""
+"""What labelled points show: panoramas at places, and their classes and ranges from a camera."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid, body_axes
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.records import PointCloud
 
 
 def render_map(
-    point_map: PointCloudMap, positions: NDArray[np.float64], axes: NDArray[np.float64],
+    cloud: PointCloud, positions: NDArray[np.float64], axes: NDArray[np.float64],
     grid: AngularGrid, max_range_m: float,
 ) -> Panoramas:  # fmt: skip
-    """Render at positions (P, 3) relative to the map's origin, with axes (P, 3, 3)."""
-    cloud = point_map.cloud
+    """Render a labelled cloud at positions (P, 3) relative to its origin, with axes (P, 3, 3)."""
     assert cloud.label is not None  # every `PointCloudMap` has labels
     return render(
         torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
@@ -27,10 +26,10 @@ def render_map(
 
 
 def render_camera_view(
-    point_map: PointCloudMap, T_map_camera: NDArray[np.float64],
+    cloud: PointCloud, T_map_camera: NDArray[np.float64],
     R_level_camera: NDArray[np.float64], grid: AngularGrid, max_range_m: float,
 ) -> tuple[Tensor, Tensor, NDArray[np.float64]]:  # fmt: skip
-    """Render the map as a camera sees it, on the grid of its levelled view.
+    """Render a labelled cloud as a camera sees it, on the grid of its levelled view.
 
     T_map_camera: (4, 4) of the optical frame. R_level_camera: (3, 3), see `Mount.R_level_camera`.
 
@@ -38,6 +37,6 @@ def render_camera_view(
     axes (3, 3) of the levelled view in the map.
     """
     axes = body_axes(T_map_camera) @ R_level_camera.T
-    relative = (T_map_camera[:3, 3] - point_map.cloud.origin)[None]
-    seen = render_map(point_map, relative, axes[None], grid, max_range_m)
+    relative = (T_map_camera[:3, 3] - cloud.origin)[None]
+    seen = render_map(cloud, relative, axes[None], grid, max_range_m)
     return seen.label[0], seen.range_m[0], axes

@@ -94,14 +94,31 @@ def segment_points(cloud: PointCloud) -> NDArray[np.uint8]:
 
     cloud: a map with z up; its labels and intensity are ignored. Raises DatasetError if empty.
     """
+    return segment_with_confidence(cloud)[0]
+
+
+def segment_with_confidence(
+    cloud: PointCloud,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Classify as `segment_points` does; also give each point's probability of its class, (N,).
+
+    All ground counts as one class in these probabilities, since a rule divides it.
+    """
     if len(cloud) == 0:
         raise DatasetError("cannot segment an empty point cloud")
-    return classify(point_network(), describe_points(cloud.xyz))
+    described = describe_points(cloud.xyz)
+    probability = _class_probability(point_network(), described)
+    return _labels(probability, described), probability.max(axis=1)[described.voxel]
+
+
+def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.uint8]:
+    """Classify the points of voxels with features as joint ids (N,)."""
+    return _labels(_class_probability(network, described), described)
 
 
 @torch.no_grad()
-def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.uint8]:
-    """Classify the points of voxels with features as joint ids (N,).
+def _class_probability(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.float32]:
+    """Class probabilities of each voxel, (V, NUM_CLASSES).
 
     Neighbouring voxels mostly belong to one class, so each voxel's probabilities are multiplied by
     their mean over its block of `_CONTEXT_M`.
@@ -112,6 +129,12 @@ def classify(network: PointNetwork, described: DescribedVoxels) -> NDArray[np.ui
     count = np.bincount(block)
     for class_probability in probability.T:
         class_probability *= (np.bincount(block, class_probability) / count)[block]
+    total: NDArray[np.float32] = probability.sum(axis=1, keepdims=True)
+    return probability / np.maximum(total, np.finfo(np.float32).tiny)
+
+
+def _labels(probability: NDArray[np.float32], described: DescribedVoxels) -> NDArray[np.uint8]:
+    """Most probable class of each point, ground divided into road and terrain."""
     label = probability.argmax(axis=1).astype(np.uint8)
     ground = label == ROAD
     label[ground] = _classify_ground(described.centre[ground])

@@ -23,6 +23,8 @@ class PairBatch:
 
     view: (B, 3, H, W) float32 RGB in [0, 1], black where the camera does not look.
     mask: (B, H/4, W/4) uint8 joint class ids, `ignore` where the camera does not look.
+    mask_confusion: (B, NUM_CLASSES, NUM_CLASSES) float32, probability of each label (column) in
+        `mask` given the true class (row); the identity for masks that are correct.
     depth: (B, H/4, W/4) float32, metres to the surface of the map, 0 where the map is empty or the
         camera does not look.
     seen: (B, H/4, W/4) bool, cells inside the camera's image.
@@ -39,6 +41,7 @@ class PairBatch:
 
     view: Tensor
     mask: Tensor
+    mask_confusion: Tensor
     depth: Tensor
     seen: Tensor
     seen_pixels: Tensor

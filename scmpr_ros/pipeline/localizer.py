@@ -176,11 +176,13 @@ class Localizer:
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             pixels = pixels.permute(2, 0, 1)[None]
             view = QueryView(sampler.image(pixels), seen)
-        query = self._describe(view, pixels, camera)  # eq. 1-9
-        with stage("search"):
-            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
-        with stage("psi"):
-            return self._match(query, seen, near)
+        return self._search(self._describe(view, pixels, camera), seen, allowed)  # eq. 1-9
+
+    @torch.inference_mode()
+    def observe_view(self, view: QueryView) -> Observation:
+        """Gather what one image says that was resampled before, without external readers."""
+        view = QueryView(view.pixels.to(self._device), view.seen.to(self._device))
+        return self._search(self.encoder(view), view.seen, None)
 
     def answer(self, observation: Observation) -> PlaceMatch:
         """Name the most probable pose of one observation, and its alternatives."""
@@ -200,6 +202,13 @@ class Localizer:
         with stage("readers"):
             given = self._readers.read(pixels, view.pixels, camera)
         return self.encoder(view, given)
+
+    def _search(self, query: Query, seen: Tensor, allowed: NDArray[np.bool_] | None) -> Observation:
+        """Shortlist viewpoints by descriptor, and score them."""
+        with stage("search"):
+            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
+        with stage("psi"):
+            return self._match(query, seen, near)
 
     def _match(self, query: Query, seen: Tensor, near: Neighbours) -> Observation:
         """Score the shortlist by eq. 10."""

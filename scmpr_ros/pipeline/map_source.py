@@ -26,7 +26,7 @@ from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import point_confusion, segment_points
+from scmpr_ros.lidar.segmentation import point_confusion, segment_with_confidence
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -56,17 +56,42 @@ def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap
 
     Raises DatasetError for sources that are missing or hold nothing usable.
     """
-    origin = open_map_source(Path(source), config.sequence)
-    cloud = origin.cloud(config)
-    _log.info("%s: %d points", source, len(cloud))
-    confusion = None
-    if cloud.label is None:  # labels would already say what moves
-        cloud = _without_ghosts(cloud, origin.drive, config)
-        cloud, confusion = replace(cloud, label=segment_points(cloud)), point_confusion()
-    point_map = PointCloudMap.of(cloud, origin.trajectory(cloud.origin), confusion)
+    labelled = load_labelled_cloud(source, config)
+    cloud = labelled.cloud
+    point_map = PointCloudMap.of(cloud, labelled.trajectory, labelled.confusion)
     dynamic = len(cloud) - len(point_map.cloud)
     _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
     return point_map
+
+
+@dataclass(frozen=True)
+class LabelledCloud:
+    """The labelled points that a map is made of, before dynamic classes are removed.
+
+    confidence: (N,) float32 probability of each label, None if the source came with labels.
+    trajectory, confusion: as in `PointCloudMap`; confusion is None if the labels are correct.
+    """
+
+    cloud: PointCloud
+    confidence: NDArray[np.float32] | None
+    trajectory: NDArray[np.float64] | None
+    confusion: NDArray[np.float32] | None
+
+
+def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
+    """Read or accumulate the points of a map; without labels, remove ghosts and segment them.
+
+    Raises DatasetError as `load_point_cloud_map` does.
+    """
+    origin = open_map_source(Path(source), config.sequence)
+    cloud = origin.cloud(config)
+    _log.info("%s: %d points", source, len(cloud))
+    confidence = confusion = None
+    if cloud.label is None:  # labels would already say what moves
+        cloud = _without_ghosts(cloud, origin.drive, config)
+        label, confidence = segment_with_confidence(cloud)
+        cloud, confusion = replace(cloud, label=label), point_confusion()
+    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
 class MapSource(ABC):

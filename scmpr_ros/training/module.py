@@ -20,6 +20,7 @@ from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.registry import Method
 from scmpr_ros.networks.backbones import TimmBackbone
+from scmpr_ros.networks.batch_norm import PlainBatchNorm
 from scmpr_ros.training.augmentation import AugmentationConfig, augment
 from scmpr_ros.training.preparation import PreparedRecording
 from scmpr_ros.training.validation import RetrievalResult, draw_examples, retrieve_recording
@@ -69,6 +70,7 @@ class ModuleConfig:
     frozen_batch_norm: keep the means and variances of the backbone's batch norms, as a backbone
         with pretrained weights needs: those of synthetic images, or of a few recordings, would
         replace those of ImageNet.
+    frozen_descriptor_norm: keep those of the descriptor's normalisations as well.
     frozen_stages: number of the finest stages of a pyramid of timm that keep their weights.
     """
 
@@ -79,6 +81,7 @@ class ModuleConfig:
     stochastic_depth: bool = True
     frozen_perception: bool = False
     frozen_batch_norm: bool = False
+    frozen_descriptor_norm: bool = False
     frozen_stages: int = 0
 
 
@@ -109,10 +112,13 @@ class PlaceRecognitionModule(lightning.LightningModule):
     def train(self, mode: bool = True) -> PlaceRecognitionModule:
         """Switch to training, except for frozen batch norms."""
         super().train(mode)
-        if self.config.frozen_batch_norm:
-            for part in self.network.modules():
-                if isinstance(part, nn.BatchNorm2d):
-                    part.eval()
+        frozen = {
+            nn.BatchNorm2d: self.config.frozen_batch_norm,
+            PlainBatchNorm: self.config.frozen_descriptor_norm,
+        }
+        for part in self.network.modules():
+            if any(isinstance(part, kind) and on for kind, on in frozen.items()):
+                part.eval()
         return self
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:

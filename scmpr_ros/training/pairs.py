@@ -16,6 +16,8 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.pair_batch import PairBatch, map_tensors
+from scmpr_ros.semantics import NUM_CLASSES
+from scmpr_ros.training.label_noise import geometric_mask_confusion
 from scmpr_ros.training.preparation import PreparedRecording, in_single_precision
 
 _log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class PairDataset(Dataset[PairBatch]):
     ) -> None:
         self.recordings = recordings
         self.config = config
+        self._confusion = (torch.eye(NUM_CLASSES), geometric_mask_confusion())
         self.index: list[tuple[int, int]] = []
         self.reachable: list[Tensor] = []
         for number, recording in enumerate(recordings):
@@ -124,6 +127,7 @@ class PairDataset(Dataset[PairBatch]):
         pair = PairBatch(
             view=recording.views[view].float() / 255,
             mask=recording.masks[view],
+            mask_confusion=self._confusion[int(recording.geometric_masks[camera])],
             depth=recording.depth[view].float() * seen,
             seen=seen,
             seen_pixels=recording.seen_pixels[camera],
@@ -188,6 +192,9 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
     skip: number of batches to omit at the start.
     find_negatives: returns hard negatives of a view, see `mining.HardNegatives.negatives_for`.
     process: number of this process and of all processes, which share each batch equally.
+    weights: (N,) float64, how often each view is drawn, see `balance`; equally often if None. The
+        anchors of a batch are spread evenly over the sum of weights, so that every batch has nearly
+        the same share of views from any set of recordings.
     """
 
     def __init__(
@@ -199,7 +206,9 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
         skip: int = 0,
         find_negatives: FindNegatives | None = None,
         process: tuple[int, int] = (0, 1),
+        weights: Tensor | None = None,
     ) -> None:
+        self.weights = weights
         self.batch_size, self.batches, self.seed, self.skip = batch_size, batches, seed, skip
         self.config = dataset.config
         self.find_negatives, self.process = find_negatives, process
@@ -224,16 +233,29 @@ class NeighbourhoodSampler(Sampler[list[Draw]]):
 
     def _batch(self, generator: torch.Generator, number: int) -> list[Draw]:
         views: list[int] = []
+        start = float(torch.rand((), generator=generator)) if self.weights is not None else 0.0
         while len(views) < self.batch_size:
-            views.extend(self._group(generator, number))
+            anchor = self._anchor(generator, start + len(views) / self.batch_size)
+            views.extend(self._group(generator, number, anchor))
         choices = torch.rand(self.batch_size, generator=generator, dtype=torch.float64).tolist()
         return [Draw(view, choice) for view, choice in zip(views, choices, strict=False)]
 
-    def _group(self, generator: torch.Generator, batch: int) -> list[int]:
-        """Views of one group for a batch of this number."""
-        anchor = int(torch.randint(len(self.near), (), generator=generator))
+    def _anchor(self, generator: torch.Generator, position: float) -> int:
+        """Draw a view: at random, or where a position, modulo 1, falls in the sum of weights."""
+        if self.weights is None:
+            return int(torch.randint(len(self.near), (), generator=generator))
+        sums = self.weights.cumsum(0)
+        anchor = int(torch.searchsorted(sums, position % 1.0 * float(sums[-1]), right=True))
+        return min(anchor, len(self.near) - 1)
+
+    def _group(self, generator: torch.Generator, batch: int, anchor: int) -> list[int]:
+        """Views of an anchor's group for a batch of this number."""
         near = self.near[anchor]
-        neighbours = near[torch.randperm(len(near), generator=generator)].tolist()
+        if self.weights is None:
+            order = torch.randperm(len(near), generator=generator)
+        else:
+            order = self.weights[near].multinomial(len(near), generator=generator)
+        neighbours = near[order].tolist()
         mined = self.find_negatives(anchor, batch) if self.find_negatives is not None else []
         hard = [view for view in dict.fromkeys(mined) if view != anchor]
         group = [anchor, *hard[: self.config.hard_negatives], *neighbours]

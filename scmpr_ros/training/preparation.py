@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.town_files import is_unfinished
+from scmpr_ros.datasets.rosbag2.options import options_file
+from scmpr_ros.datasets.town_files import is_unfinished, town_split
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
 from scmpr_ros.lidar.panorama import Panoramas
@@ -55,6 +56,7 @@ class PreparedRecording:
     camera: (Q,) int64, number of each view's camera.
     seen: (C, H/4, W/4) bool, mask cells whose centre lies in the camera's image.
     seen_pixels: (C, H, W) bool, likewise for the pixels of views.
+    geometric_masks: (C,) bool, whether a camera's masks come from a map segmented by its geometry.
     positions: (P, 3) float64, map frame. axes: (P, 3, 3) float64, see `ground_aligned_axes`.
     panorama: P panoramas of the map; metres and normals are float16.
     segmented: those of the map that would be built without labels, see `label_free_map`.
@@ -67,6 +69,7 @@ class PreparedRecording:
     camera: Tensor
     seen: Tensor
     seen_pixels: Tensor
+    geometric_masks: Tensor
     positions: Tensor
     axes: Tensor
     panorama: Panoramas
@@ -213,6 +216,7 @@ def _load(path: Path) -> PreparedRecording:
     panorama = panoramas("panorama")
     has_labels = "segmented.label" in tensors
     segmented = panoramas("segmented") if has_labels else panorama
+    tensors.setdefault("geometric_masks", torch.zeros(len(tensors["seen"]), dtype=torch.bool))
     return PreparedRecording(**tensors, panorama=panorama, segmented=segmented)
 
 
@@ -220,17 +224,27 @@ def _settings_digest(
     source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig
 ) -> str:
     """Hash of everything that a prepared recording depends on."""
+    preparation = asdict(config)
+    if town_split(source.folder) is not None:
+        del preparation["min_label_confidence"]  # towns have labels of their own
     settings = {
         "preparation": PREPARATION,
         "folder": str(source.folder.resolve()),
         "drive": source.drive,
         "files": _files_digest(source.folder),
+        **_bag_options(source.folder),
         "view": asdict(network.view),
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
-        "config": asdict(config),
+        "config": preparation,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _bag_options(folder: Path) -> dict[str, str]:
+    """Content of the options file of a bag, which need not be in its folder."""
+    path = options_file(folder) if (folder / "metadata.yaml").is_file() else None
+    return {} if path is None else {"bag": path.read_text()}
 
 
 def _files_digest(folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,13 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map, makes_map
-from scmpr_ros.records import Mount
+from scmpr_ros.pipeline.map_source import (
+    LabelledCloud,
+    MapSourceConfig,
+    load_labelled_cloud,
+    makes_map,
+)
+from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 
 _log = logging.getLogger(__name__)
@@ -39,6 +44,8 @@ class PreparationConfig:
     seed: of these offsets.
     skip_bad: skip damaged images, masks and scans with a warning, instead of stopping.
     mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
+    min_label_confidence: where a map's classes come from geometry and serve as masks, those less
+        probable than this are left out.
     """
 
     place_spacing_m: float = 1.5
@@ -46,8 +53,13 @@ class PreparationConfig:
     seed: int = 0
     skip_bad: bool = False
     mount: Mount = field(default_factory=Mount)
+    min_label_confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.min_label_confidence < 1:
+            raise ConfigError(
+                f"min_label_confidence is {self.min_label_confidence}; it must lie in [0, 1)"
+            )
         if self.place_spacing_m <= 0 or self.place_jitter_m <= 0:
             raise ConfigError("place_spacing_m and place_jitter_m must be positive")
 
@@ -69,10 +81,12 @@ def render_recording(
             f"images; found {len(mapping)} and {len(queries)}"
         )
     source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
-    point_map = load_point_cloud_map(folder, source)
+    labelled = load_labelled_cloud(folder, source)
+    point_map = PointCloudMap.of(labelled.cloud, labelled.trajectory, labelled.confusion)
+    mask_source = _mask_source(labelled, config.min_label_confidence)
     label_free = load_label_free_map(folder, source, point_map)
     return {
-        **_render_views(queries, point_map, network, config),
+        **_render_views(queries, point_map, mask_source, network, config),
         **_render_places(
             point_map, None if label_free is None else label_free.static, network, config
         ),
@@ -92,7 +106,9 @@ def _render_places(
     for name, rendered in (("panorama", point_map), ("segmented", label_free)):
         if rendered is not None:
             relative = positions + (origin - rendered.cloud.origin)
-            panoramas = render_map(rendered, relative, axes, network.panorama, network.max_range_m)
+            panoramas = render_map(
+                rendered.cloud, relative, axes, network.panorama, network.max_range_m
+            )
             tensors |= {
                 f"{name}.{key}": value.half() if value.is_floating_point() else value
                 for key, value in vars(panoramas).items()
@@ -100,23 +116,39 @@ def _render_places(
     return tensors
 
 
+def _mask_source(labelled: LabelledCloud, min_confidence: float) -> PointCloud | None:
+    """Points whose classes serve as masks if they come from geometry; None if they do not.
+
+    Parked vehicles hide what the image does not show either, so they stay. Points with an uncertain
+    class hide others, but have no class.
+    """
+    cloud = labelled.cloud
+    if labelled.confidence is None or cloud.label is None:
+        return None
+    certain = labelled.confidence >= min_confidence
+    return replace(cloud, label=np.where(certain, cloud.label, IGNORE).astype(np.uint8))
+
+
 def _render_views(
-    drives: list[Drive], point_map: PointCloudMap, network: PlaceNetworkConfig,
-    config: PreparationConfig,
+    drives: list[Drive], point_map: PointCloudMap, mask_source: PointCloud | None,
+    network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    of_drives = [_render_drive(drive, point_map, network, config) for drive in drives]
+    of_drives = [_render_drive(drive, point_map, mask_source, network, config) for drive in drives]
     counts = torch.tensor([len(tensors["views"]) for tensors in of_drives])
     joined = {name: torch.cat([drive[name] for drive in of_drives]) for name in of_drives[0]}
     return {**joined, "camera": torch.repeat_interleave(torch.arange(len(drives)), counts)}
 
 
 def _render_drive(
-    drive: Drive, point_map: PointCloudMap, network: PlaceNetworkConfig, config: PreparationConfig
-) -> dict[str, Tensor]:
+    drive: Drive, point_map: PointCloudMap, mask_source: PointCloud | None,
+    network: PlaceNetworkConfig, config: PreparationConfig,
+) -> dict[str, Tensor]:  # fmt: skip
     """Views of one drive.
 
     Without masks and labelled points, the map's classes as seen from the camera serve as masks:
     sparse, and without objects that are not in the map.
+
+    mask_source: see `_mask_source`.
     """
     R_level_camera = config.mount.R_level_camera
     view = ViewSampler.of(drive.camera, network.view, R_level_camera)
@@ -133,17 +165,25 @@ def _render_drive(
     for frame, (image, mask) in FrameReader(drive.image_frames, read, config.skip_bad):
         sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
         T_map_camera = drive.T_world_camera(frame)
-        map_labels, range_m, axes = render_camera_view(
-            point_map, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
+        labels, range_m, axes = render_camera_view(
+            point_map.cloud, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
         )
-        labels = map_labels * cells.seen
         if mask is not None:
             labels = cells.labels(torch.from_numpy(mask)[None])[0]
-        elif not (labels != IGNORE).any():
+        elif mask_source is not None:
+            labels, _, _ = render_camera_view(
+                mask_source, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
+            )
+        labels = labels * cells.seen
+        if mask is None and not (labels != IGNORE).any():
             _log.warning("%s: no part of the map is visible in frame %d", drive.name, frame)
         pose = torch.from_numpy(make_transform(axes @ R_BODY_OPTICAL, T_map_camera[:3, 3]))
         pixels = (sampled * 255).round().to(torch.uint8)
         rows.append((pixels, labels, range_m.half(), pose))
     names = ("views", "masks", "depth", "poses")
     tensors = {name: torch.stack(x) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
-    return {**tensors, "seen": cells.seen[None], "seen_pixels": view.seen[None]}
+    geometric = torch.tensor([not has_masks and mask_source is not None])
+    return {
+        **tensors, "seen": cells.seen[None], "seen_pixels": view.seen[None],
+        "geometric_masks": geometric,
+    }  # fmt: skip

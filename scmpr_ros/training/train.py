@@ -108,7 +108,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     weights_path = config.out / "model.safetensors"
     if rank == 0:
         if config.initial is not None and config.initial_share:
-            _mix(module.network, load_checkpoint(config.initial), config.initial_share)
+            average_weights(module.network, load_checkpoint(config.initial), config.initial_share)
         _measure_statistics(module.network, recordings)
         save_checkpoint(module.network, weights_path, torch.float16)
         _log.info("weights written to %s", weights_path)
@@ -182,7 +182,7 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
         max_steps=config.module.optimiser.max_steps,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.module.optimiser.clip_norm,
-        precision=_precision(config.precision),
+        precision=resolve_precision(config.precision),
         val_check_interval=config.validate_every_steps * config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
@@ -198,7 +198,7 @@ def _trainer(config: TrainConfig, processes: int, first: Sequence[Callback]) -> 
     )
 
 
-def _precision(wanted: Precision) -> Precision:
+def resolve_precision(wanted: Precision) -> Precision:
     """Resolve `auto` for this machine."""
     if wanted != "auto":
         return wanted
@@ -230,7 +230,7 @@ def _measure_statistics(network: PlaceNetwork, recordings: list[PreparedRecordin
 
 
 @torch.no_grad()
-def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
+def average_weights(network: nn.Module, other: nn.Module, share: float) -> None:
     """Interpolate weights and running means towards another network's; `share` 1 reaches them."""
     others = other.state_dict()
     for name, value in network.state_dict().items():
@@ -240,14 +240,15 @@ def _mix(network: nn.Module, other: nn.Module, share: float) -> None:
 
 def _find_split(config: TrainConfig) -> tuple[list[RecordingSource], list[RecordingSource]]:
     """Recordings of training and of validation."""
-    training, validation = _find_recordings(config.recordings, config.sequences), []
+    training, validation = find_sources(config.recordings, config.sequences), []
     if config.validation is not None:
-        validation = _find_recordings(config.validation, config.validation_sequences)
+        validation = find_sources(config.validation, config.validation_sequences)
     check_split(training, validation, allow_test_data=config.allow_test_data)
     return training, validation
 
 
-def _find_recordings(folder: Path, sequences: str) -> list[RecordingSource]:
+def find_sources(folder: Path, sequences: str) -> list[RecordingSource]:
+    """Recordings of a folder, see `find_recordings`; DatasetError if there are none."""
     sources = find_recordings(folder, sequences)
     if not sources:
         raise DatasetError(
@@ -289,6 +290,6 @@ def _provenance(config: TrainConfig) -> dict[str, object]:
         "commit": source_commit(),
         "torch": torch.__version__,
         "machine": platform.platform(),
-        "precision": _precision(config.precision),
+        "precision": resolve_precision(config.precision),
         "settings": flatten(config),
     }

@@ -14,8 +14,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from scmpr_ros.cli import convert
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
+from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.topics import TYPES, BagTopics, find_connection, open_bag
+from scmpr_ros.datasets.rosbag2.topics import TYPES, find_connection, open_bag
 from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 
 

@@ -16,7 +16,7 @@ from scmpr_ros.cli.node_commands import (
     record_answers,
 )
 from scmpr_ros.config import flatten
-from scmpr_ros.datasets.rosbag2.topics import BagTopics
+from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.node_processes import NodeCommand
 

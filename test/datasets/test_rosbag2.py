@@ -15,10 +15,10 @@ from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.ros_messages import pose_matrix
 from scmpr_ros.datasets.rosbag2.messages import header, image, message, transforms
-from scmpr_ros.datasets.rosbag2.reader import BagReaderConfig, Rosbag2Drive
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, BagTopics
+from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.datasets.rosbag2.topics import (
     TYPES,
-    BagTopics,
     find_connection,
     open_bag,
     read_messages,

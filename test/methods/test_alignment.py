@@ -31,6 +31,7 @@ def pair_at_origin(yaw_deg: float, depth_m: float = 10.0) -> PairBatch:
     panorama = Panoramas(grid + 10.0, grid, grid[:, None].expand(-1, 3, -1, -1), grid)
     return PairBatch(
         view=torch.zeros(1, 3, 32, 64), mask=torch.zeros(1, 8, 16), seen=torch.ones(1, 8, 16),
+        mask_confusion=torch.zeros(1, 15, 15),
         seen_pixels=torch.ones(1, 32, 64), depth=torch.full((1, 8, 16), depth_m),
         yaw_rad=torch.tensor([yaw_rad]),
         view_position=origin, view_axes=torch.from_numpy(rotation_z(yaw_rad)[None]).float(),

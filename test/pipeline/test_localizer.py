@@ -239,12 +239,12 @@ def test_neighbours_are_one_answer_and_its_confidence(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:
     """All ten places alike, three metres apart: three neighbourhoods of three and one place; a map
-    of one place has no rival."""
+    of one place has no rival but "none of these"."""
     alike = np.broadcast_to(place_map.descriptors[:1, :1], place_map.descriptors.shape)
     config = LocalizerConfig(
         shortlist=len(place_map) * len(place_map.headings_rad), device="cpu",
         matching=MatchingConfig(beta=0.0),
-        belief=BeliefConfig(cluster_radius_m=3.5, cluster_heading_deg=180),
+        belief=BeliefConfig(none_score=-9.0, cluster_radius_m=3.5, cluster_heading_deg=180),
     )  # fmt: skip
     match = Localizer(replace(place_map, descriptors=np.array(alike)), network, config).localize(
         image(), CAMERA
@@ -254,6 +254,8 @@ def test_neighbours_are_one_answer_and_its_confidence(
     only = np.zeros(len(place_map), bool)
     only[3] = True
     assert Localizer(place_map, network, config).localize(image(), CAMERA, only).confidence == 1.0
+    doubtful = replace(config, belief=replace(config.belief, none_score=9.0))
+    assert Localizer(place_map, network, doubtful).localize(image(), CAMERA, only).confidence == 0.0
 
 
 def test_the_pose_is_the_mean_of_those_that_agree(
@@ -262,7 +264,7 @@ def test_the_pose_is_the_mean_of_those_that_agree(
     """Two places three metres apart, in one neighbourhood, weighted by exp(score / temperature)."""
     two = np.zeros(len(place_map), bool)
     two[[3, 4]] = True
-    settings = {"score_temperature": 0.5, "cluster_heading_deg": 180.0}
+    settings = {"score_temperature": 0.5, "none_score": -50.0, "cluster_heading_deg": 180.0}
     alone, together = (
         Localizer(
             place_map, network,

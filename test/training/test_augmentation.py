@@ -14,6 +14,7 @@ from scmpr_ros.geometry import AngularGrid, rotation_z
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render
 from scmpr_ros.methods.pair_batch import PairBatch, collate
 from scmpr_ros.methods.scmpr.alignment import Alignment
+from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.training.augmentation import (
     AugmentationConfig,
     augment_panoramas,
@@ -42,6 +43,7 @@ def batch_of(count: int = 4) -> PairBatch:
     return PairBatch(
         view=torch.rand(count, 3, 32, 64),
         mask=torch.randint(1, 9, (count, 8, 16), dtype=torch.uint8),
+        mask_confusion=torch.eye(NUM_CLASSES).repeat(count, 1, 1),
         depth=torch.rand(count, 8, 16) + 5,
         seen=torch.ones(count, 8, 16, dtype=torch.bool),
         seen_pixels=torch.ones(count, 32, 64, dtype=torch.bool),

@@ -108,6 +108,7 @@ def one_view(depth_m: float, range_m: float, places: list[list[float]]) -> Prepa
         camera=torch.zeros(1, dtype=torch.long),
         seen=torch.ones(1, height, width, dtype=torch.bool),
         seen_pixels=torch.ones(1, 4 * height, 4 * width, dtype=torch.bool),
+        geometric_masks=torch.zeros(1, dtype=torch.bool),
         positions=torch.tensor(places, dtype=torch.float64),
         axes=_level(count),
         panorama=panorama,

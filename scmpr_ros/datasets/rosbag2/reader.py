@@ -9,7 +9,6 @@ data of their metadata.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from scmpr_ros.datasets.ros_messages import (
     rgb_from_image,
     stamp_ns,
 )
+from scmpr_ros.datasets.rosbag2.options import KNOWN_LABEL_SETS, BagReaderConfig, load_options
 from scmpr_ros.datasets.rosbag2.poses import StaticTransforms, read_poses
 from scmpr_ros.datasets.rosbag2.topics import (
     CAMERA_INFOS,
@@ -36,18 +36,15 @@ from scmpr_ros.datasets.rosbag2.topics import (
     POINT_CLOUDS,
     RAW_IMAGES,
     BagHandle,
-    BagTopics,
     has_kind,
     has_topic,
     read_messages,
     read_stamps,
 )
-from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
+from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
-from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES
-
-KNOWN_LABEL_SETS = ("joint", *LABEL_SETS)
+from scmpr_ros.semantics import NUM_CLASSES
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
 """Custom data: label set of the points' field `label`."""
@@ -55,32 +52,6 @@ START_KEY = "scmpr_ros.start_ns"
 """Custom data: the time in the bag at which the drive's stamps are zero."""
 CAMERA_FRAME_KEY = "scmpr_ros.camera_frame"
 """Custom data: name of the optical frame, for bags without images."""
-
-
-@dataclass(frozen=True)
-class BagReaderConfig:
-    """Topics and conventions of a bag."""
-
-    topics: BagTopics = field(default_factory=BagTopics)
-    T_lidar_camera: tuple[float, ...] = ()
-    """Row-major 3x4 extrinsics of the optical frame; empty: from tf_static."""
-    pose_frame: str = ""
-    """Frame that the poses are of; empty: Odometry's child frame, else the LiDAR's."""
-    max_pose_gap_s: float = 1.0
-    """Largest gap between two poses that is interpolated, in seconds."""
-    label_set: str = ""
-    """Ids in the points' field label: joint, semantickitti, kitti360 or cityscapes; empty: as the
-    bag's metadata says, else joint."""
-
-    def __post_init__(self) -> None:
-        if len(self.T_lidar_camera) not in (0, 12):
-            raise ConfigError(f"T_lidar_camera needs 12 numbers, got {len(self.T_lidar_camera)}")
-        if self.T_lidar_camera:
-            R = np.reshape(self.T_lidar_camera, (3, 4))[:, :3]
-            if not (np.allclose(R @ R.T, np.eye(3), atol=1e-3) and np.linalg.det(R) > 0):
-                raise ConfigError(f"T_lidar_camera: the left 3x3 {R.tolist()} is not a rotation")
-        if self.label_set not in ("", *KNOWN_LABEL_SETS):
-            raise ConfigError(f"label_set {self.label_set!r}: expected one of {KNOWN_LABEL_SETS}")
 
 
 class Rosbag2Drive(Drive):
@@ -95,10 +66,13 @@ class Rosbag2Drive(Drive):
     def __init__(self, path: Path, config: BagReaderConfig | None = None) -> None:
         """Index the bag; images and scans are read on demand.
 
+        config: by default that of the bag's options file, see `options`.
+
         Raises DatasetError for a damaged bag or missing topics, CalibrationError if the mounting of
         camera and LiDAR is neither in tf_static nor in the config.
         """
-        self.path, self.config = Path(path), config or BagReaderConfig()
+        self.path = Path(path)
+        self.config = load_options(self.path) if config is None else config
         self.name, self._bag = self.path.name, BagHandle(self.path)
         self.pose_source = self.config.topics.pose
         with self._bag.reader() as reader:

@@ -8,7 +8,6 @@ import struct
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +32,6 @@ POSES = (
     "geometry_msgs/msg/PoseWithCovarianceStamped",
 )  # fmt: skip
 TRANSFORMS = ("tf2_msgs/msg/TFMessage",)
-
-
-@dataclass(frozen=True)
-class BagTopics:
-    """Names of a drive's topics in a bag."""
-
-    image: str = "/kitti/camera_color_left/image_raw"
-    """Raw images; if there are none, compressed ones at `<image>/compressed`."""
-    camera_info: str = "/kitti/camera_color_left/camera_info"
-    """Intrinsics of the images."""
-    points: str = "/kitti/velo/pointcloud"
-    """Scans."""
-    pose: str = "/kitti/ground_truth/odometry"
-    """Ground truth: nav_msgs/Odometry, geometry_msgs/PoseStamped or PoseWithCovarianceStamped."""
-    tf_static: str = "/tf_static"
-    """Mounting of the sensors."""
-    mask: str = "/kitti/camera_color_left/mask"
-    """Joint class ids of the images' pixels, mono8; optional."""
-    odometry: str = "/kitti/odometry"
-    """Simulated odometry, odom to base_link; written only."""
-    tf: str = "/tf"
-    """Simulated odometry as a transform; written only."""
 
 
 @contextmanager

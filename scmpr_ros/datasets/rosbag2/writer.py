@@ -25,8 +25,9 @@ from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
 from scmpr_ros.datasets.ros_messages import pack_points
 from scmpr_ros.datasets.rosbag2 import messages as make
+from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
-from scmpr_ros.datasets.rosbag2.topics import TYPES, BagTopics
+from scmpr_ros.datasets.rosbag2.topics import TYPES
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
 

@@ -78,7 +78,7 @@ class _Cells:
         """`cell_scores` of one image."""
         config = self._network.config
         labels, range_m, _ = render_camera_view(
-            self._point_map, self._drive.T_world_camera(frame), self._R_level_camera,
+            self._point_map.cloud, self._drive.T_world_camera(frame), self._R_level_camera,
             config.mask_grid, config.max_range_m,
         )  # fmt: skip
         labels, range_m = labels * self._seen, range_m * self._seen

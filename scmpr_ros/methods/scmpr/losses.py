@@ -33,13 +33,24 @@ def semantic_consistency_loss(
     return (1 - functional.cosine_similarity(*centred, dim=-1)).mean()
 
 
-def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, label: Tensor, confusion: Tensor | None = None) -> Tensor:
     """L_seg: cross-entropy of (B, NUM_CLASSES, H, W) against ids (B, H, W), without `ignore`.
 
     Sparse masks hold `ignore` between their labelled cells.
+
+    confusion: (B, NUM_CLASSES, NUM_CLASSES), see `PairBatch.mask_confusion`. The loss is then that
+        of the probability with which the label would be given ("forward correction", Patrini et
+        al. 2017), which does not ask for distinctions that the labels do not make.
     """
-    loss = functional.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum")
-    return total(loss) / total((label != IGNORE).sum().to(loss)).clamp_min(1)
+    known, label = label != IGNORE, label.long()
+    if confusion is None:
+        loss = functional.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")
+    else:
+        of_true = confusion.log()[torch.arange(len(label))[:, None, None], :, label]
+        given = logits.log_softmax(1) + of_true.movedim(-1, 1)
+        loss = -given.logsumexp(1)
+    loss = torch.where(known, loss, 0).sum()
+    return total(loss) / total(known.sum().to(loss)).clamp_min(1)
 
 
 def depth_loss(logits: Tensor, depth: Tensor, seen: Tensor, config: DepthConfig) -> Tensor:

@@ -210,8 +210,9 @@ class ScmprNetwork(PerceivingNetwork):
 
     @staticmethod
     def is_perception_weight(name: str) -> bool:
-        """Backbone and SAFF, except for SAFF's place head."""
-        return name.startswith(("vmamba.", "saff.")) and not name.startswith("saff.place_head.")
+        """Backbone and SAFF without its place head, and the frequencies of what they were shown."""
+        parts = ("vmamba.", "saff.", "cell_statistics.")
+        return name.startswith(parts) and not name.startswith("saff.place_head.")
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:

@@ -121,7 +121,11 @@ class ScmprObjective(Objective):
         self, prediction: ImagePrediction, batch: PairBatch
     ) -> dict[str, Tensor]:
         """L_seg and the range head's loss."""
-        losses = {"segmentation": segmentation_loss(prediction.mask_logits, batch.mask)}
+        losses = {
+            "segmentation": segmentation_loss(
+                prediction.mask_logits, batch.mask, batch.mask_confusion
+            )
+        }
         if prediction.range_logits is not None:
             losses["depth"] = depth_loss(
                 prediction.range_logits, batch.depth, batch.seen, self.network.config.depth
