@@ -238,7 +238,7 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
 
 
 def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    """Remove what later scans see through; without scans, what has the road beneath it."""
+    """Remove what later scans see through; without scans, what has no hole beneath it."""
     if drive is not None and len(drive.scan_frames) > 0:
         keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
         why = "which later scans see through"

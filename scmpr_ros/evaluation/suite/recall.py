@@ -39,8 +39,8 @@ class RecallEntry(RecordingEntry):
         "over the open ground; both with ghosts removed by scans; or on a grid over the bare "
         "map.ply, ghosts removed by the ground beneath them. The map is of the drive's own scans, "
         "which flatters. Intervals, 95 %: failures correlate over 50 m. Chance: a random viewpoint "
-        "of the map. LOC: answers "
-        "whose confidence makes the localizer LOCALIZED, and how many of those are correct."
+        "of the map. LOC: answers whose confidence makes the localizer LOCALIZED, and how many of "
+        "those are correct."
     )
     columns = (
         Column("places", "places", "{}"),
