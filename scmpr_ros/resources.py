@@ -7,12 +7,12 @@ from pathlib import Path
 
 from scmpr_ros.errors import ConfigError
 
-DEFAULT_CHECKPOINT = "models/nano.safetensors"
+DEFAULT_CHECKPOINT = "models/lite0_vmamba.safetensors"
 FASTDDS_PROFILE = "config/fastdds.xml"
 
 
 def resource(name: str) -> Path:
-    """Return the path of a shipped file such as `models/nano.safetensors`.
+    """Return the path of a shipped file such as `models/lite0_vmamba.safetensors`.
 
     In a clone the file lies beside the package, in an installation in `<prefix>/share/scmpr_ros`.
     Raises ConfigError if it is in neither.

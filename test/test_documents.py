@@ -100,8 +100,9 @@ def test_names_exist_in_the_code(name: str) -> None:
             assert words <= identifiers(), f"{name}: {words - identifiers()}"
 
 
-def test_model_card_names_the_fingerprint() -> None:
-    weights = REPOSITORY / "models" / "nano.safetensors"
+@pytest.mark.parametrize("name", ["lite0_vmamba", "nano"])
+def test_model_card_names_the_fingerprint(name: str) -> None:
+    weights = REPOSITORY / "models" / f"{name}.safetensors"
     card = weights.with_suffix(".md").read_text()
     assert f"| fingerprint | `{fingerprint(load_checkpoint(weights))[:16]}`" in card
 

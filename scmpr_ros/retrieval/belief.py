@@ -32,9 +32,9 @@ class BeliefConfig:
     (12 deg, slid by 1 deg), so that rounding decides no membership.
     """
 
-    score_temperature: float = 0.03
+    score_temperature: float = 0.04
     """Score difference at which a place is 1/e times as probable as the best one."""
-    none_score: float = 0.6
+    none_score: float = 0.66
     """Score of the hypothesis that the image was taken at none of the places. A single place with
     this score is as probable as that; a large negative number rules it out."""
     cluster_radius_m: float = 4.5

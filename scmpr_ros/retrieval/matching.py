@@ -47,11 +47,11 @@ class MatchingConfig:
     """Weights of eq. 10 and measure of psi."""
 
     alpha: float = 1.0
-    beta: float = 0.8
+    beta: float = 1.0
     measure: Literal["likelihood", "iou"] = "likelihood"
     """Measure of psi: evidence for a place in nats per cell, or the paper's weighted IoU (use it
     with beta 0.4)."""
-    range_weight: float = 1.0
+    range_weight: float = 0.15
     """Weight of the ranges beside the classes in the evidence; 0 leaves them out."""
     slide_columns: int = 8
     """How far a mask may slide to either side of a candidate's heading, in panorama columns."""
