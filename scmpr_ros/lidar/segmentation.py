@@ -76,7 +76,8 @@ class PointNetwork(nn.Module):
 @cache
 def point_network() -> PointNetwork:
     """Load the network shipped with the package."""
-    network = PointNetwork()
+    with torch.random.fork_rng(devices=[]):  # a training's random numbers must not depend on it
+        network = PointNetwork()
     network.load_state_dict(load_file(WEIGHTS))
     return network.eval()
 
