@@ -158,7 +158,7 @@ def test_ranges_find_the_heading_where_classes_cannot() -> None:
     turned = np.roll(ranges_of(torch.from_numpy(panorama)).numpy(), 3, axis=1)[:, 45:75]
     probs = one_hot(torch.from_numpy(turned.copy())[None], 4)[0]
     walls, step = np.full((8, 30), WALL, np.uint8), PANORAMA.column_rad
-    psi, yaw = likelihood(walls, panorama, slide=6, ranges=probs)
+    psi, yaw = likelihood(walls, panorama, slide=6, ranges=probs, range_weight=1.0)
     assert yaw == pytest.approx(3 * step)
     assert psi > likelihood(walls, panorama, slide=6)[0] + 0.5
     unweighted, _ = likelihood(walls, panorama, slide=6, ranges=probs, range_weight=0)
