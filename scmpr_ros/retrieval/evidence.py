@@ -65,14 +65,15 @@ class CellStatistics(nn.Module):
         self.ranges.copy_(ranges / ranges.sum(0).clamp_min(1))
 
     def cell_ids(self, labels: Tensor, range_ids: Tensor) -> Tensor:
-        """Index of what a cell shows, its row in `table`: (...) uint8 of joint ids and ranges.
+        """Index of what a cell shows, its row in `table`: (...) uint8, or int16 for many ranges.
 
         labels: joint ids, `ignore` without a return. range_ids: of the same shape.
         """
         slots = torch.full((NUM_CLASSES,), _NOTHING, dtype=torch.int64, device=labels.device)
         slots[list(STATIC_IDS)] = torch.arange(_NOTHING, device=labels.device)
         ids = slots[labels.long()] * len(self.ranges) + range_ids
-        return ids.to(torch.uint8)
+        few = len(self.ranges) * (_NOTHING + 1) <= 256
+        return ids.to(torch.uint8 if few else torch.int16)
 
     def table(
         self, class_probs: Tensor, range_probs: Tensor | None, confusion: Tensor,

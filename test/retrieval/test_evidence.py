@@ -126,12 +126,13 @@ def test_cells_outside_the_image_are_not_counted() -> None:
     assert statistics.class_pairs.sum((0, 1)).tolist() == pytest.approx([1] * ROWS)
 
 
-def test_cell_ids_tell_all_classes_and_ranges_apart() -> None:
-    statistics = CellStatistics(ROWS, RANGES)
+@pytest.mark.parametrize(("num_ranges", "dtype"), [(RANGES, torch.uint8), (40, torch.int16)])
+def test_cell_ids_tell_all_classes_and_ranges_apart(num_ranges: int, dtype: torch.dtype) -> None:
+    statistics = CellStatistics(ROWS, num_ranges)
     labels, ranges = torch.meshgrid(
-        torch.tensor([0, *STATIC_IDS]), torch.arange(RANGES + 1), indexing="ij"
+        torch.tensor([0, *STATIC_IDS]), torch.arange(num_ranges + 1), indexing="ij"
     )
     ids = statistics.cell_ids(labels, ranges)
-    assert ids.dtype == torch.uint8 and len(ids.unique()) == ids.numel()
+    assert ids.dtype == dtype and ids.amin() == 0 and len(ids.unique()) == ids.numel()
     of_cars = statistics.cell_ids(torch.tensor(DYNAMIC_IDS), torch.zeros(len(DYNAMIC_IDS)).long())
     assert (of_cars == statistics.cell_ids(torch.tensor(0), torch.tensor(0))).all()
