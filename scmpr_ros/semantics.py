@@ -63,6 +63,10 @@ IGNORE = 0
 PALETTE: NDArray[np.uint8] = np.array([c.rgb for c in CLASSES], dtype=np.uint8)
 STATIC_IDS: tuple[int, ...] = tuple(i for i, c in enumerate(CLASSES) if c.role is Role.STATIC)
 DYNAMIC_IDS: tuple[int, ...] = tuple(i for i, c in enumerate(CLASSES) if c.role is Role.DYNAMIC)
+GROUND_IDS: tuple[int, ...] = tuple(
+    i for i, c in enumerate(CLASSES) if c.name in ("road", "sidewalk", "terrain")
+)
+"""What is driven or walked on; geometry hardly separates these classes."""
 IS_DYNAMIC: NDArray[np.bool_] = np.array([c.role is Role.DYNAMIC for c in CLASSES])
 
 

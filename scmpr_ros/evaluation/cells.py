@@ -8,9 +8,7 @@ from torch.nn import functional
 
 from scmpr_ros.networks.depth import DepthConfig, range_ids
 from scmpr_ros.networks.saff import ImagePrediction
-from scmpr_ros.semantics import IGNORE, NUM_CLASSES, class_id
-
-_GROUND = tuple(class_id(name) for name in ("road", "sidewalk", "terrain"))
+from scmpr_ros.semantics import GROUND_IDS, IGNORE, NUM_CLASSES
 
 
 def cells_correct(
@@ -71,12 +69,12 @@ def _nll(log_probs: Tensor, truth: Tensor) -> Tensor:
 def _join_ground(labels: Tensor) -> Tensor:
     """Replace all ground classes by the first of them."""
     table = torch.arange(NUM_CLASSES, device=labels.device)
-    table[list(_GROUND)] = _GROUND[0]
+    table[list(GROUND_IDS)] = GROUND_IDS[0]
     return table[labels]
 
 
 def _with_joined_ground(log_probs: Tensor) -> Tensor:
     """Log-probabilities in which the first ground class has the probability of all."""
     joined = log_probs.clone()
-    joined[:, _GROUND[0]] = log_probs[:, list(_GROUND)].logsumexp(1)
+    joined[:, GROUND_IDS[0]] = log_probs[:, list(GROUND_IDS)].logsumexp(1)
     return joined

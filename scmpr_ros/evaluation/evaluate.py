@@ -100,10 +100,7 @@ def predict_in_scans(
     """
     (drive,) = open_drives(folder, sequence)
     split = DriveSplit.of(drive, protocol)
-    labelled = drive.scan(int(split.scans[0])).label is not None
-    scans = static_scans(drive, split.scans, labelled)
-    confusion = None if labelled else point_confusion()
-    place_map = build_scan_map(scans, network, config.builder, confusion)
+    place_map = describe_scans(drive, split.scans, network, config.builder)
     search = single_scan_search(config.localizer, len(place_map))
     localizer = _localizer(place_map, network, search, config.mount)
     counter = _mask_counter(drive, localizer, config)
@@ -195,15 +192,24 @@ def _provenance(
     )  # fmt: skip
 
 
-def static_scans(
-    drive: Drive, frames: NDArray[np.int64], labelled: bool, progress: bool = True
-) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
-    """Scans of a drive without dynamic classes, with their poses.
+def describe_scans(
+    drive: Drive, frames: NDArray[np.int64], network: PlaceNetwork, config: MapBuilderConfig,
+    progress: bool = True,
+) -> PlaceMap:  # fmt: skip
+    """The place map of single scans of a drive, without dynamic classes.
 
-    labelled: whether all have labels; otherwise they are segmented. progress: show a bar.
+    Scans without labels are segmented by geometry. progress: show a bar.
 
     Raises DatasetError if some have labels and others not.
     """
+    labelled = drive.scan(int(frames[0])).label is not None
+    scans = _static_scans(drive, frames, labelled, progress)
+    return build_scan_map(scans, network, config, None if labelled else point_confusion())
+
+
+def _static_scans(
+    drive: Drive, frames: NDArray[np.int64], labelled: bool, progress: bool
+) -> Iterator[tuple[PointCloud, NDArray[np.float64]]]:
     for frame in map(int, tqdm(frames, "describing scans", unit="scan", disable=not progress)):
         scan = drive.scan(frame)
         if (scan.label is not None) != labelled:

@@ -70,11 +70,11 @@ class ViewSampler:
         Unseen cells are zero.
         """
         if image.is_cuda:  # torch scales uint8 down on CPUs only, where it is the fastest
-            image = _in_unit_range(image)
+            image = in_unit_range(image)
         if self.shrink < 1:
             size = [max(1, round(side * self.shrink)) for side in image.shape[-2:]]
             image = functional.interpolate(image, size, mode="bilinear", antialias=True)
-        return self._sample(_in_unit_range(image), "bilinear")
+        return self._sample(in_unit_range(image), "bilinear")
 
     def labels(self, labels: Tensor) -> Tensor:
         """Resample class ids (B, h, w) to (B, H, W) by nearest neighbour; unseen: `ignore`."""
@@ -85,5 +85,6 @@ class ViewSampler:
         return functional.grid_sample(image, grid, mode=mode, align_corners=False)
 
 
-def _in_unit_range(image: Tensor) -> Tensor:
+def in_unit_range(image: Tensor) -> Tensor:
+    """Images in [0, 1], float32, of uint8 ones or of ones in that range."""
     return image.float() / 255 if image.dtype == torch.uint8 else image

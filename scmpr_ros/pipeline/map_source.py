@@ -56,12 +56,7 @@ def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap
 
     Raises DatasetError for sources that are missing or hold nothing usable.
     """
-    labelled = load_labelled_cloud(source, config)
-    cloud = labelled.cloud
-    point_map = PointCloudMap.of(cloud, labelled.trajectory, labelled.confusion)
-    dynamic = len(cloud) - len(point_map.cloud)
-    _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
-    return point_map
+    return load_labelled_cloud(source, config).static_map()
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,13 @@ class LabelledCloud:
     confidence: NDArray[np.float32] | None
     trajectory: NDArray[np.float64] | None
     confusion: NDArray[np.float32] | None
+
+    def static_map(self) -> PointCloudMap:
+        """The map of the points of static classes."""
+        point_map = PointCloudMap.of(self.cloud, self.trajectory, self.confusion)
+        dynamic = len(self.cloud) - len(point_map.cloud)
+        _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
+        return point_map
 
 
 def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:

@@ -4,9 +4,9 @@ A score measures how well a place matches the image, not how probable the place 
 places match almost equally well, and so may a place on another street; and the image may have been
 taken at none of them. So scores become probabilities over the shortlist and the hypothesis "none of
 these", proportional to exp(score / temperature), and places are clustered: a cluster is a central
-place and all places that agree with it on where the camera was,
-and its confidence is its total probability. Clusters are taken greedily, the most probable first,
-and each removes its places. Candidates are thus alternatives, not neighbours on one street.
+place and all places that agree with it on where the camera was, and its confidence is its total
+probability. Clusters are taken greedily, the most probable first, and each removes its places.
+Candidates are thus alternatives, not neighbours on one street.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class CellStatistics(nn.Module):
         return ids.to(torch.uint8 if few else torch.int16)
 
     def table(
-        self, class_probs: Tensor, range_probs: Tensor | None, confusion: Tensor,
+        self, class_probs: Tensor, range_probs: Tensor | None, class_ratios: Tensor,
         outlier_probability: float, range_weight: float,
     ) -> Tensor:  # fmt: skip
         """Log-evidence of everything that the map may show in each cell, (cell ids, h, w).
@@ -84,27 +84,31 @@ class CellStatistics(nn.Module):
         Args:
             class_probs: (NUM_CLASSES, h, w), predicted.
             range_probs: (num_ranges + 1, h, w), predicted, the last one for no return; or None.
-            confusion: (S, S) label given the class of an object, see `PlaceMap`.
+            class_ratios: of the map, see `class_ratios`.
             outlier_probability: that image and map are unrelated in a cell; bounds the evidence.
             range_weight: of the evidence of ranges.
         """
         kept = 1 - outlier_probability
-        classes = torch.log(kept * self._class_ratio(class_probs, confusion) + outlier_probability)
+        ratio = torch.einsum("khw,kmh->mhw", class_probs, class_ratios)
+        classes = torch.log(kept * ratio + outlier_probability)
         if range_probs is None:
             return classes.repeat_interleave(len(self.ranges), 0)
         ratio = range_probs / _smoothed(self.ranges)[:, :, None]
         ranges = range_weight * torch.log(kept * ratio + outlier_probability)
         return (classes[:, None] + ranges).flatten(0, 1)
 
-    def _class_ratio(self, class_probs: Tensor, confusion: Tensor) -> Tensor:
-        """p(image | m) / p(image) of each map class and of no return, (S + 1, h, w)."""
+    def class_ratios(self, confusion: Tensor) -> Tensor:
+        """p(k | m) / p(k) in a map, (NUM_CLASSES, S + 1, h), for `table`.
+
+        confusion: (S, S) label given the class of an object, see `PlaceMap`.
+        """
         pairs = self.class_pairs + _PRIOR_WEIGHT * _assumed_pairs().to(self.class_pairs)
         of_labels = torch.einsum("ksh,sl->klh", pairs[:, :_NOTHING], confusion)
         pairs = torch.cat([of_labels, pairs[:, _NOTHING:]], dim=1)
         given_map = pairs / pairs.sum(0)
-        weights = given_map / _normalised(pairs.sum(1))[:, None]
-        weights[IGNORE] = 1.0  # unknown: no evidence for anything
-        return torch.einsum("khw,kmh->mhw", class_probs, weights)
+        ratios = given_map / _normalised(pairs.sum(1))[:, None]
+        ratios[IGNORE] = 1.0  # unknown: no evidence for anything
+        return ratios
 
 
 def _count_by_row(ids: Tensor, counted: Tensor, count: int) -> Tensor:

@@ -35,9 +35,15 @@ from torch.nn import functional
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.retrieval.evidence import CellStatistics
-from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, NUM_CLASSES, STATIC_IDS
+from scmpr_ros.semantics import (
+    CLASSES,
+    DYNAMIC_IDS,
+    GROUND_IDS,
+    IGNORE,
+    NUM_CLASSES,
+    STATIC_IDS,
+)
 
-_GROUND = ("road", "sidewalk", "terrain")
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
 
@@ -88,7 +94,7 @@ class MatchingConfig:
         for index in STATIC_IDS:
             name = CLASSES[index].name
             thin = self.thin_weight if name in _THIN else 1.0
-            weights[index] = self.ground_weight if name in _GROUND else thin
+            weights[index] = self.ground_weight if index in GROUND_IDS else thin
         return weights
 
 
@@ -121,7 +127,7 @@ class SemanticMatcher:
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
         self._row_seen = torch.from_numpy((rows >= 0) & (rows < grid.height)).to(device)
         self._rows = torch.from_numpy(rows.clip(0, grid.height - 1)).to(device)
-        self._confusion = confusion.to(device, torch.float32)
+        self._class_ratios = statistics.class_ratios(confusion.to(device, torch.float32))
         columns = grid.columns(mask_grid.azimuths())
         self._columns = torch.from_numpy(columns).to(device)
         reach = config.slide_columns
@@ -174,7 +180,7 @@ class SemanticMatcher:
     def _evidence(self, class_probs: Tensor, range_probs: Tensor | None, visible: Tensor) -> Tensor:
         """Evidence of all that the map may show in each cell, (cell ids, h, 1, w)."""
         table = self._statistics.table(
-            class_probs, range_probs, self._confusion, self._config.outlier_probability,
+            class_probs, range_probs, self._class_ratios, self._config.outlier_probability,
             self._config.range_weight,
         )  # fmt: skip
         return (table * visible)[:, :, None]

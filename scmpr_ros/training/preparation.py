@@ -199,8 +199,7 @@ def _prepared_file(
 def _prepare(
     source: RecordingSource, network: PlaceNetworkConfig, config: PreparationConfig, cache: Path
 ) -> None:
-    with torch.random.fork_rng(devices=[]):  # a training's random numbers must not depend on it
-        tensors = render_recording(*source, network, config)
+    tensors = render_recording(*source, network, config)
     with atomic_write(_prepared_file(source, network, config, cache)) as temporary:
         save_file(tensors, temporary)
 

@@ -82,7 +82,7 @@ def render_recording(
         )
     source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
     labelled = load_labelled_cloud(folder, source)
-    point_map = PointCloudMap.of(labelled.cloud, labelled.trajectory, labelled.confusion)
+    point_map = labelled.static_map()
     mask_source = _mask_source(labelled, config.min_label_confidence)
     label_free = load_label_free_map(folder, source, point_map)
     return {

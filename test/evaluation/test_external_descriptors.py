@@ -17,9 +17,9 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import (
     EvaluationConfig,
+    describe_scans,
     predict_in_map,
     predict_in_scans,
-    static_scans,
 )
 from scmpr_ros.evaluation.external_descriptors import predict_from_descriptors
 from scmpr_ros.evaluation.metrics import Tolerance
@@ -28,7 +28,7 @@ from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.retrieval.belief import BeliefConfig
 from scmpr_ros.retrieval.matching import MatchingConfig
@@ -152,8 +152,7 @@ def test_single_scans_give_the_scores_of_the_localizer(
 def scan_map(folder: Path, network: PlaceNetwork) -> PlaceMap:
     """The database of `predict_in_scans`."""
     (drive,) = open_drives(folder)
-    scans = static_scans(drive, np.array(drive.scan_frames), labelled=True)
-    return build_scan_map(scans, network, MapBuilderConfig())
+    return describe_scans(drive, np.array(drive.scan_frames), network, MapBuilderConfig())
 
 
 def test_methods_without_headings_are_scored_by_position(

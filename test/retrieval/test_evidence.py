@@ -38,7 +38,7 @@ def evidence(
     if range_seen >= 0:
         ranges = one_hot(torch.full((1, ROWS, 1), range_seen), RANGES + 1)[0]
     weight = settings.get("range_weight", 1.0)
-    table = statistics.table(probs, ranges, confusion, outlier, weight)
+    table = statistics.table(probs, ranges, statistics.class_ratios(confusion), outlier, weight)
     cell = statistics.cell_ids(torch.tensor(shown), torch.tensor(range_shown))
     assert table.shape == ((len(STATIC_IDS) + 1) * (RANGES + 1), ROWS, 1)
     return float(table[int(cell), 0, 0])

@@ -133,7 +133,8 @@ def test_psi_is_zero_without_common_cells() -> None:
 def test_a_likelihood_is_the_mean_evidence_of_all_cells() -> None:
     """Evidence itself has its own tests; here three cells in four are outside the image."""
     panorama, walls = np.full((8, 120), WALL, np.uint8), np.full((8, 30), WALL, np.uint8)
-    table = STATISTICS.table(certain(walls), None, torch.from_numpy(label_confusion()), 0.05, 1.0)
+    ratios = STATISTICS.class_ratios(torch.from_numpy(label_confusion()))
+    table = STATISTICS.table(certain(walls), None, ratios, 0.05, 1.0)
     cell = int(STATISTICS.cell_ids(torch.tensor(WALL), torch.tensor(0)))
     expected = float(table[cell].mean())
     assert likelihood(walls, panorama)[0] == pytest.approx(expected, abs=1e-5)

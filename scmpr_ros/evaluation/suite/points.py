@@ -14,9 +14,7 @@ from scmpr_ros.evaluation.suite.entry import Column, Entry, Numbers
 from scmpr_ros.evaluation.suite.workbench import Workbench
 from scmpr_ros.lidar.segmentation import segment_points
 from scmpr_ros.records import PointCloud
-from scmpr_ros.semantics import IGNORE, class_id, to_joint
-
-_GROUND = [class_id(name) for name in ("road", "sidewalk", "terrain")]
+from scmpr_ros.semantics import GROUND_IDS, IGNORE, to_joint
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class PointsEntry(Entry):
 
 def _joined_iou(confusion: np.ndarray) -> float | None:
     """IoU of all ground classes as one; None without ground."""
-    known = np.delete(confusion, IGNORE, axis=0)
-    true = confusion[_GROUND].sum()
-    both = confusion[np.ix_(_GROUND, _GROUND)].sum()
-    union = true + known[:, _GROUND].sum() - both
+    known, ground = np.delete(confusion, IGNORE, axis=0), list(GROUND_IDS)
+    true = confusion[ground].sum()
+    both = confusion[np.ix_(ground, ground)].sum()
+    union = true + known[:, ground].sum() - both
     return float(both / union) if true else None

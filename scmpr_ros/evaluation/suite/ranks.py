@@ -8,12 +8,10 @@ import numpy as np
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.evaluate import single_scan_search, static_scans
+from scmpr_ros.evaluation.evaluate import describe_scans, single_scan_search
 from scmpr_ros.evaluation.suite.entry import Column, Numbers, RecordingEntry, camera_drive
 from scmpr_ros.evaluation.suite.workbench import Workbench
-from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.pipeline.localizer import Localizer
-from scmpr_ros.pipeline.map_builder import build_scan_map
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,9 @@ class RanksEntry(RecordingEntry):
 
     def _localizer(self, drive: Drive, scans: np.ndarray, bench: Workbench) -> Localizer:
         """A localizer that ranks every scan."""
-        labelled = drive.scan(int(scans[0])).label is not None
-        place_map = build_scan_map(
-            static_scans(drive, scans, labelled, progress=False), bench.network,
-            bench.config.builder, None if labelled else point_confusion(),
-        )  # fmt: skip
+        place_map = describe_scans(
+            drive, scans, bench.network, bench.config.builder, progress=False
+        )
         P, V = len(place_map), len(place_map.headings_rad)
         search = single_scan_search(bench.config.localizer, P)
         search = replace(search, candidates=P, shortlist=P * V)  # so that every scan has a rank

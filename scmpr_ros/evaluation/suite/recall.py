@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scmpr_ros.evaluation.confidence import accepted_answers, calibration
+from scmpr_ros.evaluation.confidence import accepted_answers
 from scmpr_ros.evaluation.evaluate import localize_drive
 from scmpr_ros.evaluation.intervals import recall_interval
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
-from scmpr_ros.evaluation.metrics import chance_level, first_correct_ranks, recall_at
+from scmpr_ros.evaluation.metrics import recall_at
 from scmpr_ros.evaluation.suite.entry import Column, Numbers, RecordingEntry, camera_drive
 from scmpr_ros.evaluation.suite.workbench import Places, Workbench
-from scmpr_ros.geometry import camera_yaw
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.pipeline.states import StateConfig
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -76,26 +75,24 @@ class RecallEntry(RecordingEntry):
 
 
 def _numbers(localized: LocalizedDrive, place_map: PlaceMap, bench: Workbench) -> Numbers:
-    tolerance = bench.config.tolerance
-    correct, true = localized.correct(tolerance), localized.T_map_camera
-    numbers: Numbers = {"num_images": len(true), "num_places": len(place_map)}
+    tolerance, threshold = bench.config.tolerance, StateConfig().localized_confidence
+    scores = localized.score(place_map.positions, place_map.headings_rad, tolerance)
+    correct, confidences = localized.correct(tolerance), localized.confidences
+    assert scores.calibration is not None  # every image has an answer with a confidence
+    (accepted,) = accepted_answers(confidences, correct[:, 0], (threshold,))
+    numbers: Numbers = {
+        "num_images": scores.num_queries, "num_places": scores.num_places,
+        "chance": scores.chance, "mean_confidence": float(np.nanmean(confidences)),
+        "expected_calibration_error": scores.calibration.expected_calibration_error,
+        "localized": accepted.answered, "localized_correct": accepted.right,
+        "median_error_m": scores.median_position_error_m,
+        "frames": list(localized.frames), "first_right_rank": list(scores.first_right_rank),
+        "confidence": [round(float(c), 4) for c in confidences],
+    }  # fmt: skip
     for k in _RANKS:
-        numbers[f"recall_at_{k}"] = recall_at(k, correct)
         found = np.asarray(correct[:, :k].any(axis=1))
-        numbers[f"recall_at_{k}_interval"] = recall_interval(found, true[:, :2, 3])
-    numbers["chance"] = chance_level(
-        true[:, :3, 3], camera_yaw(true), place_map.positions, place_map.headings_rad, tolerance
-    )
-    confidences, first = localized.confidences, correct[:, 0]
-    numbers["mean_confidence"] = float(np.nanmean(confidences))
-    found_calibration = calibration(confidences, first)
-    assert found_calibration is not None  # every image has an answer with a confidence
-    numbers["expected_calibration_error"] = found_calibration.expected_calibration_error
-    threshold = StateConfig().localized_confidence
-    (accepted,) = accepted_answers(confidences, first, (threshold,))
-    numbers |= {"localized": accepted.answered, "localized_correct": accepted.right}
-    numbers["median_error_m"] = float(np.median(localized.position_errors_m[:, 0]))
-    numbers["frames"] = list(localized.frames)
-    numbers["first_right_rank"] = list(first_correct_ranks(correct))
-    numbers["confidence"] = [round(float(c), 4) for c in confidences]
+        numbers[f"recall_at_{k}"] = recall_at(k, correct)
+        numbers[f"recall_at_{k}_interval"] = recall_interval(
+            found, localized.T_map_camera[:, :2, 3]
+        )
     return numbers

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.networks.readers.description import ReaderDescription
+from scmpr_ros.networks.view import in_unit_range
 
 _PADDING = (0.485, 0.456, 0.406)  # ImageNet's mean colour, of white 1
 
@@ -57,7 +57,7 @@ def _scale(image: Tensor, size: tuple[int, int], pad: bool) -> tuple[Tensor, Pla
         scale = min(size[0] / height, size[1] / width)
         inner = (max(1, round(height * scale)), max(1, round(width * scale)))
         top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    pixels = image.float() / 255 if image.dtype == torch.uint8 else image
+    pixels = in_unit_range(image)
     if inner != (height, width):
         pixels = functional.interpolate(pixels, inner, mode="bilinear", antialias=True)
     if inner == size:
