@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scmpr_ros.errors import ConfigError
 
-LOST, LOCALIZED = "LOST", "LOCALIZED"
+LOST, TENTATIVE, LOCALIZED = "LOST", "TENTATIVE", "LOCALIZED"
 
 
 @dataclass(frozen=True)
