@@ -267,9 +267,7 @@ class Localizer:
         values = _on_host(torch.stack([x.double() for x in (yaw, near.phi, psi, score)]))
         yaw_rad, phi, overlap, scores = values
         temperature = self.config.belief.score_temperature
-        least = (
-            weights.alpha * phi[:shortlisted].min() + weights.beta * overlap[:shortlisted].min()
-        )
+        least = weights.alpha * phi[:shortlisted].min() + weights.beta * overlap[:shortlisted].min()
         return Observation(
             place, heading, yaw_rad, phi, overlap, scores, scores / temperature,
             float(least / temperature), shortlisted, seen, query.prediction,
