@@ -61,6 +61,8 @@ class RerunRecording:
         self._stream = self._rerun.RecordingStream(APPLICATION)
         self._stream.save(temporary, default_blueprint=layout(self._rerun))
         self._closing.callback(self._stream.disconnect)
+        self._stream.set_log_time_enabled(False)  # the stamps are the only time that matters
+        self._stream.set_log_tick_enabled(False)
         self._place_map: PlaceMap | None = None
         self._origin = np.zeros(3)
         self._tracks: dict[str, deque[tuple[Array, str]]] = {}

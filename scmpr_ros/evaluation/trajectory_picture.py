@@ -41,9 +41,9 @@ def draw_trajectory(
     figure = new_figure(17.0, 10.0)
     figure.text(0.035, 0.955, title, fontsize=22, weight="bold", color=INK, va="center")
     figure.text(0.035, 0.918, headline(drive), fontsize=11.5, color=FAINT, va="center")
-    _draw_map(figure.add_axes((0.035, 0.055, 0.43, 0.83)), drive, place_positions, cloud)
+    _draw_map(figure.add_axes((0.035, 0.055, 0.43, 0.81)), drive, place_positions, cloud)
     grid = figure.add_gridspec(
-        3, 2, left=0.52, right=0.985, top=0.885, bottom=0.06, hspace=0.34, wspace=0.22,
+        3, 2, left=0.52, right=0.985, top=0.865, bottom=0.06, hspace=0.34, wspace=0.22,
         height_ratios=(1.25, 0.75, 1.15),
     )  # fmt: skip
     errors = figure.add_subplot(grid[0, :])
@@ -99,7 +99,7 @@ def _draw_map(
     axes.scatter(*true[0], s=90, marker="o", facecolors="none", edgecolors=_TRUE, linewidths=2,
                  zorder=6)  # fmt: skip
     low, high = centre - half_size_m, centre + half_size_m
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
     _draw_legend(axes, drive)
     _style(axes, "from above, metres; the ring is the start")
 
