@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from camera_poses import level_camera_pose
 from numpy.typing import NDArray
 
@@ -20,8 +21,9 @@ ORIGIN = np.array([456_700.0, 5_428_300.0, 100.0])
 CAMERA = CameraModel(64, 32, 40.0, 40.0, 31.5, 15.5)
 STATES = (LOST, TENTATIVE, LOCALIZED, LOCALIZED)
 NO_EVIDENCE = Observation(
-    *(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 5, floor=0.0, prediction=None
-)
+    *(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 5, floor=0.0,
+    seen=torch.zeros(8, 20, dtype=torch.bool), prediction=None,
+)  # fmt: skip
 
 
 def walled_street(places: int = 5) -> PlaceMap:
