@@ -61,7 +61,7 @@ EXTRAS = {
     "openvino": [*EXPORT, "openvino"],
     # The CUDA kernels of mamba_ssm as a backend of the scan; installing them needs nvcc.
     "gpu": ["mamba-ssm"],
-    # Records to the Rerun viewer: `--rerun` of demo and evaluate, parameter `rerun` of the localizer.
+    # Recordings for the Rerun viewer: `--rerun`, and the parameter `rerun` of the localizer.
     "viewer": ["rerun-sdk"],
     # ROS 2 as wheels, where none is sourced.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],

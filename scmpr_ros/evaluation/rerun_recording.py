@@ -228,9 +228,7 @@ class RerunRecording:
         self._stream.log("estimate/error", error)
 
     def _log_errors(self, name: str, T_estimated: Array, T_true: Array) -> None:
-        self._series(
-            f"error_m/{name}", float(np.linalg.norm((T_estimated - T_true)[:2, 3]))
-        )
+        self._series(f"error_m/{name}", float(np.linalg.norm((T_estimated - T_true)[:2, 3])))
         turned_rad = wrap_angle(camera_yaw(T_estimated) - camera_yaw(T_true))
         self._series(f"error_deg/{name}", float(np.rad2deg(np.abs(turned_rad))))
 

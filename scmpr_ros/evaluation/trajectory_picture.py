@@ -77,9 +77,7 @@ def headline(drive: TrackedDrive) -> str:
 def _draw_map(
     axes: Axes, drive: TrackedDrive, places: NDArray[np.floating], cloud: PointCloud | None
 ) -> None:
-    true, tracked, single = (
-        T[:, :2, 3] for T in (drive.T_true, drive.T_tracked, drive.T_single)
-    )
+    true, tracked, single = (T[:, :2, 3] for T in (drive.T_true, drive.T_tracked, drive.T_single))
     shown = np.concatenate([true, places[:, :2]])
     centre = (shown.min(axis=0) + shown.max(axis=0)) / 2
     half_size_m = float(np.ptp(shown, axis=0).max() / 2 + _MARGIN_M)

@@ -70,6 +70,8 @@ def answer_status(
 ) -> DiagnosticArray:
     """Return state, score and probabilities of an answer, with the header of its pose.
 
+    `image_candidates` is JSON: the poses of the image alone, best first.
+
     node: fully qualified name. latency_s: from the receipt of the image to the answer.
     """
     pose = answer.pose
@@ -80,6 +82,9 @@ def answer_status(
         "near_probability": f"{pose.near_probability:.4f}",
         "off_map_probability": f"{pose.off_map_probability:.4f}",
         "latency_ms": f"{1e3 * latency_s:.1f}",
+        "image_candidates": json.dumps(
+            [{**_place(c), "confidence": round(c.confidence, 4)} for c in answer.match]
+        ),
     }
     status = DiagnosticStatus(
         level=DiagnosticStatus.OK if pose.state == LOCALIZED else DiagnosticStatus.WARN,

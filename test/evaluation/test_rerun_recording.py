@@ -123,7 +123,7 @@ def test_other_recordings_can_be_included(tmp_path: Path) -> None:
     with RerunRecording(tmp_path / "all.rrd") as recording:
         recording.include(tmp_path / "node.rrd")
         recording.log_match(1.0, tracked_answer(0).match, true_pose(0))
-        with pytest.raises(ConfigError, match="no recording .*none.rrd"):
+        with pytest.raises(ConfigError, match=r"no recording .*none\.rrd"):
             recording.include(tmp_path / "none.rrd")
     rows = read_recording(tmp_path / "all.rrd")
     assert column(rows["/belief/near"], "Scalars:scalars") == [[0.8]]
@@ -150,7 +150,7 @@ def test_missing_rerun_names_the_extra(tmp_path: Path) -> None:
     )
     path = tmp_path / "drive.rrd"
     ended = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert 'ConfigError: rerun-sdk is not installed' in ended.stderr
+    assert "ConfigError: rerun-sdk is not installed" in ended.stderr
     assert 'pip install "scmpr_ros[viewer]"' in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -201,9 +201,7 @@ def web_viewer(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_web_viewer_shows_map_state_and_image(
-    tmp_path: Path, served: str, web_viewer: str
-) -> None:
+def test_web_viewer_shows_map_state_and_image(tmp_path: Path, served: str, web_viewer: str) -> None:
     program = find_browser()
     if program is None:
         pytest.skip("no Chromium: apt-get install chromium")
