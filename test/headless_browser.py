@@ -66,12 +66,15 @@ class HeadlessBrowser:
         os.close(self._from_browser)
 
     def open(self, url: str) -> None:
-        """Open a page, without waiting for it."""
+        """Open a page, and wait until it is loaded; what its scripts do goes on."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         self._call("Runtime.enable")
+        self._call("Page.enable")
         self._call("Page.navigate", url=url)
+        while self._receive().get("method") != "Page.loadEventFired":
+            pass
 
     def screenshot(self) -> NDArray[np.uint8]:
         """What the page shows now, (H, W, 3) RGB."""
@@ -85,9 +88,6 @@ class HeadlessBrowser:
             message["sessionId"] = self._session
         os.write(self._to_browser, json.dumps(message).encode() + b"\0")
         while (answer := self._receive()).get("id") != self._count:
-            if answer.get("method") == "Runtime.consoleAPICalled":
-                values = answer["params"]["args"]
-                self.console.append(" ".join(str(value.get("value", "")) for value in values))
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return dict(answer["result"])
@@ -99,4 +99,8 @@ class HeadlessBrowser:
                 raise RuntimeError("the browser has ended")
             self._buffer += chunk
         text, self._buffer = self._buffer.split(b"\0", 1)
-        return dict(json.loads(text))
+        message = json.loads(text)
+        if message.get("method") == "Runtime.consoleAPICalled":
+            values = message["params"]["args"]
+            self.console.append(" ".join(str(value.get("value", "")) for value in values))
+        return dict(message)

@@ -31,6 +31,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.map_points import place_map_points, thin
 from scmpr_ros.evaluation.state_colours import STATE_COLOURS
 from scmpr_ros.geometry import camera_yaw, round_origin, wrap_angle
+from scmpr_ros.pipeline.states import LOCALIZED, LOST
 from scmpr_ros.pipeline.tracker import PoseHypothesis, TrackedPose
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel, PlaceMatch, PointCloud
@@ -55,7 +56,7 @@ class RerunRecording:
 
     def __init__(self, path: Path) -> None:
         """Open the file; raises ConfigError where rerun-sdk is not installed."""
-        self._rerun = _import_rerun()
+        self._rerun = require_rerun()
         self._closing = ExitStack()
         temporary = self._closing.enter_context(atomic_write(path))
         self._stream = self._rerun.RecordingStream(APPLICATION)
@@ -157,8 +158,7 @@ class RerunRecording:
             self._stream.log("log", rr.TextLog(f"{pose.state}: {pose.reason}", color=colour))
             self._state = pose.state
         if T_true is not None:
-            self._log_truth(T_true, pose.T_map_camera)
-            self._log_errors("tracked", pose.T_map_camera, T_true)
+            self.log_errors(stamp_s, T_true, T_tracked=pose.T_map_camera)
 
     def log_match(self, stamp_s: float, match: PlaceMatch, T_true: Array | None = None) -> None:
         """Show the answer to one image alone, without the image."""
@@ -168,8 +168,26 @@ class RerunRecording:
         self._stream.log("single/now", self._arrow(pose, _SINGLE))
         self._series("belief/single", match.confidence)
         if T_true is not None:
-            self._stream.log("truth/now", self._arrow(T_true, _TRUTH))
-            self._log_errors("single", pose, T_true)
+            self.log_errors(stamp_s, T_true, T_single=pose)
+
+    def log_errors(
+        self, stamp_s: float, T_true: Array, T_tracked: Array | None = None,
+        T_single: Array | None = None,
+    ) -> None:  # fmt: skip
+        """Show the true pose (4, 4), and the errors of the tracked pose and of the single image."""
+        self._at(stamp_s)
+        self._stream.log("truth/now", self._arrow(T_true, _TRUTH))
+        for name, T in (("tracked", T_tracked), ("single", T_single)):
+            if T is not None:
+                distance_m = float(np.linalg.norm((T - T_true)[:2, 3]))
+                turned_rad = np.abs(wrap_angle(camera_yaw(T) - camera_yaw(T_true)))
+                self._series(f"error_m/{name}", distance_m)
+                self._series(f"error_deg/{name}", float(np.rad2deg(turned_rad)))
+        if T_tracked is not None:
+            ends = self._local(np.stack([T_tracked[:3, 3], T_true[:3, 3]]))
+            colour = _rgb(STATE_COLOURS[LOST])
+            error = self._rerun.LineStrips3D([ends], colors=colour, radii=0.08)
+            self._stream.log("estimate/error", error)
 
     def include(self, path: Path) -> None:
         """Add what another recording, such as that of a node, holds."""
@@ -221,17 +239,6 @@ class RerunRecording:
         )  # fmt: skip
         self._stream.log("panorama/window", window)
 
-    def _log_truth(self, T_true: Array, T_estimated: Array) -> None:
-        ends = self._local(np.stack([T_estimated[:3, 3], T_true[:3, 3]]))
-        self._stream.log("truth/now", self._arrow(T_true, _TRUTH))
-        error = self._rerun.LineStrips3D([ends], colors=_rgb(STATE_COLOURS["LOST"]), radii=0.08)
-        self._stream.log("estimate/error", error)
-
-    def _log_errors(self, name: str, T_estimated: Array, T_true: Array) -> None:
-        self._series(f"error_m/{name}", float(np.linalg.norm((T_estimated - T_true)[:2, 3])))
-        turned_rad = wrap_angle(camera_yaw(T_estimated) - camera_yaw(T_true))
-        self._series(f"error_deg/{name}", float(np.rad2deg(np.abs(turned_rad))))
-
     def _track(self, entity: str, T_map_camera: Array, colour: str, radius_m: float) -> None:
         track = self._tracks.setdefault(entity, deque(maxlen=_TRACK_LENGTH))
         track.append((T_map_camera[:3, 3], colour))
@@ -277,7 +284,7 @@ class RerunRecording:
         classes = [(i, c.name, c.rgb) for i, c in enumerate(CLASSES)]
         stream.log("/", rr.AnnotationContext(classes), static=True)
         stream.log("/", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        tracked, lost = (_rgb(STATE_COLOURS[name]) for name in ("LOCALIZED", "LOST"))
+        tracked, lost = (_rgb(STATE_COLOURS[name]) for name in (LOCALIZED, LOST))
         lines = {
             "belief/near": (tracked, "within 5 m and 15°"), "belief/off_map": (lost, "off the map"),
             "belief/single": (_SINGLE, "single image"),
@@ -341,7 +348,8 @@ def layout(rr: ModuleType, positions: Array | None = None) -> Any:
     )  # fmt: skip
 
 
-def _import_rerun() -> ModuleType:
+def require_rerun() -> ModuleType:
+    """Import rerun; raises ConfigError where rerun-sdk is not installed."""
     try:
         import rerun
         import rerun.blueprint

@@ -58,16 +58,15 @@ def draw_trajectory(
 
 def headline(drive: TrackedDrive) -> str:
     """The drive in one line: how often it was localised, and how often rightly."""
-    localized = drive.state == LOCALIZED
-    right = drive.near(drive.T_tracked)[localized]
+    scores = drive.score()
     within = f"within {NEAR.radius_m:g} m and {NEAR.angle_deg:g}°"
-    single = f"single images: {drive.near(drive.T_single).mean():.1%} {within}"
-    if not len(right):
+    single = f"single images: {scores.single_right:.1%} {within}"
+    if scores.right_when_localized is None:
         return f"never LOCALIZED; {single}"
-    median_m = np.median(drive.position_errors_m(drive.T_tracked)[localized])
     return (
-        f"LOCALIZED at {localized.mean():.1%} of {len(localized)} images, {right.mean():.1%} of "
-        f"these {within}, median error {median_m:.2f} m; {single}"
+        f"LOCALIZED at {scores.localized:.1%} of {scores.num_images} images, "
+        f"{scores.right_when_localized:.1%} of these {within}, median error "
+        f"{scores.median_position_error_m:.2f} m; {single}"
     )
 
 
@@ -84,8 +83,16 @@ def _draw_map(
     if cloud is not None:
         view = view_from_above(cloud, centre, half_size_m)
         axes.imshow(view.rgb, extent=view.extent_m, interpolation="antialiased")
-    axes.scatter(*places[:, :2].T, s=4, color="#b4b7bc", linewidths=0, zorder=1.5)
-    axes.scatter(*single.T, s=16, color=_SINGLE, edgecolors="white", linewidths=0.4, zorder=2)
+    axes.scatter(places[:, 0], places[:, 1], s=4, color="#b4b7bc", linewidths=0, zorder=1.5)
+    axes.scatter(
+        single[:, 0],
+        single[:, 1],
+        s=16,
+        color=_SINGLE,
+        edgecolors="white",
+        linewidths=0.4,
+        zorder=2,
+    )
     axes.plot(*true.T, color="white", linewidth=5, solid_joinstyle="round", zorder=3)
     axes.plot(*true.T, color=_TRUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
     colours = [STATE_COLOURS[str(state)] for state in drive.state]
@@ -93,8 +100,10 @@ def _draw_map(
         list(np.stack([tracked, true], axis=1)), colors=colours, linewidths=0.7, alpha=0.6, zorder=4
     )
     axes.add_collection(lines)
-    axes.scatter(*tracked.T, s=20, c=colours, edgecolors="white", linewidths=0.5, zorder=5)
-    axes.scatter(*true[0], s=90, marker="o", facecolors="none", edgecolors=_TRUE, linewidths=2,
+    axes.scatter(
+        tracked[:, 0], tracked[:, 1], s=20, c=colours, edgecolors="white", linewidths=0.5, zorder=5
+    )
+    axes.scatter(true[0, 0], true[0, 1], s=90, marker="o", facecolors="none", edgecolors=_TRUE, linewidths=2,
                  zorder=6)  # fmt: skip
     low, high = centre - half_size_m, centre + half_size_m
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
