@@ -88,6 +88,7 @@ class HeadlessBrowser:
             message["sessionId"] = self._session
         os.write(self._to_browser, json.dumps(message).encode() + b"\0")
         while (answer := self._receive()).get("id") != self._count:
+            pass
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return dict(answer["result"])

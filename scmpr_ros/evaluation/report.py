@@ -140,8 +140,9 @@ def _draw_track(axes: Axes, tracked: TrackedDrive) -> None:
     """Draw the tracked poses as diamonds in the colours of their states."""
     xy = tracked.T_tracked[:, :2, 3]
     axes.plot(*xy.T, color=INK, linewidth=0.8, alpha=0.5, zorder=5.5)
-    axes.scatter(xy[:, 0], xy[:, 1], s=34, marker="D", c=[STATE_COLOURS[str(name)] for name in tracked.state],
-                 edgecolors=INK, linewidths=0.8, zorder=6)  # fmt: skip
+    colours = [STATE_COLOURS[str(name)] for name in tracked.state]
+    axes.scatter(xy[:, 0], xy[:, 1], s=34, marker="D", c=colours, edgecolors=INK, linewidths=0.8,
+                 zorder=6)  # fmt: skip
 
 
 def _draw_scale_bar(axes: Axes, half_size_m: float) -> None:

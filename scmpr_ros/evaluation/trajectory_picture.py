@@ -103,7 +103,7 @@ def _draw_map(
     axes.scatter(
         tracked[:, 0], tracked[:, 1], s=20, c=colours, edgecolors="white", linewidths=0.5, zorder=5
     )
-    axes.scatter(true[0, 0], true[0, 1], s=90, marker="o", facecolors="none", edgecolors=_TRUE, linewidths=2,
+    axes.scatter(true[0, 0], true[0, 1], s=90, facecolors="none", edgecolors=_TRUE, linewidths=2,
                  zorder=6)  # fmt: skip
     low, high = centre - half_size_m, centre + half_size_m
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
