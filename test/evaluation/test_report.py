@@ -42,7 +42,8 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
     scores = drive.score(place_map.positions, place_map.headings_rad, tolerance)
     return ReportScene(
         "A town", "seed 1", PointCloud(xyz, label), place_map, drive, tolerance, scores,
-        tracked_drive(("LOST", "LOCALIZED")), lambda frame: np.full((60, 200, 3), 10 * frame, np.uint8), np.deg2rad(80),
+        tracked_drive(("LOST", "LOCALIZED")),
+        lambda frame: np.full((60, 200, 3), 10 * frame, np.uint8), np.deg2rad(80),
     )  # fmt: skip
 
 

@@ -104,12 +104,10 @@ def test_every_kind_of_drive_is_drawn(tmp_path: Path, states: tuple[str, ...]) -
     assert [p.name for p in path.parent.iterdir()] == ["trajectory.png"]
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for state in STATE_COLOURS:  # the bands of the states, and the dots of the poses
-        colour = np.array(list(bytes.fromhex(STATE_COLOURS[state][1:])))
-        paper = np.array(list(bytes.fromhex(PAPER[1:])))
-        band = 0.16 * colour + 0.84 * paper
+    paper = np.array(list(bytes.fromhex(PAPER[1:])))
+    for state, colour in STATE_COLOURS.items():  # each is a band of the background
+        band = 0.16 * np.array(list(bytes.fromhex(colour[1:]))) + 0.84 * paper
         assert (np.abs(pixels - band).max(axis=1) < 3).any() == (state in states), state
-        assert (np.abs(pixels.astype(int) - colour).max(axis=1) < 3).any() == (state in states)
 
 
 def test_draws_without_a_background(tmp_path: Path) -> None:
