@@ -107,6 +107,9 @@ class LocalizerNodeConfig:
     transform_rate_hz: float = 10.0
     """How often map -> odom is sent."""
     last_pose: LastPoseConfig = field(default_factory=LastPoseConfig)
+    rerun: str = ""
+    """Record for the Rerun viewer into this .rrd file, which needs rerun-sdk; empty: do not. The
+    file gets its name when the node is cleaned up or ends."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
