@@ -331,7 +331,9 @@ class Tracker:
         """
         if not self.wants_image:
             return
-        weight = min(1.0, max(self._since_update_m, self.config.update_m) / self.config.independent_m)
+        weight = min(
+            1.0, max(self._since_update_m, self.config.update_m) / self.config.independent_m
+        )
         self._since_update_m, self._turned_rad = 0.0, 0.0
         self.update_count += 1
         headings = len(self._yaw)
@@ -462,9 +464,7 @@ class _Evidence:
             np.exp(scale * (scores - none)) for scores in (observation.score, background)
         )
         order = np.argsort(key)
-        return cls(
-            key[order], observation.yaw_rad[order], listed[order], float(others.mean())
-        )
+        return cls(key[order], observation.yaw_rad[order], listed[order], float(others.mean()))
 
     def at(self, key: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Likelihood and slid heading of viewpoints (N,), and whether they are listed."""

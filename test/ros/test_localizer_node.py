@@ -159,7 +159,7 @@ def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
         ({"chekpoint": "x"}, "unknown parameter 'chekpoint'"),
         ({"queue_size": 0}, "queue_size must be at least 1"),
         ({"relocalize_timeout_s": 0.0}, "relocalize_timeout_s must be positive"),
-        ({"tracking.state.lost_confidence": 0.9}, "must not exceed"),
+        ({"tracking.state.lost_probability": 0.9}, "must rise in this order"),
         ({"localizer.matching.alpha": -1.0}, "negative"),
     ],
 )
