@@ -196,4 +196,4 @@ def _count(diagnostics: list[DiagnosticArray], key: str) -> int:
 def _check_covariance(message: PoseWithCovarianceStamped) -> None:
     matrix = np.reshape(message.pose.covariance, (6, 6))
     np.testing.assert_allclose(matrix, matrix.T)
-    assert np.linalg.eigvalsh(matrix).min() > 1e-3
+    assert np.linalg.eigvalsh(matrix).min() > 1e-5
