@@ -59,9 +59,10 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     places = PlaceMap.load(directory).positions
     for line in lines:
         T = np.array(line["T_map_camera"])
-        assert np.linalg.norm(places - T[:3, 3], axis=1).min() < 5.0
+        assert np.linalg.norm(places - T[:3, 3], axis=1).min() < 5.0  # between them
         np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-6)
-        np.testing.assert_allclose(line["candidates"][0], T, atol=1e-6)
+        of_image = np.array(line["candidates"])[0, :3, 3]
+        assert np.linalg.norm(places - of_image, axis=1).min() < 1e-3
         assert line["latency_s"] > 0 and isinstance(line["confidence"], float)
 
     points = graph.collect(PointCloud2, "/map_loader/points", LATCHED)
