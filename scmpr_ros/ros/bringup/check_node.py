@@ -14,14 +14,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from scmpr_ros.config import flatten, from_dict, unflatten
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
@@ -35,6 +34,7 @@ from scmpr_ros.ros.bringup.image_checks import (
     check_rectified,
 )
 from scmpr_ros.ros.bringup.listener import Listener, full_name
+from scmpr_ros.ros.bringup.localizer_settings import LocalizerSettings
 from scmpr_ros.ros.bringup.map_checks import MapExpectation, check_map
 from scmpr_ros.ros.bringup.node_checks import (
     NodeState,
@@ -46,7 +46,6 @@ from scmpr_ros.ros.bringup.odometry_checks import check_odometry
 from scmpr_ros.ros.bringup.stamp_checks import check_stamps
 from scmpr_ros.ros.bringup.transform_checks import TransformExpectation, check_transforms
 from scmpr_ros.ros.bringup.transform_listener import listen_to_transforms
-from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
 
@@ -90,44 +89,46 @@ class CheckNode(Node):
     def check(self) -> list[Finding]:
         """Listen and return all findings."""
         self._spin_until(self._has_found_images, _DISCOVERY_S)
-        settings = self._settings_of_localizer()
+        settings = LocalizerSettings.of(self._parameters_of(self.localizer))
         topics = _Topics(self)
         self._spin_until(lambda: False, self.config.seconds)
         return list(self._findings(topics, settings))
 
-    def _findings(self, topics: _Topics, settings: LocalizerNodeConfig | None) -> Iterator[Finding]:
-        known, expected = topics.known, settings or LocalizerNodeConfig()
+    def _findings(self, topics: _Topics, settings: LocalizerSettings) -> Iterator[Finding]:
+        known = topics.known
         raw, compressed = topics.raw.finish(), topics.compressed.finish()
         info = topics.camera_info.finish()
         images = raw if raw.arrivals or not compressed.arrivals else compressed
-        yield from check_images(raw, compressed, _image_expectation(expected), known)
+        yield from check_images(raw, compressed, _image_expectation(settings), known)
         if images.arrivals and info.newest is not None:
             yield from check_rectified(images.topic, info.newest, known)
         yield from check_camera_info(info, images, PlaceNetworkConfig().view.fov_deg, known)
         use_sim_time = bool(self.get_parameter("use_sim_time").value)
         yield from check_stamps(images, use_sim_time, bool(self.count_publishers("/clock")))
         camera_frame = images.newest.header.frame_id if images.newest is not None else ""
-        yield from check_transforms(topics.transforms, self._of_tf(expected, camera_frame))
+        yield from check_transforms(topics.transforms, self._of_tf(settings, camera_frame))
         yield from check_odometry(
-            topics.odometry.finish(), expected.odom_frame, expected.base_frame, False
+            topics.odometry.finish(),
+            settings.text("odom_frame"),
+            settings.text("base_frame"),
+            settings.text("odometry.source") == "topic",
         )
         yield from self._about_nodes(topics, settings, images)
         yield from check_map(self._map_expectation(topics, settings))
 
     def _about_nodes(
-        self, topics: _Topics, settings: LocalizerNodeConfig | None, images: Any
+        self, topics: _Topics, settings: LocalizerSettings, images: Any
     ) -> Iterator[Finding]:
         others = len(self._node_names()) - 1
         localizer = self._state(self.localizer)
         yield from check_node(
             localizer, "localizer", "ros2 launch scmpr_ros localize.launch.py", others
         )
-        if settings is None and localizer.count:
+        if localizer.count and not settings.is_known:
             report = Report("localizer")
-            report.warn(f"{self.localizer} does not give its parameters: is it of another version?"
-                        " Its defaults are assumed")  # fmt: skip
+            report.warn(f"{self.localizer} does not give its parameters: the defaults are assumed")
             yield from report.findings
-        if not (settings.map if settings else self.config.map):
+        if not (self.config.map or settings.text("map")):
             yield from check_node(
                 self._state(self.map_loader), "map_loader",
                 "ros2 launch scmpr_ros build_map.launch.py, or set the localizer's map", others,
@@ -135,23 +136,22 @@ class CheckNode(Node):
         if localizer.count:
             yield from check_diagnostics(topics.statuses(f"{self.localizer}: localization"))
             yield from check_poses(
-                topics.poses.finish(), images, settings is None or settings.publish_lost_poses
+                topics.poses.finish(), images, settings.flag("publish_lost_poses")
             )
 
-    def _of_tf(self, settings: LocalizerNodeConfig, camera_frame: str) -> TransformExpectation:
+    def _of_tf(self, settings: LocalizerSettings, camera_frame: str) -> TransformExpectation:
         return TransformExpectation(
-            settings.map_frame, settings.odom_frame, settings.base_frame, camera_frame,
-            settings.mount.T_base_camera_body, self.localizer,
-            broadcasts=settings.broadcast_tf,
+            settings.text("map_frame"), settings.text("odom_frame"), settings.text("base_frame"),
+            camera_frame, settings.T_base_camera_body, self.localizer,
+            uses_parameters=settings.text("mount.source") == "parameters",
+            broadcasts=settings.flag("broadcast_tf"),
+            needs_odometry=settings.text("odometry.source") == "tf",
         )  # fmt: skip
 
-    def _map_expectation(
-        self, topics: _Topics, settings: LocalizerNodeConfig | None
-    ) -> MapExpectation:
-        of_localizer = settings or LocalizerNodeConfig()
-        given = self.config.map or of_localizer.map
+    def _map_expectation(self, topics: _Topics, settings: LocalizerSettings) -> MapExpectation:
+        given = self.config.map or settings.text("map")
         source = "as you said" if self.config.map else "parameter map of the localizer"
-        checkpoint = self.config.checkpoint or of_localizer.checkpoint
+        checkpoint = self.config.checkpoint or settings.text("checkpoint")
         announced = topics.place_map.stream.newest
         return MapExpectation(
             Path(given) if given else None,
@@ -162,19 +162,18 @@ class CheckNode(Node):
 
     # --- asking other nodes ------------------------------------------------------------------
 
-    def _settings_of_localizer(self) -> LocalizerNodeConfig | None:
-        """The localizer's parameters; None if it does not answer or has others."""
-        keys = list(flatten(LocalizerNodeConfig()))
-        request = GetParameters.Request(names=keys)
-        answer = self._ask(GetParameters, f"{self.localizer}/get_parameters", request)
-        if answer is None or len(answer.values) != len(keys):
+    def _parameters_of(self, node: str) -> dict[str, Any] | None:
+        """All parameters of a node; None if it does not answer."""
+        request = ListParameters.Request(depth=ListParameters.Request.DEPTH_RECURSIVE)
+        listed = self._ask(ListParameters, f"{node}/list_parameters", request)
+        if listed is None:
             return None
-        values = [parameter_value_to_python(value) for value in answer.values]
-        plain = [list(v) if hasattr(v, "__len__") and not isinstance(v, str) else v for v in values]
-        try:
-            return from_dict(LocalizerNodeConfig, unflatten(dict(zip(keys, plain, strict=True))))
-        except ConfigError:
+        names = list(listed.result.names)
+        got = self._ask(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=names))
+        if got is None or len(got.values) != len(names):
             return None
+        values = [parameter_value_to_python(value) for value in got.values]
+        return dict(zip(names, values, strict=True))
 
     def _state(self, name: str) -> NodeState:
         count = self._node_names().count(name)
@@ -272,9 +271,11 @@ def _image_topics(node: CheckNode) -> tuple[str, str]:
     return image, info
 
 
-def _image_expectation(settings: LocalizerNodeConfig) -> ImageExpectation:
+def _image_expectation(settings: LocalizerSettings) -> ImageExpectation:
     has_profile = any(os.environ.get(name) for name in _PROFILES)
-    return ImageExpectation(settings.image_transport, settings.reliable_images, has_profile)
+    return ImageExpectation(
+        settings.text("image_transport"), settings.flag("reliable_images"), has_profile
+    )
 
 
 def main() -> int:
