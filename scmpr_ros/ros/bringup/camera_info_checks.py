@@ -10,6 +10,7 @@ import numpy as np
 from scmpr_ros.errors import CalibrationError
 from scmpr_ros.records import CameraModel
 from scmpr_ros.ros.bringup.findings import Finding, Report
+from scmpr_ros.ros.bringup.image_checks import image_size
 from scmpr_ros.ros.bringup.streams import Stream, names
 from scmpr_ros.ros.conversions import camera_from_info
 
@@ -111,8 +112,8 @@ def _check_matrices(report: Report, message: Any) -> None:
 
 def _check_pairing(report: Report, info: Stream, images: Stream, camera: CameraModel) -> None:
     header = images.newest.header
-    size = next(iter(reversed(images.seen)), None)
-    if size is not None and size[:2] != (camera.width, camera.height):
+    size = image_size(images)
+    if size is not None and size != (camera.width, camera.height):
         report.error(f"images are {size[0]}x{size[1]}, but camera_info is for {camera.width}x"
                      f"{camera.height}: use the camera_info beside {images.topic}; a node that "
                      "resizes images must scale it, too")  # fmt: skip

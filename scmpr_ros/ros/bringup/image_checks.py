@@ -58,6 +58,19 @@ def check_images(
     return report.findings
 
 
+def image_size(stream: Stream) -> tuple[int, int] | None:
+    """Width and height of the newest image; None if there is none or it cannot be decoded."""
+    if stream.newest is None:
+        return None
+    if stream.kind == IMAGE:
+        return stream.newest.width, stream.newest.height
+    try:
+        height, width, _ = rgb_from_compressed(stream.newest).shape
+    except ShapeError:
+        return None
+    return width, height
+
+
 def check_rectified(topic: str, info: Any, topics: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Check by name and distortion whether the images of a topic are rectified.
 

@@ -1,0 +1,149 @@
+"""The bring-up checker as a process, beside a real localizer and a real camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
+
+from scmpr_ros.ros.bringup.listener import Listener, publisher_names
+from scmpr_ros.ros.commands.check import options_as_parameters
+from scmpr_ros.ros.conversions import image_message
+from scmpr_ros.ros.qos import LATCHED
+
+pytestmark = pytest.mark.end_to_end
+
+
+@pytest.fixture
+def camera(graph, street_image, street_info) -> Callable[..., Callable[[], None]]:
+    """Advertise a camera; returns a function that publishes an image if 0.1 s have passed."""
+
+    def advertise(folder: str, name: str, frame_id: str = "camera_optical", **info: Any):
+        images = graph.publisher(Image, f"{folder}/{name}")
+        infos = graph.publisher(CameraInfo, f"{folder}/camera_info")
+        pixels, header = street_image()
+        header.frame_id = street_info.header.frame_id = frame_id
+        for key, value in info.items():
+            setattr(street_info, key, value)
+        published_s = 0.0
+
+        def publish() -> None:
+            nonlocal published_s
+            if time.monotonic() - published_s < 0.1:
+                return
+            published_s = time.monotonic()
+            header.stamp = street_info.header.stamp = graph.node.get_clock().now().to_msg()
+            infos.publish(street_info)
+            images.publish(image_message(pixels, header))
+
+        return publish
+
+    return advertise
+
+
+def run_check(graph, start_node, publish: Callable[[], None], *arguments: str) -> tuple[int, str]:
+    """Run the checker while a camera publishes; returns exit code and output."""
+    process = start_node("check", "-p", "seconds:=1.5", *arguments)
+
+    def has_ended() -> bool:
+        publish()
+        return process.popen.poll() is not None
+
+    graph.until(has_ended, "the end of the check", timeout_s=60)
+    return process.wait(), process.output
+
+
+def test_a_robot_that_is_ready(graph, start_node, camera, street, street_map: Path) -> None:
+    localizer = start_node(
+        "localizer", "-r", "__ns:=/robot1", "-r", "image:=/cam/image_rect",
+        "-r", "camera_info:=/cam/camera_info",
+        "-p", f"map:={street_map}", "-p", f"checkpoint:={street.checkpoint}",
+        "-p", "mount.xyz:=[0.4, 0.0, 1.2]",
+    )  # fmt: skip
+    publish = camera("/cam", "image_rect", d=[-0.3, 0.1, 0.0, 0.0, 0.0])
+    statuses = graph.collect(DiagnosticArray, "/diagnostics")
+
+    def is_answering() -> bool:
+        publish()
+        return any(status.message.endswith("LOST") or "LOCALIZED" in status.message
+                   for message in statuses for status in message.status)  # fmt: skip
+
+    graph.until(is_answering, localizer.output, timeout_s=90)
+    code, output = run_check(graph, start_node, publish, "-r", "__ns:=/robot1")
+    lines = output.splitlines()
+    assert code == 0, output
+    assert any(line.startswith("OK     image") and "160x96 rgb8 on /cam/image_rect" in line
+               for line in lines), output  # fmt: skip
+    for text in (
+        "OK     rectified", "OK     camera_info  /cam/camera_info: 160x96",
+        "OK     localizer    /robot1/localizer is active",
+        "OK     map          the map was made by the checkpoint network.safetensors",
+    ):  # fmt: skip
+        assert text in output, output
+    assert "places on" in output and "Hz on /robot1/localizer/pose for" in output
+    assert lines[-1].startswith(("nothing to complain", "0 errors")), output
+
+
+def test_a_robot_with_faults(graph, start_node, camera, street, street_map: Path) -> None:
+    publish = camera("/cam", "image_raw", frame_id="", d=[-0.3, 0.1, 0.0, 0.0, 0.0], width=320)
+    code, output = run_check(
+        graph, start_node, publish, "-r", "image:=/cam/image_raw",
+        "-r", "camera_info:=/cam/camera_info", "-p", f"map:={street_map}",
+        "-p", f"checkpoint:={street.other_checkpoint}",
+    )  # fmt: skip
+    assert code == 1, output
+    for text in (
+        "/cam/image_raw is not rectified", "images are 160x96, but camera_info is for 320x96",
+        "frame_id is empty", "there is no node /localizer",
+        "build the map again with this checkpoint",
+    ):  # fmt: skip
+        assert text in output, output
+
+
+def test_options_are_parameters() -> None:
+    assert options_as_parameters(["--seconds", "5", "--ros-args", "-r", "a:=b"]) == [
+        "--ros-args", "-p", "seconds:=5", "-r", "a:=b",
+    ]  # fmt: skip
+    assert options_as_parameters(["--map", "m"]) == ["--ros-args", "-p", "map:=m"]
+    for unchanged in (["--help"], [], ["--ros-args", "-p", "seconds:=5"]):
+        assert options_as_parameters(unchanged) == unchanged
+
+
+def test_a_listener_hears_what_was_latched(graph) -> None:
+    publisher = graph.publisher(String, "latched_text", LATCHED)
+    publisher.publish(String(data="before"))
+    graph.until(lambda: graph.node.count_publishers("latched_text"), "discovery")
+    listener = Listener(graph.node, String, "latched_text")
+    graph.until(lambda: listener.stream.messages, "the latched message")
+    publisher.publish(String(data="after"))
+    graph.until(lambda: listener.stream.newest.data == "after", "the next message")
+    stream = listener.finish()
+    assert [message.data for message in stream.messages] == ["before", "after"]
+    (endpoint,) = stream.of_kind
+    assert endpoint.latched and endpoint.reliable
+    assert endpoint.node == graph.node.get_fully_qualified_name()
+
+
+def test_publishers_are_named_by_the_id_of_their_messages(graph) -> None:
+    """So that TF says who sent map -> odom."""
+    publisher, infos = graph.publisher(String, "named_text"), []
+
+    def take(message: String, info: Any) -> None:
+        infos.append(info)
+
+    graph.node.create_subscription(String, "named_text", take, 10)
+    graph.publish_until(publisher, String(data="x"), lambda: infos, "a message")
+    if "publisher_gid" not in infos[0]:
+        pytest.skip("this rclpy does not give the publisher's id")
+    names = publisher_names(graph.node, "named_text")
+    gid = bytes(infos[0]["publisher_gid"]["data"])
+    assert names[gid] == graph.node.get_fully_qualified_name()
