@@ -472,7 +472,7 @@ def odometry(x: float = 0.0, w: float = 1.0) -> Odometry:
 
 def test_good_odometry() -> None:
     stream = odometry_stream([odometry(0.1 * i) for i in range(51)])
-    assert all_fine(check_odometry(stream, "odom", "base_link", True)) == [
+    assert all_fine(check_odometry(stream, "odom", "base_link", True, {})) == [
         "50 Hz on /odom from /wheels"
     ]
 
@@ -480,20 +480,24 @@ def test_good_odometry() -> None:
 def test_bad_odometry() -> None:
     for bad in (odometry(np.nan), odometry(w=0.0)):
         stream = odometry_stream([odometry()] * 30 + [bad])
-        assert "NaN" in the_error(check_odometry(stream, "odom", "base_link", True))
+        assert "NaN" in the_error(check_odometry(stream, "odom", "base_link", True, {}))
     jump = odometry_stream([odometry()] * 25 + [odometry(90.0)] * 26)
-    assert "4500 m/s" in the_warning(check_odometry(jump, "odom", "base_link", True))
+    assert "4500 m/s" in the_warning(check_odometry(jump, "odom", "base_link", True, {}))
     good = [odometry(0.1 * i) for i in range(51)]
-    text = the_warning(check_odometry(odometry_stream(good), "odom", "base_footprint", True))
+    text = the_warning(check_odometry(odometry_stream(good), "odom", "base_footprint", True, {}))
     assert "'odom' -> 'base_link', expected 'odom' -> 'base_footprint'" in text
     slow = odometry_stream(good, seconds=25.0)
-    assert "slower than 10 Hz" in the_warning(check_odometry(slow, "odom", "base_link", True))
+    assert "slower than 10 Hz" in the_warning(check_odometry(slow, "odom", "base_link", True, {}))
 
 
 def test_no_odometry() -> None:
     nobody = Stream("/odom", ODOMETRY)
-    assert "nobody publishes /odom" in the_error(check_odometry(nobody, "odom", "base_link", True))
-    all_fine(check_odometry(nobody, "odom", "base_link", False))
+    assert "nobody publishes /odom" in the_error(
+        check_odometry(nobody, "odom", "base_link", True, {})
+    )
+    topics = {"/kitti/odometry": [ODOMETRY], "/points": ["x"]}
+    (text,) = all_fine(check_odometry(nobody, "odom", "base_link", False, topics))
+    assert "remap odom to one of /kitti/odometry," in text
 
 
 # --- nodes ---------------------------------------------------------------------------------------
@@ -535,6 +539,9 @@ def test_poses_against_images() -> None:
     poses = Stream("/localizer/pose", "x", [], arrivals(10, age_s=0.3))
     (text,) = all_fine(check_poses(poses, images(), True))
     assert "10.0 Hz on /localizer/pose for 10.0 Hz of images, 0.30 s after" in text
+    poses = Stream("/localizer/pose", "x", [], arrivals(10, age_s=9e6))
+    (text,) = all_fine(check_poses(poses, images(), True))
+    assert text.endswith("Hz of images")  # of a recording, so there is no latency to tell
     silent = Stream("/localizer/pose", "x")
     assert "no pose" in the_error(check_poses(silent, images(), True))
     assert "publish_lost_poses" in the_warning(check_poses(silent, images(), False))

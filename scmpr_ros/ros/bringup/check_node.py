@@ -112,6 +112,7 @@ class CheckNode(Node):
             settings.text("odom_frame"),
             settings.text("base_frame"),
             settings.text("odometry.source") == "topic",
+            known,
         )
         yield from self._about_nodes(topics, settings, images)
         yield from check_map(self._map_expectation(topics, settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,20 @@ _MAX_SPEED_MPS = 70.0
 
 
 def check_odometry(
-    odometry: Stream, odom_frame: str, base_frame: str, is_needed: bool
+    odometry: Stream,
+    odom_frame: str,
+    base_frame: str,
+    is_needed: bool,
+    topics: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
     """Check messages of nav_msgs/Odometry.
 
     is_needed: whether the localizer is told to use them.
+    topics: types of every topic of the system, to suggest others.
     """
     report = Report("odometry")
     if not odometry.arrivals:
-        _report_silence(report, odometry, is_needed)
+        _report_silence(report, odometry, is_needed, topics)
         return report.findings
     frames = {(m.header.frame_id, m.child_frame_id) for m in odometry.messages}
     text = f"{odometry.rate_hz:.0f} Hz on {odometry.topic} from {names(odometry.of_kind)}"
@@ -47,11 +53,15 @@ def check_odometry(
     return report.findings
 
 
-def _report_silence(report: Report, odometry: Stream, is_needed: bool) -> None:
+def _report_silence(
+    report: Report, odometry: Stream, is_needed: bool, topics: Mapping[str, Sequence[str]]
+) -> None:
+    others = sorted(name for name, kinds in topics.items() if ODOMETRY in kinds)
     if odometry.of_kind:
         text = f"{odometry.topic} is published by {names(odometry.of_kind)}, but nothing came"
     else:
-        text = f"nobody publishes {odometry.topic}: remap odom"
+        there = f" to one of {', '.join(others)}" if others else ""
+        text = f"nobody publishes {odometry.topic}: remap odom{there}"
     if is_needed:
         report.error(f"{text}, or set another source of odometry")
     else:

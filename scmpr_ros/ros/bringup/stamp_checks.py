@@ -54,7 +54,8 @@ def _check_age(report: Report, stream: Stream, use_sim_time: bool, has_clock: bo
         advice = (
             "set use_sim_time:=true, here and for the localizer"
             if has_clock and not use_sim_time
-            else "play the bag with --clock and set use_sim_time:=true, or synchronise the clocks"
+            else "play the bag with --clock (play_bag: clock_hz) and set use_sim_time:=true, or "
+            "synchronise the clocks"
         )
         days, side = abs(age_s) / 86_400, "behind" if age_s > 0 else "ahead of"
         report.error(f"stamps of {stream.topic} are {days:.0f} days {side} the clock, as in a "
