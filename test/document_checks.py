@@ -17,6 +17,7 @@ import yaml
 
 from scmpr_ros.config import flatten, from_dict, unflatten
 from scmpr_ros.methods.registry import method_names
+from scmpr_ros.ros.commands.check import options_as_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -175,6 +176,10 @@ def check_ros2(words: list[str]) -> None:
 def check_node(name: str, arguments: list[str]) -> None:
     """Parameters and remappings after `--ros-args`."""
     if arguments == ["--help"]:
+        return
+    if name == "check":
+        arguments = options_as_parameters(arguments)
+    if not arguments:
         return
     assert arguments[0] == "--ros-args", arguments
     given: dict[str, Any] = {}
