@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
-from scmpr_ros.ros.bringup.camera_info_checks import check_camera_info
+from scmpr_ros.ros.bringup.camera_info_checks import CAMERA_INFO, check_camera_info
 from scmpr_ros.ros.bringup.findings import Finding, Level, Report, summary
 from scmpr_ros.ros.bringup.image_checks import (
     COMPRESSED,
@@ -42,7 +42,7 @@ from scmpr_ros.ros.bringup.node_checks import (
     check_node,
     check_poses,
 )
-from scmpr_ros.ros.bringup.odometry_checks import check_odometry
+from scmpr_ros.ros.bringup.odometry_checks import ODOMETRY, check_odometry
 from scmpr_ros.ros.bringup.stamp_checks import check_stamps
 from scmpr_ros.ros.bringup.transform_checks import TransformExpectation, check_transforms
 from scmpr_ros.ros.bringup.transform_listener import listen_to_transforms
@@ -151,7 +151,7 @@ class CheckNode(Node):
 
     def _map_expectation(self, topics: _Topics, settings: LocalizerSettings) -> MapExpectation:
         given = self.config.map or settings.text("map")
-        source = "as you said" if self.config.map else "parameter map of the localizer"
+        source = "given" if self.config.map else "parameter map of the localizer"
         checkpoint = self.config.checkpoint or settings.text("checkpoint")
         announced = topics.place_map.stream.newest
         return MapExpectation(
@@ -222,7 +222,8 @@ class _Topics:
     """What the checker listens to."""
 
     def __init__(self, node: CheckNode) -> None:
-        image, camera_info = _image_topics(node)
+        topics = _input_topics(node)
+        image = topics["image"]
 
         def image_properties(message: Image) -> tuple[Any, ...]:
             return message.width, message.height, message.encoding
@@ -232,8 +233,8 @@ class _Topics:
 
         self.raw = Listener(node, Image, image, False, image_properties)
         self.compressed = Listener(node, CompressedImage, f"{image}/compressed", False)
-        self.camera_info = Listener(node, CameraInfo, camera_info, False, intrinsics)
-        self.odometry = Listener(node, Odometry, "odom")
+        self.camera_info = Listener(node, CameraInfo, topics["camera_info"], False, intrinsics)
+        self.odometry = Listener(node, Odometry, topics["odom"])
         self.poses = Listener(node, PoseWithCovarianceStamped, f"{node.localizer}/pose", False)
         self.place_map = Listener(node, String, f"{node.map_loader}/place_map", False)
         self.diagnostics = Listener(node, DiagnosticArray, "/diagnostics")
@@ -250,26 +251,23 @@ class _Topics:
         return [status for message in messages for status in message.status if status.name == name]
 
 
-def _image_topics(node: CheckNode) -> tuple[str, str]:
-    """Topics of images and camera_info: as remapped, else those the localizer subscribes to."""
-    own = tuple(node.resolve_topic_name(name) for name in ("image", "camera_info"))
-    unmapped = tuple(full_name(node.get_namespace(), name) for name in ("image", "camera_info"))
+def _input_topics(node: CheckNode) -> dict[str, str]:
+    """Topics of the localizer's inputs: as remapped, else those that it subscribes to."""
+    kinds = {"image": IMAGE, "camera_info": CAMERA_INFO, "odom": ODOMETRY}
     space, _, name = node.localizer.rpartition("/")
     try:
         found = node.get_subscriber_names_and_types_by_node(name, space or "/")
-    except RuntimeError:  # rclpy's NodeNameNonExistentError is not public on all distributions
-        return own[0], own[1]
-    heard = [
-        next((t for t, kinds in found if kind in kinds), "")
-        for kind in (IMAGE, "sensor_msgs/msg/CameraInfo")
-    ]
-    compressed = next((t for t, kinds in found if COMPRESSED in kinds), "")
-    heard[0] = heard[0] or compressed.removesuffix("/compressed")
-    image, info = (
-        their or mine if mine == plain else mine
-        for mine, plain, their in zip(own, unmapped, heard, strict=True)
-    )
-    return image, info
+    except RuntimeError:  # there is no such node
+        found = []
+    heard = {kind: topic for topic, of_topic in found for kind in of_topic}
+    if COMPRESSED in heard:
+        heard.setdefault(IMAGE, heard[COMPRESSED].removesuffix("/compressed"))
+    topics = {}
+    for name, kind in kinds.items():
+        own = node.resolve_topic_name(name)
+        is_remapped = own != full_name(node.get_namespace(), name)
+        topics[name] = own if is_remapped else heard.get(kind, own)
+    return topics
 
 
 def _image_expectation(settings: LocalizerSettings) -> ImageExpectation:
