@@ -27,16 +27,22 @@ def map_loader(source: Path, checkpoint: Path, directory: Path) -> NodeCommand:
     return NodeCommand("map_loader", command_line("map_loader"), parameters)
 
 
-def localizer(checkpoint: Path, topics: BagTopics, queue_size: int) -> NodeCommand:
+def localizer(
+    checkpoint: Path,
+    topics: BagTopics,
+    queue_size: int,
+    mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> NodeCommand:
     """Localise every image of a topic, once the map loader has announced a map.
 
-    queue_size: images that may wait.
+    queue_size: images that may wait. mount_rpy: roll, pitch and yaw of the camera in radians.
     """
     parameters = {
         "checkpoint": str(checkpoint.resolve()),
         "image_transport": "raw",
         "reliable_images": True,
         "queue_size": queue_size,
+        "mount.rpy": list(mount_rpy),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}
     return NodeCommand("localizer", command_line("localizer"), parameters, remappings)

@@ -12,14 +12,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from scmpr_ros.ros.bringup.check_node import CheckNode
 from scmpr_ros.ros.bringup.findings import Level
 from scmpr_ros.ros.bringup.listener import Listener, publisher_names
+from scmpr_ros.ros.bringup.transform_listener import listen_to_transforms
 from scmpr_ros.ros.commands.check import options_as_parameters
 from scmpr_ros.ros.conversions import image_message
 from scmpr_ros.ros.localizer_node import LocalizerNode
@@ -163,3 +165,21 @@ def test_publishers_are_named_by_the_id_of_their_messages(graph) -> None:
     names = publisher_names(graph.node, "named_text")
     gid = bytes(infos[0]["publisher_gid"]["data"])
     assert names[gid] == graph.node.get_fully_qualified_name()
+
+
+def test_transforms_are_heard_with_their_publishers(graph) -> None:
+    """With the real messages of TF: who sends what, moving and static."""
+    messages = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+    moving = graph.publisher(messages.TFMessage, "/tf")
+    static = graph.publisher(messages.TFMessage, "/tf_static", LATCHED)
+    camera = TransformStamped(header=Header(frame_id="base_link"), child_frame_id="camera")
+    static.publish(messages.TFMessage(transforms=[camera]))
+    odometry = TransformStamped(header=Header(frame_id="odom"), child_frame_id="base_link")
+    tree = listen_to_transforms(graph.node)
+    assert tree is not None
+    message = messages.TFMessage(transforms=[odometry])
+    graph.publish_until(moving, message, lambda: len(tree.edges) == 2, "both transforms")
+    name = graph.node.get_fully_qualified_name()
+    assert {key: edge.is_static for key, edge in tree.edges.items()} == {
+        ("odom", "base_link", name): False, ("base_link", "camera", name): True,
+    }  # fmt: skip
