@@ -30,6 +30,8 @@ OTHER_TOOLS = {
     "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
+OTHER_NODES = ("lifecycle_manager", "ekf_filter_node_map")
+"""Nodes of others, whose parameters are not checked."""
 OTHER_OPTIONS = {
     "--clock", "--nproc-per-node", "--ros-args", "--show-args", "--system-site-packages",
 }  # fmt: skip
@@ -188,6 +190,7 @@ def check_node(name: str, arguments: list[str]) -> None:
         assert (assign and flag in ("-p", "-r")) or flag == "--params-file", (flag, word)
         if flag == "-p":
             given[key] = yaml.safe_load(value)
+    given.pop("use_sim_time", None)  # every node has it
     from_dict(generator().node_config(name), unflatten(given))
 
 
