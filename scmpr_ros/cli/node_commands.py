@@ -31,17 +31,20 @@ def localizer(
     checkpoint: Path,
     topics: BagTopics,
     queue_size: int,
+    recording: Path | None = None,
     mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NodeCommand:
     """Localise every image of a topic, once the map loader has announced a map.
 
-    queue_size: images that may wait. mount_rpy: roll, pitch and yaw of the camera in radians.
+    queue_size: images that may wait. recording: .rrd file to record into, if any. mount_rpy: roll,
+    pitch and yaw of the camera in radians.
     """
     parameters = {
         "checkpoint": str(checkpoint.resolve()),
         "image_transport": "raw",
         "reliable_images": True,
         "queue_size": queue_size,
+        "rerun": "" if recording is None else str(recording.resolve()),
         "mount.rpy": list(mount_rpy),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}

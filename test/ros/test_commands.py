@@ -37,7 +37,10 @@ assert not rclpy.ok()
     assert "  seconds (float, default 5.0)\n      How long to listen." in result.stdout
     localizer = result.stdout.split("usage: ")[1]
     assert localizer.startswith("localizer [-h] [--ros-args")
-    assert "  state.max_age_s (float, default 5.0)\n      The state becomes LOST when" in localizer
+    assert (
+        "  tracking.state.max_age_s (float, default 5.0)\n      The state becomes LOST when"
+        in localizer
+    )
     for parameter in ("builder.places.spacing_m", "wait_topic", "idle_timeout_s"):
         assert f"  {parameter} (" in result.stdout
 
