@@ -45,6 +45,8 @@ def localizer(
         "reliable_images": True,
         "queue_size": queue_size,
         "rerun": "" if recording is None else str(recording.resolve()),
+        # not from TF, so that poses are of the camera, wherever tf2 is installed
+        "mount.source": "parameters",
         "mount.rpy": list(mount_rpy),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}
