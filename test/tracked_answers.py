@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.pipeline.localizer import Observation
 from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE
-from scmpr_ros.pipeline.tracker import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.place_map import PlaceMap

@@ -41,7 +41,7 @@ class StateConfig:
             self.lost_probability, self.tentative_probability, self.doubted_probability,
             self.localized_probability,
         )  # fmt: skip
-        if not 0 <= min(rising) or not max(rising) <= 1 or list(rising) != sorted(rising):
+        if not min(rising) >= 0 or not max(rising) <= 1 or list(rising) != sorted(rising):
             raise ConfigError(
                 "state: lost_probability, tentative_probability, doubted_probability and "
                 f"localized_probability must rise in this order from 0 to 1, got {rising}"

@@ -12,7 +12,7 @@ from scmpr_ros.errors import CalibrationError
 from scmpr_ros.geometry import without_yaw
 from scmpr_ros.ros.conversions import body_from_optical, optical_from_body
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
-from scmpr_ros.ros.transforms import TransformReader, TransformError
+from scmpr_ros.ros.transforms import TransformError, TransformReader
 
 _PERIOD_S = 1.0  # of looking into TF again
 _LEVEL_TOLERANCE_RAD = np.radians(1.0)

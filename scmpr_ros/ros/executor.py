@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.exceptions import InvalidHandle
+from rclpy.executors import MultiThreadedExecutor
 
 
 class NodeExecutor(MultiThreadedExecutor):
