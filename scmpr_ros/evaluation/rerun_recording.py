@@ -190,12 +190,12 @@ class RerunRecording:
             self._stream.log("estimate/error", error)
 
     def include(self, path: Path) -> None:
-        """Add what another recording, such as that of a node, holds."""
+        """Add the answers of another recording, such as that of a node, without its map."""
         rr = self._rerun
         if not Path(path).is_file():
             raise ConfigError(f"there is no recording {path}: see the log of the node")
         reader = getattr(rr, "chunk", rr.experimental).RrdReader
-        self._stream.send_chunks(reader(path).stream())
+        self._stream.send_chunks(reader(path).stream().drop(content="/map/**"))
 
     # --- parts -------------------------------------------------------------------------------
 
