@@ -272,7 +272,7 @@ class RerunRecording:
         return rr.Ellipsoids3D(
             centers=[self._local(pose.T_map_camera[:3, 3])], half_sizes=[half_sizes],
             rotation_axis_angles=[rr.RotationAxisAngle(axis=(0, 0, 1), radians=yaw_rad)],
-            colors=(*_rgb(STATE_COLOURS[pose.state]), 110), fill_mode="solid",
+            colors=(*_rgb(STATE_COLOURS[pose.state]), 60), fill_mode="solid",
         )  # fmt: skip
 
     def _series(self, entity: str, value: float) -> None:
