@@ -59,11 +59,10 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     places = PlaceMap.load(directory).positions
     for line in lines:
         T = np.array(line["T_map_camera"])
-        assert np.linalg.norm(places - T[:3, 3], axis=1).min() < 5.0
+        assert np.linalg.norm(places - T[:3, 3], axis=1).min() < 5.0  # between them
         np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-6)
-        alone = np.array(line["candidates"])[:, :3, 3]  # each at a place: nothing is averaged
-        assert np.linalg.norm(places[:, None] - alone, axis=2).min(axis=0).max() < 2e-3
-        assert line["state"] == "LOCALIZED" and 0 <= line["near_probability"] <= 1
+        of_image = np.array(line["candidates"])[0, :3, 3]
+        assert np.linalg.norm(places - of_image, axis=1).min() < 1e-3
         assert line["latency_s"] > 0 and isinstance(line["confidence"], float)
 
     points = graph.collect(PointCloud2, "/map_loader/points", LATCHED)
