@@ -169,9 +169,9 @@ def _record(path: Path, node_recording: Path, scene: ReportScene) -> None:
     """Add to what the node recorded what it cannot know: the points of the map, and the truth."""
     tracked = scene.tracked
     with RerunRecording(path) as recording:
-        recording.include(node_recording)
         recording.log_map(scene.place_map, scene.cloud)
         recording.log_true_track(tracked.T_true)
+        recording.include(node_recording)
         for index, stamp_s in enumerate(tracked.stamps_s):
             recording.log_errors(
                 stamp_s, tracked.T_true[index], tracked.T_tracked[index], tracked.T_single[index]
