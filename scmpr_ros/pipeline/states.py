@@ -38,6 +38,10 @@ class StateGate:
         self._updated_s: float | None = None
         self.state = LOST
 
+    def use(self, config: StateConfig) -> None:
+        """Take other thresholds; the state changes with the next answer."""
+        self._config = config
+
     def update(self, confidence: float, now_s: float) -> str:
         """Take the confidence of a new answer and return the state."""
         self._updated_s = now_s

@@ -87,6 +87,12 @@ class AnswerPublisher:
             self._mask.publish(image_message(colourise(match.mask), image_header))
         return state
 
+    def use(self, config: LocalizerNodeConfig) -> None:
+        """Take parameters that may change while the node runs."""
+        with self._lock:
+            self._config = config
+            self._gate.use(config.state)
+
     def request_initialpose(self) -> None:
         """Publish the next LOCALIZED pose as `initialpose`, if that is switched on."""
         with self._lock:

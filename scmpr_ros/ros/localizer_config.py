@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.pipeline.localizer import LocalizerConfig
@@ -50,6 +50,11 @@ class LocalizerNodeConfig:
     state: StateConfig = field(default_factory=StateConfig)
     covariance: CovarianceConfig = field(default_factory=CovarianceConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
+    RUNTIME: ClassVar[tuple[str, ...]] = (
+        "queue_size", "camera_info_timeout_s", "relocalize_timeout_s", "publish_lost_poses",
+        "state.*", "covariance.*",
+    )  # fmt: skip
+    """Parameters that can be set while the node is configured; see `ros.parameters`."""
 
     def __post_init__(self) -> None:
         if self.queue_size < 1:

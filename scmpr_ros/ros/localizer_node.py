@@ -34,6 +34,7 @@ from scmpr_ros.ros.managed_node import ManagedNode, run_managed
 from scmpr_ros.ros.match_messages import match_summary
 from scmpr_ros.ros.qos import LATCHED
 from scmpr_ros.ros.statistics import ERROR, WARN, Statistics
+from scmpr_ros.ros.throttled_log import ThrottledLog
 from scmpr_ros.ros.worker import Job
 
 
@@ -61,6 +62,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._map_subscription: Any = None
         self._timer: Any = None
         self._map_problem = ""
+        self._resets = ThrottledLog()
         self._announced: Path | None = None
         """The map that is being loaded."""
         self._next_answer: Future[Answer] = Future()
@@ -126,8 +128,30 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
             self.destroy_lifecycle_publisher(self._diagnostics)
         self._answers = self._diagnostics = self._localizer = self._network = None
 
+    def on_config_changed(self) -> None:
+        """Hand parameters that were set at run time to those that use them."""
+        self.worker.capacity = self.config.queue_size
+        if self._answers is not None:
+            self._answers.use(self.config)
+        if self._camera_input is not None:
+            self._camera_input.use(self.config)
+
+    def reset_tracking(self, reason: str) -> None:
+        """Forget what the images so far have shown, before the next one is localised."""
+        if self._resets.is_due(reason):
+            self.get_logger().warning(f"{reason}: starting again")
+
+        def reset(job: Job) -> None:
+            with job.publishing():
+                if self._answers is not None:
+                    self._answers.reset()
+
+        self.submit("forget the images so far", reset)
+
     def _subscribe_to_images(self) -> None:
-        self._camera_input = CameraInput(self, self.config, self._statistics, self._on_query)
+        self._camera_input = CameraInput(
+            self, self.config, self._statistics, self._on_query, self.reset_tracking
+        )
 
     # --- maps --------------------------------------------------------------------------------
 

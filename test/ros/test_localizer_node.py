@@ -139,11 +139,11 @@ def test_map_of_another_checkpoint(start_node, graph, street, street_map: Path) 
 
 
 def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
-    """Parameters are fixed while configured; images are subscribed to while active."""
+    """Most parameters are fixed while configured; images are subscribed to while active."""
     node = make_node(LocalizerNode, checkpoint=str(street.checkpoint), map=str(street_map),
                      autostart=False)  # fmt: skip
     assert node.start() and node.trigger_configure() == SUCCESS
-    (refused,) = node.set_parameters([Parameter("queue_size", value=3)])
+    (refused,) = node.set_parameters([Parameter("map_frame", value="world")])
     assert not refused.successful and "clean it up first" in refused.reason
     for _ in range(2):
         assert node.trigger_activate() == SUCCESS
@@ -151,9 +151,9 @@ def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
         assert node.trigger_deactivate() == SUCCESS
         graph.until(lambda: node.count_subscribers("/image") == 0, "unsubscription")
     assert node.trigger_cleanup() == SUCCESS
-    (accepted,) = node.set_parameters([Parameter("queue_size", value=3)])
+    (accepted,) = node.set_parameters([Parameter("map_frame", value="world")])
     assert accepted.successful and node.trigger_configure() == SUCCESS
-    assert node.config.queue_size == 3
+    assert node.config.map_frame == "world"
 
 
 def test_state_follows_confidence_not_score(make_node) -> None:
