@@ -62,7 +62,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._map_subscription: Any = None
         self._timer: Any = None
         self._map_problem = ""
-        self._resets = ThrottledLog()
+        self._repeated = ThrottledLog()
         self._announced: Path | None = None
         """The map that is being loaded."""
         self._next_answer: Future[Answer] = Future()
@@ -138,7 +138,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     def reset_tracking(self, reason: str) -> None:
         """Forget what the images so far have shown, before the next one is localised."""
-        if self._resets.is_due(reason):
+        if self._repeated.is_due(reason):
             self.get_logger().warning(f"{reason}: starting again")
 
         def reset(job: Job) -> None:
@@ -167,7 +167,9 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         try:
             directory = Path(json.loads(message.data)["directory"])
         except (ValueError, KeyError, TypeError):
-            self.get_logger().error(f"place_map must be JSON with a directory: {message.data!r}")
+            error = f"place_map must be JSON with a directory: {message.data!r}"
+            if self._repeated.is_due(error):
+                self.get_logger().error(error)
             return
         self._announced = directory
 

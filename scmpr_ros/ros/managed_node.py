@@ -68,7 +68,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
         )
         self._configured = False
         self._failure: Exception | None = None
-        self._errors, self._failures = ThrottledLog(), 0
+        self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
         self._declared = NodeParameters(
             self, config_class, frozen=lambda: self._configured, on_change=self._on_change
         )
@@ -132,6 +132,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the publishers and start working; leads to active, or back to inactive."""
         super().on_activate(state)
+        self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
         self.worker.resume()
         if self._attempt("activate", self.activate) is not None:
             self._attempt("undo the activation", self._stop_work)
@@ -227,11 +228,10 @@ class ManagedNode(LifecycleNode, Generic[C]):
 
     def _log_recovery(self, purpose: str, throttled: bool) -> None:
         """Say that repeated work succeeds again, as its errors are not all logged."""
-        if throttled and self._failures:
-            failures, self._failures = self._failures, 0
-            line = f"can {purpose} again, after {failures} failures"
-            if self._errors.is_due(f"can {purpose} again"):
-                self.get_logger().info(line)
+        if throttled and self._failures and self._recoveries.is_due(purpose):
+            line = f"can {purpose} again, after {self._failures} failures"
+            self.get_logger().info(line)
+            self._failures = 0
 
     def _on_change(self, config: C) -> None:
         self.config = config

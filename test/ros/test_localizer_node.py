@@ -122,7 +122,11 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     # a bag that is played again has the same stamps again
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: len(poses) == 4, "answer to the first stamp of the second round")
-    graph.request(Trigger, "/localizer/relocalize")  # waits for an image when the signal comes
+    # in the middle of a query, with more images waiting, and a service, too
+    graph.request(Trigger, "/localizer/relocalize")
+    for number in range(9, 29):
+        images.publish(image_message(RGB, header(number)))
+    graph.until(lambda: len(poses) > 4, "answers to go on")
     assert node.stop(signal.SIGTERM) == 0
     assert "Traceback" not in node.output and "never retrieved" not in node.output
 
