@@ -47,6 +47,9 @@ class LocalizerNodeConfig:
     """Broadcast map -> odom while LOCALIZED; needs tf2_ros and odom -> base in TF."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
+    bond: bool = False
+    """Publish a heartbeat on `bond` while active, as Nav2's lifecycle manager expects; needs the
+    package bond."""
     state: StateConfig = field(default_factory=StateConfig)
     covariance: CovarianceConfig = field(default_factory=CovarianceConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)

@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from scmpr_ros.cancellation import Cancelled
 from scmpr_ros.errors import MapFormatError, ScmprError
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
+from scmpr_ros.ros.heartbeat import Heartbeat
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
 from scmpr_ros.ros.throttled_log import ThrottledLog
@@ -34,6 +35,10 @@ class NodeConfig(Protocol):
     @property
     def autostart(self) -> bool:
         """Configure and activate at start; set to false if a lifecycle manager does it."""
+
+    @property
+    def bond(self) -> bool:
+        """Publish a heartbeat for a lifecycle manager while the node is active."""
 
     @property
     def checkpoint(self) -> str:
@@ -68,6 +73,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
         )
         self._configured = False
         self._failure: Exception | None = None
+        self._heartbeat: Heartbeat | None = None
         self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
         self._declared = NodeParameters(
             self, config_class, frozen=lambda: self._configured, on_change=self._on_change
@@ -134,7 +140,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
         super().on_activate(state)
         self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
         self.worker.resume()
-        if self._attempt("activate", self.activate) is not None:
+        if self._attempt("activate", self._start_work) is not None:
             self._attempt("undo the activation", self._stop_work)
             super().on_deactivate(state)
             return FAILURE
@@ -199,9 +205,19 @@ class ManagedNode(LifecycleNode, Generic[C]):
 
         return self.worker.submit(guarded, droppable)
 
+    def _start_work(self) -> None:
+        if self.config.bond:
+            self._heartbeat = Heartbeat(self)
+        self.activate()
+
     def _stop_work(self) -> None:
         self.worker.cancel("the node was deactivated")
-        self.deactivate()
+        heartbeat, self._heartbeat = self._heartbeat, None
+        try:
+            self.deactivate()
+        finally:
+            if heartbeat is not None:
+                heartbeat.stop()
 
     def _attempt(self, name: str, step: Callable[[], None]) -> Exception | None:
         """Call a step of a transition; log its error and return it."""

@@ -53,6 +53,9 @@ class MapLoaderConfig:
     """Maximum number of map points that are published for viewers."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
+    bond: bool = False
+    """Publish a heartbeat on `bond` while active, as Nav2's lifecycle manager expects; needs the
+    package bond."""
     map_source: MapSourceConfig = field(default_factory=MapSourceConfig)
     builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
     RUNTIME: ClassVar[tuple[str, ...]] = ("reuse", "max_points", "map_source.*", "builder.*")
