@@ -27,6 +27,13 @@ class Neighbours:
     heading: Tensor
     phi: Tensor
 
+    def __add__(self, other: Neighbours) -> Neighbours:
+        """Both, these first."""
+        return Neighbours(
+            torch.cat([self.place, other.place]), torch.cat([self.heading, other.heading]),
+            torch.cat([self.phi, other.phi]),
+        )  # fmt: skip
+
 
 class DescriptorIndex:
     """Exact search by inner product, which is the cosine phi as descriptors have unit length.
@@ -70,6 +77,15 @@ class DescriptorIndex:
         place = torch.div(row, self._headings, rounding_mode="floor")
         return Neighbours(place, row % self._headings, phi)
 
+    def compare(
+        self, descriptor: Tensor, place: NDArray[np.int64], heading: NDArray[np.int64]
+    ) -> Neighbours:
+        """Compare a descriptor (D,) with given viewpoints (M,), in their order."""
+        phi = self._search.rows(place * self._headings + heading) @ descriptor.float()
+        return Neighbours(
+            torch.from_numpy(place).to(phi.device), torch.from_numpy(heading).to(phi.device), phi
+        )
+
 
 class _Search(Protocol):
     """Returns phi (K,) float32 and indices (K,) int64 of the rows nearest to a descriptor (D,).
@@ -80,6 +96,9 @@ class _Search(Protocol):
     def __call__(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[Tensor, Tensor]: ...
+
+    def rows(self, indices: NDArray[np.int64]) -> Tensor:
+        """Descriptors (M, D) float32 of some rows."""
 
 
 class _FaissSearch:
@@ -108,6 +127,9 @@ class _FaissSearch:
         phi, row = self._index.search(query, min(k, self._index.ntotal), params=parameters)
         return torch.from_numpy(phi[0]), torch.from_numpy(row[0])
 
+    def rows(self, indices: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self._index.reconstruct_batch(indices))
+
 
 class _TorchSearch:
     """One matrix-vector product, the fastest exact search on a GPU."""
@@ -128,3 +150,6 @@ class _TorchSearch:
         shortlist = coarse.topk(min(4 * k, count)).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]
+
+    def rows(self, indices: NDArray[np.int64]) -> Tensor:
+        return self._rows[torch.from_numpy(indices).to(self._rows.device)].float()

@@ -36,8 +36,8 @@ def node(run_node, street, street_map: Path) -> LocalizerNode:
     return run_node(
         LocalizerNode, "/faults", checkpoint=str(street.checkpoint), reliable_images=True,
         queue_size=60, relocalize_timeout_s=2.0,
-        **{"state.localized_confidence": 0.0, "state.lost_confidence": -1.0,
-           "state.max_age_s": 60.0},
+        **{"tracking.state.localized_confidence": 0.0, "tracking.state.lost_confidence": -1.0,
+           "tracking.state.max_age_s": 60.0},
     )  # fmt: skip
 
 
@@ -240,22 +240,15 @@ def test_parameters_that_change_at_run_time(robot) -> None:
         return str(answer.results[0].reason)
 
     assert "map_frame: fixed" in set_parameter("map_frame", "world")
-    assert "must not exceed" in set_parameter("state.lost_confidence", 2.0)
+    assert "must be positive" in set_parameter("tracking.state.max_age_s", -1.0)
+    assert "must not be negative" in set_parameter("transform_tolerance_s", -1.0)
+    diagnostics = robot.graph.diagnostics(NAME)
     robot.localise()
-    robot.graph.until(lambda: robot.states[-1].data == "LOCALIZED", "LOCALIZED")
-    assert not set_parameter("state.localized_confidence", 1.0)
-    assert not set_parameter("state.lost_confidence", 1.0)
-    robot.localise()
-    robot.graph.until(lambda: robot.states[-1].data == "LOST", "LOST by the new threshold")
-    assert not set_parameter("publish_lost_poses", False)
-    count, localized = len(robot.poses), robot.count("localized")
-    robot.images.publish(image_message(noise(96, 160), robot.header()))
-    robot.graph.until(lambda: robot.count("localized") > localized, "an answer")
-    assert not set_parameter("covariance.position_floor_m", 9.0)
-    assert not set_parameter("publish_lost_poses", True)
-    assert robot.localise().pose.covariance[0] >= 81.0
-    assert len(robot.poses) == count + 1, "a LOST pose was published"
-    assert not set_parameter("state.lost_confidence", -1.0)
-    assert not set_parameter("state.localized_confidence", 0.0)
+    assert not set_parameter("tracking.state.max_age_s", 0.2)
+    robot.graph.until(
+        lambda: (s := diagnostics()) and "no image localised for" in s.message, "an old answer"
+    )
+    assert robot.states[-1].data == "LOST"
+    assert not set_parameter("tracking.state.max_age_s", 60.0)
     assert not set_parameter("queue_size", 50)
     assert robot.node.worker.capacity == 50
