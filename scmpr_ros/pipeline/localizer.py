@@ -64,15 +64,27 @@ class LocalizerConfig:
 
 
 @dataclass(frozen=True)
+class Viewpoints:
+    """Places of the map in one heading each: place, heading (M,) int64 indices, without repeats."""
+
+    place: NDArray[np.int64]
+    heading: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Observation:
     """What one image says about where it was taken: evidence for N viewpoints of the map.
 
-    A viewpoint is a place in one heading; the nearest ones by descriptor are listed.
+    A viewpoint is a place in one heading. The nearest ones by descriptor are listed, and those that
+    were asked for.
 
     place, heading: (N,) int64 indices into the map. yaw_rad: (N,) float64 heading, refined by
         sliding the mask. phi, psi, score: (N,) float64 of eq. 10.
     log_likelihood: (N,) float64, score / score_temperature. floor: the log-likelihood of every
-        viewpoint that is not listed, at most that of any listed one.
+        viewpoint that is not listed, at most that of any listed one that is near by descriptor.
+    shortlisted: how many of the first rows are the nearest by descriptor; the others were asked
+        for.
+    seen: (H, W) bool, cells of the mask's grid inside the image.
     prediction: features, mask and range logits of the image, batch size 1, on the localizer's
         device; None for methods that predict none.
     """
@@ -85,6 +97,8 @@ class Observation:
     score: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     floor: float
+    shortlisted: int
+    seen: Tensor
     prediction: ImagePrediction | None
 
     @property
@@ -102,8 +116,8 @@ class Observation:
         return _on_host(self.prediction.range_logits[0].softmax(0))
 
     def best_of_each_place(self) -> NDArray[np.int64]:
-        """Rows of the best heading of each place, by place."""
-        order = np.argsort(-self.score, kind="stable")
+        """Rows of the best shortlisted heading of each place, by place."""
+        order = np.argsort(-self.score[: self.shortlisted], kind="stable")
         _, first = np.unique(self.place[order], return_index=True)
         return order[first]
 
@@ -160,6 +174,7 @@ class Localizer:
         image: NDArray[np.uint8],
         camera: CameraModel,
         allowed: NDArray[np.bool_] | None = None,
+        also: Viewpoints | None = None,
     ) -> Observation:
         """Gather what an image says about where it was taken.
 
@@ -167,6 +182,7 @@ class Localizer:
             image: (H, W, 3) RGB, rectified.
             camera: its intrinsics.
             allowed: (P,) places that may be the answer, at least one; all if None.
+            also: viewpoints to be listed, however unlike the image they are.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
@@ -176,13 +192,13 @@ class Localizer:
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             pixels = pixels.permute(2, 0, 1)[None]
             view = QueryView(sampler.image(pixels), seen)
-        return self._search(self._describe(view, pixels, camera), seen, allowed)  # eq. 1-9
+        return self._search(self._describe(view, pixels, camera), seen, allowed, also)  # eq. 1-9
 
     @torch.inference_mode()
     def observe_view(self, view: QueryView) -> Observation:
         """Gather what one image says that was resampled before, without external readers."""
         view = QueryView(view.pixels.to(self._device), view.seen.to(self._device))
-        return self._search(self.encoder(view), view.seen, None)
+        return self._search(self.encoder(view), view.seen)
 
     def answer(self, observation: Observation) -> PlaceMatch:
         """Name the most probable pose of one observation, and its alternatives."""
@@ -194,6 +210,18 @@ class Localizer:
         candidates = tuple(self._candidate(observation, rows[each.index], each) for each in found)
         return PlaceMatch(candidates, observation.mask)
 
+    def camera_pose(self, xy: NDArray[np.float64], yaw_rad: float) -> NDArray[np.float64]:
+        """Pose `T_map_camera` (4, 4) of the camera at a point (2,) of the map, on the ground there.
+
+        yaw_rad: heading of the camera. Height and slope are those of the nearest place.
+        """
+        offset = xy - self.place_map.positions[:, :2]
+        place = int((offset**2).sum(1).argmin())
+        axes, position = self.place_map.axes[place], self.place_map.positions[place]
+        up = axes[:, 2]
+        height_m = position[2] - offset[place] @ up[:2] / up[2]
+        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self._R_level_camera)
+
     def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:
         """Describe an image; external readers see all its pixels (1, 3, h, w)."""
         if self._readers is None:
@@ -203,15 +231,27 @@ class Localizer:
             given = self._readers.read(pixels, view.pixels, camera)
         return self.encoder(view, given)
 
-    def _search(self, query: Query, seen: Tensor, allowed: NDArray[np.bool_] | None) -> Observation:
+    def _search(
+        self, query: Query, seen: Tensor, allowed: NDArray[np.bool_] | None = None,
+        also: Viewpoints | None = None,
+    ) -> Observation:  # fmt: skip
         """Shortlist viewpoints by descriptor, and score them."""
         with stage("search"):
-            near = self._index.search(query.descriptor[0], self.config.shortlist, allowed)
+            descriptor = query.descriptor[0]
+            near = self._index.search(descriptor, self.config.shortlist, allowed)
+            listed = near if also is None else near + self._others(descriptor, near, also)
         with stage("psi"):
-            return self._match(query, seen, near)
+            return self._match(query, seen, listed, len(near.place))
 
-    def _match(self, query: Query, seen: Tensor, near: Neighbours) -> Observation:
-        """Score the shortlist by eq. 10."""
+    def _others(self, descriptor: Tensor, near: Neighbours, also: Viewpoints) -> Neighbours:
+        """The viewpoints asked for that are not among the nearest."""
+        count = len(self._headings)
+        known = _on_host(near.place * count + near.heading)
+        new = ~np.isin(also.place * count + also.heading, known)
+        return self._index.compare(descriptor, also.place[new], also.heading[new])
+
+    def _match(self, query: Query, seen: Tensor, near: Neighbours, shortlisted: int) -> Observation:
+        """Score viewpoints by eq. 10; the first `shortlisted` are the nearest by descriptor."""
         weights = self.config.matching
         yaw = self._headings[near.heading]
         psi = torch.zeros_like(near.phi)
@@ -225,10 +265,10 @@ class Localizer:
         values = _on_host(torch.stack([x.double() for x in (yaw, near.phi, psi, score)]))
         yaw_rad, phi, overlap, scores = values
         temperature = self.config.belief.score_temperature
-        least = weights.alpha * phi.min() + weights.beta * overlap.min()
+        least = weights.alpha * phi[:shortlisted].min() + weights.beta * overlap[:shortlisted].min()
         return Observation(
             place, heading, yaw_rad, phi, overlap, scores, scores / temperature,
-            float(least / temperature), query.prediction,
+            float(least / temperature), shortlisted, seen, query.prediction,
         )  # fmt: skip
 
     def _candidate(self, observation: Observation, row: int, found: Hypothesis) -> Candidate:

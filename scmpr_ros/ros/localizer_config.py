@@ -107,6 +107,9 @@ class LocalizerNodeConfig:
     transform_rate_hz: float = 10.0
     """How often map -> odom is sent."""
     last_pose: LastPoseConfig = field(default_factory=LastPoseConfig)
+    rerun: str = ""
+    """Record for the Rerun viewer into this .rrd file, which needs rerun-sdk; empty: do not. The
+    file gets its name when the node is cleaned up or ends."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
     bond: bool = False
@@ -116,7 +119,7 @@ class LocalizerNodeConfig:
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
     RUNTIME: ClassVar[tuple[str, ...]] = (
         "queue_size", "camera_info_timeout_s", "relocalize_timeout_s", "publish_lost_poses",
-        "transform_tolerance_s", "tracking.state.max_age_s",
+        "transform_tolerance_s", "tracking.state.*",
     )  # fmt: skip
     """Parameters that can be set while the node is configured; see `ros.parameters`."""
 

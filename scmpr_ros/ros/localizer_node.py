@@ -30,6 +30,7 @@ from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.answer_publisher import AnswerPublisher
+from scmpr_ros.ros.answer_recording import AnswerRecording
 from scmpr_ros.ros.camera_input import CameraInput, Query
 from scmpr_ros.ros.conversions import stamp_ns
 from scmpr_ros.ros.initial_pose import PRIOR_PROBABILITY, read_initial_pose
@@ -60,6 +61,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._inputs: VehicleInputs | None = None
         self._network: Any = None
         self._answers: AnswerPublisher | None = None
+        self._recording = AnswerRecording("")
         self._diagnostics: Any = None
         self._statistics = Statistics()
         self._is_active = False
@@ -85,6 +87,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         """Load the network, and the map if `map` names one; raises ScmprError if that fails."""
         self._statistics = Statistics()
         self.worker.capacity = self.config.queue_size
+        self._recording = AnswerRecording(self.config.rerun)
         self._inputs = VehicleInputs(self, self.config)
         self._answers = AnswerPublisher(self, self.config, self._inputs.transforms)
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -138,6 +141,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     def release(self) -> None:
         """Drop the network, the map, the publishers, and what is known of the vehicle."""
+        self._recording.close()
         if self._answers is not None:
             self._answers.destroy()
         if self._inputs is not None:
@@ -147,9 +151,17 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._answers = self._inputs = self._diagnostics = None
         self._localizer = self._network = None
 
+    def close(self) -> bool:
+        """Stop all work and complete the recording; see `ManagedNode.close`."""
+        has_ended = super().close()
+        self._recording.close()
+        return has_ended
+
     def on_config_changed(self) -> None:
         """Hand parameters that were set at run time to those that use them."""
         self.worker.capacity = self.config.queue_size
+        if self._localizer is not None:
+            self._localizer.use(self.config)
         if self._answers is not None:
             self._answers.use(self.config)
         if self._camera_input is not None:
@@ -174,6 +186,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         assert self._inputs is not None
         place_map = PlaceMap.load(directory)
         localizer = VehicleLocalizer(self, self.config, place_map, self._network, self._inputs)
+        self._recording.show_map(place_map)
         self.get_logger().info(f"map {directory}: {len(place_map)} places")
         return localizer
 
@@ -240,6 +253,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
             waited_for, self._next_answer = self._next_answer, Future()
             waited_for.set_result(Answer(answer.tracked, query.header.stamp))
         localizer.note_last_pose(answer, stamp_ns(query.header))
+        self._recording.add(query, camera, answer.tracked)
 
     # --- priors ------------------------------------------------------------------------------
 

@@ -15,8 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from scmpr_ros.geometry import camera_yaw
 from scmpr_ros.pipeline.states import LOCALIZED
-from scmpr_ros.pipeline.tracker import PoseHypothesis, TrackedPose
-from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
+from scmpr_ros.pipeline.tracking_localizer import PoseHypothesis, TrackedAnswer, TrackedPose
 from scmpr_ros.records import Candidate
 from scmpr_ros.ros.conversions import body_from_optical, pose_message
 
@@ -37,7 +36,10 @@ def hypothesis_poses(pose: TrackedPose, header: Header) -> PoseArray:
 
 
 def markers(pose: TrackedPose, header: Header) -> MarkerArray:
-    """Return an arrow per hypothesis: the best is longer, improbable ones are red."""
+    """Return an arrow per hypothesis, and the state as text above the best.
+
+    The best arrow is longer, improbable ones are red.
+    """
     arrows = [Marker(header=header, action=Marker.DELETEALL)]
     for rank, hypothesis in enumerate(pose.hypotheses):
         green = hypothesis.probability
@@ -49,13 +51,25 @@ def markers(pose: TrackedPose, header: Header) -> MarkerArray:
                 color=ColorRGBA(r=1.0 - green, g=green, b=0.1, a=1.0 if rank == 0 else 0.5),
             )
         )  # fmt: skip
-    return MarkerArray(markers=arrows)
+    return MarkerArray(markers=[*arrows, _state_text(pose, header)])
+
+
+def _state_text(pose: TrackedPose, header: Header) -> Marker:
+    above = _camera_pose(pose.hypotheses[0])
+    above.position.z += 4.0
+    return Marker(
+        header=header, ns="state", id=0, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD,
+        pose=above, scale=Vector3(z=3.0), color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0),
+        text=f"{pose.state} {pose.near_probability:.0%}",
+    )  # fmt: skip
 
 
 def answer_status(
     answer: TrackedAnswer, header: Header, node: str, latency_s: float
 ) -> DiagnosticArray:
     """Return state, score and probabilities of an answer, with the header of its pose.
+
+    `image_candidates` is JSON: the poses of the image alone, best first.
 
     node: fully qualified name. latency_s: from the receipt of the image to the answer.
     """
@@ -67,6 +81,9 @@ def answer_status(
         "near_probability": f"{pose.near_probability:.4f}",
         "off_map_probability": f"{pose.off_map_probability:.4f}",
         "latency_ms": f"{1e3 * latency_s:.1f}",
+        "image_candidates": json.dumps(
+            [{**_place(c), "confidence": round(c.confidence, 4)} for c in answer.match]
+        ),
     }
     status = DiagnosticStatus(
         level=DiagnosticStatus.OK if pose.state == LOCALIZED else DiagnosticStatus.WARN,

@@ -64,9 +64,7 @@ class TransformReader:
                 self._buffer.can_transform(target, source, when, Duration(seconds=timeout_s))
             message = self._buffer.lookup_transform(target, source, when)
         except self._tf2.TransformException as error:
-            raise TransformError(
-                f"no transform {target} -> {source} in TF: {error}"
-            ) from None
+            raise TransformError(f"no transform {target} -> {source} in TF: {error}") from None
         return pose_matrix(message.transform)
 
     def clear(self) -> None:

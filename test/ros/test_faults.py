@@ -28,6 +28,12 @@ from scmpr_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.end_to_end
 NAME = "/faults/localizer"
+ALWAYS_LOCALIZED = {
+    **{f"tracking.state.{name}_probability": 0.0
+       for name in ("localized", "doubted", "tentative", "lost")},
+    "tracking.state.max_deviation_m": 1e9, "tracking.state.min_images": 1,
+    "tracking.state.max_age_s": 60.0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +42,7 @@ def node(run_node, street, street_map: Path) -> LocalizerNode:
     return run_node(
         LocalizerNode, "/faults", checkpoint=str(street.checkpoint), reliable_images=True,
         queue_size=60, relocalize_timeout_s=2.0,
-        **{"tracking.state.localized_confidence": 0.0, "tracking.state.lost_confidence": -1.0,
-           "tracking.state.max_age_s": 60.0},
+        **ALWAYS_LOCALIZED,
     )  # fmt: skip
 
 
@@ -240,15 +245,26 @@ def test_parameters_that_change_at_run_time(robot) -> None:
         return str(answer.results[0].reason)
 
     assert "map_frame: fixed" in set_parameter("map_frame", "world")
-    assert "must be positive" in set_parameter("tracking.state.max_age_s", -1.0)
+    assert "must rise" in set_parameter("tracking.state.lost_probability", 0.5)
     assert "must not be negative" in set_parameter("transform_tolerance_s", -1.0)
-    diagnostics = robot.graph.diagnostics(NAME)
     robot.localise()
-    assert not set_parameter("tracking.state.max_age_s", 0.2)
-    robot.graph.until(
-        lambda: (s := diagnostics()) and "no image localised for" in s.message, "an old answer"
-    )
-    assert robot.states[-1].data == "LOST"
+    robot.graph.until(lambda: robot.states[-1].data == "LOCALIZED", "LOCALIZED")
+    assert not set_parameter("tracking.state.min_images", 10**9)
+    robot.localise()
+    robot.graph.until(lambda: robot.states[-1].data == "TENTATIVE", "the new threshold")
+    assert not set_parameter("tracking.state.max_age_s", 0.1)
+    robot.graph.until(lambda: robot.states[-1].data == "LOST", "the age")
     assert not set_parameter("tracking.state.max_age_s", 60.0)
+    for name in ("localized", "doubted", "tentative", "lost"):
+        assert not set_parameter(f"tracking.state.{name}_probability", 1.0)
+    assert not set_parameter("publish_lost_poses", False)
+    count, localized = len(robot.poses), robot.count("localized")
+    robot.images.publish(image_message(noise(96, 160), robot.header()))
+    robot.graph.until(lambda: robot.count("localized") > localized, "an answer")
+    assert not set_parameter("publish_lost_poses", True)
+    robot.localise()
+    assert len(robot.poses) == count + 1, "a LOST pose was published"
+    for name, value in reversed(ALWAYS_LOCALIZED.items()):
+        assert not set_parameter(name, value)
     assert not set_parameter("queue_size", 50)
     assert robot.node.worker.capacity == 50
