@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.pipeline.localizer import Observation
 from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE
-from scmpr_ros.pipeline.tracking_localizer import PoseHypothesis, TrackedAnswer, TrackedPose
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id, label_confusion

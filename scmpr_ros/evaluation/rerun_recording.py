@@ -32,7 +32,8 @@ from scmpr_ros.evaluation.map_points import place_map_points, thin
 from scmpr_ros.evaluation.state_colours import STATE_COLOURS
 from scmpr_ros.geometry import camera_yaw, round_origin, wrap_angle
 from scmpr_ros.pipeline.states import LOCALIZED, LOST
-from scmpr_ros.pipeline.tracking_localizer import PoseHypothesis, TrackedAnswer, TrackedPose
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import CLASSES

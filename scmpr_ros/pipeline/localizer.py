@@ -72,6 +72,17 @@ class Viewpoints:
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """What the network makes of one image, whatever the belief about where it was taken.
+
+    query: batch size 1. seen: (h, w) bool, cells of the mask's grid inside the image.
+    """
+
+    query: Query
+    seen: Tensor
+
+
+@dataclass(frozen=True)
 class Observation:
     """What one image says about where it was taken: evidence for N viewpoints of the map.
 
@@ -168,7 +179,6 @@ class Localizer:
         """Find where an image was taken: `answer(observe(...))`."""
         return self.answer(self.observe(image, camera, allowed))
 
-    @torch.inference_mode()
     def observe(
         self,
         image: NDArray[np.uint8],
@@ -176,13 +186,14 @@ class Localizer:
         allowed: NDArray[np.bool_] | None = None,
         also: Viewpoints | None = None,
     ) -> Observation:
-        """Gather what an image says about where it was taken.
+        """Gather what an image says about where it was taken: `compare(encode(...))`."""
+        return self.compare(self.encode(image, camera), allowed, also)
 
-        Args:
-            image: (H, W, 3) RGB, rectified.
-            camera: its intrinsics.
-            allowed: (P,) places that may be the answer, at least one; all if None.
-            also: viewpoints to be listed, however unlike the image they are.
+    @torch.inference_mode()
+    def encode(self, image: NDArray[np.uint8], camera: CameraModel) -> EncodedImage:
+        """Describe an image (eq. 1-9).
+
+        image: (H, W, 3) RGB, rectified. camera: its intrinsics.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
@@ -192,7 +203,21 @@ class Localizer:
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             pixels = pixels.permute(2, 0, 1)[None]
             view = QueryView(sampler.image(pixels), seen)
-        return self._search(self._describe(view, pixels, camera), seen, allowed, also)  # eq. 1-9
+        return EncodedImage(self._describe(view, pixels, camera), seen)
+
+    @torch.inference_mode()
+    def compare(
+        self,
+        image: EncodedImage,
+        allowed: NDArray[np.bool_] | None = None,
+        also: Viewpoints | None = None,
+    ) -> Observation:
+        """Compare an image with the map (eq. 10).
+
+        allowed: (P,) places that may be the answer, at least one; all if None.
+        also: viewpoints to be listed, however unlike the image they are.
+        """
+        return self._search(image.query, image.seen, allowed, also)
 
     @torch.inference_mode()
     def observe_view(self, view: QueryView) -> Observation:

@@ -25,27 +25,30 @@ Localization", 2021). So it is measured on viewpoints drawn at random.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import wrap_angle
 from scmpr_ros.pipeline.localizer import Observation, Viewpoints
+from scmpr_ros.pipeline.mixture import (
+    POSE,
+    SPEED,
+    YAW,
+    Mixture,
+    X,
+    Y,
+    condition,
+    kalman,
+    measure_yaw,
+    neighbourhoods,
+)
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 Array = NDArray[np.float64]
-
-NEAR_M, NEAR_RAD = 5.0, math.radians(15.0)
-"""A pose is right if it lies within these of the true one."""
-
-_X, _Y, _YAW, _SPEED = range(4)
-_CENTRES = 30
-"""Most probable components that may be the centre of a cluster."""
-_POSE = slice(0, 3)
 
 
 @dataclass(frozen=True)
@@ -140,59 +143,6 @@ class Cluster:
     covariance: Array
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """N Gaussians over x, y (metres), yaw (radians) and speed (m/s).
-
-    weight: (N,). mean: (N, 4). covariance: (N, 4, 4).
-    """
-
-    weight: Array
-    mean: Array
-    covariance: Array
-
-    @classmethod
-    def empty(cls) -> Mixture:
-        """No component."""
-        return cls(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4, 4)))
-
-    def __len__(self) -> int:
-        return len(self.weight)
-
-    def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Mixture:
-        return Mixture(self.weight[rows], self.mean[rows], self.covariance[rows])
-
-    def __add__(self, other: Mixture) -> Mixture:
-        return Mixture(
-            np.concatenate([self.weight, other.weight]), np.concatenate([self.mean, other.mean]),
-            np.concatenate([self.covariance, other.covariance]),
-        )  # fmt: skip
-
-    def scaled(self, factor: Array | float) -> Mixture:
-        """Multiply the weights."""
-        return replace(self, weight=self.weight * factor)
-
-    def merged(self, group: NDArray[np.integer]) -> Mixture:
-        """One component for each group (N,), of the same mass, mean and covariance.
-
-        Yaws of a group must lie within half a turn of each other.
-        """
-        _, first, member = np.unique(group, return_index=True, return_inverse=True)
-        N, groups = len(self), len(first)
-        gather = csr_matrix((self.weight, (member.ravel(), np.arange(N))), (groups, N))
-        weight = np.asarray(gather.sum(1)).ravel()
-        share = gather.multiply(1 / np.maximum(weight, 1e-300)[:, None]).tocsr()
-        mean = self.mean.copy()
-        reference = mean[first, _YAW][member.ravel()]
-        mean[:, _YAW] = reference + wrap_angle(mean[:, _YAW] - reference)
-        centre = share @ mean
-        offset = mean - centre[member.ravel()]
-        second = self.covariance + offset[:, :, None] * offset[:, None, :]
-        covariance = (share @ second.reshape(N, 16)).reshape(groups, 4, 4)
-        centre[:, _YAW] = wrap_angle(centre[:, _YAW])
-        return Mixture(weight, centre, covariance)
-
-
 class Tracker:
     """Belief about the camera's pose in one map. Not thread-safe."""
 
@@ -224,7 +174,7 @@ class Tracker:
         """Replace the belief by a pose: mean (3,) of x, y, yaw, and covariance (3, 3)."""
         self.reset()
         start = self._start(mean[None])
-        start.covariance[:, _POSE, _POSE] = covariance
+        start.covariance[:, POSE, POSE] = covariance
         self.mixture = start.scaled(probability)
         self.off_map *= 1 - probability
         self.elsewhere *= 1 - probability
@@ -264,14 +214,14 @@ class Tracker:
         turn_rad = math.atan2(T_before_now[1, 0], T_before_now[0, 0])
         distance_m = math.hypot(forward_m, left_m)
         self._turned_rad += abs(turn_rad)
-        cos, sin = np.cos(mean[:, _YAW]), np.sin(mean[:, _YAW])
+        cos, sin = np.cos(mean[:, YAW]), np.sin(mean[:, YAW])
         step = np.stack([cos * forward_m - sin * left_m, sin * forward_m + cos * left_m], 1)
         F = np.tile(np.eye(4), (len(mean), 1, 1))
-        F[:, _X, _YAW], F[:, _Y, _YAW] = -step[:, 1], step[:, 0]
-        F[:, _SPEED, _SPEED] = 0.0
+        F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
+        F[:, SPEED, SPEED] = 0.0
         mean[:, :2] += step
-        mean[:, _YAW] = wrap_angle(mean[:, _YAW] + turn_rad)
-        mean[:, _SPEED] = forward_m / elapsed_s if elapsed_s > 0 else config.speed_m_s
+        mean[:, YAW] = wrap_angle(mean[:, YAW] + turn_rad)
+        mean[:, SPEED] = forward_m / elapsed_s if elapsed_s > 0 else config.speed_m_s
         # Independent errors of parts of a metre: variances grow with distance.
         position = config.odometry_translation**2 * distance_m
         yaw = math.radians(config.odometry_yaw_deg_per_m) ** 2 * distance_m
@@ -284,11 +234,11 @@ class Tracker:
     def _coast(self, elapsed_s: float) -> float:
         """Move all components at their speed; returns the mean distance in metres."""
         config, mean = self.config, self.mixture.mean.copy()
-        cos, sin = np.cos(mean[:, _YAW]), np.sin(mean[:, _YAW])
-        step = mean[:, _SPEED, None] * elapsed_s * np.stack([cos, sin], 1)
+        cos, sin = np.cos(mean[:, YAW]), np.sin(mean[:, YAW])
+        step = mean[:, SPEED, None] * elapsed_s * np.stack([cos, sin], 1)
         F = np.tile(np.eye(4), (len(mean), 1, 1))
-        F[:, _X, _YAW], F[:, _Y, _YAW] = -step[:, 1], step[:, 0]
-        F[:, _X, _SPEED], F[:, _Y, _SPEED] = cos * elapsed_s, sin * elapsed_s
+        F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
+        F[:, X, SPEED], F[:, Y, SPEED] = cos * elapsed_s, sin * elapsed_s
         mean[:, :2] += step
         yaw = math.radians(config.yaw_rate_deg_s) ** 2 * elapsed_s
         speed = config.acceleration_m_s2**2 * elapsed_s
@@ -297,7 +247,7 @@ class Tracker:
         covariance = F @ self.mixture.covariance @ F.transpose(0, 2, 1) + noise
         weight = self.mixture.weight
         known = weight.sum()
-        speed_m_s = weight @ np.abs(mean[:, _SPEED]) + (1 - known) * config.speed_m_s
+        speed_m_s = weight @ np.abs(mean[:, SPEED]) + (1 - known) * config.speed_m_s
         self.mixture = Mixture(weight, mean, covariance)
         return float(speed_m_s) * elapsed_s
 
@@ -331,9 +281,8 @@ class Tracker:
         """
         if not self.wants_image:
             return
-        weight = min(
-            1.0, max(self._since_update_m, self.config.update_m) / self.config.independent_m
-        )
+        config = self.config
+        weight = min(1.0, max(self._since_update_m, config.update_m) / config.independent_m)
         self._since_update_m, self._turned_rad = 0.0, 0.0
         self.update_count += 1
         headings = len(self._yaw)
@@ -356,12 +305,12 @@ class Tracker:
         likelihood, yaw_rad, listed = evidence.at(place * len(self._yaw) + heading)
         target = np.column_stack([self._xy[place], self._yaw[heading]])
         parents = self.mixture[component]
-        share, children = _condition(parents, target, self._kernel)
+        share, children = condition(parents, target, self._kernel)
         total = np.bincount(component, share, minlength=len(self.mixture))
         share = share / np.maximum(total[component], 1e-300)
         children = children.scaled(share * likelihood)
         variance = np.where(listed, math.radians(self.config.yaw_deviation_deg) ** 2, np.inf)
-        children = _measure_yaw(children, yaw_rad, variance)
+        children = measure_yaw(children, yaw_rad, variance)
         alone = total < 1e-12
         return children, self.mixture[alone].scaled(evidence.floor)
 
@@ -369,14 +318,14 @@ class Tracker:
         self, mixture: Mixture
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Pairs of component, place and heading that lie within reach, by component."""
-        deviation = np.sqrt(mixture.covariance[:, [_X, _Y, _YAW], [_X, _Y, _YAW]])
+        deviation = np.sqrt(mixture.covariance[:, [X, Y, YAW], [X, Y, YAW]])
         radius = np.minimum(self._reach_m + deviation[:, :2].max(1), 4 * self._spacing_m)
         found = self._tree.query_ball_point(mixture.mean[:, :2], radius) if len(mixture) else []
         counts = np.array([len(each) for each in found], np.int64)
         place = np.concatenate([np.asarray(each, np.int64) for each in found] or [_NONE])
         component = np.repeat(np.arange(len(mixture)), counts)
-        apart = np.abs(wrap_angle(mixture.mean[component, _YAW, None] - self._yaw))
-        reach = np.minimum(self._reach_rad + deviation[:, _YAW], np.pi)
+        apart = np.abs(wrap_angle(mixture.mean[component, YAW, None] - self._yaw))
+        reach = np.minimum(self._reach_rad + deviation[:, YAW], np.pi)
         pair, heading = np.nonzero(apart <= reach[component, None])
         return component[pair], place[pair], heading
 
@@ -387,13 +336,13 @@ class Tracker:
         clusters: list[Cluster] = []
         left = self.mixture
         while len(left) and len(clusters) < count:
-            near = _neighbourhoods(left)
+            near = neighbourhoods(left)
             mass = near @ left.weight
             members = near[int(mass.argmax())]
             whole = left[members].merged(np.zeros(members.sum(), np.int64))
             clusters.append(
-                Cluster(float(whole.weight[0]), whole.mean[0, _POSE],
-                        whole.covariance[0, _POSE, _POSE])
+                Cluster(float(whole.weight[0]), whole.mean[0, POSE],
+                        whole.covariance[0, POSE, POSE])
             )  # fmt: skip
             left = left[~members]
         return clusters
@@ -403,7 +352,7 @@ class Tracker:
 
         Components further away than three standard deviations are left as they are.
         """
-        gain = _kalman(self.mixture, np.tile(pose, (len(self.mixture), 1)), covariance)
+        gain = kalman(self.mixture, np.tile(pose, (len(self.mixture), 1)), covariance)
         near = gain.distance2 < 16.0
         self.mixture = Mixture(
             self.mixture.weight,
@@ -423,7 +372,7 @@ class Tracker:
         mixture = self.mixture
         average = self.elsewhere / (len(self._xy) * len(self._yaw))
         mixture = mixture[mixture.weight > 1e-3 * average]
-        cell = np.floor(mixture.mean[:, _POSE] / self._cell).astype(np.int64)
+        cell = np.floor(mixture.mean[:, POSE] / self._cell).astype(np.int64)
         _, group = np.unique(cell, axis=0, return_inverse=True)
         mixture = mixture.merged(group.ravel())
         order = np.argsort(-mixture.weight, kind="stable")[: self.config.max_components]
@@ -471,53 +420,6 @@ class _Evidence:
         row = np.searchsorted(self.key, key).clip(max=len(self.key) - 1)
         listed = self.key[row] == key
         return np.where(listed, self.likelihood[row], self.floor), self.yaw_rad[row], listed
-
-
-def _condition(prior: Mixture, target: Array, kernel: Array) -> tuple[Array, Mixture]:
-    """Multiply Gaussians by kernels at targets (N, 3) of x, y, yaw with variances (3,).
-
-    Returns the integral of each product, up to a common factor, and the normalised products.
-    """
-    result = _kalman(prior, target, np.diag(kernel))
-    return np.exp(-0.5 * result.distance2) / np.sqrt(result.determinant), result.mixture
-
-
-@dataclass(frozen=True)
-class _Update:
-    mixture: Mixture
-    distance2: Array
-    determinant: Array
-
-
-def _kalman(prior: Mixture, target: Array, covariance: Array) -> _Update:
-    """Kalman update of every component with its own measurement of x, y and yaw."""
-    innovation = target - prior.mean[:, _POSE]
-    innovation[:, _YAW] = wrap_angle(innovation[:, _YAW])
-    S = prior.covariance[:, _POSE, _POSE] + covariance
-    inverse = np.linalg.inv(S)
-    gain = prior.covariance[:, :, _POSE] @ inverse
-    mean = prior.mean + (gain @ innovation[:, :, None])[:, :, 0]
-    mean[:, _YAW] = wrap_angle(mean[:, _YAW])
-    posterior = prior.covariance - gain @ prior.covariance[:, _POSE, :]
-    distance2 = np.einsum("ni,nij,nj->n", innovation, inverse, innovation)
-    return _Update(Mixture(prior.weight, mean, posterior), distance2, np.linalg.det(S))
-
-
-def _neighbourhoods(mixture: Mixture) -> NDArray[np.bool_]:
-    """Which components (N, N) lie near each of the most probable ones, (few, N)."""
-    centres = mixture.mean[np.argsort(-mixture.weight, kind="stable")[:_CENTRES]]
-    offset = mixture.mean[:, :2] - centres[:, None, :2]
-    turned = np.abs(wrap_angle(mixture.mean[:, _YAW] - centres[:, None, _YAW]))
-    return (np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD)
-
-
-def _measure_yaw(mixture: Mixture, yaw_rad: Array, variance: Array) -> Mixture:
-    """Kalman update of each component's yaw; an infinite variance leaves it as it is."""
-    gain = mixture.covariance[:, :, _YAW] / (mixture.covariance[:, _YAW, _YAW] + variance)[:, None]
-    innovation = wrap_angle(yaw_rad - mixture.mean[:, _YAW])
-    mean = mixture.mean + gain * innovation[:, None]
-    covariance = mixture.covariance - gain[:, :, None] * mixture.covariance[:, None, _YAW, :]
-    return Mixture(mixture.weight, mean, covariance)
 
 
 def _spacing(tree: cKDTree) -> float:

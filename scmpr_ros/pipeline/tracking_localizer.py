@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
-from scmpr_ros.pipeline.localizer import Localizer, Observation
+from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
 from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
 from scmpr_ros.pipeline.tracker import Cluster, Motion, Tracker, TrackerConfig
 from scmpr_ros.records import CameraModel, PlaceMatch
+from scmpr_ros.stages import stage
 
 _log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -42,41 +44,6 @@ class TrackingConfig:
                      "tilt_deviation_deg"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(f"tracking.{name} must be positive, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class PoseHypothesis:
-    """One of the poses that the filter holds possible.
-
-    T_map_camera: (4, 4) mean, optical frame. covariance: (3, 3) of x, y in metres and yaw in
-    radians. probability: in [0, 1].
-    """
-
-    T_map_camera: Array
-    covariance: Array
-    probability: float
-
-
-@dataclass(frozen=True)
-class TrackedPose:
-    """What is known of the camera's pose after an image.
-
-    state: LOST, TENTATIVE or LOCALIZED, see `states`. reason: why, in words.
-    T_map_camera: (4, 4) mean of the best hypothesis, optical frame.
-    covariance: (6, 6) of x, y, z (metres, map axes), roll, pitch, yaw (radians). In the state LOST
-        it includes all hypotheses, else it is that of the best one.
-    near_probability: that the camera is within 5 m and 15 deg of that pose.
-    off_map_probability: that the camera is nowhere on the map.
-    hypotheses: the most probable ones, best first, at least one.
-    """
-
-    state: str
-    reason: str
-    T_map_camera: Array
-    covariance: Array
-    near_probability: float
-    off_map_probability: float
-    hypotheses: tuple[PoseHypothesis, ...]
 
 
 @dataclass(frozen=True)
@@ -115,12 +82,20 @@ class TrackingLocalizer:
 
         Raises ShapeError if the image does not fit the camera; then nothing changes.
         """
+        encoded = self.localizer.encode(image, camera)
+        return self.locate_encoded(encoded, stamp_s, T_odom_camera)
+
+    def locate_encoded(
+        self, image: EncodedImage, stamp_s: float, T_odom_camera: Array | None = None
+    ) -> TrackedAnswer:
+        """Take the next image as `Localizer.encode` returned it, see `locate`."""
         self._move(stamp_s, T_odom_camera)
         counts = self.tracker.wants_image
         also = self.tracker.viewpoints() if counts else None
-        observation = self.localizer.observe(image, camera, also=also)
+        observation = self.localizer.compare(image, also=also)
         if counts:
-            self.tracker.update(observation)
+            with stage("tracker"):
+                self.tracker.update(observation)
         match = self.localizer.answer(observation)
         return TrackedAnswer(observation, match, self._pose(match))
 

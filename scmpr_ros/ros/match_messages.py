@@ -15,7 +15,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from scmpr_ros.geometry import camera_yaw
 from scmpr_ros.pipeline.states import LOCALIZED
-from scmpr_ros.pipeline.tracking_localizer import PoseHypothesis, TrackedAnswer, TrackedPose
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import Candidate
 from scmpr_ros.ros.conversions import body_from_optical, pose_message
 

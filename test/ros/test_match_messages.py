@@ -14,7 +14,8 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from scmpr_ros.pipeline.tracking_localizer import PoseHypothesis, TrackedAnswer, TrackedPose
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import Candidate, PlaceMatch
 from scmpr_ros.ros.match_messages import (
     answer_status,
