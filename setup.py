@@ -27,6 +27,7 @@ CONSOLE_SCRIPTS = [
     "map_loader",
     "play_bag",
     "record_answers",
+    "soak_localizer",
     "train",
     "train_segmenter",
 ]

@@ -33,6 +33,7 @@ NODES = {
     "map_loader": ("map_loader_node", "MapLoaderConfig"),
     "play_bag": ("bag_player_node", "BagPlayerConfig"),
     "record_answers": ("answer_recorder_node", "AnswerRecorderConfig"),
+    "soak_localizer": ("soak_node", "SoakNodeConfig"),
 }
 """Module below `scmpr_ros.ros` and dataclass that hold the parameters of each node."""
 

@@ -47,6 +47,15 @@ ARGUMENTS = [
         description="Namespace of the node, inside that of an enclosing PushRosNamespace.",
     ),
     DeclareLaunchArgument(
+        "node_name", default_value="localizer",
+        description="Name of the node: several cameras of a robot need one each.",
+    ),
+    DeclareLaunchArgument(
+        "place_map", default_value="map_loader/place_map",
+        description="Topic on which a map loader announces the map. /map_loader/place_map: one "
+                    "map loader for several robots.",
+    ),
+    DeclareLaunchArgument(
         "mount_xyz", default_value="",
         description="Position of the camera in the base frame in metres, such as '0.3 0.0 1.2'. "
                     "Empty: as in params_file.",
@@ -77,16 +86,18 @@ def localizer(context: LaunchContext) -> list[Node]:
     """Return the node, with the launch arguments that are set as parameters."""
     namespace = absolute_namespace(context)
     params_file = LaunchConfiguration("params_file").perform(context)
-    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/localizer")
+    name = LaunchConfiguration("node_name").perform(context)
+    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/{name}")
     if warning:
         get_logger("localize.launch.py").warning(warning)
     return [
         Node(
-            package="scmpr_ros", executable="localizer", name="localizer", namespace=namespace,
+            package="scmpr_ros", executable="localizer", name=name, namespace=namespace,
             output="screen", parameters=[params_file, given_parameters(context)],
             remappings=[("image", LaunchConfiguration("image")),
                         ("camera_info", LaunchConfiguration("camera_info")),
-                        ("odom", LaunchConfiguration("odom"))],
+                        ("odom", LaunchConfiguration("odom")),
+                        ("map_loader/place_map", LaunchConfiguration("place_map"))],
         )
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.evaluation.node_processes import NodeCommand
 
 _PACKAGE = "scmpr_ros"
@@ -74,6 +75,29 @@ def play_bag(
         "wait_timeout_s": wait_timeout_s,
     }
     return NodeCommand("play_bag", command_line("play_bag"), parameters, may_end=True)
+
+
+def soaked_localizer(checkpoint: Path, place_map: Path) -> NodeCommand:
+    """Localise the newest image of `image`, with every other parameter at its default."""
+    parameters = {"checkpoint": str(checkpoint.resolve()), "map": str(place_map)}
+    return NodeCommand("localizer", command_line("localizer"), parameters)
+
+
+def soak_localizer(config: SoakConfig, pid: int, output: Path) -> NodeCommand:
+    """Drive the localizer with this process id, and write measurements to a file."""
+    height, width = config.image_size
+    parameters = {
+        "output": str(output),
+        "pid": pid,
+        "images": config.images,
+        "rate_hz": config.rate_hz,
+        "overload": config.overload,
+        "overload_images": config.overload_images,
+        "lifecycle": config.lifecycle,
+        "height": height,
+        "width": width,
+    }
+    return NodeCommand("soak_localizer", command_line("soak_localizer"), parameters, may_end=True)
 
 
 def command_line(name: str) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_parameters_and_starts_nothing() -> None:
     result = run_python("""
 import sys, importlib, rclpy
-for command in ("localizer", "map_loader", "play_bag", "record_answers", "check"):
+for command in (
+    "check", "localizer", "map_loader", "play_bag", "record_answers", "soak_localizer"
+):
     sys.argv = [command, "--help", "--ros-args", "-p", "unknown:=1"]
     assert importlib.import_module(f"scmpr_ros.ros.commands.{command}").main() == 0
 assert not rclpy.ok()
