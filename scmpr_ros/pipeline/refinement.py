@@ -49,8 +49,8 @@ class RefinementConfig:
     """Probability that image and map are unrelated in a cell."""
     positions: int = 7
     """Positions along each axis of the window."""
-    places: int = 3
-    """Nearest places whose panoramas are used. Each gives every third row, so that the errors of
+    places: int = 2
+    """Nearest places whose panoramas are used. Each gives every other row, so that the errors of
     one panorama do not move the whole view."""
     max_place_distance_m: float = 3.0
     """Poses further than this from every place are not refined."""
@@ -60,6 +60,9 @@ class RefinementConfig:
     """Greatest standard deviation of the window."""
     window_deg: float = 3.0
     """Standard deviation of the window in heading."""
+    inflation: float = 10.0
+    """By how much the covariance is larger than that of one image by itself. Images a metre apart
+    share most of their mistakes, but a filter takes them for independent; at 1.5 m, 7 is enough."""
     floor_m: float = 0.15
     """Standard deviation of the errors of map and camera that no evidence shows, each axis."""
     floor_deg: float = 0.3
@@ -80,14 +83,22 @@ class RefinementConfig:
             )
         if self.positions < 3 or self.places < 1:
             raise ConfigError(
-                f"refinement needs 3 positions and a place, got {self.positions}, {self.places}"
+                f"refinement.positions {self.positions} must be at least 3, and places "
+                f"{self.places} at least 1"
             )
         if not 0 < self.min_window_m <= self.max_window_m:
             raise ConfigError(
                 f"refinement.min_window_m {self.min_window_m} must be positive and not exceed "
                 f"max_window_m {self.max_window_m}"
             )
-        for name in ("max_place_distance_m", "window_deg", "floor_m", "floor_deg", "max_pull"):
+        for name in (
+            "max_place_distance_m",
+            "window_deg",
+            "inflation",
+            "floor_m",
+            "floor_deg",
+            "max_pull",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"refinement.{name} must be positive, got {getattr(self, name)}")
 
@@ -106,7 +117,7 @@ class PoseMeasurement:
     covariance: Array
 
 
-class _Moments(NamedTuple):
+class Moments(NamedTuple):
     """Mean (3,) and covariance (3, 3) of forward, left (metres) and yaw (radians)."""
 
     mean: Array
@@ -165,8 +176,8 @@ class Refiner:
             ids = self._render(places, T_map_camera[:3, 3] + offsets @ axes[:, :2].T, axes, turns)
             score = _score(evidence, ids, turns).cpu().double().numpy()
         yaws = np.arange(-turns, turns + 1) * self._grid.column_rad
-        moments = _moments(score / self.config.temperature, offsets, yaws, window)
-        measured = _without_window(moments, window, self.config.max_pull)
+        moments = window_moments(score / self.config.temperature, offsets, yaws, window)
+        measured = without_window(moments, window, self.config.max_pull)
         return None if measured is None else self._on_map(measured, T_map_camera, axes)
 
     def _near(self, position: Array) -> NDArray[np.int64]:
@@ -218,16 +229,16 @@ class Refiner:
             ids[:, rows] = self._statistics.cell_ids(label, self._range_ids.take(step)).long()
         return ids
 
-    def _on_map(self, measured: _Moments, T_map_camera: Array, axes: Array) -> PoseMeasurement:
+    def _on_map(self, measured: Moments, T_map_camera: Array, axes: Array) -> PoseMeasurement:
         """From the axes of the given pose to those of the map."""
         jacobian = np.eye(3)
         jacobian[:2, :2] = axes[:2, :2]
         floor = np.array([self.config.floor_m] * 2 + [np.radians(self.config.floor_deg)])
-        covariance = jacobian @ (measured.covariance + np.diag(floor**2)) @ jacobian.T
+        covariance = self.config.inflation * (measured.covariance + np.diag(floor**2))
         x_m, y_m = T_map_camera[:2, 3] + axes[:2, :2] @ measured.mean[:2]
         forward = T_map_camera[:3, 2]
         yaw_rad = float(np.arctan2(forward[1], forward[0]) + measured.mean[2])
-        return PoseMeasurement(float(x_m), float(y_m), yaw_rad, covariance)
+        return PoseMeasurement(float(x_m), float(y_m), yaw_rad, jacobian @ covariance @ jacobian.T)
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(np.asarray(array, np.float32)).to(self._device)
@@ -248,7 +259,7 @@ def _score(evidence: Tensor, ids: Tensor, turns: int) -> Tensor:
     return torch.stack([columns.diagonal(t - turns, 1, 2).sum(1) for t in turned], dim=1)
 
 
-def _moments(score: Array, offsets: Array, yaws: Array, window: Array) -> _Moments:
+def window_moments(score: Array, offsets: Array, yaws: Array, window: Array) -> Moments:
     """Mean and covariance under evidence and window.
 
     score: (K, Y) nats. offsets: (K, 2). yaws: (Y,). window: (3,) standard deviations.
@@ -261,10 +272,10 @@ def _moments(score: Array, offsets: Array, yaws: Array, window: Array) -> _Momen
     weights /= weights.sum()
     mean = weights @ points
     spread = points - mean
-    return _Moments(mean, (spread * weights[:, None]).T @ spread)
+    return Moments(mean, (spread * weights[:, None]).T @ spread)
 
 
-def _without_window(moments: _Moments, window: Array, max_pull: float) -> _Moments | None:
+def without_window(moments: Moments, window: Array, max_pull: float) -> Moments | None:
     """Divide the window out of the moments; None without a peak inside it."""
     mean = moments.mean / window
     if np.abs(mean).max() > max_pull:
@@ -278,4 +289,4 @@ def _without_window(moments: _Moments, window: Array, max_pull: float) -> _Momen
     gained = gained.clip(_LEAST_INFORMATION)
     mean = directions @ ((directions.T @ mean) * (1 + gained) / gained)
     covariance = (directions / gained) @ directions.T
-    return _Moments(mean * window, covariance * np.outer(window, window))
+    return Moments(mean * window, covariance * np.outer(window, window))
