@@ -60,7 +60,7 @@ docs: $(STAMP)  ## build the documentation site into out/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 constraints:  ## pin the newest versions for all supported Pythons (needs uv)
-	uv pip compile setup.py $(foreach extra,test lint docs town training openvino ros,--extra $(extra)) \
+	uv pip compile setup.py $(foreach extra,test lint docs town training openvino viewer ros,--extra $(extra)) \
 		--universal --upgrade --python-version 3.10 --no-annotate --no-header \
 		--output-file constraints.txt
 	sed -i '1i# Pinned versions for Python 3.10 to 3.13, written by `make constraints`.' constraints.txt

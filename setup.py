@@ -61,6 +61,8 @@ EXTRAS = {
     "openvino": [*EXPORT, "openvino"],
     # The CUDA kernels of mamba_ssm as a backend of the scan; installing them needs nvcc.
     "gpu": ["mamba-ssm"],
+    # Recordings for the Rerun viewer: `--rerun`, and the parameter `rerun` of the localizer.
+    "viewer": ["rerun-sdk"],
     # ROS 2 as wheels, where none is sourced.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
     "test": ["pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis"],

@@ -84,9 +84,11 @@ def descriptions(cls: type) -> dict[str, str]:
     """Return `{dotted key: description}` of the fields of `cls`.
 
     A description is the string after the field, else the line `name: text` in the docstring of the
-    class, else empty.
+    class, else empty; inherited fields keep theirs.
     """
-    documented = _documented_lines(cls) | _strings_after_fields(cls)
+    documented: dict[str, str] = {}
+    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+        documented |= _documented_lines(base) | _strings_after_fields(base)
     hints = typing.get_type_hints(cls)
     result: dict[str, str] = {}
     for field in dataclasses.fields(cls):

@@ -63,6 +63,19 @@ def rotation_z(yaw_rad: float) -> NDArray[np.float64]:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
+def shift_covariance(covariance: FloatArray, lever_arm: FloatArray) -> NDArray[np.float64]:
+    """Return the covariance of the pose of another point of the same rigid body.
+
+    covariance: (6, 6) of x, y, z in metres and of small rotations about the axes x, y, z of the
+        same fixed frame, as in geometry_msgs/PoseWithCovariance.
+    lever_arm: (3,) from the point whose covariance is given to the other one, in that frame.
+    """
+    x, y, z = lever_arm
+    J = np.eye(6)
+    J[:3, 3:] = [[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]]  # a rotation w moves the tip by w x arm
+    return J @ covariance @ J.T
+
+
 def camera_pose_on_ground(
     position: FloatArray, axes: FloatArray, yaw_rad: float, R_level_body: FloatArray
 ) -> NDArray[np.float64]:

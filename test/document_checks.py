@@ -25,15 +25,18 @@ DOCUMENTS = sorted(
     for path in REPOSITORY.glob(pattern)
 )
 OTHER_TOOLS = {
-    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "rm", "rosdep",
-    "source", "sudo", "tensorboard",
+    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "rerun", "rm",
+    "rosdep", "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
 OTHER_OPTIONS = {
     "--clock", "--nproc-per-node", "--ros-args", "--show-args", "--system-site-packages",
+    "--web-viewer",
 }  # fmt: skip
 
-OTHER_NAMES = {"PIP_BREAK_SYSTEM_PACKAGES", "image_proc", "robot_localization"}
+OTHER_NAMES = {
+    "PIP_BREAK_SYSTEM_PACKAGES", "foxglove_bridge", "image_proc", "robot_localization",
+}  # fmt: skip
 
 
 class Fence(NamedTuple):

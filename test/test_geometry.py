@@ -7,6 +7,7 @@ import pytest
 from camera_poses import level_camera_pose
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import (
@@ -16,6 +17,7 @@ from scmpr_ros.geometry import (
     invert,
     make_transform,
     rotation_z,
+    shift_covariance,
     spherical,
     transform_points,
     upright_axes,
@@ -40,6 +42,21 @@ def test_inverse(yaw: float, x: float, y: float, z: float) -> None:
     np.testing.assert_allclose(invert(T) @ T, np.eye(4), atol=1e-9)
     stack = np.stack([T, np.eye(4)])
     np.testing.assert_allclose(invert(stack)[0], invert(T))
+
+
+def test_covariance_at_the_end_of_a_lever_arm() -> None:
+    """The same as moving a body by small random motions and looking at its other point."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(6, 6)) * 1e-4
+    arm = np.array([2.0, -1.0, 0.5])
+    motions = rng.multivariate_normal(np.zeros(6), A @ A.T, size=200_000)
+    tips = motions[:, :3] + Rotation.from_rotvec(motions[:, 3:]).apply(arm)
+    sampled = np.cov(np.concatenate([tips, motions[:, 3:]], axis=1).T)
+    np.testing.assert_allclose(shift_covariance(A @ A.T, arm), sampled, atol=0.02 * sampled.max())
+    back = shift_covariance(shift_covariance(A @ A.T, arm), -arm)
+    np.testing.assert_allclose(back, A @ A.T)
+    yaw_alone = np.diag([0.0, 0.0, 0.0, 0.0, 0.0, 0.04])  # swings a point ahead to the side
+    np.testing.assert_allclose(shift_covariance(yaw_alone, [3.0, 0, 0])[1, 1], 9 * 0.04)
 
 
 @given(yaw=st.floats(-3.1, 3.1))

@@ -17,7 +17,8 @@ from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
-OF_EXTRAS = sorted({"threadpoolctl", "openvino", "pytorch_lightning"}.union(*EXTRAS.values()))
+_LAZY = {"threadpoolctl", "openvino", "pytorch_lightning", "rerun"}
+OF_EXTRAS = sorted(_LAZY.union(*EXTRAS.values()))
 BLOCKER = """
 import sys
 

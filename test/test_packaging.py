@@ -25,7 +25,7 @@ from scmpr_ros.cli import console_scripts
 
 SCRIPTS = {*console_scripts.NODES, *console_scripts.COMMANDS}
 ON_PYPI = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "PIL": "pillow", "yaml": "pyyaml"}
-ON_PYPI["rclpy"] = "ros-kilted-rclpy"
+ON_PYPI |= {"rclpy": "ros-kilted-rclpy", "rerun": "rerun-sdk"}
 ROOM_EXTRAS = {
     "evaluation": {"evaluation"},
     "training": {"training"},

@@ -30,9 +30,12 @@ from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance
-from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles
+from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles, tracked_tiles
+from scmpr_ros.evaluation.rerun_recording import RerunRecording, require_rerun
 from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.evaluation.ros_session import RosSession
+from scmpr_ros.evaluation.trajectory import TrackedDrive
+from scmpr_ros.evaluation.trajectory_picture import draw_trajectory
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -41,6 +44,7 @@ from scmpr_ros.town.export import TownExportConfig
 from scmpr_ros.town.traversal import TraversalConfig
 
 QUERY_SEQUENCE = "01"
+_PICTURES = ("report.png", "trajectory.png")
 _ZERO_SHOT = "zero-shot: trained on synthetic towns only"
 _IMAGE_SUBSCRIBERS = 2  # the localizer and the recorder
 TOWN = TownExportConfig(
@@ -80,6 +84,8 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
     """Prepare a drive and its map, localise the drive through the nodes, and report."""
     began_s = time.monotonic()
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
+    if options.rerun:
+        require_rerun()
     if not checkpoint.is_file():
         raise ConfigError(f"there is no checkpoint {checkpoint}; `models/` holds the shipped ones")
 
@@ -93,13 +99,17 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
     images = len(scenario.drive.image_frames)
     console.print(f"{scenario.title} ({scenario.label}): {images} images")
 
-    place_map, localized = _localize(scenario, checkpoint, options.out, console)
+    node_recording = options.out / "localizer.rrd" if options.rerun else None
+    place_map, localized, tracked = _localize(
+        scenario, checkpoint, options.out, node_recording, console
+    )
 
     console.rule("4. Estimated and true poses")
     tolerance = Tolerance(options.radius, options.angle)
     scores = localized.score(place_map.positions, place_map.headings_rad, tolerance)
     summary = {
         **to_dict(scores),
+        "tracked": to_dict(tracked.score()),
         "data": scenario.label,
         "map": scenario.map_label,
         "seed": scenario.seed,
@@ -109,16 +119,24 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
         "duration_s": round(time.monotonic() - began_s, 1),
     }
     write_json(options.out / "summary.json", summary)
-    scene = _scene(scenario, place_map, localized, tolerance, scores)
+    scene = _scene(scenario, place_map, localized, tracked, tolerance, scores)
     draw_report(scene, options.out / "report.png")
-    console.print(_table(scenario, scores))
-    console.print(f"{options.out}/summary.json  {options.out}/report.png")
+    draw_trajectory(tracked, place_map.positions, options.out / "trajectory.png", scene.cloud,
+                    scenario.title)  # fmt: skip
+    console.print(_table(scenario, scores, tracked))
+    console.print(*(f"{options.out}/{name}" for name in ("summary.json", *_PICTURES)), sep="  ")
+    if node_recording is not None:
+        _record(options.rerun, node_recording, scene)
+        console.print(f"{options.rerun}: open it with `rerun {options.rerun}`")
 
 
 def _localize(
-    scenario: Scenario, checkpoint: Path, out: Path, console: Console
-) -> tuple[PlaceMap, LocalizedDrive]:
-    """Build the map and localise the drive, both by nodes."""
+    scenario: Scenario, checkpoint: Path, out: Path, recording: Path | None, console: Console
+) -> tuple[PlaceMap, LocalizedDrive, TrackedDrive]:
+    """Build the map and localise the drive, both by nodes.
+
+    recording: file that the localizer records for Rerun into, if any.
+    """
     drive = scenario.drive
     with RosSession(out, resource(FASTDDS_PROFILE)) as session:
         config, topics = session.config, session.config.topics
@@ -127,7 +145,7 @@ def _localize(
         rate = session.play_rate(drive)
         session.start(
             map_loader(scenario.source, checkpoint, session.map_folder),
-            localizer(checkpoint, topics, config.queue_size),
+            localizer(checkpoint, topics, config.queue_size, recording),
         )
         session.write_bag(drive)
         with console.status("building the place map"):
@@ -142,7 +160,21 @@ def _localize(
                 record_answers(session.answers, topics, images, config.answer_timeout_s),
                 play_bag(session.bag, rate, topics, _IMAGE_SUBSCRIBERS, config.start_timeout_s),
             )
-    return place_map, localized
+    return place_map, localized, session.tracked_drive(drive)
+
+
+def _record(path: Path, node_recording: Path, scene: ReportScene) -> None:
+    """Add to what the node recorded what it cannot know: the points of the map, and the truth."""
+    tracked = scene.tracked
+    with RerunRecording(path) as recording:
+        recording.include(node_recording)
+        recording.log_map(scene.place_map, scene.cloud)
+        recording.log_true_track(tracked.T_true)
+        for index, stamp_s in enumerate(tracked.stamps_s):
+            recording.log_errors(
+                stamp_s, tracked.T_true[index], tracked.T_tracked[index], tracked.T_single[index]
+            )
+    node_recording.unlink()
 
 
 def prepare_output(folder: Path) -> None:
@@ -197,25 +229,28 @@ def _scene(
     scenario: Scenario,
     place_map: PlaceMap,
     localized: LocalizedDrive,
+    tracked: TrackedDrive,
     tolerance: Tolerance,
     scores: Scores,
 ) -> ReportScene:
     return ReportScene(
         title=scenario.title,
-        subtitle=f"{scenario.label}; single camera images against {scenario.map_label}, over ROS 2",
+        subtitle=f"{scenario.label}; camera images against {scenario.map_label}, over ROS 2: each "
+        "alone (dots), and tracked (diamonds)",
         cloud=load_point_cloud_map(scenario.source, MapSourceConfig()).cloud,
         place_map=place_map,
         drive=localized,
         tolerance=tolerance,
         scores=scores,
+        tracked=tracked,
         image=scenario.drive.image,
         camera_fov_rad=scenario.drive.camera.horizontal_fov_rad,
     )
 
 
-def _table(scenario: Scenario, scores: Scores) -> Table:
+def _table(scenario: Scenario, scores: Scores, tracked: TrackedDrive) -> Table:
     table = Table(title=scenario.label, show_header=False, title_justify="left")
-    for value, caption in number_tiles(scores):
+    for value, caption in number_tiles(scores) + tracked_tiles(tracked.score()):
         table.add_row(caption, value)
     return table
 
@@ -233,6 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, help=f"default: {DEFAULT_CHECKPOINT}")
     parser.add_argument("--seed", type=int, default=SEEDS["test"][0], help="seed of the town")
+    parser.add_argument(
+        "--rerun", type=Path, metavar="OUT.rrd",
+        help='record for the Rerun viewer; needs pip install "scmpr_ros[viewer]"',
+    )  # fmt: skip
     parser.add_argument(
         "--radius",
         type=float,

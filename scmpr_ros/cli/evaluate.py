@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +23,7 @@ from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_d
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
+from scmpr_ros.evaluation.rerun_recording import RerunRecording
 from scmpr_ros.evaluation.result import Result, write_results
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
@@ -73,6 +75,9 @@ def _evaluate(options: Namespace) -> None:
         return
     if not options.recordings or options.data or options.town or options.only:
         raise ConfigError("name recordings, or a --suite, to which --data, --town, --only belong")
+    if options.rerun and (options.table or options.score or options.descriptors):
+        raise ConfigError("--rerun shows images that are localised: without --table, --score, "
+                          "--descriptors")  # fmt: skip
     if options.table:
         _write_table(options)
         return
@@ -160,12 +165,16 @@ def _localise(
     options: Namespace, recordings: Sequence[Path], protocol: Protocol, network: PlaceNetwork
 ) -> Iterator[Predictions]:
     config: EvaluationConfig = options.settings
-    for folder in recordings:
-        if protocol.name == "map":
-            yield from predict_in_map(folder, network, config)
-            continue
-        for sequence in options.sequences or protocol.sequences:
-            yield predict_in_scans(folder, sequence, protocol, network, config)
+    if options.rerun and (protocol.name != "map" or len(recordings) != 1):
+        raise ConfigError("--rerun takes one recording, with --protocol map")
+    with ExitStack() as stack:
+        recorded = stack.enter_context(RerunRecording(options.rerun)) if options.rerun else None
+        for folder in recordings:
+            if protocol.name == "map":
+                yield from predict_in_map(folder, network, config, recorded)
+                continue
+            for sequence in options.sequences or protocol.sequences:
+                yield predict_in_scans(folder, sequence, protocol, network, config)
 
 
 def _parser() -> ArgumentParser:
@@ -195,6 +204,9 @@ def _parser() -> ArgumentParser:
         "--out", type=Path,
         help="JSON file for the numbers and their rules; with --table or --suite, a folder",
     )  # fmt: skip
+    parser.add_argument("--rerun", type=Path, metavar="OUT.rrd",
+                        help="record map, images and answers for the Rerun viewer; needs "
+                        'pip install "scmpr_ros[viewer]"')  # fmt: skip
     parser.add_argument("--readers-onnx", nargs="+", type=Path, default=[], metavar="READER.yaml",
                         help="read images by these ONNX networks instead of the checkpoint's "
                         "heads; sets settings.localizer.readers.masks and .depth")  # fmt: skip

@@ -27,16 +27,19 @@ def map_loader(source: Path, checkpoint: Path, directory: Path) -> NodeCommand:
     return NodeCommand("map_loader", command_line("map_loader"), parameters)
 
 
-def localizer(checkpoint: Path, topics: BagTopics, queue_size: int) -> NodeCommand:
+def localizer(
+    checkpoint: Path, topics: BagTopics, queue_size: int, recording: Path | None = None
+) -> NodeCommand:
     """Localise every image of a topic, once the map loader has announced a map.
 
-    queue_size: images that may wait.
+    queue_size: images that may wait. recording: .rrd file to record into, if any.
     """
     parameters = {
         "checkpoint": str(checkpoint.resolve()),
         "image_transport": "raw",
         "reliable_images": True,
         "queue_size": queue_size,
+        "rerun": "" if recording is None else str(recording.resolve()),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}
     return NodeCommand("localizer", command_line("localizer"), parameters, remappings)

@@ -27,6 +27,7 @@ from scmpr_ros.evaluation.localized_drive import Answer, LocalizedDrive
 from scmpr_ros.evaluation.metrics import Tolerance, one_percent
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol, map_protocol
+from scmpr_ros.evaluation.rerun_recording import RerunRecording
 from scmpr_ros.evaluation.result import Provenance, Result
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
@@ -61,13 +62,17 @@ class EvaluationConfig:
 
 
 def predict_in_map(
-    folder: Path, network: PlaceNetwork, config: EvaluationConfig
-) -> Iterator[Predictions]:
+    folder: Path, network: PlaceNetwork, config: EvaluationConfig,
+    recording: RerunRecording | None = None,
+) -> Iterator[Predictions]:  # fmt: skip
     """Build the map of a recording and localise the images of its drives in it.
 
     Only the drive that `source.sequence` names is localised, if it has images. Otherwise all drives
-    with images are if there is a map.ply, whose frame they share, else only the first. Raises
-    DatasetError if no drive of the folder has images.
+    with images are if there is a map.ply, whose frame they share, else only the first.
+
+    recording: shows map, images, answers and truth.
+
+    Raises DatasetError if no drive of the folder has images.
     """
     drives = query_drives(folder, config.source.sequence)
     point_map = load_point_cloud_map(folder, config.source)
@@ -78,9 +83,12 @@ def predict_in_map(
     if config.segmenters:
         label_free = load_label_free_map(folder, config.source, point_map)
         map_classes = None if label_free is None else count_map_classes(label_free)
+    if recording is not None:
+        recording.log_map(place_map, point_map.cloud)
     for drive in drives:
         counter = _mask_counter(drive, localizer, config)
-        localized = localize_drive(drive, localizer, config.skip_bad, on_match=counter)
+        on_match = counter if recording is None else _recorder(recording, drive, counter)
+        localized = localize_drive(drive, localizer, config.skip_bad, on_match=on_match)
         allowed = np.ones((len(localized.frames), len(place_map)), bool)
         yield Predictions(
             localized, place_map.positions, place_map.headings_rad, allowed,
@@ -177,6 +185,21 @@ def _mask_counter(
     drive: Drive, localizer: Localizer, config: EvaluationConfig
 ) -> MaskCounter | None:
     return MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
+
+
+def _recorder(
+    recording: RerunRecording, drive: Drive, counter: MaskCounter | None
+) -> Callable[[int, PlaceMatch], None]:
+    """Return an `on_match` that shows each answer, and calls the counter."""
+    recording.log_true_track(np.stack([drive.T_world_camera(f) for f in drive.image_frames]))
+
+    def record(frame: int, match: PlaceMatch) -> None:
+        if counter is not None:
+            counter(frame, match)
+        truth, stamp_s = drive.T_world_camera(frame), drive.stamp_s(frame)
+        recording.log_single(stamp_s, drive.image(frame), drive.camera, match, truth)
+
+    return record
 
 
 def _provenance(

@@ -20,6 +20,8 @@ from scmpr_ros.evaluation.localized_drive import LocalizedDrive
 from scmpr_ros.evaluation.map_view import view_from_above
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.result import Scores
+from scmpr_ros.evaluation.state_colours import STATE_COLOURS
+from scmpr_ros.evaluation.trajectory import TrackedDrive, TrackedScores
 from scmpr_ros.geometry import camera_yaw, wrap_angle
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -38,7 +40,8 @@ _NO_RETURN = (232, 231, 227)
 class ReportScene:
     """What the figure shows.
 
-    cloud: points of the map. scores: of the drive. image: gives the RGB image (H, W, 3) of a frame.
+    cloud: points of the map. drive, scores: answers to single images. tracked: the same drive,
+    tracked. image: gives the RGB image (H, W, 3) of a frame.
     camera_fov_rad: horizontal field of view.
     """
 
@@ -49,6 +52,7 @@ class ReportScene:
     drive: LocalizedDrive
     tolerance: Tolerance
     scores: Scores
+    tracked: TrackedDrive
     image: Callable[[int], NDArray[np.uint8]]
     camera_fov_rad: float
 
@@ -63,7 +67,7 @@ def draw_report(scene: ReportScene, path: Path) -> None:
         left, top = 0.485 + 0.255 * (slot % 2), 0.865 - 0.25 * (slot // 2)
         _draw_query(figure, (left, top, 0.24), scene, row)
     figure.text(0.485, 0.127, _CAPTION, fontsize=9.5, color=FAINT, va="bottom")
-    _draw_numbers(figure, scene.scores)
+    _draw_numbers(figure, scene.scores, scene.tracked.score())
     save_figure(figure, path, dpi=130)
 
 
@@ -113,6 +117,7 @@ def _draw_map(axes: Axes, scene: ReportScene) -> None:
         lines = np.stack([answer[rows], truth[rows]], axis=1)
         axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=0.9, alpha=0.6))
         _draw_poses(axes, drive.candidates[rows, 0], colour, half_size_m)
+    _draw_track(axes, scene.tracked)
     axes.set_xlim(view.extent_m[:2])
     axes.set_ylim(view.extent_m[2:])
     _draw_scale_bar(axes, half_size_m)
@@ -131,6 +136,15 @@ def _draw_poses(axes: Axes, T_map_camera: NDArray, colour: str, half_size_m: flo
     )
 
 
+def _draw_track(axes: Axes, tracked: TrackedDrive) -> None:
+    """Draw the tracked poses as diamonds in the colours of their states."""
+    xy = tracked.T_tracked[:, :2, 3]
+    axes.plot(*xy.T, color=INK, linewidth=0.8, alpha=0.5, zorder=5.5)
+    colours = [STATE_COLOURS[str(name)] for name in tracked.state]
+    axes.scatter(xy[:, 0], xy[:, 1], s=34, marker="D", c=colours, edgecolors=INK, linewidths=0.8,
+                 zorder=6)  # fmt: skip
+
+
 def _draw_scale_bar(axes: Axes, half_size_m: float) -> None:
     length_m = next(m for m in (500, 200, 100, 50, 20, 10, 5, 1) if m < 0.6 * half_size_m)
     share = length_m / (2 * half_size_m)
@@ -144,8 +158,14 @@ def _draw_legend(axes: Axes, scene: ReportScene, num_correct: int, num_wrong: in
     tolerance = f"{scene.tolerance.radius_m:g} m, {scene.tolerance.angle_deg:g}°"
     handles: list[Any] = [
         Line2D([], [], color=TRUTH, linewidth=2.5, label="true path"),
-        Line2D([], [], color=CORRECT, label=f"{num_correct} within {tolerance}", **dot),
-        Line2D([], [], color=WRONG, label=f"{num_wrong} elsewhere", **dot),
+        Line2D([], [], color=CORRECT, label=f"{num_correct} images within {tolerance}", **dot),
+        Line2D([], [], color=WRONG, label=f"{num_wrong} images elsewhere", **dot),
+    ]
+    diamond = {**dot, "marker": "D", "markeredgecolor": INK}
+    handles += [
+        Line2D([], [], color=colour, label=f"tracked: {name}", **diamond)
+        for name, colour in STATE_COLOURS.items()
+        if (scene.tracked.state == name).any()
     ]
     style: dict[str, Any] = {"fontsize": 9.5, "framealpha": 0.9, "edgecolor": "none"}
     axes.add_artist(axes.legend(handles=handles, loc="upper left", **style))
@@ -218,16 +238,17 @@ def _draw_panorama(axes: Axes, scene: ReportScene, row: int, colour: str) -> Non
 # --- numbers ---------------------------------------------------------------------------------
 
 
-def _draw_numbers(figure: Figure, scores: Scores) -> None:
-    tiles = number_tiles(scores)
+def _draw_numbers(figure: Figure, scores: Scores, tracked: TrackedScores) -> None:
+    tiles = number_tiles(scores) + tracked_tiles(tracked)
     width = 0.953 / len(tiles)
     for index, (value, caption) in enumerate(tiles):
         axes = figure.add_axes((0.02 + index * width, 0.02, width - 0.008, 0.1))
         axes.add_patch(FancyBboxPatch((0, 0), 1, 1, boxstyle="square,pad=0", facecolor="white",
                                       edgecolor="#e4e2db"))  # fmt: skip
-        axes.text(0.5, 0.6, value, ha="center", va="center", fontsize=22, weight="bold",
+        axes.text(0.5, 0.62, value, ha="center", va="center", fontsize=19, weight="bold",
                   color=CORRECT if index == 0 else INK)  # fmt: skip
-        axes.text(0.5, 0.2, caption, ha="center", va="center", fontsize=9.5, color=FAINT)
+        axes.text(0.5, 0.22, caption.replace(", ", ",\n", 1), ha="center", va="center",
+                  fontsize=8.5, color=FAINT)  # fmt: skip
         axes.set_axis_off()
 
 
@@ -244,6 +265,16 @@ def number_tiles(scores: Scores) -> list[tuple[str, str]]:
         (_number(scores.latency_ms_p95, ".0f", " ms"), "latency, 95 %"),
         (f"{scores.num_answered}/{scores.num_queries}", "images answered"),
         (f"{scores.num_places}", "places in the map"),
+    ]
+
+
+def tracked_tiles(tracked: TrackedScores) -> list[tuple[str, str]]:
+    """Value and caption of each number of the tracked drive."""
+    right = tracked.right_when_localized
+    return [
+        (f"{tracked.localized:.1%}", "tracked, LOCALIZED"),
+        ("none" if right is None else f"{right:.1%}", "of these, within 5 m and 15°"),
+        (_number(tracked.median_position_error_m, ".2f", " m"), "median error, LOCALIZED"),
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.rosbag2.options import BagTopics
@@ -19,6 +20,7 @@ from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
 from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcesses
+from scmpr_ros.evaluation.trajectory import TrackedDrive, read_tracked_drive
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 
@@ -116,7 +118,7 @@ class RosSession:
         return float(np.median(gaps_s) * self.config.image_hz)
 
     def play(self, drive: Drive, recorder: NodeCommand, player: NodeCommand) -> LocalizedDrive:
-        """Play the bag to the localizer and collect its answers.
+        """Play the bag to the localizer and collect its answers to the images alone.
 
         recorder: ends when it has written an answer for each image to `answers`.
         player: ends after the last message of `bag`.
@@ -127,7 +129,17 @@ class RosSession:
         timeout_s = playing_s + config.start_timeout_s + config.answer_timeout_s
         for node in (player, recorder):
             self._nodes.wait_for_end(node.name, timeout_s)
-        bag_config = BagWriterConfig()
-        stamps_ns = {frame: bag_config.stamp_ns(drive.stamp_s(frame)) for frame in frames}
-        truth = {frame: drive.T_world_camera(frame) for frame in frames}
-        return LocalizedDrive.join(truth, stamps_ns, read_answers(self.answers))
+        return LocalizedDrive.join(*_truth(drive), read_answers(self.answers))
+
+    def tracked_drive(self, drive: Drive) -> TrackedDrive:
+        """The tracked poses of the drive that was played; raises DatasetError without any."""
+        return read_tracked_drive(self.answers, *_truth(drive))
+
+
+def _truth(drive: Drive) -> tuple[dict[int, NDArray[np.float64]], dict[int, int]]:
+    """True `T_map_camera` of each image, and its stamp in the bag in nanoseconds, by frame."""
+    stamp_ns, frames = BagWriterConfig().stamp_ns, drive.image_frames
+    return (
+        {frame: drive.T_world_camera(frame) for frame in frames},
+        {frame: stamp_ns(drive.stamp_s(frame)) for frame in frames},
+    )

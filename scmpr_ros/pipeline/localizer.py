@@ -72,6 +72,17 @@ class Viewpoints:
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """What the network makes of one image, whatever the belief about where it was taken.
+
+    query: batch size 1. seen: (h, w) bool, cells of the mask's grid inside the image.
+    """
+
+    query: Query
+    seen: Tensor
+
+
+@dataclass(frozen=True)
 class Observation:
     """What one image says about where it was taken: evidence for N viewpoints of the map.
 
@@ -82,6 +93,8 @@ class Observation:
         sliding the mask. phi, psi, score: (N,) float64 of eq. 10.
     log_likelihood: (N,) float64, score / score_temperature. floor: the log-likelihood of every
         viewpoint that is not listed, at most that of any listed one that is near by descriptor.
+    shortlisted: how many of the first rows are the nearest by descriptor; the others were asked
+        for.
     seen: (H, W) bool, cells of the mask's grid inside the image.
     prediction: features, mask and range logits of the image, batch size 1, on the localizer's
         device; None for methods that predict none.
@@ -95,6 +108,7 @@ class Observation:
     score: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     floor: float
+    shortlisted: int
     seen: Tensor
     prediction: ImagePrediction | None
 
@@ -113,8 +127,8 @@ class Observation:
         return _on_host(self.prediction.range_logits[0].softmax(0))
 
     def best_of_each_place(self) -> NDArray[np.int64]:
-        """Rows of the best heading of each place, by place."""
-        order = np.argsort(-self.score, kind="stable")
+        """Rows of the best shortlisted heading of each place, by place."""
+        order = np.argsort(-self.score[: self.shortlisted], kind="stable")
         _, first = np.unique(self.place[order], return_index=True)
         return order[first]
 
@@ -165,7 +179,6 @@ class Localizer:
         """Find where an image was taken: `answer(observe(...))`."""
         return self.answer(self.observe(image, camera, allowed))
 
-    @torch.inference_mode()
     def observe(
         self,
         image: NDArray[np.uint8],
@@ -173,13 +186,14 @@ class Localizer:
         allowed: NDArray[np.bool_] | None = None,
         also: Viewpoints | None = None,
     ) -> Observation:
-        """Gather what an image says about where it was taken.
+        """Gather what an image says about where it was taken: `compare(encode(...))`."""
+        return self.compare(self.encode(image, camera), allowed, also)
 
-        Args:
-            image: (H, W, 3) RGB, rectified.
-            camera: its intrinsics.
-            allowed: (P,) places that may be the answer, at least one; all if None.
-            also: viewpoints to be listed, however unlike the image they are.
+    @torch.inference_mode()
+    def encode(self, image: NDArray[np.uint8], camera: CameraModel) -> EncodedImage:
+        """Describe an image (eq. 1-9).
+
+        image: (H, W, 3) RGB, rectified. camera: its intrinsics.
 
         Raises ShapeError if the image is not of that shape and dtype or not of the camera's size.
         """
@@ -189,7 +203,21 @@ class Localizer:
             pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
             pixels = pixels.permute(2, 0, 1)[None]
             view = QueryView(sampler.image(pixels), seen)
-        return self._search(self._describe(view, pixels, camera), seen, allowed, also)  # eq. 1-9
+        return EncodedImage(self._describe(view, pixels, camera), seen)
+
+    @torch.inference_mode()
+    def compare(
+        self,
+        image: EncodedImage,
+        allowed: NDArray[np.bool_] | None = None,
+        also: Viewpoints | None = None,
+    ) -> Observation:
+        """Compare an image with the map (eq. 10).
+
+        allowed: (P,) places that may be the answer, at least one; all if None.
+        also: viewpoints to be listed, however unlike the image they are.
+        """
+        return self._search(image.query, image.seen, allowed, also)
 
     @torch.inference_mode()
     def observe_view(self, view: QueryView) -> Observation:
@@ -206,6 +234,18 @@ class Localizer:
         )  # fmt: skip
         candidates = tuple(self._candidate(observation, rows[each.index], each) for each in found)
         return PlaceMatch(candidates, observation.mask)
+
+    def camera_pose(self, xy: NDArray[np.float64], yaw_rad: float) -> NDArray[np.float64]:
+        """Pose `T_map_camera` (4, 4) of the camera at a point (2,) of the map, on the ground there.
+
+        yaw_rad: heading of the camera. Height and slope are those of the nearest place.
+        """
+        offset = xy - self.place_map.positions[:, :2]
+        place = int((offset**2).sum(1).argmin())
+        axes, position = self.place_map.axes[place], self.place_map.positions[place]
+        up = axes[:, 2]
+        height_m = position[2] - offset[place] @ up[:2] / up[2]
+        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self._R_level_camera)
 
     def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:
         """Describe an image; external readers see all its pixels (1, 3, h, w)."""
@@ -250,12 +290,10 @@ class Localizer:
         values = _on_host(torch.stack([x.double() for x in (yaw, near.phi, psi, score)]))
         yaw_rad, phi, overlap, scores = values
         temperature = self.config.belief.score_temperature
-        least = (
-            weights.alpha * phi[:shortlisted].min() + weights.beta * overlap[:shortlisted].min()
-        )
+        least = weights.alpha * phi[:shortlisted].min() + weights.beta * overlap[:shortlisted].min()
         return Observation(
             place, heading, yaw_rad, phi, overlap, scores, scores / temperature,
-            float(least / temperature), seen, query.prediction,
+            float(least / temperature), shortlisted, seen, query.prediction,
         )  # fmt: skip
 
     def _candidate(self, observation: Observation, row: int, found: Hypothesis) -> Candidate:

@@ -1,8 +1,16 @@
-"""The localisation state: LOST or LOCALIZED, from the confidence of the answers and their age."""
+"""The localisation state: how far a robot may trust the tracked pose.
+
+    LOST       no pose is probable: the one that is published is a guess
+    TENTATIVE  one pose is more probable than all others together
+    LOCALIZED  the pose is right with high probability, and known to a few metres: act on it
+
+A state is left only at a lower probability than it is entered with, so that it does not flicker.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scmpr_ros.errors import ConfigError
 
@@ -11,59 +19,94 @@ LOST, TENTATIVE, LOCALIZED = "LOST", "TENTATIVE", "LOCALIZED"
 
 @dataclass(frozen=True)
 class StateConfig:
-    """Thresholds of the localisation state."""
+    """Thresholds of the localisation state, for the probability that the pose is right."""
 
-    localized_confidence: float = 0.7
-    """The state becomes LOCALIZED at this confidence or above."""
-    lost_confidence: float = 0.5
-    """The state becomes LOST below this confidence; between the two it does not change."""
+    localized_probability: float = 0.95
+    """LOCALIZED from this probability on."""
+    doubted_probability: float = 0.8
+    """LOCALIZED no longer below this one."""
+    tentative_probability: float = 0.5
+    """TENTATIVE from this probability on."""
+    lost_probability: float = 0.4
+    """LOST below this one."""
+    max_deviation_m: float = 2.5
+    """LOCALIZED only if the standard deviation of the position is below this."""
+    min_images: int = 3
+    """LOCALIZED only after this many images counted since the filter began."""
     max_age_s: float = 5.0
-    """The state becomes LOST when no image has been localised for this many seconds."""
+    """LOST when no image has been localised for this many seconds."""
 
     def __post_init__(self) -> None:
-        if not self.lost_confidence <= self.localized_confidence <= 1:
+        rising = (
+            self.lost_probability, self.tentative_probability, self.doubted_probability,
+            self.localized_probability,
+        )  # fmt: skip
+        if not min(rising) >= 0 or not max(rising) <= 1 or list(rising) != sorted(rising):
             raise ConfigError(
-                f"state.lost_confidence {self.lost_confidence} must not exceed "
-                f"state.localized_confidence {self.localized_confidence}, which must not exceed 1"
+                "state: lost_probability, tentative_probability, doubted_probability and "
+                f"localized_probability must rise in this order from 0 to 1, got {rising}"
             )
-        if not self.max_age_s > 0:
-            raise ConfigError(f"state.max_age_s must be positive, got {self.max_age_s}")
+        if not self.max_age_s > 0 or not self.max_deviation_m > 0 or self.min_images < 1:
+            raise ConfigError(
+                "state.max_age_s, state.max_deviation_m and state.min_images must be positive, got "
+                f"{self.max_age_s}, {self.max_deviation_m} and {self.min_images}"
+            )
+
+
+class Belief(NamedTuple):
+    """What a state follows from.
+
+    near: probability that the pose is right. off_map: that the camera is not on the map.
+    deviation_m: of the position, its largest. images: how many counted.
+    """
+
+    near: float
+    off_map: float
+    deviation_m: float
+    images: int
 
 
 class StateGate:
-    """State machine over confidences, with hysteresis. Times are seconds of one steady clock."""
+    """State machine over beliefs, with hysteresis."""
 
     def __init__(self, config: StateConfig) -> None:
         self._config = config
-        self._updated_s: float | None = None
         self.state = LOST
+        self.reason = "no image yet"
 
-    def update(self, confidence: float, now_s: float) -> str:
-        """Take the confidence of a new answer and return the state."""
-        self._updated_s = now_s
-        if confidence >= self._config.localized_confidence:
+    def update(self, belief: Belief) -> str:
+        """Take a new belief and return the state."""
+        config = self._config
+        keep = self.state == LOCALIZED
+        localized = config.doubted_probability if keep else config.localized_probability
+        tentative = config.tentative_probability if self.state == LOST else config.lost_probability
+        unfit = self._unfit(belief)
+        if belief.near >= localized and not unfit:
             self.state = LOCALIZED
-        elif confidence < self._config.lost_confidence:
+        elif belief.near >= tentative:
+            self.state = TENTATIVE
+        else:
             self.state = LOST
+        self.reason = _reason(belief, unfit)
         return self.state
 
-    def age_s(self, now_s: float) -> float | None:
-        """Time since the last answer; None without one."""
-        return None if self._updated_s is None else now_s - self._updated_s
-
-    def is_stale(self, now_s: float) -> bool:
-        """Whether there was an answer and the last one is older than `max_age_s`."""
-        age_s = self.age_s(now_s)
-        return age_s is not None and age_s > self._config.max_age_s
-
-    def expire(self, now_s: float) -> bool:
-        """Become LOST if the last answer is stale; True if that changed the state."""
-        if self.state == LOST or not self.is_stale(now_s):
-            return False
-        self.state = LOST
-        return True
-
     def reset(self) -> None:
-        """Become LOST and forget the last answer."""
-        self.state = LOST
-        self._updated_s = None
+        """Become LOST."""
+        self.state, self.reason = LOST, "no image yet"
+
+    def _unfit(self, belief: Belief) -> str:
+        """Why a probable pose is not good enough; empty if it is."""
+        if belief.images < self._config.min_images:
+            return f"only {belief.images} images counted so far"
+        if belief.deviation_m > self._config.max_deviation_m:
+            return f"the position is known to {belief.deviation_m:.1f} m only"
+        return ""
+
+
+def _reason(belief: Belief, unfit: str) -> str:
+    right = f"the pose is right with {belief.near:.0%}"
+    if belief.off_map > max(belief.near, 0.5):
+        return f"the camera is probably not on the map ({belief.off_map:.0%}); {right}"
+    others = 1 - belief.near - belief.off_map
+    rest = f"off the map {belief.off_map:.0%}, elsewhere {max(others, 0.0):.0%}"
+    return f"{right} ({rest})" + (f", but {unfit}" if unfit else "")

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.pipeline.localizer import Localizer, Observation
-from scmpr_ros.pipeline.states import StateConfig
-from scmpr_ros.pipeline.tracker import TrackedPose
+from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
+from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
+from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
+from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
+from scmpr_ros.pipeline.tracker import Cluster, Motion, Tracker, TrackerConfig
 from scmpr_ros.records import CameraModel, PlaceMatch
+from scmpr_ros.stages import stage
+
+_log = logging.getLogger(__name__)
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TrackingConfig:
     """Settings of the tracked localisation."""
 
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    hypotheses: int = 5
+    """Alternatives in an answer."""
+    max_gap_s: float = 10.0
+    """Without odometry, a pause between images longer than this makes the tracker start anew."""
+    max_speed_m_s: float = 60.0
+    """Odometry that is faster than this has jumped: it is not used for that step."""
+    height_deviation_m: float = 0.2
+    """Standard deviation of the height above that of the places."""
+    tilt_deviation_deg: float = 1.5
+    """Standard deviation of roll and pitch against the ground."""
+
+    def __post_init__(self) -> None:
+        for name in ("hypotheses", "max_gap_s", "max_speed_m_s", "height_deviation_m",
+                     "tilt_deviation_deg"):  # fmt: skip
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"tracking.{name} must be positive, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -33,25 +59,134 @@ class TrackingLocalizer:
     """Localises the images of one camera, one after the other, in one map. Not thread-safe."""
 
     def __init__(self, localizer: Localizer, config: TrackingConfig | None = None) -> None:
+        """Begin anywhere on the localizer's map, or off it."""
         self.localizer, self.config = localizer, config or TrackingConfig()
+        self.tracker = Tracker(localizer.place_map, self.config.tracker)
+        self._gate = StateGate(self.config.state)
+        self.reset()
 
     def locate(
         self,
         image: NDArray[np.uint8],
         camera: CameraModel,
         stamp_s: float,
-        T_odom_camera: NDArray[np.float64] | None = None,
+        T_odom_camera: Array | None = None,
     ) -> TrackedAnswer:
-        """Take the next image. T_odom_camera: (4, 4) optical frame in any fixed odometry frame."""
-        raise NotImplementedError
+        """Take the next image.
 
-    def set_prior(
-        self, T_map_camera: NDArray[np.float64], covariance: NDArray[np.float64],
-        probability: float = 0.9,
-    ) -> None:  # fmt: skip
-        """Take a pose from elsewhere: (4, 4) and its covariance (6, 6); replaces the belief."""
-        raise NotImplementedError
+        Args:
+            image: (H, W, 3) RGB, rectified. camera: its intrinsics.
+            stamp_s: when it was taken. A stamp before that of the last image starts anew.
+            T_odom_camera: (4, 4) pose of the optical frame in a frame in which the vehicle's motion
+                is continuous, such as `odom`; None without odometry.
+
+        Raises ShapeError if the image does not fit the camera; then nothing changes.
+        """
+        encoded = self.localizer.encode(image, camera)
+        return self.locate_encoded(encoded, stamp_s, T_odom_camera)
+
+    def locate_encoded(
+        self, image: EncodedImage, stamp_s: float, T_odom_camera: Array | None = None
+    ) -> TrackedAnswer:
+        """Take the next image as `Localizer.encode` returned it, see `locate`."""
+        self._move(stamp_s, T_odom_camera)
+        counts = self.tracker.wants_image
+        also = self.tracker.viewpoints() if counts else None
+        observation = self.localizer.compare(image, also=also)
+        if counts:
+            with stage("tracker"):
+                self.tracker.update(observation)
+        match = self.localizer.answer(observation)
+        return TrackedAnswer(observation, match, self._pose(match))
+
+    def set_prior(self, T_map_camera: Array, covariance: Array, probability: float = 0.9) -> None:
+        """Replace the belief by a pose from elsewhere, such as a person's or the last run's.
+
+        T_map_camera: (4, 4) optical frame. covariance: (6, 6) as in `TrackedPose`. probability:
+        that the camera is there.
+        """
+        pose = np.array([*T_map_camera[:2, 3], float(camera_yaw(T_map_camera))])
+        planar = np.ix_((0, 1, 5), (0, 1, 5))
+        self.tracker.set_prior(pose, covariance[planar], probability)
+        self._gate.reset()
 
     def reset(self) -> None:
         """Forget everything: anywhere on the map, or off it."""
-        raise NotImplementedError
+        self.tracker.reset()
+        self._gate.reset()
+        self._stamp_s: float | None = None
+        self._T_odom_camera: Array | None = None
+
+    def _move(self, stamp_s: float, T_odom_camera: Array | None) -> None:
+        """Predict the motion since the last image."""
+        before_s, before = self._stamp_s, self._T_odom_camera
+        if before_s is not None:
+            elapsed_s = stamp_s - before_s
+            motion = self._motion(elapsed_s, before, T_odom_camera)
+            blind = motion.T_before_now is None and elapsed_s > self.config.max_gap_s
+            if elapsed_s < 0 or blind:
+                _log.warning("the stamps jumped by %.1f s: tracking starts anew", elapsed_s)
+                self.reset()
+            else:
+                self.tracker.predict(motion)
+        self._stamp_s, self._T_odom_camera = stamp_s, T_odom_camera
+
+    def _motion(self, elapsed_s: float, before: Array | None, now: Array | None) -> Motion:
+        if before is None or now is None:
+            return Motion(elapsed_s)
+        T_before_now = invert(_body_pose(before)) @ _body_pose(now)
+        distance_m = float(np.linalg.norm(T_before_now[:3, 3]))
+        if not distance_m <= self.config.max_speed_m_s * max(elapsed_s, 0.1):
+            _log.warning("odometry jumped by %.1f m in %.2f s: not used", distance_m, elapsed_s)
+            return Motion(elapsed_s)
+        return Motion(elapsed_s, T_before_now)
+
+    def _pose(self, match: PlaceMatch) -> TrackedPose:
+        clusters = self.tracker.clusters(self.config.hypotheses) or [_guess(match)]
+        best = clusters[0]
+        deviation_m = math.sqrt(np.linalg.eigvalsh(best.covariance[:2, :2])[-1])
+        belief = Belief(
+            best.probability, self.tracker.off_map, deviation_m, self.tracker.update_count
+        )
+        state = self._gate.update(belief)
+        hypotheses = tuple(
+            PoseHypothesis(
+                self.localizer.camera_pose(each.mean[:2], float(each.mean[2])), each.covariance,
+                each.probability,
+            )
+            for each in clusters
+        )  # fmt: skip
+        planar = _spread(clusters) if state == LOST else best.covariance
+        return TrackedPose(
+            state, self._gate.reason, hypotheses[0].T_map_camera, self._covariance(planar),
+            best.probability, self.tracker.off_map, hypotheses,
+        )  # fmt: skip
+
+    def _covariance(self, planar: Array) -> Array:
+        """Complete the covariance (3, 3) of x, y and yaw to (6, 6)."""
+        tilt = math.radians(self.config.tilt_deviation_deg) ** 2
+        covariance = np.diag([0.0, 0.0, self.config.height_deviation_m**2, tilt, tilt, 0.0])
+        covariance[np.ix_((0, 1, 5), (0, 1, 5))] = planar
+        return covariance
+
+
+def _body_pose(T_odom_camera: Array) -> Array:
+    """Pose of the camera's body axes, of that of its optical frame."""
+    return make_transform(body_axes(T_odom_camera), T_odom_camera[:3, 3])
+
+
+def _spread(clusters: list[Cluster]) -> Array:
+    """Second moments of all clusters about the best one, (3, 3)."""
+    offset = np.stack([each.mean - clusters[0].mean for each in clusters])
+    offset[:, 2] = (offset[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    weight = np.array([each.probability for each in clusters])
+    weight = weight / weight.sum()
+    within = sum(w * each.covariance for w, each in zip(weight, clusters, strict=True))
+    return np.asarray(within + np.einsum("n,ni,nj->ij", weight, offset, offset))
+
+
+def _guess(match: PlaceMatch) -> Cluster:
+    """The single image's answer, when the filter holds nothing probable."""
+    T_map_camera = match.best.T_map_camera
+    mean = np.array([*T_map_camera[:2, 3], float(camera_yaw(T_map_camera))])
+    return Cluster(0.0, mean, np.diag([100.0, 100.0, np.pi**2 / 3]))

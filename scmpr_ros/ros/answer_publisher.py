@@ -1,4 +1,4 @@
-"""Publish the localizer's answers, and keep the state that decides what is published."""
+"""Publish the localizer's answers, and the state that they lead to."""
 
 from __future__ import annotations
 
@@ -6,42 +6,53 @@ import threading
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, Header, String
 from visualization_msgs.msg import MarkerArray
 
-from scmpr_ros.geometry import invert
-from scmpr_ros.pipeline.states import LOCALIZED, StateGate
-from scmpr_ros.records import PlaceMatch
-from scmpr_ros.ros.conversions import body_from_optical, image_message
+from scmpr_ros.pipeline.states import LOCALIZED, LOST
+from scmpr_ros.ros.conversions import image_message, stamp_ns
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.map_odom import MapOdomBroadcaster
-from scmpr_ros.ros.match_messages import candidate_poses, covariance, markers, pose_with_covariance
+from scmpr_ros.ros.match_messages import (
+    answer_status,
+    hypothesis_poses,
+    markers,
+    pose_with_covariance,
+)
 from scmpr_ros.ros.qos import LATCHED
+from scmpr_ros.ros.transforms import TransformReader
+from scmpr_ros.ros.vehicle_localizer import VehicleAnswer
 from scmpr_ros.semantics import colourise
 
 
 class AnswerPublisher:
     """Publishers of a localizer, and its state. Methods may be called from any thread."""
 
-    def __init__(self, node: LifecycleNode, config: LocalizerNodeConfig) -> None:
-        """Create the publishers; raises ConfigError if broadcast_tf lacks tf2_ros."""
+    def __init__(
+        self, node: LifecycleNode, config: LocalizerNodeConfig, transforms: TransformReader | None
+    ) -> None:
+        """Create the publishers. transforms: not None if `broadcast_tf` is set."""
         self._node, self._config = node, config
         self._lock = threading.Lock()
-        self._gate = StateGate(config.state)
+        self._state_now, self._reason = LOST, ""
+        self._answered_s: float | None = None
         self._initialpose_due = False
+        self._own_initialpose: PoseWithCovarianceStamped | None = None
         self._publishers: list[Any] = []
-        self._tf: MapOdomBroadcaster | None = None
+        self._map_odom: MapOdomBroadcaster | None = None
         if config.broadcast_tf:
-            self._tf = MapOdomBroadcaster(
-                node, config.map_frame, config.odom_frame, config.base_frame
-            )
+            assert transforms is not None
+            self._map_odom = MapOdomBroadcaster(node, config, transforms)
         self._pose = self._create(PoseWithCovarianceStamped, "~/pose", 10)
         self._score = self._create(Float32, "~/score", 10)
         self._confidence = self._create(Float32, "~/confidence", 10)
+        self._status = self._create(DiagnosticArray, "~/status", 10)
         self._candidates = self._create(PoseArray, "~/candidates", 10)
         self._markers = self._create(MarkerArray, "~/markers", 10)
         self._mask = self._create(Image, "~/semantic_mask", 1)
@@ -51,70 +62,96 @@ class AnswerPublisher:
 
     @property
     def state(self) -> str:
-        """LOST or LOCALIZED."""
-        return self._gate.state
+        """LOST, TENTATIVE or LOCALIZED."""
+        return self._state_now
+
+    @property
+    def reason(self) -> str:
+        """Why, in words; empty before the first answer."""
+        return self._reason
 
     @property
     def age_s(self) -> float | None:
         """Time since the last answer; None without one."""
-        return self._gate.age_s(time.monotonic())
+        answered_s = self._answered_s
+        return None if answered_s is None else time.monotonic() - answered_s
 
-    def publish(self, match: PlaceMatch, image_header: Header) -> str:
-        """Publish the answer to the image with this header and return the new state."""
-        config = self._config
+    def map_odom(self, answer: VehicleAnswer, image_header: Header) -> NDArray[Any] | None:
+        """Return `T_map_odom` (4, 4) for `publish`, if it is broadcast; may wait for odometry."""
+        if self._map_odom is None or answer.tracked.pose.state != LOCALIZED:
+            return None
+        return self._map_odom.compute(answer.T_map_base, stamp_ns(image_header))
+
+    def publish(
+        self, answer: VehicleAnswer, image_header: Header, latency_s: float,
+        T_map_odom: NDArray[Any] | None,
+    ) -> None:  # fmt: skip
+        """Publish the answer to the image with this header.
+
+        latency_s: since the receipt of the image. T_map_odom: see `map_odom`.
+        """
+        config, tracked = self._config, answer.tracked
+        found = tracked.pose
         header = Header(stamp=image_header.stamp, frame_id=config.map_frame)
-        T_map_base = body_from_optical(match.best.T_map_camera) @ invert(
-            config.mount.T_base_camera_body
-        )
-        pose = pose_with_covariance(T_map_base, covariance(match, config.covariance), header)
+        pose = pose_with_covariance(answer.T_map_base, answer.covariance, header)
+        name = self._node.get_fully_qualified_name()
         with self._lock:
-            before = self._gate.state
-            state = self._gate.update(match.confidence, time.monotonic())
-            self._score.publish(Float32(data=match.best.score))
-            self._confidence.publish(Float32(data=match.confidence))
-            self._candidates.publish(candidate_poses(match, header))
-            self._markers.publish(markers(match, header))
-            if state == LOCALIZED or config.publish_lost_poses:
+            self._answered_s = time.monotonic()
+            self._score.publish(Float32(data=float(tracked.match.best.score)))
+            self._confidence.publish(Float32(data=float(found.near_probability)))
+            self._status.publish(answer_status(tracked, header, name, latency_s))
+            self._candidates.publish(hypothesis_poses(found, header))
+            self._markers.publish(markers(found, header))
+            if found.state != LOST or config.publish_lost_poses:
                 self._pose.publish(pose)
-            if state != before:
-                self._publish_state()
-            if state == LOCALIZED and self._initialpose_due:
-                self._initialpose_due = False
+            self._enter(found.state, found.reason)
+            if found.state == LOCALIZED and self._initialpose_due:
+                self._initialpose_due, self._own_initialpose = False, pose
                 self._initialpose.publish(pose)
-            if state == LOCALIZED and self._tf is not None:
-                self._tf.send(T_map_base, header)
-        if match.mask is not None and self._mask.get_subscription_count() > 0:
-            self._mask.publish(image_message(colourise(match.mask), image_header))
-        return state
+            if self._map_odom is not None:
+                self._map_odom.take(found.state, T_map_odom, stamp_ns(header))
+        mask = tracked.match.mask
+        if mask is not None and self._mask.get_subscription_count() > 0:
+            self._mask.publish(image_message(colourise(mask), image_header))
 
     def request_initialpose(self) -> None:
         """Publish the next LOCALIZED pose as `initialpose`, if that is switched on."""
         with self._lock:
             self._initialpose_due = self._config.publish_initialpose
 
+    def is_own_initialpose(self, message: PoseWithCovarianceStamped) -> bool:
+        """Whether this object published the message: it says nothing new."""
+        return message == self._own_initialpose
+
     def expire(self) -> None:
         """Become LOST if the last answer is too old."""
+        age_s = self.age_s
         with self._lock:
-            if self._gate.expire(time.monotonic()):
-                self._publish_state()
+            if age_s is not None and age_s > self._config.tracking.state.max_age_s:
+                self._enter(LOST, "no image was localised for a while")
 
     def reset(self) -> None:
         """Become LOST, forget the last answer, and publish the state."""
         with self._lock:
-            self._gate.reset()
-            self._publish_state()
+            self._answered_s = None
+            self._enter(LOST, "", always=True)
 
     def destroy(self) -> None:
-        """Destroy the publishers and what TF needs."""
+        """Destroy the publishers."""
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
-        if self._tf is not None:
-            self._tf.destroy()
-            self._tf = None
+        if self._map_odom is not None:
+            self._map_odom.destroy()
+            self._map_odom = None
 
-    def _publish_state(self) -> None:
-        self._state.publish(String(data=self._gate.state))
+    def _enter(self, state: str, reason: str, always: bool = False) -> None:
+        """Change the state; publish it if it differs, or always. LOST ends map -> odom."""
+        differs, self._state_now, self._reason = state != self._state_now, state, reason
+        if state == LOST and self._map_odom is not None:
+            self._map_odom.stop()
+        if differs or always:
+            self._state.publish(String(data=state))
 
     def _create(self, kind: type, topic: str, qos: QoSProfile | int) -> Any:
         self._publishers.append(self._node.create_lifecycle_publisher(kind, topic, qos))

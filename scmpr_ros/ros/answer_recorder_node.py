@@ -4,9 +4,12 @@ One JSON object per line and answer, in the order of the answers:
 
     stamp_ns        header stamp of the image and of the pose
     T_map_camera    4x4, optical frame; correct if the localizer's mount is left at its default
-    candidates      list of 4x4 `T_map_camera`, best first; null if they did not arrive
-    confidence      of the best candidate; null if it did not arrive
+    covariance      6x6 of it
     latency_s       from the receipt of the image to the receipt of the pose, in this process
+    state, near_probability, off_map_probability
+                    of the tracked pose; null if ~/status did not arrive
+    candidates      list of 4x4 `T_map_camera` of the image alone, best first; null likewise
+    confidence      of the best candidate; null likewise
 
 The file is written when the recorder ends: after `count` answers, `idle_timeout_s` after the last
 message, or on a signal.
@@ -20,17 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
-from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float32
 
 from scmpr_ros.atomic_files import write_file
 from scmpr_ros.datasets.ros_messages import stamp_of_cdr
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.geometry import camera_pose_on_ground
 from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
@@ -56,7 +61,7 @@ class AnswerRecorderConfig:
 
 
 class AnswerRecorderNode(Node):
-    """Collects poses, candidates, confidences and latencies."""
+    """Collects poses, what is known of them, and latencies."""
 
     def __init__(self) -> None:
         """Declare parameters and subscribe; raises ConfigError for invalid parameters."""
@@ -66,12 +71,10 @@ class AnswerRecorderNode(Node):
             raise ConfigError("parameter 'output' is empty: name the file to write")
         self._received_s: dict[int, float] = {}
         self._answers: dict[int, dict[str, Any]] = {}
-        self._candidates: dict[int, list[Any]] = {}
-        self._confidences: list[float] = []
+        self._statuses: dict[int, dict[str, str]] = {}
         self._last_message_s: float | None = None
         deep = QoSProfile(depth=1000)
-        self.create_subscription(PoseArray, "localizer/candidates", self._on_candidates, deep)
-        self.create_subscription(Float32, "localizer/confidence", self._on_confidence, deep)
+        self.create_subscription(DiagnosticArray, "localizer/status", self._on_status, deep)
         self.create_subscription(PoseWithCovarianceStamped, "localizer/pose", self._on_pose, deep)
 
     def record(self) -> int:
@@ -112,8 +115,8 @@ class AnswerRecorderNode(Node):
         if self._last_message_s is None:
             return now_s - began_s > self.config.first_timeout_s
         complete = self.config.count and len(self._answers) >= self.config.count
-        # the last pose may overtake its candidates and confidence, which are on other topics
-        paired = len(self._confidences) >= len(self._answers) <= len(self._candidates)
+        # the last pose may overtake its status, which is on another topic
+        paired = self._answers.keys() <= self._statuses.keys()
         limit_s = self.config.idle_timeout_s if not complete else 0.0 if paired else 2.0
         return now_s - self._last_message_s > limit_s
 
@@ -129,31 +132,37 @@ class AnswerRecorderNode(Node):
         image_s = self._received_s.get(stamp)
         self._answers[stamp] = {
             "stamp_ns": stamp,
-            "T_map_camera": _optical(message.pose.pose),
+            "T_map_camera": optical_from_body(pose_matrix(message.pose.pose)).tolist(),
+            "covariance": np.reshape(message.pose.covariance, (6, 6)).tolist(),
             "latency_s": None if image_s is None else now_s - image_s,
         }
 
-    def _on_candidates(self, message: PoseArray) -> None:
+    def _on_status(self, message: DiagnosticArray) -> None:
         self._note_message()
-        self._candidates[stamp_ns(message.header)] = [_optical(pose) for pose in message.poses]
-
-    def _on_confidence(self, message: Float32) -> None:
-        self._note_message()
-        self._confidences.append(float(message.data))
+        values = {pair.key: pair.value for status in message.status for pair in status.values}
+        self._statuses[stamp_ns(message.header)] = values
 
     def _write(self) -> None:
-        """Write the answers. Confidences carry no stamp: the n-th belongs to the n-th answer."""
-        paired = len(self._confidences) == len(self._answers)
         lines = []
-        for index, (stamp, answer) in enumerate(self._answers.items()):
-            answer["candidates"] = self._candidates.get(stamp)
-            answer["confidence"] = self._confidences[index] if paired else None
+        for stamp, answer in self._answers.items():
+            answer |= _belief(self._statuses.get(stamp))
             lines.append(json.dumps(answer) + "\n")
         write_file(Path(self.config.output), "".join(lines))
 
 
-def _optical(pose: Pose) -> list[list[float]]:
-    return optical_from_body(pose_matrix(pose)).tolist()
+def _belief(status: dict[str, str] | None) -> dict[str, Any]:
+    """What a status says of an answer; see `match_messages.answer_status`."""
+    keys = ("state", "near_probability", "off_map_probability", "candidates", "confidence")
+    if status is None:
+        return dict.fromkeys(keys)
+    candidates = json.loads(status["image_candidates"])
+    poses = [
+        camera_pose_on_ground(np.array(c["position"]), np.eye(3), c["yaw_rad"], np.eye(3)).tolist()
+        for c in candidates
+    ]
+    near, off_map = (float(status[key]) for key in keys[1:3])
+    values = (status["state"], near, off_map, poses, candidates[0]["confidence"])
+    return dict(zip(keys, values, strict=True))
 
 
 def main() -> int:

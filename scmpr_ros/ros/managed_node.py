@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from scmpr_ros.cancellation import Cancelled
 from scmpr_ros.errors import MapFormatError, ScmprError
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
+from scmpr_ros.ros.executor import NodeExecutor
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
 from scmpr_ros.ros.worker import Job, Worker
@@ -224,7 +224,7 @@ def run_managed(make_node: Callable[[], ManagedNode[Any]]) -> NoReturn:
 
     def spin() -> int:
         node = make_node()
-        executor = MultiThreadedExecutor(num_threads=2)
+        executor = NodeExecutor(num_threads=2)
         try:
             executor.add_node(node)
             if not node.start():

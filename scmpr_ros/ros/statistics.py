@@ -39,10 +39,12 @@ class Statistics:
         self.count["failed"] += 1
         self.last_error = error
 
-    def health(self, state: str, age_s: float | None, max_age_s: float) -> tuple[bytes, str]:
+    def health(
+        self, state: str, reason: str, age_s: float | None, max_age_s: float
+    ) -> tuple[bytes, str]:
         """Return level and message of a localizer that has a map and a camera.
 
-        age_s: time since the last answer; None without one.
+        reason: for the state, in words. age_s: time since the last answer; None without one.
         """
         if self.last_error:
             return ERROR, self.last_error
@@ -50,17 +52,18 @@ class Statistics:
             return WARN, f"{state}: no image localised yet"
         if age_s > max_age_s:
             return STALE, f"{state}: no image localised for {age_s:.0f} s"
-        return (OK if state == LOCALIZED else WARN), state
+        return (OK if state == LOCALIZED else WARN), f"{state}: {reason}"
 
     def message(
-        self, header: Header, node: str, state: str, health: tuple[bytes, str]
+        self, header: Header, node: str, health: tuple[bytes, str], values: dict[str, str]
     ) -> DiagnosticArray:
         """Return one DiagnosticArray.
 
-        node: fully qualified name, which tells the robots of a fleet apart.
+        node: fully qualified name, which tells the robots of a fleet apart. values: to be shown
+        beside counts and latencies.
         """
-        values = {f"images {outcome}": str(self.count[outcome]) for outcome in _OUTCOMES}
-        values["state"] = state
+        counts = {f"images {outcome}": str(self.count[outcome]) for outcome in _OUTCOMES}
+        values = counts | values
         latency_s = np.array(self._latency_s)
         if len(latency_s):
             p50, p95 = np.percentile(latency_s, (50, 95)) * 1e3

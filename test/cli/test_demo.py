@@ -30,7 +30,7 @@ from scmpr_ros.town.traversal import TraversalConfig
 from scmpr_ros.town.world import TownConfig
 
 KEYS = {field.name for field in fields(Scores)} | {
-    "data", "map", "seed", "zero_shot", "checkpoint", "fingerprint", "duration_s",
+    "tracked", "data", "map", "seed", "zero_shot", "checkpoint", "fingerprint", "duration_s",
 }  # fmt: skip
 SMALL = TownExportConfig(
     image_width=186, image_height=56, lidar=LidarConfig(rings=16, columns=256),
@@ -73,8 +73,10 @@ def test_demo_on_a_small_town(
     assert 0 < summary["chance"] < 0.5
     assert 0 < summary["latency_ms_p50"] <= summary["latency_ms_p95"]
     assert summary["seed"] in SEEDS["test"]
-    with Image.open(tmp_path / "out" / "report.png") as picture:
-        assert picture.width > 1500
+    assert summary["tracked"]["num_images"] == summary["num_queries"]
+    for name in ("report.png", "trajectory.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert picture.width > 1500
     assert "Recall@1" in capfd.readouterr().out
     assert not processes_of(tmp_path), "a node outlived the demo"
 

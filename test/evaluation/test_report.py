@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scored_drives import straight_drive
+from tracked_drives import tracked_drive
 
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive
@@ -41,6 +42,7 @@ def scene(drive: LocalizedDrive, labelled: bool) -> ReportScene:
     scores = drive.score(place_map.positions, place_map.headings_rad, tolerance)
     return ReportScene(
         "A town", "seed 1", PointCloud(xyz, label), place_map, drive, tolerance, scores,
+        tracked_drive(("LOST", "LOCALIZED")),
         lambda frame: np.full((60, 200, 3), 10 * frame, np.uint8), np.deg2rad(80),
     )  # fmt: skip
 

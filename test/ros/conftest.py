@@ -31,15 +31,18 @@ from scmpr_ros.semantics import class_id
 
 rclpy = pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from geometry_msgs.msg import TransformStamped  # noqa: E402
 from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from scmpr_ros.ros.conversions import pose_message  # noqa: E402
+from scmpr_ros.ros.executor import NodeExecutor  # noqa: E402
 from scmpr_ros.ros.qos import latched  # noqa: E402
+from scmpr_ros.ros.transforms import TransformError, TransformReader  # noqa: E402
 
 _stamps_s = itertools.count(1)
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -327,7 +330,7 @@ class RunningNode:
     def __init__(self, node: Any) -> None:
         self.node = node
         self.failure: BaseException | None = None
-        self._executor = MultiThreadedExecutor(num_threads=2)
+        self._executor = NodeExecutor(num_threads=2)
         self._executor.add_node(node)
         self.started = node.start()
         self._thread = threading.Thread(target=self._spin)
@@ -361,3 +364,53 @@ def run_node(ros_context: None) -> Iterator[Callable[..., Any]]:
     yield run
     for node in running:
         node.close()
+
+
+class RobotTf:
+    """Publishes transforms, and reads them with the package's reader. Needs tf2_ros."""
+
+    def __init__(self, graph: Graph) -> None:
+        from tf2_msgs.msg import TFMessage
+
+        self._graph, self._message_type = graph, TFMessage
+        self.reader = TransformReader(graph.node, "the test")
+        self._moving = graph.publisher(TFMessage, "/tf")
+        self._static = graph.publisher(TFMessage, "/tf_static", latched(1))
+        for publisher in (self._moving, self._static):
+            graph.until(publisher.get_subscription_count, "the listener")
+
+    def publish(self, parent: str, child: str, T: np.ndarray, stamp_ns: int) -> None:
+        """Publish a moving transform (4, 4) and wait until the reader has it."""
+        self._publish(self._moving, parent, child, T, stamp_ns)
+
+    def publish_static(self, parent: str, child: str, T: np.ndarray) -> None:
+        self._publish(self._static, parent, child, T, 0)
+
+    def _publish(
+        self, publisher: Any, parent: str, child: str, T: np.ndarray, stamp_ns: int
+    ) -> None:
+        pose = pose_message(T)
+        transform = TransformStamped(child_frame_id=child)
+        transform.header.frame_id = parent
+        transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
+        for axis in "xyz":
+            setattr(transform.transform.translation, axis, getattr(pose.position, axis))
+        transform.transform.rotation = pose.orientation
+        message = self._message_type(transforms=[transform])
+
+        def arrived() -> bool:
+            try:
+                found = self.reader.lookup(parent, child, stamp_ns)
+            except TransformError:
+                return False
+            return np.allclose(found, T)
+
+        self._graph.publish_until(publisher, message, arrived, f"{parent} -> {child}")
+
+
+@pytest.fixture
+def robot_tf(graph: Graph) -> Iterator[RobotTf]:
+    pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
+    robot = RobotTf(graph)
+    yield robot
+    robot.reader.destroy()

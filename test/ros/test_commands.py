@@ -36,7 +36,10 @@ assert not rclpy.ok()
     assert result.returncode == 0 and not result.stderr, result.stderr
     localizer = result.stdout.split("usage: ")[1]
     assert localizer.startswith("localizer [-h] [--ros-args")
-    assert "  state.max_age_s (float, default 5.0)\n      The state becomes LOST when" in localizer
+    assert (
+        "  tracking.state.max_age_s (float, default 5.0)\n      The state becomes LOST when"
+        in localizer
+    )
     for parameter in ("builder.places.spacing_m", "wait_topic", "idle_timeout_s"):
         assert f"  {parameter} (" in result.stdout
 

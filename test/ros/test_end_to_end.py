@@ -30,8 +30,8 @@ def test_map_play_localise_record(start_node, graph, street, tmp_path: Path) -> 
     localizer = start_node(
         "localizer", *REMAPS, "-p", f"checkpoint:={street.checkpoint}",
         "-p", "queue_size:=50", "-p", "reliable_images:=true",
-        "-p", "state.localized_confidence:=0.0", "-p", "state.lost_confidence:=-1.0",
-        "-p", "state.max_age_s:=60.0",
+        "-p", "tracking.state.localized_confidence:=0.0", "-p", "tracking.state.lost_confidence:=-1.0",
+        "-p", "tracking.state.max_age_s:=60.0",
         "-p", "localizer.belief.cluster_radius_m:=0.0",
     )  # fmt: skip
     map_loader = start_node(

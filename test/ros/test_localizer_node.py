@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_poses import level_camera_pose
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -25,8 +24,6 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.records import Candidate, PlaceMatch
-from scmpr_ros.ros.answer_publisher import AnswerPublisher
 from scmpr_ros.ros.conversions import image_message
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
@@ -156,23 +153,13 @@ def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
     assert node.config.queue_size == 3
 
 
-def test_state_follows_confidence_not_score(make_node) -> None:
-    node = make_node(LocalizerNode, checkpoint="unused", autostart=False)
-    answers = AnswerPublisher(node, node.config)
-    pose = level_camera_pose(np.zeros(3), 0.0)
-    for score, confidence, state in ((0.99, 0.2, "LOST"), (0.1, 0.9, "LOCALIZED")):
-        best = Candidate(0, 0, pose, score, score, 0.0, confidence)
-        answers.publish(PlaceMatch((best,), np.zeros((2, 3), np.uint8)), Header())
-        assert answers.state == state
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"chekpoint": "x"}, "unknown parameter 'chekpoint'"),
         ({"queue_size": 0}, "queue_size must be at least 1"),
         ({"relocalize_timeout_s": 0.0}, "relocalize_timeout_s must be positive"),
-        ({"state.lost_confidence": 0.9}, "must not exceed"),
+        ({"tracking.state.lost_confidence": 0.9}, "must not exceed"),
         ({"localizer.matching.alpha": -1.0}, "negative"),
     ],
 )

@@ -10,40 +10,103 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
 
-from geometry_msgs.msg import TransformStamped
-from std_msgs.msg import Header
+from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
 from scmpr_ros.datasets.ros_messages import pose_matrix
 from scmpr_ros.geometry import make_transform, rotation_z
+from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE
+from scmpr_ros.ros.localizer_config import LocalizerNodeConfig, OdometryConfig
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
 from scmpr_ros.ros.map_odom import MapOdomBroadcaster
+from scmpr_ros.ros.odometry import OdometryInput
+
+SECOND = 1_000_000_000
+T_MAP_BASE = make_transform(rotation_z(0.7), np.array([10.0, 20.0, 1.0]))
 
 
-def test_map_odom_base_is_the_pose(graph) -> None:
-    broadcaster = MapOdomBroadcaster(graph.node, "map", "odom", "base_link")
-    received = graph.collect(TFMessage, "/tf")
-    odometry = graph.publisher(TFMessage, "/tf")
-    header = Header(frame_id="map")
-    header.stamp.sec = 5
-    T_map_base = make_transform(rotation_z(0.7), np.array([10.0, 20.0, 1.0]))
-    broadcaster.send(T_map_base, header)
-    odom_base = TransformStamped(child_frame_id="base_link")
-    odom_base.header.frame_id, odom_base.header.stamp.sec = "odom", 5
-    odom_base.transform.translation.x, odom_base.transform.rotation.w = 3.0, 1.0
-    graph.until(lambda: odometry.get_subscription_count() == 2, "the listener")
-    odometry.publish(TFMessage(transforms=[odom_base]))
-    graph.until(lambda: len(received) == 1, "odometry")
-    graph.until(lambda: broadcaster._buffer.can_transform("odom", "base_link", header.stamp), "tf")
-    broadcaster.send(T_map_base, header)
-    graph.until(lambda: len(received) == 2, "the broadcast; there was none without odometry")
-    (map_odom,) = received[1].transforms
-    assert (map_odom.header.frame_id, map_odom.child_frame_id) == ("map", "odom")
-    np.testing.assert_allclose(
-        pose_matrix(map_odom.transform) @ pose_matrix(odom_base.transform), T_map_base, atol=1e-9
-    )
+def pose(x: float, yaw_rad: float = 0.0) -> np.ndarray:
+    return make_transform(rotation_z(yaw_rad), np.array([x, 0.0, 0.0]))
+
+
+def stamp_of(transform) -> int:
+    return Time.from_msg(transform.header.stamp).nanoseconds
+
+
+@pytest.fixture
+def sent(graph):
+    """Transforms map -> odom in the order of their arrival."""
+    messages = graph.collect(TFMessage, "/tf")
+    return lambda: [t for m in messages for t in m.transforms if t.child_frame_id == "odom"]
+
+
+@pytest.fixture
+def broadcaster(graph, robot_tf, sent):
+    config = LocalizerNodeConfig(transform_tolerance_s=0.5, transform_rate_hz=50.0)
+    broadcaster = MapOdomBroadcaster(graph.node, config, robot_tf.reader)
+    topic = broadcaster._publisher
+    graph.until(lambda: topic.get_subscription_count() == 2, "the listener and the test")
+    yield broadcaster
     broadcaster.destroy()
+
+
+def test_map_odom_base_is_the_pose_at_the_stamp(graph, robot_tf, broadcaster) -> None:
+    for second, T in ((5, pose(3.0)), (6, pose(5.0, 0.4))):
+        robot_tf.publish("odom", "base_link", T, second * SECOND)
+    T_map_odom = broadcaster.compute(T_MAP_BASE, 5 * SECOND + SECOND // 2)
+    np.testing.assert_allclose(T_map_odom @ pose(4.0, 0.2), T_MAP_BASE, atol=1e-9)
+
+
+def test_without_odometry_there_is_none(robot_tf, broadcaster, capfd) -> None:
+    assert broadcaster.compute(T_MAP_BASE, 5 * SECOND) is None
+    robot_tf.publish("odom", "base_link", pose(3.0), 5 * SECOND)
+    assert broadcaster.compute(T_MAP_BASE, 9 * SECOND) is None, "it stopped four seconds ago"
+    assert capfd.readouterr().err.count("map -> odom is not updated: no transform odom") == 1
+
+
+def test_is_post_dated_and_sent_again_until_lost(graph, sent, broadcaster) -> None:
+    broadcaster.take(TENTATIVE, T_MAP_BASE, 5 * SECOND)
+    broadcaster.take(LOCALIZED, None, 5 * SECOND)
+    assert not sent(), "there is nothing to send yet"
+    broadcaster.take(LOCALIZED, T_MAP_BASE, 5 * SECOND)
+    broadcaster.take(TENTATIVE, pose(99.0), 6 * SECOND)
+    graph.until(lambda: len(sent()) >= 4, "the transform, again and again")
+    stamps = [stamp_of(t) for t in sent()]
+    assert 0 <= stamps[0] - 5.5 * SECOND < SECOND and (np.diff(stamps) > 0).all()
+    for transform in sent():
+        assert transform.header.frame_id == "map"
+        np.testing.assert_allclose(pose_matrix(transform.transform), T_MAP_BASE, atol=1e-9)
+    broadcaster.take(LOST, None, 7 * SECOND)
+    count = len(sent())
+    marker = graph.collect(TFMessage, "/marker")
+    markers = graph.publisher(TFMessage, "/marker")
+    graph.node.create_timer(0.1, lambda: markers.publish(TFMessage()))
+    graph.until(lambda: len(marker) >= 3, "the time in which more would come")
+    assert len(sent()) <= count + 1, "one may have been on its way"
+
+
+def test_stamps_go_back_only_with_a_new_recording(graph, sent, broadcaster) -> None:
+    for second in (5.0, 4.9, 2.0):
+        broadcaster.take(LOCALIZED, T_MAP_BASE, int(second * SECOND))
+    graph.until(lambda: len(sent()) >= 3, "the transforms")
+    first, second, third = [stamp_of(t) for t in sent()[:3]]
+    assert second > first > third + SECOND
+
+
+def test_odometry_from_tf(graph, robot_tf) -> None:
+    config = LocalizerNodeConfig(odometry=OdometryConfig(source="auto", timeout_s=0.05))
+    odometry = OdometryInput(graph.node, config, robot_tf.reader)
+    assert odometry.pose_at(5 * SECOND) is None and odometry.description.startswith("none")
+    for second, T in ((5, pose(3.0)), (6, pose(5.0))):
+        robot_tf.publish("odom", "base_link", T, second * SECOND)
+    np.testing.assert_allclose(odometry.pose_at(5 * SECOND + SECOND // 2), pose(4.0), atol=1e-9)
+    assert odometry.description == "TF odom -> base_link"
+    assert odometry.pose_at(6 * SECOND + SECOND // 10) is None, "it is late"
+    robot_tf.publish("odom", "base_link", pose(500.0), 7 * SECOND)
+    assert odometry.pose_at(7 * SECOND) is None, "no motion over a jump"
+    np.testing.assert_allclose(odometry.pose_at(7 * SECOND), pose(500.0), atol=1e-9)
+    odometry.destroy()
 
 
 def test_tf_is_left_with_the_configuration(make_node, street, street_map: Path) -> None:

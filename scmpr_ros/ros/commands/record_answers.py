@@ -1,7 +1,6 @@
 """Record the answers of a localizer as JSON lines.
 
-Subscribes to image, image/compressed, localizer/pose, localizer/candidates and
-localizer/confidence.
+Subscribes to image, image/compressed, localizer/pose and localizer/status.
 """
 
 from __future__ import annotations
