@@ -165,9 +165,7 @@ class Localizer:
         self.R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         self._readers = _external_readers(network, self.config, self.R_level_camera, self.device)
-        _log.info(
-            "RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self.device
-        )
+        _log.info("RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self.device)
         self._warm_up()
 
     def localize(
