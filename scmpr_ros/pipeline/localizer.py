@@ -243,7 +243,7 @@ class Localizer:
         axes, position = self.place_map.axes[place], self.place_map.positions[place]
         up = axes[:, 2]
         height_m = position[2] - offset[place] @ up[:2] / up[2]
-        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self._R_level_camera)
+        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self.R_level_camera)
 
     def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:
         """Describe an image; external readers see all its pixels (1, 3, h, w)."""

@@ -116,6 +116,11 @@ class PoseMeasurement:
     yaw_rad: float
     covariance: Array
 
+    @property
+    def mean(self) -> Array:
+        """x, y and yaw, (3,)."""
+        return np.array([self.x_m, self.y_m, self.yaw_rad])
+
 
 class Moments(NamedTuple):
     """Mean (3,) and covariance (3, 3) of forward, left (metres) and yaw (radians)."""

@@ -109,7 +109,7 @@ def observation(
     """An observation that lists no viewpoints."""
     none, index = np.zeros(0), np.zeros(0, np.int64)
     seen = torch.ones(32, 96, dtype=torch.bool) if seen is None else seen
-    return Observation(index, index, none, none, none, none, none, 0.0, seen, prediction)
+    return Observation(index, index, none, none, none, none, none, 0.0, 0, seen, prediction)
 
 
 @pytest.fixture(scope="module")
