@@ -15,6 +15,7 @@ CONSOLE_SCRIPTS = [
     "adapt",
     "benchmark",
     "build_map",
+    "check",
     "compare_drives",
     "convert",
     "demo",
@@ -26,6 +27,7 @@ CONSOLE_SCRIPTS = [
     "map_loader",
     "play_bag",
     "record_answers",
+    "soak_localizer",
     "train",
     "train_segmenter",
 ]

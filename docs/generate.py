@@ -28,10 +28,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "scmpr_ros"
 
 NODES = {
+    "check": ("bringup.check_node", "CheckConfig"),
     "localizer": ("localizer_config", "LocalizerNodeConfig"),
     "map_loader": ("map_loader_node", "MapLoaderConfig"),
     "play_bag": ("bag_player_node", "BagPlayerConfig"),
     "record_answers": ("answer_recorder_node", "AnswerRecorderConfig"),
+    "soak_localizer": ("soak_node", "SoakNodeConfig"),
 }
 """Module below `scmpr_ros.ros` and dataclass that hold the parameters of each node."""
 

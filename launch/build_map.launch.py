@@ -35,6 +35,8 @@ ARGUMENTS = [
         "namespace", default_value="",
         description="Namespace of the node, inside that of an enclosing PushRosNamespace.",
     ),
+    DeclareLaunchArgument("node_name", default_value="map_loader",
+                          description="Name of the node."),
     DeclareLaunchArgument(
         "params_file", default_value=PathJoinSubstitution([SHARE, "config", "map_loader.yaml"]),
         description="Parameter file of the node. Launch arguments that are set take precedence.",
@@ -52,12 +54,13 @@ def map_loader(context: LaunchContext) -> list[Node]:
     """Return the node, with the launch arguments that are set as parameters."""
     namespace = absolute_namespace(context)
     params_file = LaunchConfiguration("params_file").perform(context)
-    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/map_loader")
+    name = LaunchConfiguration("node_name").perform(context)
+    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/{name}")
     if warning:
         get_logger("build_map.launch.py").warning(warning)
     return [
         Node(
-            package="scmpr_ros", executable="map_loader", name="map_loader", namespace=namespace,
+            package="scmpr_ros", executable="map_loader", name=name, namespace=namespace,
             output="screen", parameters=[params_file, given_parameters(context)],
         )
     ]  # fmt: skip

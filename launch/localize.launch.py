@@ -39,8 +39,21 @@ ARGUMENTS = [
     DeclareLaunchArgument("camera_info", default_value="camera_info",
                           description="Topic with the intrinsics (P) of the images."),
     DeclareLaunchArgument(
+        "odom", default_value="odom",
+        description="Topic of the odometry (nav_msgs/Odometry), if it is not taken from TF.",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="",
         description="Namespace of the node, inside that of an enclosing PushRosNamespace.",
+    ),
+    DeclareLaunchArgument(
+        "node_name", default_value="localizer",
+        description="Name of the node: several cameras of a robot need one each.",
+    ),
+    DeclareLaunchArgument(
+        "place_map", default_value="map_loader/place_map",
+        description="Topic on which a map loader announces the map. /map_loader/place_map: one "
+                    "map loader for several robots.",
     ),
     DeclareLaunchArgument(
         "mount_xyz", default_value="",
@@ -73,15 +86,18 @@ def localizer(context: LaunchContext) -> list[Node]:
     """Return the node, with the launch arguments that are set as parameters."""
     namespace = absolute_namespace(context)
     params_file = LaunchConfiguration("params_file").perform(context)
-    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/localizer")
+    name = LaunchConfiguration("node_name").perform(context)
+    warning = unmatched_warning(Path(params_file), f"{namespace.rstrip('/')}/{name}")
     if warning:
         get_logger("localize.launch.py").warning(warning)
     return [
         Node(
-            package="scmpr_ros", executable="localizer", name="localizer", namespace=namespace,
+            package="scmpr_ros", executable="localizer", name=name, namespace=namespace,
             output="screen", parameters=[params_file, given_parameters(context)],
             remappings=[("image", LaunchConfiguration("image")),
-                        ("camera_info", LaunchConfiguration("camera_info"))],
+                        ("camera_info", LaunchConfiguration("camera_info")),
+                        ("odom", LaunchConfiguration("odom")),
+                        ("map_loader/place_map", LaunchConfiguration("place_map"))],
         )
     ]  # fmt: skip
 

@@ -153,6 +153,31 @@ def generate_launch_description():
     assert "sets no parameter" not in running.log.read_text()
 
 
+def test_several_robots_with_one_map_loader(
+    repository: Path, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    parent = tmp_path / "robots.launch.py"
+    parent.write_text(f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+
+def localizer(robot, camera):
+    arguments = {{"namespace": robot, "node_name": camera, "image": camera + "/image_rect",
+                 "place_map": "/map_loader/place_map"}}
+    return GroupAction([IncludeLaunchDescription(
+        {str(repository / "launch/localize.launch.py")!r}, launch_arguments=arguments.items(),
+    )])
+
+def generate_launch_description():
+    return LaunchDescription([localizer("robot1", "front"), localizer("robot2", "rear")])
+""")
+    running = launch(parent)
+    for name in ("robot1.front", "robot2.rear"):
+        running.wait_for(f"[{name}]: waiting for a map on /map_loader/place_map")
+    assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
+
+
 def test_a_parameter_file_for_another_node_is_warned_of(
     launch: Callable[..., Launch], tmp_path: Path
 ) -> None:

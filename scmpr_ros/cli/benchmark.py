@@ -1,4 +1,4 @@
-"""`benchmark`: time queries, networks, scans and towns beside peers and lower bounds."""
+"""`benchmark`: time queries, networks, scans and towns; soak the localizer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.soak import run_soak
 from scmpr_ros.evaluation.benchmark.machine import Machine, measure_machine
 from scmpr_ros.evaluation.benchmark.networks import (
     NetworkBenchmarkConfig,
@@ -39,6 +40,7 @@ from scmpr_ros.evaluation.benchmark.scans import (
     ScanTiming,
     benchmark_scans,
 )
+from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.town.benchmark import (
     TownBenchmarkConfig,
@@ -52,6 +54,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "training": (TrainingBenchmarkConfig, "training steps of backbones"),
     "scan": (ScanBenchmarkConfig, "backends of the selective scan"),
     "town": (TownBenchmarkConfig, "recording of synthetic towns, frame by frame"),
+    "soak": (SoakConfig, "a real localizer that is driven for long: leaks, latencies, drops"),
 }
 
 
@@ -85,6 +88,9 @@ def _parser() -> ArgumentParser:
 
 def _run(kind: str, options: Namespace) -> None:
     settings, out = options.settings, options.out
+    if kind == "soak":
+        run_soak(settings, out)
+        return
     machine = measure_machine(choose_device(_device(kind, settings)))
     picture = out / f"{kind}.png"
     results: Any

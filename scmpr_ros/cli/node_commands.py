@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.evaluation.node_processes import NodeCommand
 
 _PACKAGE = "scmpr_ros"
@@ -28,11 +29,16 @@ def map_loader(source: Path, checkpoint: Path, directory: Path) -> NodeCommand:
 
 
 def localizer(
-    checkpoint: Path, topics: BagTopics, queue_size: int, recording: Path | None = None
+    checkpoint: Path,
+    topics: BagTopics,
+    queue_size: int,
+    recording: Path | None = None,
+    mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NodeCommand:
     """Localise every image of a topic, once the map loader has announced a map.
 
-    queue_size: images that may wait. recording: .rrd file to record into, if any.
+    queue_size: images that may wait. recording: .rrd file to record into, if any. mount_rpy: roll,
+    pitch and yaw of the camera in radians.
     """
     parameters = {
         "checkpoint": str(checkpoint.resolve()),
@@ -40,6 +46,9 @@ def localizer(
         "reliable_images": True,
         "queue_size": queue_size,
         "rerun": "" if recording is None else str(recording.resolve()),
+        # not from TF, so that poses are of the camera, wherever tf2 is installed
+        "mount.source": "parameters",
+        "mount.rpy": list(mount_rpy),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}
     return NodeCommand("localizer", command_line("localizer"), parameters, remappings)
@@ -66,6 +75,29 @@ def play_bag(
         "wait_timeout_s": wait_timeout_s,
     }
     return NodeCommand("play_bag", command_line("play_bag"), parameters, may_end=True)
+
+
+def soaked_localizer(checkpoint: Path, place_map: Path) -> NodeCommand:
+    """Localise the newest image of `image`, with every other parameter at its default."""
+    parameters = {"checkpoint": str(checkpoint.resolve()), "map": str(place_map)}
+    return NodeCommand("localizer", command_line("localizer"), parameters)
+
+
+def soak_localizer(config: SoakConfig, pid: int, output: Path) -> NodeCommand:
+    """Drive the localizer with this process id, and write measurements to a file."""
+    height, width = config.image_size
+    parameters = {
+        "output": str(output),
+        "pid": pid,
+        "images": config.images,
+        "rate_hz": config.rate_hz,
+        "overload": config.overload,
+        "overload_images": config.overload_images,
+        "lifecycle": config.lifecycle,
+        "height": height,
+        "width": width,
+    }
+    return NodeCommand("soak_localizer", command_line("soak_localizer"), parameters, may_end=True)
 
 
 def command_line(name: str) -> tuple[str, ...]:

@@ -92,6 +92,10 @@ class NodeProcesses:
                 start_new_session=True,
             )
 
+    def pid(self, name: str) -> int:
+        """Process id of a command that was started."""
+        return self._processes[name].pid
+
     def wait_until(self, ready: Callable[[], bool], timeout_s: float, purpose: str) -> None:
         """Wait for a condition while all processes run; `purpose` completes "waiting for".
 

@@ -74,6 +74,10 @@ class StateGate:
         self.state = LOST
         self.reason = "no image yet"
 
+    def use(self, config: StateConfig) -> None:
+        """Take other thresholds; the state changes with the next belief."""
+        self._config = config
+
     def update(self, belief: Belief) -> str:
         """Take a new belief and return the state."""
         config = self._config

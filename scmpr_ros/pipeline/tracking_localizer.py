@@ -110,6 +110,10 @@ class TrackingLocalizer:
         self.tracker.set_prior(pose, covariance[planar], probability)
         self._gate.reset()
 
+    def use(self, config: StateConfig) -> None:
+        """Take other thresholds of the state, for the next image; from any thread."""
+        self._gate.use(config)
+
     def reset(self) -> None:
         """Forget everything: anywhere on the map, or off it."""
         self.tracker.reset()

@@ -114,6 +114,13 @@ class AnswerPublisher:
         if mask is not None and self._mask.get_subscription_count() > 0:
             self._mask.publish(image_message(colourise(mask), image_header))
 
+    def use(self, config: LocalizerNodeConfig) -> None:
+        """Take parameters that may change while the node runs."""
+        with self._lock:
+            self._config = config
+            if self._map_odom is not None:
+                self._map_odom.use(config)
+
     def request_initialpose(self) -> None:
         """Publish the next LOCALIZED pose as `initialpose`, if that is switched on."""
         with self._lock:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.clock import ClockChange, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from scmpr_ros.errors import CalibrationError
+from scmpr_ros.errors import CalibrationError, ShapeError
 from scmpr_ros.records import CameraModel
 from scmpr_ros.ros.conversions import (
     camera_from_info,
     image_to_rgb,
     rgb_from_compressed,
-    stamp_ns,
 )
+from scmpr_ros.ros.image_stamps import BACK_IN_TIME_S, ImageStamps, Order
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
-from scmpr_ros.ros.qos import LATCHED, image_qos
+from scmpr_ros.ros.qos import LATCHED, MATCHES_ALL, image_qos, is_latched
 from scmpr_ros.ros.statistics import Statistics
+from scmpr_ros.ros.throttled_log import ThrottledLog
 
-_BACK_IN_TIME_NS = 1_000_000_000  # raw and compressed images may be this far out of order
+_CHANGES_OF_SOURCE = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
 
 
 @dataclass(frozen=True)
@@ -48,26 +51,38 @@ class CameraInput:
         config: LocalizerNodeConfig,
         statistics: Statistics,
         on_query: Callable[[Query, CameraModel], None],
+        on_time_jump: Callable[[str], None],
     ) -> None:
-        """Subscribe. on_query: called with every image, in the node's default callback group."""
+        """Subscribe.
+
+        on_query: called with every image, in the node's default callback group.
+        on_time_jump: called with the reason before the first image of another time: the clock or
+            the images' stamps went back, or the node's source of time has changed.
+        """
         self._node, self._config, self._statistics = node, config, statistics
-        self._on_query = on_query
+        self._on_query, self._on_time_jump = on_query, on_time_jump
         self._camera: CameraModel | None = None
         self._camera_error = ""
         self._is_latched = False
         self._waiting: deque[Query] = deque(maxlen=config.queue_size)
-        self._stamps_ns: deque[int] = deque(maxlen=64)
+        image = node.resolve_topic_name("image")
+        self._stamps = ImageStamps(node, image)
+        self._errors = ThrottledLog()
         self._camera_info_topic = node.resolve_topic_name("camera_info")
         self._subscriptions: list[Any] = []
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-BACK_IN_TIME_S))
+        self._jumps = node.get_clock().create_jump_callback(
+            threshold, post_callback=self._on_clock_jump
+        )
         try:
-            self._subscribe(node.resolve_topic_name("image"))
+            self._subscribe(image)
         except Exception:
             self.destroy()
             raise
 
     def _subscribe(self, image: str) -> None:
         qos = image_qos(self._config.queue_size, self._config.reliable_images)
-        self._add(CameraInfo, self._camera_info_topic, self._on_camera_info, qos)
+        self._add(CameraInfo, self._camera_info_topic, self._on_camera_info, MATCHES_ALL)
         self._subscribe_if_latched()
         if self._config.image_transport in ("any", "raw"):
             self._add(Image, image, self._on_image, qos)
@@ -89,7 +104,7 @@ class CameraInput:
         if self._is_latched or self._camera is not None:
             return
         publishers = self._node.get_publishers_info_by_topic(self._camera_info_topic)
-        if any(p.qos_profile.durability == LATCHED.durability for p in publishers):
+        if any(is_latched(publisher.qos_profile) for publisher in publishers):
             self._is_latched = True
             self._add(CameraInfo, self._camera_info_topic, self._on_camera_info, LATCHED)
 
@@ -112,8 +127,14 @@ class CameraInput:
                 throttle_duration_sec=10.0,
             )
 
+    def use(self, config: LocalizerNodeConfig) -> None:
+        """Take parameters that may change while the node runs."""
+        self._config = config
+        self._waiting = deque(self._waiting, maxlen=config.queue_size)
+
     def destroy(self) -> None:
         """Unsubscribe."""
+        self._jumps.unregister()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -123,10 +144,12 @@ class CameraInput:
             self._camera = camera_from_info(message)
         except CalibrationError as error:
             self._camera_error = f"camera_info on {self._camera_info_topic} is unusable: {error}"
-            self._node.get_logger().error(self._camera_error, throttle_duration_sec=10.0)
+            if self._errors.is_due(self._camera_error):
+                self._node.get_logger().error(self._camera_error)
             return
+        self._camera_error = ""
         while self._waiting:
-            self._on_query(self._waiting.popleft(), self._camera)
+            self._hand_over(self._waiting.popleft(), self._camera)
 
     def _on_image(self, message: Image) -> None:
         self._take(Query(message.header, lambda: image_to_rgb(message), time.monotonic()))
@@ -135,17 +158,46 @@ class CameraInput:
         self._take(Query(message.header, lambda: rgb_from_compressed(message), time.monotonic()))
 
     def _take(self, query: Query) -> None:
-        stamp = stamp_ns(query.header)
-        if self._stamps_ns and stamp < max(self._stamps_ns) - _BACK_IN_TIME_NS:
-            self._stamps_ns.clear()  # a bag has restarted
-        if stamp and stamp in self._stamps_ns:  # the same image, raw and compressed
+        order, behind_s = self._stamps.classify(query.header)
+        if order == Order.REPEATED:  # the same image, raw and compressed
             return
-        self._stamps_ns.append(stamp)
         self._statistics.count["received"] += 1
+        if order == Order.LATE:  # an answer to a newer image was or will be given
+            self._statistics.count["dropped"] += 1
+            return
+        if order == Order.RESTARTED:
+            self._restart(f"the stamps of the images went back by {behind_s:.1f} s")
         if self._camera is not None:
-            self._on_query(query, self._camera)
+            self._hand_over(query, self._camera)
             return
         self._subscribe_if_latched()
         if len(self._waiting) == self._waiting.maxlen:
             self._statistics.count["dropped"] += 1
         self._waiting.append(query)
+
+    def _hand_over(self, query: Query, camera: CameraModel) -> None:
+        def decode() -> NDArray[np.uint8]:
+            image = query.decode()
+            height, width = image.shape[:2]
+            if (width, height) != (camera.width, camera.height):
+                raise ShapeError(
+                    f"the image is {width}x{height} pixels, but {self._camera_info_topic} is of "
+                    f"{camera.width}x{camera.height}: remap image and camera_info to topics of the "
+                    "same rectified camera"
+                )
+            return image
+
+        self._on_query(replace(query, decode=decode), camera)
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        self._stamps.clear()
+        if jump.clock_change in _CHANGES_OF_SOURCE:
+            self._restart("the node's source of time has changed")
+        else:
+            self._restart(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.1f} s")
+
+    def _restart(self, reason: str) -> None:
+        """Give up images of the time before."""
+        self._statistics.count["dropped"] += len(self._waiting)
+        self._waiting.clear()
+        self._on_time_jump(reason)

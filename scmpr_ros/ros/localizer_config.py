@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.pipeline.localizer import LocalizerConfig
@@ -112,8 +112,16 @@ class LocalizerNodeConfig:
     file gets its name when the node is cleaned up or ends."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
+    bond: bool = False
+    """Publish a heartbeat on `bond` while active, as Nav2's lifecycle manager expects; needs the
+    package bond."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
+    RUNTIME: ClassVar[tuple[str, ...]] = (
+        "queue_size", "camera_info_timeout_s", "relocalize_timeout_s", "publish_lost_poses",
+        "transform_tolerance_s", "tracking.state.*",
+    )  # fmt: skip
+    """Parameters that can be set while the node is configured; see `ros.parameters`."""
 
     def __post_init__(self) -> None:
         if self.queue_size < 1:

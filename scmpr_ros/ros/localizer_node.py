@@ -39,6 +39,7 @@ from scmpr_ros.ros.managed_node import ManagedNode, run_managed
 from scmpr_ros.ros.match_messages import answer_summary
 from scmpr_ros.ros.qos import LATCHED
 from scmpr_ros.ros.statistics import ERROR, WARN, Statistics
+from scmpr_ros.ros.throttled_log import ThrottledLog
 from scmpr_ros.ros.vehicle_localizer import VehicleInputs, VehicleLocalizer
 from scmpr_ros.ros.worker import Job
 
@@ -69,6 +70,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._initialpose_subscription: Any = None
         self._timer: Any = None
         self._map_problem = ""
+        self._repeated = ThrottledLog()
         self._announced: Path | None = None
         """The map that is being loaded."""
         self._next_answer: Future[Answer] = Future()
@@ -155,8 +157,28 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         self._recording.close()
         return has_ended
 
+    def on_config_changed(self) -> None:
+        """Hand parameters that were set at run time to those that use them."""
+        self.worker.capacity = self.config.queue_size
+        if self._localizer is not None:
+            self._localizer.use(self.config)
+        if self._answers is not None:
+            self._answers.use(self.config)
+        if self._camera_input is not None:
+            self._camera_input.use(self.config)
+
+    def reset_tracking(self, reason: str) -> None:
+        """Forget what was before: time has gone back."""
+        if self._repeated.is_due(reason):
+            self.get_logger().warning(f"{reason}: starting again")
+        if self._inputs is not None:
+            self._inputs.clear()
+        self.submit("forget the images so far", self._forget)
+
     def _subscribe_to_images(self) -> None:
-        self._camera_input = CameraInput(self, self.config, self._statistics, self._on_query)
+        self._camera_input = CameraInput(
+            self, self.config, self._statistics, self._on_query, self.reset_tracking
+        )
 
     # --- maps --------------------------------------------------------------------------------
 
@@ -173,7 +195,9 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
         try:
             directory = Path(json.loads(message.data)["directory"])
         except (ValueError, KeyError, TypeError):
-            self.get_logger().error(f"place_map must be JSON with a directory: {message.data!r}")
+            error = f"place_map must be JSON with a directory: {message.data!r}"
+            if self._repeated.is_due(error):
+                self.get_logger().error(error)
             return
         self._announced = directory
 

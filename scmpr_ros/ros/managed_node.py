@@ -16,8 +16,10 @@ from scmpr_ros.cancellation import Cancelled
 from scmpr_ros.errors import MapFormatError, ScmprError
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.ros.executor import NodeExecutor
+from scmpr_ros.ros.heartbeat import Heartbeat
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
+from scmpr_ros.ros.throttled_log import ThrottledLog
 from scmpr_ros.ros.worker import Job, Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -35,6 +37,10 @@ class NodeConfig(Protocol):
         """Configure and activate at start; set to false if a lifecycle manager does it."""
 
     @property
+    def bond(self) -> bool:
+        """Publish a heartbeat for a lifecycle manager while the node is active."""
+
+    @property
     def checkpoint(self) -> str:
         """Weight file of the network; empty for the one that ships with the package."""
 
@@ -46,8 +52,9 @@ T = TypeVar("T")
 class ManagedNode(LifecycleNode, Generic[C]):
     """A lifecycle node with one worker thread and one dataclass of parameters.
 
-    Parameters are fixed from configure to cleanup. A transition that raises fails and leaves
-    nothing running: a `ScmprError` is logged as one line, anything else with its traceback.
+    From configure to cleanup, only parameters in `config_class.RUNTIME` can be set. A transition
+    that raises fails and leaves nothing running: a `ScmprError` is logged as one line, anything
+    else with its traceback.
 
     Heavy work belongs to `worker`, whose jobs are cancelled before anything they use is destroyed.
     Subclasses create their services in `__init__`, for the life of the node: rclpy ends the process
@@ -66,7 +73,11 @@ class ManagedNode(LifecycleNode, Generic[C]):
         )
         self._configured = False
         self._failure: Exception | None = None
-        self._declared = NodeParameters(self, config_class, frozen=lambda: self._configured)
+        self._heartbeat: Heartbeat | None = None
+        self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
+        self._declared = NodeParameters(
+            self, config_class, frozen=lambda: self._configured, on_change=self._on_change
+        )
         self.config = self._declared.read()
         self.worker = Worker(name)
 
@@ -85,6 +96,9 @@ class ManagedNode(LifecycleNode, Generic[C]):
     @abstractmethod
     def release(self) -> None:
         """Undo `configure`, even an incomplete one."""
+
+    def on_config_changed(self) -> None:
+        """Take over `self.config`, of which parameters in `RUNTIME` were set; must not fail."""
 
     def close(self) -> bool:
         """Stop all work, as the last call before the process ends; False if a job goes on."""
@@ -124,8 +138,9 @@ class ManagedNode(LifecycleNode, Generic[C]):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the publishers and start working; leads to active, or back to inactive."""
         super().on_activate(state)
+        self._errors, self._recoveries, self._failures = ThrottledLog(), ThrottledLog(), 0
         self.worker.resume()
-        if self._attempt("activate", self.activate) is not None:
+        if self._attempt("activate", self._start_work) is not None:
             self._attempt("undo the activation", self._stop_work)
             super().on_deactivate(state)
             return FAILURE
@@ -177,7 +192,9 @@ class ManagedNode(LifecycleNode, Generic[C]):
 
         def guarded(job: Job) -> T:
             try:
-                return work(job)
+                result = work(job)
+                self._log_recovery(purpose, droppable)
+                return result
             except Cancelled:
                 raise
             except Exception as error:
@@ -188,9 +205,19 @@ class ManagedNode(LifecycleNode, Generic[C]):
 
         return self.worker.submit(guarded, droppable)
 
+    def _start_work(self) -> None:
+        if self.config.bond:
+            self._heartbeat = Heartbeat(self)
+        self.activate()
+
     def _stop_work(self) -> None:
         self.worker.cancel("the node was deactivated")
-        self.deactivate()
+        heartbeat, self._heartbeat = self._heartbeat, None
+        try:
+            self.deactivate()
+        finally:
+            if heartbeat is not None:
+                heartbeat.stop()
 
     def _attempt(self, name: str, step: Callable[[], None]) -> Exception | None:
         """Call a step of a transition; log its error and return it."""
@@ -202,17 +229,29 @@ class ManagedNode(LifecycleNode, Generic[C]):
         return None
 
     def _log_error(self, purpose: str, error: Exception, throttled: bool = False) -> str:
-        """Log a user error as one line, a bug with its traceback; return it as one line."""
+        """Log a user error as one line, a bug with its traceback; return it as one line.
+
+        throttled: for work that is repeated, and fails again and again.
+        """
         line = f"cannot {purpose}: {error}"
-        if isinstance(error, (ScmprError, OSError)):
-            if throttled:
-                self.get_logger().error(line, throttle_duration_sec=5.0)
-            else:
-                self.get_logger().error(line)
-            return str(error)
-        trace = "".join(traceback.format_exception(error))
-        self.get_logger().error(f"cannot {purpose}, a bug: {trace}")
-        return f"a bug: {error!r}"
+        self._failures += throttled
+        is_bug = not isinstance(error, (ScmprError, OSError))
+        if not throttled or self._errors.is_due(line):
+            if is_bug:
+                line = f"cannot {purpose}, a bug: {''.join(traceback.format_exception(error))}"
+            self.get_logger().error(line)
+        return f"a bug: {error!r}" if is_bug else str(error)
+
+    def _log_recovery(self, purpose: str, throttled: bool) -> None:
+        """Say that repeated work succeeds again, as its errors are not all logged."""
+        if throttled and self._failures and self._recoveries.is_due(purpose):
+            line = f"can {purpose} again, after {self._failures} failures"
+            self.get_logger().info(line)
+            self._failures = 0
+
+    def _on_change(self, config: C) -> None:
+        self.config = config
+        self.on_config_changed()
 
 
 def run_managed(make_node: Callable[[], ManagedNode[Any]]) -> NoReturn:

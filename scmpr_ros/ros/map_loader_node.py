@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
@@ -53,8 +53,13 @@ class MapLoaderConfig:
     """Maximum number of map points that are published for viewers."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
+    bond: bool = False
+    """Publish a heartbeat on `bond` while active, as Nav2's lifecycle manager expects; needs the
+    package bond."""
     map_source: MapSourceConfig = field(default_factory=MapSourceConfig)
     builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
+    RUNTIME: ClassVar[tuple[str, ...]] = ("reuse", "max_points", "map_source.*", "builder.*")
+    """Parameters that can be set while the node is configured; the next build takes them."""
 
     def __post_init__(self) -> None:
         if self.max_points < 1:

@@ -83,6 +83,10 @@ class MapOdomBroadcaster:
         """Send nothing until the next LOCALIZED image."""
         self.take(LOST, None, 0)
 
+    def use(self, config: LocalizerNodeConfig) -> None:
+        """Take parameters that may change while the node runs."""
+        self._config = config
+
     def destroy(self) -> None:
         """Destroy publisher and timer."""
         self._node.destroy_timer(self._timer)

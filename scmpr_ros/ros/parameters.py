@@ -2,13 +2,15 @@
 
 The dataclass is the only home of names, defaults, types and checks. Parameters are declared with
 dynamic typing because `config.from_dict` checks types better than ROS: it accepts `1` for a float,
-and its message names the parameter and what is allowed. Parameters of a configured node are fixed:
-clean it up (lifecycle), set them, and configure it again.
+and its message names the parameter and what is allowed. While a node is configured, only those
+parameters can be set that its dataclass names in `RUNTIME`; for others, clean it up (lifecycle),
+set them, and configure it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -20,6 +22,8 @@ from scmpr_ros.errors import ConfigError
 
 T = TypeVar("T")
 
+_FIXED = "fixed while the node is configured"
+
 # Parameters that rclpy declares itself, or that configure it.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
@@ -27,22 +31,34 @@ _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 class NodeParameters(Generic[T]):
     """The parameters of one node as one dataclass."""
 
-    def __init__(self, node: Node, cls: type[T], frozen: Callable[[], bool] = lambda: True):
+    def __init__(
+        self,
+        node: Node,
+        cls: type[T],
+        frozen: Callable[[], bool] = lambda: True,
+        on_change: Callable[[T], None] = lambda config: None,
+    ) -> None:
         """Declare all fields of `cls` on `node` and check the node's overrides.
 
         The node must be created with `automatically_declare_parameters_from_overrides=True`, the
         only public way to learn of overrides that are not declared.
-        frozen: called when a parameter is set; returns True to refuse it.
+        frozen: called when a parameter is set; returns True to refuse all but those in
+            `cls.RUNTIME`, a tuple of names, in which `*` stands for any text.
+        on_change: called with the new values of parameters that were set while frozen.
         Raises ConfigError for an unknown parameter, a wrong type, or a value that `cls` refuses.
         """
-        self._node, self._cls, self._frozen = node, cls, frozen
+        self._node, self._cls, self._frozen, self._on_change = node, cls, frozen, on_change
         defaults = flatten(cls())
         texts = descriptions(cls)
         self._names = list(defaults)
         given = self._take_overrides()
         from_dict(cls, unflatten(given), source=self._source)
         for name, default in defaults.items():
-            descriptor = ParameterDescriptor(description=texts[name], dynamic_typing=True)
+            descriptor = ParameterDescriptor(
+                description=texts[name],
+                dynamic_typing=True,
+                additional_constraints="" if is_runtime(cls, name) else _FIXED,
+            )
             value = given.get(name, default)
             node.declare_parameter(name, value, descriptor, ignore_override=True)
         node.add_on_set_parameters_callback(self._on_set)
@@ -77,16 +93,31 @@ class NodeParameters(Generic[T]):
 
     def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
         ours = {p.name: _value(p) for p in changes if p.name in self._names}
-        if ours and self._frozen():
-            return SetParametersResult(
-                successful=False,
-                reason=f"{', '.join(ours)}: fixed while the node is configured; clean it up first",
-            )
+        if not ours:
+            return SetParametersResult(successful=True)
+        deleted = [p.name for p in changes if p.name in ours and p.type_ == Parameter.Type.NOT_SET]
+        if deleted:
+            return _refused(f"{', '.join(deleted)}: cannot be deleted")
+        fixed = [name for name in ours if not is_runtime(self._cls, name)]
+        is_frozen = self._frozen()
+        if fixed and is_frozen:
+            return _refused(f"{', '.join(fixed)}: {_FIXED}; clean it up first")
         try:
-            from_dict(self._cls, unflatten(self._values() | ours), source=self._source)
+            config = from_dict(self._cls, unflatten(self._values() | ours), source=self._source)
         except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return _refused(str(error))
+        if is_frozen:
+            self._on_change(config)
         return SetParametersResult(successful=True)
+
+
+def is_runtime(cls: type, name: str) -> bool:
+    """Whether a parameter of the dataclass may be set while the node is configured."""
+    return any(fnmatchcase(name, pattern) for pattern in getattr(cls, "RUNTIME", ()))
+
+
+def _refused(reason: str) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason=reason)
 
 
 def _value(parameter: Parameter) -> Any:

@@ -16,6 +16,14 @@ def latched(depth: int) -> QoSProfile:
 LATCHED = latched(1)
 
 
+def is_latched(profile: QoSProfile) -> bool:
+    """Whether a publisher with this profile matches a subscription with `LATCHED`."""
+    return (
+        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and profile.reliability == ReliabilityPolicy.RELIABLE
+    )
+
+
 def image_qos(queue_size: int, reliable: bool) -> QoSProfile:
     """Return the profile of image subscriptions: volatile, so that it matches every publisher.
 
@@ -23,3 +31,7 @@ def image_qos(queue_size: int, reliable: bool) -> QoSProfile:
     """
     reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
     return QoSProfile(depth=max(5, queue_size), reliability=reliability)
+
+
+MATCHES_ALL = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Of subscriptions to small messages: matches every publisher."""

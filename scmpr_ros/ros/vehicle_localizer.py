@@ -112,6 +112,11 @@ class VehicleLocalizer:
         moved = move_pose(T_map_base, covariance, self._inputs.mount.T_base_camera)
         self._tracking.set_prior(*moved, probability)
 
+    def use(self, config: LocalizerNodeConfig) -> None:
+        """Take parameters that may change while the node runs; from any thread."""
+        self._config = config
+        self._tracking.use(config.tracking.state)
+
     def reset(self) -> None:
         """Forget everything: anywhere on the map, or off it."""
         self._tracking.reset()

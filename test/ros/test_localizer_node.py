@@ -119,7 +119,11 @@ def test_survives_bad_messages(start_node, graph, street, street_map: Path) -> N
     # a bag that is played again has the same stamps again
     images.publish(image_message(RGB, header(1)))
     graph.until(lambda: len(poses) == 4, "answer to the first stamp of the second round")
-    graph.request(Trigger, "/localizer/relocalize")  # waits for an image when the signal comes
+    # in the middle of a query, with more images waiting, and a service, too
+    graph.request(Trigger, "/localizer/relocalize")
+    for number in range(9, 29):
+        images.publish(image_message(RGB, header(number)))
+    graph.until(lambda: len(poses) > 4, "answers to go on")
     assert node.stop(signal.SIGTERM) == 0
     assert "Traceback" not in node.output and "never retrieved" not in node.output
 
@@ -136,11 +140,11 @@ def test_map_of_another_checkpoint(start_node, graph, street, street_map: Path) 
 
 
 def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
-    """Parameters are fixed while configured; images are subscribed to while active."""
+    """Most parameters are fixed while configured; images are subscribed to while active."""
     node = make_node(LocalizerNode, checkpoint=str(street.checkpoint), map=str(street_map),
                      autostart=False)  # fmt: skip
     assert node.start() and node.trigger_configure() == SUCCESS
-    (refused,) = node.set_parameters([Parameter("queue_size", value=3)])
+    (refused,) = node.set_parameters([Parameter("map_frame", value="world")])
     assert not refused.successful and "clean it up first" in refused.reason
     for _ in range(2):
         assert node.trigger_activate() == SUCCESS
@@ -148,9 +152,9 @@ def test_lifecycle_by_hand(make_node, graph, street, street_map: Path) -> None:
         assert node.trigger_deactivate() == SUCCESS
         graph.until(lambda: node.count_subscribers("/image") == 0, "unsubscription")
     assert node.trigger_cleanup() == SUCCESS
-    (accepted,) = node.set_parameters([Parameter("queue_size", value=3)])
+    (accepted,) = node.set_parameters([Parameter("map_frame", value="world")])
     assert accepted.successful and node.trigger_configure() == SUCCESS
-    assert node.config.queue_size == 3
+    assert node.config.map_frame == "world"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -38,6 +40,7 @@ class Outer:
     count: int = 3
     name: str = "map"
     inner: Inner = field(default_factory=Inner)
+    RUNTIME: ClassVar[tuple[str, ...]] = ("count", "inner.*")
 
 
 @pytest.fixture
@@ -99,19 +102,46 @@ def test_overrides_of_rclpy_are_ignored(make_bare_node) -> None:
     assert node.get_parameter("use_sim_time").value is True
 
 
-def test_set_parameters_is_checked_and_can_be_frozen(make_bare_node) -> None:
-    node, frozen = make_bare_node(), [False]
-    parameters = NodeParameters(node, Outer, lambda: frozen[0])
-    (result,) = node.set_parameters([Parameter("inner.gain", value=3)])
-    assert result.successful and parameters.read().inner.gain == 3.0
-    (result,) = node.set_parameters([Parameter("inner.gain", value=-3.0)])
-    assert not result.successful and "must not be negative" in result.reason
-    (result,) = node.set_parameters([Parameter("count", value="many")])
-    assert not result.successful and "'count' should be int" in result.reason
+def test_parameters_are_checked_and_can_be_frozen(make_bare_node) -> None:
+    node, frozen, changes = make_bare_node(), [False], []
+    parameters = NodeParameters(node, Outer, lambda: frozen[0], changes.append)
+
+    def reason(**values: object) -> str:
+        """Set parameters at once; return why that is refused, or nothing."""
+        result = node.set_parameters_atomically(
+            [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        )
+        assert result.successful == (not result.reason)
+        return result.reason
+
+    assert not reason(inner__gain=3, name="other") and parameters.read().inner.gain == 3.0
+    assert "must not be negative" in reason(inner__gain=-3.0)
+    assert "'count' should be int" in reason(count="many")
+    assert "limit: cannot be deleted" in reason(inner__limit=None)
+    assert not changes, "they are read when the node is configured"
     frozen[0] = True
-    (result,) = node.set_parameters([Parameter("count", value=5)])
-    assert not result.successful and "clean it up first" in result.reason
-    assert parameters.read() == Outer(inner=Inner(3.0))
+    assert reason(name="third") == "name: fixed while the node is configured; clean it up first"
+    assert "name: fixed" in reason(count=9, name="third")
+    assert "must not be negative" in reason(count=9, inner__gain=-1)
+    assert not changes
+    assert not reason(count=5, inner__gain=4)
+    assert changes == [parameters.read()] == [Outer(5, "other", Inner(4.0))]
+
+
+def test_descriptors_name_what_is_fixed(make_bare_node) -> None:
+    node = make_bare_node()
+    NodeParameters(node, Outer)
+    constraints = {p.name: p.additional_constraints
+                   for p in node.describe_parameters(["name", "count", "inner.gain"])}  # fmt: skip
+    assert constraints == {
+        "name": "fixed while the node is configured", "count": "", "inner.gain": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", NODES.values(), ids=list(NODES))
+def test_runtime_parameters_exist(cls: type) -> None:
+    for pattern in cls.RUNTIME:
+        assert any(fnmatchcase(name, pattern) for name in flatten(cls())), pattern
 
 
 @pytest.mark.parametrize("node_name", list(NODES))

@@ -136,7 +136,7 @@ class _Run:
     def of(cls, name: str, config: QueryBenchmarkConfig, device: torch.device) -> _Run:
         torch.manual_seed(0)
         network = ScmprNetwork(ScmprConfig(backbone=name)).eval().to(device)
-        place_map = _place_map(network, config.places)
+        place_map = random_place_map(network, config.places)
         return cls(name, network, Localizer(place_map, network, config.localizer))
 
     def query(self, image: SimpleNamespace, camera: CameraModel, count: bool) -> None:
@@ -229,7 +229,7 @@ def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
     return Timing.of(seconds[5:])
 
 
-def _place_map(network: ScmprNetwork, places: int) -> PlaceMap:
+def random_place_map(network: ScmprNetwork, places: int) -> PlaceMap:
     """A place map of random unit descriptors and random blocks of classes."""
     config, generator = network.config, np.random.default_rng(0)
     descriptors = np.empty((places, config.num_headings, config.descriptor_dim), np.float16)
