@@ -273,7 +273,7 @@ def summary(
 ) -> dict[str, Any]:
     """Numbers of several drives together, from that time and distance after each start on.
 
-    nees_in_band: share of LOCALIZED poses whose normalised squared error of x, y and yaw lies within
+    nees_in_band: share of LOCALIZED poses whose normalised squared error of x, y and yaw lies in
     the central 95 % of its chi-square distribution; 0.95 for an honest covariance. nees_mean: 3 for
     an honest one.
     coverage: share within 1, 2 and 3 standard deviations, of which a Gaussian has 0.20, 0.74, 0.97.

@@ -117,8 +117,8 @@ def correct(prior: Mixture, pose: Array, covariance: Array, gate: float) -> Mixt
 
 def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
     """Kalman gains (N, 4, 3), inverse innovation covariances (N, 3, 3) and posterior (N, 4, 4)."""
-    inverse = np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance)
-    gain = prior.covariance[:, :, POSE] @ inverse
+    inverse: Array = np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance)
+    gain: Array = prior.covariance[:, :, POSE] @ inverse
     return gain, inverse, prior.covariance - gain @ prior.covariance[:, POSE, :]
 
 
