@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians over a pose in the plane and its speed, all components at once."""
+"""Mixtures of Gaussians over a pose in the plane and its motion, all components at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from scmpr_ros.geometry import wrap_angle
 
 Array = NDArray[np.float64]
 
-X, Y, YAW, SPEED = range(4)
+X, Y, YAW, SPEED, TURN = range(5)
+SIZE = 5
 POSE = slice(0, 3)
 
 NEAR_M, NEAR_RAD = 5.0, math.radians(15.0)
@@ -25,9 +26,9 @@ _CENTRES = 30
 
 @dataclass(frozen=True)
 class Mixture:
-    """N Gaussians over x, y (metres), yaw (radians) and speed (m/s).
+    """N Gaussians over x, y (metres), yaw (radians), speed (m/s) and turn rate (rad/s).
 
-    weight: (N,). mean: (N, 4). covariance: (N, 4, 4).
+    weight: (N,). mean: (N, 5). covariance: (N, 5, 5).
     """
 
     weight: Array
@@ -37,7 +38,7 @@ class Mixture:
     @classmethod
     def empty(cls) -> Mixture:
         """No component."""
-        return cls(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4, 4)))
+        return cls(np.zeros(0), np.zeros((0, SIZE)), np.zeros((0, SIZE, SIZE)))
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -71,7 +72,7 @@ class Mixture:
         centre = share @ mean
         offset = mean - centre[member.ravel()]
         second = self.covariance + offset[:, :, None] * offset[:, None, :]
-        covariance = (share @ second.reshape(N, 16)).reshape(groups, 4, 4)
+        covariance = (share @ second.reshape(N, SIZE**2)).reshape(groups, SIZE, SIZE)
         centre[:, YAW] = wrap_angle(centre[:, YAW])
         return Mixture(weight, centre, covariance)
 
@@ -116,9 +117,9 @@ def correct(prior: Mixture, pose: Array, covariance: Array, gate: float) -> Mixt
 
 
 def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
-    """Kalman gains (N, 4, 3), inverse innovation covariances (N, 3, 3) and posterior (N, 4, 4)."""
-    inverse: Array = np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance)
-    gain: Array = prior.covariance[:, :, POSE] @ inverse
+    """Gains (N, 5, 3), inverse innovation and posterior covariances (N, 3, 3) and (N, 5, 5)."""
+    inverse = np.asarray(np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance), np.float64)
+    gain = prior.covariance[:, :, POSE] @ inverse
     return gain, inverse, prior.covariance - gain @ prior.covariance[:, POSE, :]
 
 

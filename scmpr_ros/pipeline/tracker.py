@@ -15,17 +15,15 @@ each component becomes one for each viewpoint nearby, and those in the same cell
 moments. Where all viewpoints are equally likely, this returns the component that came in. New
 components start from `elsewhere` at every viewpoint that an image lists.
 
-Neighbouring images share their mistakes. So evidence counts by distance travelled, and scores are
-divided by a temperature several times that of a single image. What
-an image is worth off the map depends on the image: streets without features match many places
-(compare the off-map state of Xu et al., "Probabilistic Visual Place Recognition for Hierarchical
-Localization", 2021). So it is measured on viewpoints drawn at random.
+Neighbouring images share their mistakes: evidence counts by distance travelled, and its temperature
+is several times that of a single image. An off-map state as in Xu et al., "Probabilistic Visual
+Place Recognition for Hierarchical Localization" (2021).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +31,10 @@ from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import wrap_angle
+from scmpr_ros.pipeline.image_likelihood import ImageLikelihood, LikelihoodConfig
 from scmpr_ros.pipeline.localizer import Observation, Viewpoints
 from scmpr_ros.pipeline.mixture import (
     POSE,
-    SPEED,
     YAW,
     Mixture,
     X,
@@ -46,6 +44,7 @@ from scmpr_ros.pipeline.mixture import (
     correct_yaw,
     neighbourhoods,
 )
+from scmpr_ros.pipeline.motion import Motion, MotionConfig, move, start
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 Array = NDArray[np.float64]
@@ -55,23 +54,16 @@ Array = NDArray[np.float64]
 class TrackerConfig:
     """How a camera moves, and how much its images count."""
 
-    score_temperature: float = 0.2
-    """Score difference (eq. 10) by which an image makes a pose 1/e times as probable as another, if
-    it is `independent_m` away from the image before. Several times that of a single image, since
-    neighbouring images share their mistakes."""
     independent_m: float = 1.5
     """Distance between images that count in full; nearer ones count in proportion."""
     update_m: float = 0.5
     """Images nearer than this to the last one that counted, and turned by less than 5 deg, do not
     count."""
-    none_share: float = 0.05
-    """An image taken off the map is worth as much as the mean of the best viewpoints of the map,
-    this share of them. A pose must do better than that in the long run."""
-    none_margin: float = -0.12
-    """Score added to that mean."""
     sample: int = 128
-    """Viewpoints drawn at random with every image, to estimate that mean and what all viewpoints
-    are worth that are not compared."""
+    """Viewpoints drawn at random with every image, to estimate what an image is worth off the map
+    and at all viewpoints that are not compared."""
+    likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
     off_map_prior: float = 0.1
     """Probability that the camera is not on the map, before any image."""
     leave_m: float = 1000.0
@@ -81,18 +73,6 @@ class TrackerConfig:
     kidnap_m: float = 500.0
     """Distance after which the camera is expected to have been carried elsewhere, or its odometry
     to have failed."""
-    odometry_translation: float = 0.05
-    """Standard deviation of odometry per metre travelled."""
-    odometry_yaw_deg_per_m: float = 0.5
-    """Standard deviation of odometry's yaw after one metre, in degrees."""
-    speed_m_s: float = 4.0
-    """Mean speed of a camera of which nothing is known; used without odometry."""
-    speed_deviation_m_s: float = 4.0
-    """Standard deviation of that speed."""
-    acceleration_m_s2: float = 1.5
-    """Standard deviation of the speed's change in one second; used without odometry."""
-    yaw_rate_deg_s: float = 12.0
-    """Standard deviation of the yaw's change in one second; used without odometry."""
     yaw_deviation_deg: float = 4.0
     """Standard deviation of the heading that a mask slid to gives."""
     max_components: int = 600
@@ -102,10 +82,8 @@ class TrackerConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "score_temperature", "independent_m", "leave_m", "enter_m", "kidnap_m",
-            "speed_deviation_m_s", "acceleration_m_s2", "yaw_rate_deg_s", "yaw_deviation_deg",
-            "odometry_translation", "odometry_yaw_deg_per_m", "max_components", "max_viewpoints",
-            "sample",
+            "independent_m", "leave_m", "enter_m", "kidnap_m", "yaw_deviation_deg",
+            "max_components", "max_viewpoints", "sample",
         ):  # fmt: skip
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"tracker.{name} must be positive, got {getattr(self, name)}")
@@ -114,21 +92,8 @@ class TrackerConfig:
                 f"tracker.update_m {self.update_m} must lie between 0 and independent_m "
                 f"{self.independent_m}"
             )
-        for name in ("off_map_prior", "none_share"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"tracker.{name} {getattr(self, name)} is not in (0, 1)")
-
-
-@dataclass(frozen=True)
-class Motion:
-    """How the camera moved from one image to the next.
-
-    elapsed_s: between their stamps. T_before_now: (4, 4) pose of the camera's body axes (x forward,
-    y left, z up) now in those before, from odometry; None without odometry.
-    """
-
-    elapsed_s: float
-    T_before_now: Array | None = None
+        if not 0 < self.off_map_prior < 1:
+            raise ConfigError(f"tracker.off_map_prior {self.off_map_prior} is not in (0, 1)")
 
 
 @dataclass(frozen=True)
@@ -173,27 +138,18 @@ class Tracker:
     def set_prior(self, mean: Array, covariance: Array, probability: float) -> None:
         """Replace the belief by a pose: mean (3,) of x, y, yaw, and covariance (3, 3)."""
         self.reset()
-        start = self._start(mean[None])
-        start.covariance[:, POSE, POSE] = covariance
-        self.mixture = start.scaled(probability)
+        begin = start(mean[None], np.ones(3), self.config.motion)
+        begin.covariance[:, POSE, POSE] = covariance
+        self.mixture = begin.scaled(probability)
         self.off_map *= 1 - probability
         self.elsewhere *= 1 - probability
-
-    def _start(self, pose: Array) -> Mixture:
-        """Components of weight one at poses (N, 3), as uncertain as a viewpoint."""
-        config, N = self.config, len(pose)
-        mean = np.column_stack([pose, np.full(N, config.speed_m_s)])
-        variance = np.append(self._kernel, config.speed_deviation_m_s**2)
-        return Mixture(np.ones(N), mean, np.tile(np.diag(variance), (N, 1, 1)))
 
     # --- motion ------------------------------------------------------------------------------
 
     def predict(self, motion: Motion) -> None:
         """Move the belief, by odometry if there is some, else by what is known of the speed."""
-        if motion.T_before_now is None:
-            travelled_m = self._coast(motion.elapsed_s)
-        else:
-            travelled_m = self._drive(motion.T_before_now, motion.elapsed_s)
+        self.mixture, travelled_m = move(self.mixture, motion, self.config.motion)
+        self._turned_rad += abs(motion.turn_rad)
         self._since_update_m += travelled_m
         leave, enter, kidnap = (
             -math.expm1(-travelled_m / distance_m)
@@ -206,50 +162,6 @@ class Tracker:
         carried = on_map * (1 - leave) * kidnap
         self.off_map += left - entered
         self.elsewhere += entered + carried - leave * self.elsewhere
-
-    def _drive(self, T_before_now: Array, elapsed_s: float) -> float:
-        """Move all components by odometry; returns the distance in metres."""
-        config, mean = self.config, self.mixture.mean.copy()
-        forward_m, left_m = T_before_now[:2, 3]
-        turn_rad = math.atan2(T_before_now[1, 0], T_before_now[0, 0])
-        distance_m = math.hypot(forward_m, left_m)
-        self._turned_rad += abs(turn_rad)
-        cos, sin = np.cos(mean[:, YAW]), np.sin(mean[:, YAW])
-        step = np.stack([cos * forward_m - sin * left_m, sin * forward_m + cos * left_m], 1)
-        F = np.tile(np.eye(4), (len(mean), 1, 1))
-        F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
-        F[:, SPEED, SPEED] = 0.0
-        mean[:, :2] += step
-        mean[:, YAW] = wrap_angle(mean[:, YAW] + turn_rad)
-        mean[:, SPEED] = forward_m / elapsed_s if elapsed_s > 0 else config.speed_m_s
-        # Independent errors of parts of a metre: variances grow with distance.
-        position = config.odometry_translation**2 * distance_m
-        yaw = math.radians(config.odometry_yaw_deg_per_m) ** 2 * distance_m
-        yaw += (0.02 * turn_rad) ** 2
-        noise = np.diag([position, position, yaw, config.acceleration_m_s2**2])
-        covariance = F @ self.mixture.covariance @ F.transpose(0, 2, 1) + noise
-        self.mixture = Mixture(self.mixture.weight, mean, covariance)
-        return distance_m
-
-    def _coast(self, elapsed_s: float) -> float:
-        """Move all components at their speed; returns the mean distance in metres."""
-        config, mean = self.config, self.mixture.mean.copy()
-        cos, sin = np.cos(mean[:, YAW]), np.sin(mean[:, YAW])
-        step = mean[:, SPEED, None] * elapsed_s * np.stack([cos, sin], 1)
-        F = np.tile(np.eye(4), (len(mean), 1, 1))
-        F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
-        F[:, X, SPEED], F[:, Y, SPEED] = cos * elapsed_s, sin * elapsed_s
-        mean[:, :2] += step
-        yaw = math.radians(config.yaw_rate_deg_s) ** 2 * elapsed_s
-        speed = config.acceleration_m_s2**2 * elapsed_s
-        slip = (0.05 * config.speed_m_s) ** 2 * elapsed_s**2
-        noise = np.diag([slip, slip, yaw, speed])
-        covariance = F @ self.mixture.covariance @ F.transpose(0, 2, 1) + noise
-        weight = self.mixture.weight
-        known = weight.sum()
-        speed_m_s = weight @ np.abs(mean[:, SPEED]) + (1 - known) * config.speed_m_s
-        self.mixture = Mixture(weight, mean, covariance)
-        return float(speed_m_s) * elapsed_s
 
     # --- images ------------------------------------------------------------------------------
 
@@ -288,7 +200,9 @@ class Tracker:
         self._since_update_m, self._turned_rad = 0.0, 0.0
         self.update_count += 1
         headings = len(self._yaw)
-        evidence = _Evidence.of(observation, self.config, headings, self._sample, weight)
+        evidence = ImageLikelihood.of(
+            observation, config.likelihood, headings, self._sample, weight
+        )
         lattice = len(self._xy) * headings
         moved, lost = self._weigh(evidence)
         spawned = self._spawn(evidence).scaled(self.elsewhere / lattice)
@@ -297,12 +211,13 @@ class Tracker:
         self._reduce()
         return weight
 
-    def _spawn(self, evidence: _Evidence) -> Mixture:
+    def _spawn(self, evidence: ImageLikelihood) -> Mixture:
         """A component at each listed viewpoint, weighted by its likelihood."""
         xy = self._xy[evidence.key // len(self._yaw)]
-        return self._start(np.column_stack([xy, evidence.yaw_rad])).scaled(evidence.likelihood)
+        pose = np.column_stack([xy, evidence.yaw_rad])
+        return start(pose, self._kernel, self.config.motion).scaled(evidence.likelihood)
 
-    def _weigh(self, evidence: _Evidence) -> tuple[Mixture, Mixture]:
+    def _weigh(self, evidence: ImageLikelihood) -> tuple[Mixture, Mixture]:
         """Split the components among the viewpoints near them; those near none keep the floor."""
         component, place, heading = self._near(self.mixture)
         likelihood, yaw_rad, listed = evidence.at(place * len(self._yaw) + heading)
@@ -386,43 +301,6 @@ class Tracker:
 _NONE = np.zeros(0, np.int64)
 _NEGLIGIBLE = 1e-9
 """Weight, in parts of the largest, of components that are dropped before they are merged."""
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """Likelihoods of M listed viewpoints relative to being off the map, and of all others.
-
-    key: (M,) place * V + heading, rising. yaw_rad: (M,) heading refined by the mask.
-    likelihood: (M,). floor: mean likelihood of all viewpoints, for those that are not listed.
-    """
-
-    key: NDArray[np.int64]
-    yaw_rad: Array
-    likelihood: Array
-    floor: float
-
-    @classmethod
-    def of(
-        cls, observation: Observation, config: TrackerConfig, headings: int,
-        sample: NDArray[np.int64], weight: float,
-    ) -> _Evidence:  # fmt: skip
-        """Weigh an observation that lists a random `sample` (keys) of all viewpoints."""
-        scale = weight / config.score_temperature
-        key = observation.place * headings + observation.heading
-        background = np.sort(observation.score[np.isin(key, sample)])
-        best = max(1, round(config.none_share * len(background)))
-        none = background[-best:].mean() + config.none_margin
-        listed, others = (
-            np.exp(scale * (scores - none)) for scores in (observation.score, background)
-        )
-        order = np.argsort(key)
-        return cls(key[order], observation.yaw_rad[order], listed[order], float(others.mean()))
-
-    def at(self, key: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Likelihood and slid heading of viewpoints (N,), and whether they are listed."""
-        row = np.searchsorted(self.key, key).clip(max=len(self.key) - 1)
-        listed = self.key[row] == key
-        return np.where(listed, self.likelihood[row], self.floor), self.yaw_rad[row], listed
 
 
 def _spacing(tree: cKDTree) -> float:

@@ -13,10 +13,11 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
+from scmpr_ros.pipeline.motion import Motion
 from scmpr_ros.pipeline.refinement import RefinementConfig, Refiner
 from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
 from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
-from scmpr_ros.pipeline.tracker import Cluster, Motion, Tracker, TrackerConfig
+from scmpr_ros.pipeline.tracker import Cluster, Tracker, TrackerConfig
 from scmpr_ros.records import CameraModel, PlaceMatch
 from scmpr_ros.stages import stage
 
