@@ -15,6 +15,7 @@ CONSOLE_SCRIPTS = [
     "adapt",
     "benchmark",
     "build_map",
+    "check",
     "compare_drives",
     "convert",
     "demo",

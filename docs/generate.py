@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "scmpr_ros"
 
 NODES = {
+    "check": ("bringup.check_node", "CheckConfig"),
     "localizer": ("localizer_config", "LocalizerNodeConfig"),
     "map_loader": ("map_loader_node", "MapLoaderConfig"),
     "play_bag": ("bag_player_node", "BagPlayerConfig"),

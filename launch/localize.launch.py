@@ -39,6 +39,10 @@ ARGUMENTS = [
     DeclareLaunchArgument("camera_info", default_value="camera_info",
                           description="Topic with the intrinsics (P) of the images."),
     DeclareLaunchArgument(
+        "odom", default_value="odom",
+        description="Topic of the odometry (nav_msgs/Odometry), if it is not taken from TF.",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="",
         description="Namespace of the node, inside that of an enclosing PushRosNamespace.",
     ),
@@ -92,6 +96,7 @@ def localizer(context: LaunchContext) -> list[Node]:
             output="screen", parameters=[params_file, given_parameters(context)],
             remappings=[("image", LaunchConfiguration("image")),
                         ("camera_info", LaunchConfiguration("camera_info")),
+                        ("odom", LaunchConfiguration("odom")),
                         ("map_loader/place_map", LaunchConfiguration("place_map"))],
         )
     ]  # fmt: skip

@@ -39,6 +39,10 @@ LOCALIZER_ARGUMENTS = [
     DeclareLaunchArgument("camera_info", default_value=f"{CAMERA}/camera_info",
                           description="Topic of the camera_info in the bag."),
     DeclareLaunchArgument(
+        "odom", default_value="/kitti/odometry",
+        description="Topic of the odometry in the bag, if it is not taken from TF.",
+    ),
+    DeclareLaunchArgument(
         "map", default_value="",
         description="Directory of the place map. Empty: use the one the map loader announces.",
     ),

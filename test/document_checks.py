@@ -17,6 +17,7 @@ import yaml
 
 from scmpr_ros.config import flatten, from_dict, unflatten
 from scmpr_ros.methods.registry import method_names
+from scmpr_ros.ros.commands.check import options_as_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -29,6 +30,8 @@ OTHER_TOOLS = {
     "rosdep", "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
+OTHER_NODES = ("lifecycle_manager", "ekf_filter_node_map")
+"""Nodes of others, whose parameters are not checked."""
 OTHER_OPTIONS = {
     "--clock", "--nproc-per-node", "--ros-args", "--show-args", "--system-site-packages",
     "--web-viewer",
@@ -179,6 +182,10 @@ def check_node(name: str, arguments: list[str]) -> None:
     """Parameters and remappings after `--ros-args`."""
     if arguments == ["--help"]:
         return
+    if name == "check":
+        arguments = options_as_parameters(arguments)
+    if not arguments:
+        return
     assert arguments[0] == "--ros-args", arguments
     given: dict[str, Any] = {}
     for flag, word in zip(arguments[1::2], arguments[2::2], strict=True):
@@ -186,6 +193,7 @@ def check_node(name: str, arguments: list[str]) -> None:
         assert (assign and flag in ("-p", "-r")) or flag == "--params-file", (flag, word)
         if flag == "-p":
             given[key] = yaml.safe_load(value)
+    given.pop("use_sim_time", None)  # every node has it
     from_dict(generator().node_config(name), unflatten(given))
 
 

@@ -14,6 +14,7 @@ import yaml
 from document_checks import (
     DOCUMENTS,
     OTHER_NAMES,
+    OTHER_NODES,
     OTHER_OPTIONS,
     REPOSITORY,
     accepts,
@@ -183,7 +184,7 @@ def test_parameter_files_in_the_documents() -> None:
         if "recall" in content:
             continue  # a suite, see below
         for node, section in content.items():
-            if "lifecycle_manager" in node:
+            if node in OTHER_NODES:
                 continue
             leaves = section["ros__parameters"]
             nodes = [node] if node in generator().NODES else list(generator().NODES)

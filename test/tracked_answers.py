@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
-import torch
 from camera_poses import level_camera_pose
 from numpy.typing import NDArray
 
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.pipeline.localizer import Observation
 from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE
 from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
@@ -20,10 +20,6 @@ ORIGIN = np.array([456_700.0, 5_428_300.0, 100.0])
 """Of the map, as large as UTM coordinates are."""
 CAMERA = CameraModel(64, 32, 40.0, 40.0, 31.5, 15.5)
 STATES = (LOST, TENTATIVE, LOCALIZED, LOCALIZED)
-NO_EVIDENCE = Observation(
-    *(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 5, floor=0.0,
-    seen=torch.zeros(8, 20, dtype=torch.bool), prediction=None,
-)  # fmt: skip
 
 
 def walled_street(places: int = 5) -> PlaceMap:
@@ -64,4 +60,4 @@ def tracked_answer(index: int) -> TrackedAnswer:
     )  # fmt: skip
     mask = np.full((8, 20), class_id("road"), np.uint8)
     match = PlaceMatch((Candidate(0, 0, single, 1.0, 0.5, 0.5, 0.4),), mask)
-    return TrackedAnswer(NO_EVIDENCE, match, pose)
+    return TrackedAnswer(SimpleNamespace(), match, pose)  # pictures need no evidence

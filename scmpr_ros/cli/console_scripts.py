@@ -22,7 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Modules that an extra of `setup.py` adds to the base installation."""
 
-NODES = ("localizer", "map_loader", "play_bag", "record_answers", "soak_localizer")
+NODES = ("check", "localizer", "map_loader", "play_bag", "record_answers", "soak_localizer")
 COMMANDS = {
     "ablate": "training",
     "adapt": "training",

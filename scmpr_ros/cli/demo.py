@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from scipy.spatial.transform import Rotation
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
@@ -36,6 +37,7 @@ from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.evaluation.ros_session import RosSession
 from scmpr_ros.evaluation.trajectory import TrackedDrive
 from scmpr_ros.evaluation.trajectory_picture import draw_trajectory
+from scmpr_ros.geometry import R_BODY_OPTICAL
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -145,7 +147,7 @@ def _localize(
         rate = session.play_rate(drive)
         session.start(
             map_loader(scenario.source, checkpoint, session.map_folder),
-            localizer(checkpoint, topics, config.queue_size, recording),
+            localizer(checkpoint, topics, config.queue_size, recording, camera_tilt(drive)),
         )
         session.write_bag(drive)
         with console.status("building the place map"):
@@ -167,9 +169,9 @@ def _record(path: Path, node_recording: Path, scene: ReportScene) -> None:
     """Add to what the node recorded what it cannot know: the points of the map, and the truth."""
     tracked = scene.tracked
     with RerunRecording(path) as recording:
-        recording.include(node_recording)
         recording.log_map(scene.place_map, scene.cloud)
         recording.log_true_track(tracked.T_true)
+        recording.include(node_recording)
         for index, stamp_s in enumerate(tracked.stamps_s):
             recording.log_errors(
                 stamp_s, tracked.T_true[index], tracked.T_tracked[index], tracked.T_single[index]
@@ -223,6 +225,16 @@ def recorded_drive(folder: Path, sequence: str, shipped: bool) -> Scenario:
         "the folder's LiDAR map",
         None,
     )
+
+
+def camera_tilt(drive: Drive) -> tuple[float, float, float]:
+    """Roll and pitch of the camera, and 0 for its yaw, in radians, to level the images.
+
+    The LiDAR is taken to stand level on the vehicle, as in the bags of `convert`.
+    """
+    R_level_body = drive.T_lidar_camera[:3, :3] @ R_BODY_OPTICAL.T
+    roll, pitch, _ = Rotation.from_matrix(R_level_body).as_euler("xyz")
+    return float(roll), float(pitch), 0.0
 
 
 def _scene(

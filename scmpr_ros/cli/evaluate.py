@@ -23,6 +23,7 @@ from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_d
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import PROTOCOLS, Protocol, find_protocol, map_protocol
+from scmpr_ros.evaluation.recorded_answers import predict_from_answers
 from scmpr_ros.evaluation.rerun_recording import RerunRecording
 from scmpr_ros.evaluation.result import Result, write_results
 from scmpr_ros.evaluation.tables import PROTOCOL_OF_TABLE, TABLES, make_table
@@ -147,6 +148,12 @@ def _predictions(
     config: EvaluationConfig = options.settings
     if options.score:
         return map(Predictions.load, recordings)
+    if options.answers:
+        if len(recordings) != 1 or protocol.name != "map":
+            raise ConfigError("--answers takes one recording, the bag that was played, and no "
+                              "--protocol: the localizer searched a map")  # fmt: skip
+        answers, map_directory = options.answers
+        return iter([predict_from_answers(recordings[0], answers, map_directory, protocol)])
     if not options.descriptors:
         network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
         return _localise(options, recordings, protocol, network)
@@ -195,6 +202,9 @@ def _parser() -> ArgumentParser:
                         help="take distances in the axes of the published code")  # fmt: skip
     parser.add_argument("--descriptors", nargs=2, type=Path, metavar=("QUERIES.npz", "PLACES.npz"),
                         help=_DESCRIPTORS_HELP)  # fmt: skip
+    parser.add_argument("--answers", nargs=2, type=Path, metavar=("ANSWERS.jsonl", "MAP"),
+                        help="score what `record_answers` wrote while a bag was played, with the "
+                        "place map of the localizer; the recording is the bag")  # fmt: skip
     parser.add_argument("--similarity", choices=get_args(Similarity), default="cosine",
                         help="how --descriptors are compared")  # fmt: skip
     parser.add_argument("--predictions", type=Path, help="folder to save all answers in")

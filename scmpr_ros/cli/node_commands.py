@@ -29,11 +29,16 @@ def map_loader(source: Path, checkpoint: Path, directory: Path) -> NodeCommand:
 
 
 def localizer(
-    checkpoint: Path, topics: BagTopics, queue_size: int, recording: Path | None = None
+    checkpoint: Path,
+    topics: BagTopics,
+    queue_size: int,
+    recording: Path | None = None,
+    mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NodeCommand:
     """Localise every image of a topic, once the map loader has announced a map.
 
-    queue_size: images that may wait. recording: .rrd file to record into, if any.
+    queue_size: images that may wait. recording: .rrd file to record into, if any. mount_rpy: roll,
+    pitch and yaw of the camera in radians.
     """
     parameters = {
         "checkpoint": str(checkpoint.resolve()),
@@ -41,6 +46,9 @@ def localizer(
         "reliable_images": True,
         "queue_size": queue_size,
         "rerun": "" if recording is None else str(recording.resolve()),
+        # not from TF, so that poses are of the camera, wherever tf2 is installed
+        "mount.source": "parameters",
+        "mount.rpy": list(mount_rpy),
     }
     remappings = {"image": topics.image, "camera_info": topics.camera_info}
     return NodeCommand("localizer", command_line("localizer"), parameters, remappings)

@@ -36,6 +36,7 @@ from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.tracking_localizer import TrackingConfig
 from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
@@ -55,6 +56,7 @@ class EvaluationConfig:
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
     builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_bad: bool = False
     segmenters: bool = False

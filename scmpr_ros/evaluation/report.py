@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,15 +241,16 @@ def _draw_panorama(axes: Axes, scene: ReportScene, row: int, colour: str) -> Non
 
 def _draw_numbers(figure: Figure, scores: Scores, tracked: TrackedScores) -> None:
     tiles = number_tiles(scores) + tracked_tiles(tracked)
+    first_tracked = len(number_tiles(scores))
     width = 0.953 / len(tiles)
     for index, (value, caption) in enumerate(tiles):
         axes = figure.add_axes((0.02 + index * width, 0.02, width - 0.008, 0.1))
         axes.add_patch(FancyBboxPatch((0, 0), 1, 1, boxstyle="square,pad=0", facecolor="white",
                                       edgecolor="#e4e2db"))  # fmt: skip
-        axes.text(0.5, 0.62, value, ha="center", va="center", fontsize=19, weight="bold",
-                  color=CORRECT if index == 0 else INK)  # fmt: skip
-        axes.text(0.5, 0.22, caption.replace(", ", ",\n", 1), ha="center", va="center",
-                  fontsize=8.5, color=FAINT)  # fmt: skip
+        axes.text(0.5, 0.66, value, ha="center", va="center", fontsize=18, weight="bold",
+                  color=CORRECT if index in (0, first_tracked) else INK)  # fmt: skip
+        axes.text(0.5, 0.25, textwrap.fill(caption, 17), ha="center", va="center", fontsize=8.5,
+                  color=FAINT)  # fmt: skip
         axes.set_axis_off()
 
 
@@ -272,9 +274,9 @@ def tracked_tiles(tracked: TrackedScores) -> list[tuple[str, str]]:
     """Value and caption of each number of the tracked drive."""
     right = tracked.right_when_localized
     return [
-        (f"{tracked.localized:.1%}", "tracked, LOCALIZED"),
+        (f"{tracked.localized:.1%}", "tracked: LOCALIZED"),
         ("none" if right is None else f"{right:.1%}", "of these, within 5 m and 15°"),
-        (_number(tracked.median_position_error_m, ".2f", " m"), "median error, LOCALIZED"),
+        (_number(tracked.median_position_error_m, ".2f", " m"), "their median error"),
     ]
 
 

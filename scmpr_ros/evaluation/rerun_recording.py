@@ -190,12 +190,12 @@ class RerunRecording:
             self._stream.log("estimate/error", error)
 
     def include(self, path: Path) -> None:
-        """Add what another recording, such as that of a node, holds."""
+        """Add the answers of another recording, such as that of a node, without its map."""
         rr = self._rerun
         if not Path(path).is_file():
             raise ConfigError(f"there is no recording {path}: see the log of the node")
         reader = getattr(rr, "chunk", rr.experimental).RrdReader
-        self._stream.send_chunks(reader(path).stream())
+        self._stream.send_chunks(reader(path).stream().drop(content="/map/**"))
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class RerunRecording:
         return rr.Ellipsoids3D(
             centers=[self._local(pose.T_map_camera[:3, 3])], half_sizes=[half_sizes],
             rotation_axis_angles=[rr.RotationAxisAngle(axis=(0, 0, 1), radians=yaw_rad)],
-            colors=(*_rgb(STATE_COLOURS[pose.state]), 110), fill_mode="solid",
+            colors=(*_rgb(STATE_COLOURS[pose.state]), 60), fill_mode="solid",
         )  # fmt: skip
 
     def _series(self, entity: str, value: float) -> None:

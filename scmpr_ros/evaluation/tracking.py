@@ -64,11 +64,14 @@ class EncodedDrive:
         return len(self.images)
 
     @classmethod
-    def encode(cls, drive: Drive, localizer: Localizer, skip_bad: bool = False) -> EncodedDrive:
-        """Read and encode all images."""
+    def encode(
+        cls, drive: Drive, localizer: Localizer, skip_bad: bool = False, progress: bool = True
+    ) -> EncodedDrive:
+        """Read and encode all images. skip_bad: leave out those that cannot be read."""
         images, frames = [], []
         reader = FrameReader(drive.image_frames, drive.image, skip_bad)
-        for frame, image in tqdm(reader, f"encoding {drive.name}", unit="image", disable=None):
+        bar = tqdm(reader, f"encoding {drive.name}", unit="image", disable=not progress or None)
+        for frame, image in bar:
             images.append(_small(localizer.encode(image, drive.camera)))
             frames.append(frame)
         stamps_s = np.array([drive.stamp_s(frame) for frame in frames])
@@ -106,13 +109,15 @@ def _small(image: EncodedImage) -> EncodedImage:
 
 
 def track(
-    drive: EncodedDrive, localizer: Localizer, config: TrackingConfig, trials: TrackingTrials
-) -> TrackedDrive:
+    drive: EncodedDrive, localizer: Localizer, config: TrackingConfig, trials: TrackingTrials,
+    progress: bool = True,
+) -> TrackedDrive:  # fmt: skip
     """Drive once from the first image to the last."""
     rows = range(len(drive))
     odometry = drive.odometry(rows, trials, trials.seed)
     run = drive.run(TrackingLocalizer(localizer, config), rows, odometry)
-    bar = tqdm(run, f"tracking {drive.name}", len(drive), unit="image", disable=None)
+    hidden = not progress or None
+    bar = tqdm(run, f"tracking {drive.name}", total=len(drive), unit="image", disable=hidden)
     answers = [answer for _, answer in bar]
     poses = [answer.pose for answer in answers]
     return TrackedDrive(
@@ -263,15 +268,16 @@ def normalised_errors(drive: TrackedDrive) -> Array:
     return np.asarray(np.einsum("ni,nij,nj->n", error, np.linalg.inv(planar), error))
 
 
-def summary(drives: Sequence[TrackedDrive], settling_s: float) -> dict[str, Any]:
-    """Numbers of several drives together, from `settling_s` after the first image of each on.
+def summary(
+    drives: Sequence[TrackedDrive], settling_s: float = 0.0, settling_m: float = 0.0
+) -> dict[str, Any]:
+    """Numbers of several drives together, from that time and distance after each start on.
 
     nees_in_band: share of LOCALIZED poses whose normalised error is below the 95 % quantile of its
     chi-square distribution of three degrees of freedom; 0.95 for an honest covariance.
     coverage: share within 1, 2 and 3 standard deviations, of which a Gaussian has 0.20, 0.74, 0.97.
     """
-    settled = [_select(drive, drive.stamps_s - drive.stamps_s[0] >= settling_s) for drive in drives]
-    whole = _joined([drive for drive in settled if drive is not None])
+    whole = _joined([_settled(drive, settling_s, settling_m) for drive in drives])
     localized, right = whole.state == LOCALIZED, whole.near(whole.T_tracked)
     scores = asdict(whole.score())
     nees = normalised_errors(whole)[localized]
@@ -319,16 +325,17 @@ def _percentiles(values: Sequence[float | None]) -> list[float] | None:
     return [float(v) for v in np.percentile(np.array(values, float), (50, 95))] if values else None
 
 
-def _select(drive: TrackedDrive, keep: NDArray[np.bool_]) -> TrackedDrive | None:
-    if not keep.any():
-        return None
+def _settled(drive: TrackedDrive, settling_s: float, settling_m: float) -> TrackedDrive:
+    """The drive without its beginning; the last image stays in any case."""
+    steps_m = np.linalg.norm(np.diff(drive.T_true[:, :2, 3], axis=0), axis=1)
+    travelled_m = np.concatenate([[0.0], np.cumsum(steps_m)])
+    keep = (drive.stamps_s - drive.stamps_s[0] >= settling_s) & (travelled_m >= settling_m)
+    keep[-1] = True
     return replace(drive, **{name: values[keep] for name, values in vars(drive).items()})
 
 
 def _joined(drives: Sequence[TrackedDrive]) -> TrackedDrive:
     """All images of several drives; stamps are those of each."""
-    if not drives:
-        raise ConfigError("no drive lasts longer than settling_s: make it smaller")
     return TrackedDrive(
         *(np.concatenate([getattr(d, name) for d in drives]) for name in vars(drives[0]))
     )

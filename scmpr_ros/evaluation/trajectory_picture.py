@@ -109,6 +109,7 @@ def _draw_map(
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
     _draw_legend(axes, drive)
     _style(axes, "from above, metres; the ring is the start")
+    axes.grid(False)
 
 
 def _draw_legend(axes: Axes, drive: TrackedDrive) -> None:

@@ -76,36 +76,50 @@ class Mixture:
         return Mixture(weight, centre, covariance)
 
 
-def condition(prior: Mixture, target: Array, kernel: Array) -> tuple[Array, Mixture]:
-    """Multiply Gaussians by kernels at targets (N, 3) of x, y, yaw with variances (3,).
+def condition(
+    prior: Mixture, component: NDArray[np.int64], target: Array, kernel: Array
+) -> tuple[Array, Mixture]:  # fmt: skip
+    """Multiply Gaussians by kernels: a sum of kernels turns each into several.
 
-    Returns the integral of each product, up to a common factor, and the normalised products.
+    Args:
+        component: (M,) index of the Gaussian of each product.
+        target: (M, 3) x, y and yaw of the kernel's centre.
+        kernel: (3,) variances of every kernel.
+
+    Returns the integrals (M,), up to a common factor, and the normalised products, with the weights
+    of their Gaussians.
     """
-    result = kalman(prior, target, np.diag(kernel))
-    return np.exp(-0.5 * result.distance2) / np.sqrt(result.determinant), result.mixture
-
-
-@dataclass(frozen=True)
-class Correction:
-    """Result of `kalman`: the mixture, and squared Mahalanobis distance and determinant (N,)."""
-
-    mixture: Mixture
-    distance2: Array
-    determinant: Array
-
-
-def kalman(prior: Mixture, target: Array, covariance: Array) -> Correction:
-    """Kalman update of every component with its own measurement of x, y and yaw."""
-    innovation = target - prior.mean[:, POSE]
+    gain, inverse, posterior = _gains(prior, np.diag(kernel))
+    innovation = target - prior.mean[component, POSE]
     innovation[:, YAW] = wrap_angle(innovation[:, YAW])
-    S = prior.covariance[:, POSE, POSE] + covariance
-    inverse = np.linalg.inv(S)
-    gain = prior.covariance[:, :, POSE] @ inverse
-    mean = prior.mean + (gain @ innovation[:, :, None])[:, :, 0]
-    mean[:, YAW] = wrap_angle(mean[:, YAW])
-    posterior = prior.covariance - gain @ prior.covariance[:, POSE, :]
+    distance2 = np.einsum("mi,mij,mj->m", innovation, inverse[component], innovation)
+    mean = prior.mean[component] + np.einsum("mij,mj->mi", gain[component], innovation)
+    integral = np.exp(-0.5 * distance2) * np.sqrt(np.linalg.det(inverse))[component]
+    return integral, Mixture(prior.weight[component], mean, posterior[component])
+
+
+def correct(prior: Mixture, pose: Array, covariance: Array, gate: float) -> Mixture:
+    """Kalman update of the components within `gate` standard deviations of a measured pose.
+
+    pose: (3,) x, y and yaw. covariance: (3, 3).
+    """
+    gain, inverse, posterior = _gains(prior, covariance)
+    innovation = pose - prior.mean[:, POSE]
+    innovation[:, YAW] = wrap_angle(innovation[:, YAW])
     distance2 = np.einsum("ni,nij,nj->n", innovation, inverse, innovation)
-    return Correction(Mixture(prior.weight, mean, posterior), distance2, np.linalg.det(S))
+    mean = prior.mean + np.einsum("nij,nj->ni", gain, innovation)
+    near = distance2 <= gate**2
+    return Mixture(
+        prior.weight, np.where(near[:, None], mean, prior.mean),
+        np.where(near[:, None, None], posterior, prior.covariance),
+    )  # fmt: skip
+
+
+def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
+    """Kalman gains (N, 4, 3), inverse innovation covariances (N, 3, 3) and posterior (N, 4, 4)."""
+    inverse = np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance)
+    gain = prior.covariance[:, :, POSE] @ inverse
+    return gain, inverse, prior.covariance - gain @ prior.covariance[:, POSE, :]
 
 
 def neighbourhoods(mixture: Mixture) -> NDArray[np.bool_]:
@@ -116,7 +130,7 @@ def neighbourhoods(mixture: Mixture) -> NDArray[np.bool_]:
     return (np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD)
 
 
-def measure_yaw(mixture: Mixture, yaw_rad: Array, variance: Array) -> Mixture:
+def correct_yaw(mixture: Mixture, yaw_rad: Array, variance: Array) -> Mixture:
     """Kalman update of each component's yaw; an infinite variance leaves it as it is."""
     gain = mixture.covariance[:, :, YAW] / (mixture.covariance[:, YAW, YAW] + variance)[:, None]
     innovation = wrap_angle(yaw_rad - mixture.mean[:, YAW])

@@ -42,8 +42,8 @@ from scmpr_ros.pipeline.mixture import (
     X,
     Y,
     condition,
-    kalman,
-    measure_yaw,
+    correct,
+    correct_yaw,
     neighbourhoods,
 )
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -55,7 +55,7 @@ Array = NDArray[np.float64]
 class TrackerConfig:
     """How a camera moves, and how much its images count."""
 
-    score_temperature: float = 0.15
+    score_temperature: float = 0.2
     """Score difference (eq. 10) by which an image makes a pose 1/e times as probable as another, if
     it is `independent_m` away from the image before. Several times that of a single image, since
     neighbouring images share their mistakes."""
@@ -67,7 +67,7 @@ class TrackerConfig:
     none_share: float = 0.05
     """An image taken off the map is worth as much as the mean of the best viewpoints of the map,
     this share of them. A pose must do better than that in the long run."""
-    none_margin: float = 0.0
+    none_margin: float = -0.12
     """Score added to that mean."""
     sample: int = 128
     """Viewpoints drawn at random with every image, to estimate that mean and what all viewpoints
@@ -153,8 +153,8 @@ class Tracker:
         self._tree = cKDTree(self._xy)
         self._spacing_m = _spacing(self._tree)
         step_rad = 2 * np.pi / len(self._yaw)
-        self._kernel = np.array([0.6 * self._spacing_m] * 2 + [0.6 * step_rad]) ** 2
-        self._reach_m, self._reach_rad = 1.5 * self._spacing_m, 1.5 * step_rad
+        self._kernel = np.array([0.5 * self._spacing_m] * 2 + [0.5 * step_rad]) ** 2
+        self._reach_m, self._reach_rad = self._spacing_m, step_rad
         self._rng = np.random.default_rng(0)
         self._cell = np.array([self._spacing_m / 2] * 2 + [step_rad / 2])
         self.reset()
@@ -304,13 +304,12 @@ class Tracker:
         component, place, heading = self._near(self.mixture)
         likelihood, yaw_rad, listed = evidence.at(place * len(self._yaw) + heading)
         target = np.column_stack([self._xy[place], self._yaw[heading]])
-        parents = self.mixture[component]
-        share, children = condition(parents, target, self._kernel)
+        share, children = condition(self.mixture, component, target, self._kernel)
         total = np.bincount(component, share, minlength=len(self.mixture))
-        share = share / np.maximum(total[component], 1e-300)
-        children = children.scaled(share * likelihood)
+        children = children.scaled(share / np.maximum(total[component], 1e-300) * likelihood)
+        matters = children.weight > _NEGLIGIBLE * children.weight.max(initial=0.0)
         variance = np.where(listed, math.radians(self.config.yaw_deviation_deg) ** 2, np.inf)
-        children = measure_yaw(children, yaw_rad, variance)
+        children = correct_yaw(children[matters], yaw_rad[matters], variance[matters])
         alone = total < 1e-12
         return children, self.mixture[alone].scaled(evidence.floor)
 
@@ -350,17 +349,18 @@ class Tracker:
     def measure(self, pose: Array, covariance: Array) -> None:
         """Take a measured pose (3,), x, y and yaw, with its covariance (3, 3), for what lies near.
 
-        Components further away than three standard deviations are left as they are.
+        Components further away than four standard deviations are left as they are.
         """
-        gain = kalman(self.mixture, np.tile(pose, (len(self.mixture), 1)), covariance)
-        near = gain.distance2 < 16.0
-        self.mixture = Mixture(
-            self.mixture.weight,
-            np.where(near[:, None], gain.mixture.mean, self.mixture.mean),
-            np.where(near[:, None, None], gain.mixture.covariance, self.mixture.covariance),
-        )
+        self.mixture = correct(self.mixture, pose, covariance, gate=4.0)
 
     # --- bookkeeping -------------------------------------------------------------------------
+
+    def _cells(self, mixture: Mixture) -> NDArray[np.int64]:
+        """Number (N,) of the cell of x, y and yaw that each component's mean lies in."""
+        index = np.floor(mixture.mean[:, POSE] / self._cell).astype(np.int64)
+        index -= index.min(0, initial=0)
+        _, rows, turns = index.max(0, initial=0) + 1
+        return np.asarray((index[:, 0] * rows + index[:, 1]) * turns + index[:, 2])
 
     def _normalise(self, mixture: Mixture, elsewhere: float, off_map: float) -> None:
         total = mixture.weight.sum() + elsewhere + off_map
@@ -372,9 +372,7 @@ class Tracker:
         mixture = self.mixture
         average = self.elsewhere / (len(self._xy) * len(self._yaw))
         mixture = mixture[mixture.weight > 1e-3 * average]
-        cell = np.floor(mixture.mean[:, POSE] / self._cell).astype(np.int64)
-        _, group = np.unique(cell, axis=0, return_inverse=True)
-        mixture = mixture.merged(group.ravel())
+        mixture = mixture.merged(self._cells(mixture))
         order = np.argsort(-mixture.weight, kind="stable")[: self.config.max_components]
         mixture = mixture[order]
         mixture = mixture[mixture.weight > average]
@@ -383,6 +381,8 @@ class Tracker:
 
 
 _NONE = np.zeros(0, np.int64)
+_NEGLIGIBLE = 1e-9
+"""Weight, in parts of the largest, of components that are dropped before they are merged."""
 
 
 @dataclass(frozen=True)

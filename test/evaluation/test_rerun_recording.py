@@ -119,6 +119,7 @@ def test_other_recordings_can_be_included(tmp_path: Path) -> None:
     """As the demo does with that of the node, which does not know the truth."""
     pytest.importorskip("rerun", reason=_NO_RERUN)
     with RerunRecording(tmp_path / "node.rrd") as recording:
+        recording.log_map(walled_street())
         recording.log_pose(1.0, tracked_answer(0).pose)
     with RerunRecording(tmp_path / "all.rrd") as recording:
         recording.include(tmp_path / "node.rrd")
@@ -128,6 +129,7 @@ def test_other_recordings_can_be_included(tmp_path: Path) -> None:
     rows = read_recording(tmp_path / "all.rrd")
     assert column(rows["/belief/near"], "Scalars:scalars") == [[0.8]]
     assert column(rows["/error_m/single"], "Scalars:scalars") == [pytest.approx([20.0])]
+    assert not any(entity.startswith("/map") for entity in rows)
 
 
 def test_failed_recording_leaves_the_old_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from always_localized import ALWAYS_LOCALIZED
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -35,7 +36,7 @@ def node(run_node, street, street_map: Path) -> LocalizerNode:
     """A localizer that is LOCALIZED by every image, for a second."""
     parameters = {
         "checkpoint": str(street.checkpoint), "map": str(street_map), "queue_size": 1,
-        "tracking.state.localized_confidence": 0.0, "tracking.state.lost_confidence": -1.0, "tracking.state.max_age_s": 1.0,
+        **ALWAYS_LOCALIZED, "tracking.state.max_age_s": 1.0,
         "relocalize_timeout_s": 2.0, "publish_initialpose": True, "image_transport": "raw",
     }  # fmt: skip
     return run_node(LocalizerNode, "/state", **parameters)
@@ -183,8 +184,7 @@ def test_maps_by_topic(
     name = "/maps/localizer"
     diagnostics, logs = graph.diagnostics(name), graph.logs("maps.localizer")
     node = run_node(LocalizerNode, "/maps", checkpoint=str(street.checkpoint),
-                    relocalize_timeout_s=0.5, **{"tracking.state.localized_confidence": 0.0,
-                                                 "tracking.state.lost_confidence": -1.0})  # fmt: skip
+                    relocalize_timeout_s=0.5, **ALWAYS_LOCALIZED)  # fmt: skip
     maps = graph.publisher(String, "/maps/map_loader/place_map", LATCHED)
     graph.until(maps.get_subscription_count, "the localizer")
 

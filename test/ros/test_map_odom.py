@@ -6,21 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from always_localized import ALWAYS_LOCALIZED
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
 
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from scmpr_ros.datasets.ros_messages import pose_matrix
 from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE
+from scmpr_ros.ros.conversions import image_message, optical_from_body, pose_matrix, stamp_ns
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig, OdometryConfig
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
 from scmpr_ros.ros.map_odom import MapOdomBroadcaster
 from scmpr_ros.ros.odometry import OdometryInput
+from scmpr_ros.ros.qos import LATCHED
 
 SECOND = 1_000_000_000
 T_MAP_BASE = make_transform(rotation_z(0.7), np.array([10.0, 20.0, 1.0]))
@@ -118,3 +122,38 @@ def test_tf_is_left_with_the_configuration(make_node, street, street_map: Path) 
         assert node.trigger_cleanup() == SUCCESS
         assert node.count_subscribers("/tf") == node.count_publishers("/tf") == 0
         assert node.count_subscribers("/tf_static") == 0
+
+
+def test_the_node_with_a_robot_in_tf(
+    run_node, graph, robot_tf, sent, street, street_map: Path, street_image, street_info
+) -> None:
+    """Mount, odometry and map -> odom all by TF; the transform chain ends at the pose."""
+    run_node(LocalizerNode, "/by_tf", checkpoint=str(street.checkpoint), map=str(street_map),
+             broadcast_tf=True, **{"odometry.timeout_s": 5.0}, **ALWAYS_LOCALIZED)  # fmt: skip
+    T_base_camera = optical_from_body(pose(1.0) @ make_transform(np.eye(3), np.array([0, 0, 1.5])))
+    poses = graph.collect(PoseWithCovarianceStamped, "/by_tf/localizer/pose")
+    images = graph.publisher(Image, "/by_tf/image")
+    infos = graph.publisher(CameraInfo, "/by_tf/camera_info", LATCHED)
+    diagnostics = graph.diagnostics("/by_tf/localizer")
+    infos.publish(street_info)
+    graph.until(images.get_subscription_count, "the localizer")
+    robot_tf.publish_static("base_link", "camera", T_base_camera)
+    T_odom_base = pose(3.0, 0.2)
+    for _ in range(3):
+        pixels, header = street_image()
+        robot_tf.publish("odom", "base_link", T_odom_base, stamp_ns(header))
+        images.publish(image_message(pixels, header))
+        graph.until(lambda h=header: any(p.header.stamp == h.stamp for p in poses), "the pose")
+    T_map_base = pose_matrix(poses[-1].pose.pose)
+
+    def ends_at_the_pose() -> bool:
+        return any(
+            np.allclose(pose_matrix(t.transform) @ T_odom_base, T_map_base, atol=1e-6)
+            for t in sent()
+        )
+
+    graph.until(ends_at_the_pose, "map -> odom -> base_link")
+    graph.until(lambda: diagnostics() and len(diagnostics().values) > 5, "diagnostics")
+    values = {v.key: v.value for v in diagnostics().values}
+    assert values["camera mount"] == "TF base_link -> camera"
+    assert values["odometry"] == "TF odom -> base_link"

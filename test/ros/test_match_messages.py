@@ -54,7 +54,8 @@ def test_poses_and_markers(answer: TrackedAnswer) -> None:
     assert best.orientation.z == pytest.approx(np.sqrt(0.5))  # x axis along the view: yaw alone
     assert best.orientation.x == pytest.approx(0.0, abs=1e-12)
     arrows = markers(answer.pose, header).markers
-    assert [a.action for a in arrows] == [3, 0, 0]
+    assert [a.action for a in arrows] == [3, 0, 0, 0]
+    assert arrows[3].text == "LOCALIZED 88%" and arrows[3].pose.position.x == 1.0
     assert arrows[1].color.g > arrows[2].color.g and arrows[1].scale.x > arrows[2].scale.x
     pose = pose_with_covariance(np.eye(4), np.diag(np.arange(1.0, 7.0)), header)
     assert pose.pose.covariance[35] == 6.0 and pose.header.frame_id == "map"
@@ -68,7 +69,11 @@ def test_status(answer: TrackedAnswer) -> None:
     assert status.message == "LOCALIZED: three images agree"
     values = {v.key: v.value for v in status.values}
     assert values["state"] == "LOCALIZED" and values["reason"] == "three images agree"
-    numbers = {key: float(values[key]) for key in values.keys() - {"state", "reason"}}
+    assert json.loads(values["image_candidates"]) == [
+        {"position": [5.0, 6.0, 1.0], "yaw_rad": 0.0, "confidence": 0.125}
+    ]
+    texts = {"state", "reason", "image_candidates"}
+    numbers = {key: float(values[key]) for key in values.keys() - texts}
     assert numbers == pytest.approx(
         {"score": 0.5, "near_probability": 0.875, "off_map_probability": 0.0312,
          "latency_ms": 62.5}

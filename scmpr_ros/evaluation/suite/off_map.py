@@ -1,4 +1,4 @@
-"""Entries `off_map`: the confidence of answers to images that were not taken in the map."""
+"""Entries `off_map`: what is made of images that were not taken in the map."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scmpr_ros.evaluation.evaluate import localize_drive
 from scmpr_ros.evaluation.suite.entry import Column, Entry, Numbers, camera_drive
 from scmpr_ros.evaluation.suite.workbench import Places, Workbench
-from scmpr_ros.pipeline.states import StateConfig
+from scmpr_ros.evaluation.tracking import EncodedDrive, TrackingTrials, track
+from scmpr_ros.pipeline.states import LOCALIZED
 from scmpr_ros.records import Mount
 
 
@@ -33,13 +33,15 @@ class OffMapEntry(Entry):
     title = "Off-map images"
     rules = (
         "No image was taken in the map, so every answer is wrong and its confidence should be low. "
-        "LOC: share of the answers whose confidence makes the localizer LOCALIZED."
+        "Off: mean probability of the tracker, with drifting odometry, that the camera is not on "
+        "the map. LOC: share of the images that leave it LOCALIZED."
     )
     columns = (
         Column("N", "num_images", "{}"),
         Column("P", "num_places", "{}"),
         Column("mean conf.", "mean_confidence", "{:.2f}"),
         Column("95th percentile", "confidence_95", "{:.2f}"),
+        Column("off", "off_map", "{:.2f}"),
         Column("LOC", "localized"),
     )
 
@@ -54,16 +56,18 @@ class OffMapEntry(Entry):
         return super().missing(bench)
 
     def measure(self, bench: Workbench) -> Numbers:
-        """Localise every image in the wrong map."""
+        """Localise every image in the wrong map, alone and by the tracker."""
         drive = camera_drive(bench.data / self.images, "", self.drive)
         localizer = bench.localizer(self._map(bench), self.sequence, self.places, self.mount)
-        localized = localize_drive(drive, localizer, bench.config.skip_bad, progress=False)
-        confidences, threshold = localized.confidences, StateConfig().localized_confidence
+        encoded = EncodedDrive.encode(drive, localizer, bench.config.skip_bad, progress=False)
+        tracked = track(encoded, localizer, bench.config.tracking, TrackingTrials(), progress=False)
+        confidences = tracked.single_confidence
         return {
             "num_images": len(confidences), "num_places": len(localizer.place_map),
             "mean_confidence": float(confidences.mean()),
             "confidence_95": float(np.percentile(confidences, 95)),
-            "localized": float((confidences >= threshold).mean()), "threshold": threshold,
+            "off_map": float(tracked.off_map_probability.mean()),
+            "localized": float((tracked.state == LOCALIZED).mean()),
         }  # fmt: skip
 
     def _map(self, bench: Workbench) -> Path:

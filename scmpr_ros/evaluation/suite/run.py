@@ -20,7 +20,6 @@ from scmpr_ros.evaluation.suite.entry import Entry, Numbers
 from scmpr_ros.evaluation.suite.workbench import Workbench
 from scmpr_ros.methods.checkpoint import fingerprint
 from scmpr_ros.methods.network import PlaceNetwork
-from scmpr_ros.pipeline.states import StateConfig
 from scmpr_ros.resources import source_commit
 
 _log = logging.getLogger(__name__)
@@ -125,5 +124,4 @@ def _provenance(
         "data": str(suite.data),
         "changed_settings": {name: given[name] for name in given if given[name] != shipped[name]},
         "settings": to_dict(config),
-        "localized_confidence": StateConfig().localized_confidence,
     }

@@ -1,0 +1,13 @@
+"""Parameters of the localizer node for images of noise."""
+
+from __future__ import annotations
+
+ALWAYS_LOCALIZED = {
+    "tracking.state.localized_probability": 0.0,
+    "tracking.state.doubted_probability": 0.0,
+    "tracking.state.tentative_probability": 0.0,
+    "tracking.state.lost_probability": 0.0,
+    "tracking.state.max_deviation_m": 1e9,
+    "tracking.state.min_images": 1,
+}
+"""With these, every image is LOCALIZED."""
