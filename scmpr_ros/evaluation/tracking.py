@@ -273,14 +273,16 @@ def summary(
 ) -> dict[str, Any]:
     """Numbers of several drives together, from that time and distance after each start on.
 
-    nees_in_band: share of LOCALIZED poses whose normalised error is below the 95 % quantile of its
-    chi-square distribution of three degrees of freedom; 0.95 for an honest covariance.
+    nees_in_band: share of LOCALIZED poses whose normalised squared error of x, y and yaw lies within
+    the central 95 % of its chi-square distribution; 0.95 for an honest covariance. nees_mean: 3 for
+    an honest one.
     coverage: share within 1, 2 and 3 standard deviations, of which a Gaussian has 0.20, 0.74, 0.97.
     """
     whole = _joined([_settled(drive, settling_s, settling_m) for drive in drives])
     localized, right = whole.state == LOCALIZED, whole.near(whole.T_tracked)
     scores = asdict(whole.score())
     nees = normalised_errors(whole)[localized]
+    low, high = chi2.ppf((0.025, 0.975), 3)
     both = {
         "tracked_calibration_error": calibration(whole.near_probability, right),
         "single_calibration_error": calibration(
@@ -291,7 +293,8 @@ def summary(
         **scores,
         "wrong_localized": float((localized & ~right).mean()),
         **{k: None if v is None else v.expected_calibration_error for k, v in both.items()},
-        "nees_in_band": float((nees <= chi2.ppf(0.95, 3)).mean()) if len(nees) else None,
+        "nees_in_band": float(((nees >= low) & (nees <= high)).mean()) if len(nees) else None,
+        "nees_mean": float(nees.mean()) if len(nees) else None,
         "coverage": [float((nees <= k * k).mean()) for k in _SIGMAS] if len(nees) else None,
         "mean_off_map": float(whole.off_map_probability.mean()),
     }

@@ -152,22 +152,20 @@ class Localizer:
         """
         place_map.check_made_by(fingerprint(network))
         self.config = config or LocalizerConfig()
-        self.place_map = place_map
-        self._device = choose_device(self.config.device)
+        self.place_map, self.network = place_map, network
+        self.device = choose_device(self.config.device)
         self._view_grid, self.mask_grid = network.config.view, network.config.mask_grid
         context, self._headings = (
-            torch.from_numpy(np.array(x)).to(self._device)
+            torch.from_numpy(np.array(x)).to(self.device)
             for x in (place_map.context, place_map.headings_rad)
         )
-        self.encoder = _encoder(network, context, self._device, self.config)
-        self._index = DescriptorIndex(place_map.descriptors, self._device)
-        self._matcher = _matcher(network, place_map, self.config.matching, self._device)
-        self._R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
+        self.encoder = _encoder(network, context, self.device, self.config)
+        self._index = DescriptorIndex(place_map.descriptors, self.device)
+        self._matcher = _matcher(network, place_map, self.config.matching, self.device)
+        self.R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
-        self._readers = _external_readers(network, self.config, self._R_level_camera, self._device)
-        _log.info(
-            "RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self._device
-        )
+        self._readers = _external_readers(network, self.config, self.R_level_camera, self.device)
+        _log.info("RGB branch: %s in %s on %s", self.config.engine, self.encoder.dtype, self.device)
         self._warm_up()
 
     def localize(
@@ -200,7 +198,7 @@ class Localizer:
         _check_image(image, camera)
         with stage("preprocess"):
             sampler, seen = self._sampler(camera)
-            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
             pixels = pixels.permute(2, 0, 1)[None]
             view = QueryView(sampler.image(pixels), seen)
         return EncodedImage(self._describe(view, pixels, camera), seen)
@@ -222,7 +220,7 @@ class Localizer:
     @torch.inference_mode()
     def observe_view(self, view: QueryView) -> Observation:
         """Gather what one image says that was resampled before, without external readers."""
-        view = QueryView(view.pixels.to(self._device), view.seen.to(self._device))
+        view = QueryView(view.pixels.to(self.device), view.seen.to(self.device))
         return self._search(self.encoder(view), view.seen)
 
     def answer(self, observation: Observation) -> PlaceMatch:
@@ -245,7 +243,7 @@ class Localizer:
         axes, position = self.place_map.axes[place], self.place_map.positions[place]
         up = axes[:, 2]
         height_m = position[2] - offset[place] @ up[:2] / up[2]
-        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self._R_level_camera)
+        return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self.R_level_camera)
 
     def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:
         """Describe an image; external readers see all its pixels (1, 3, h, w)."""
@@ -300,7 +298,7 @@ class Localizer:
         """The candidate of a hypothesis; `row` is that of its central place."""
         place = int(observation.place[row])
         pose = camera_pose_on_ground(
-            found.position, self.place_map.axes[place], found.yaw_rad, self._R_level_camera
+            found.position, self.place_map.axes[place], found.yaw_rad, self.R_level_camera
         )
         phi, psi, score = (float(x[row]) for x in
                            (observation.phi, observation.psi, observation.score))  # fmt: skip
@@ -311,7 +309,7 @@ class Localizer:
         """Encode one empty view: compile kernels, allocate memory, choose layouts."""
         view = torch.zeros(1, 3, self._view_grid.height, self._view_grid.width)
         seen = torch.ones(self.mask_grid.height, self.mask_grid.width, dtype=torch.bool)
-        query = self.encoder(QueryView(view.to(self._device), seen.to(self._device)))
+        query = self.encoder(QueryView(view.to(self.device), seen.to(self.device)))
         if self.config.readers.depth and getattr(query.prediction, "range_logits", None) is None:
             raise ConfigError("the network has no range head that a depth reader could replace")
 
@@ -319,7 +317,7 @@ class Localizer:
         """The camera's view sampler and the mask cells it sees; made once for each camera."""
         if camera not in self._samplers:
             view, mask = (
-                ViewSampler.of(camera, grid, self._R_level_camera).to(self._device)
+                ViewSampler.of(camera, grid, self.R_level_camera).to(self.device)
                 for grid in (self._view_grid, self.mask_grid)
             )
             self._samplers[camera] = (view, mask.seen)

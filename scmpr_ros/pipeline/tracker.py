@@ -274,13 +274,15 @@ class Tracker:
         chosen = np.union1d(near, self._sample)
         return Viewpoints(chosen // len(self._yaw), chosen % len(self._yaw))
 
-    def update(self, observation: Observation) -> None:
+    def update(self, observation: Observation) -> float:
         """Weigh the belief by what an image says, if the camera has moved since the last one.
 
         observation: lists what `viewpoints` asked for.
+
+        Returns how much the image counts, in [0, 1].
         """
         if not self.wants_image:
-            return
+            return 0.0
         config = self.config
         weight = min(1.0, max(self._since_update_m, config.update_m) / config.independent_m)
         self._since_update_m, self._turned_rad = 0.0, 0.0
@@ -293,6 +295,7 @@ class Tracker:
         rest = self.elsewhere * (1 - len(evidence.key) / lattice) * evidence.floor
         self._normalise(moved + spawned + lost, rest, self.off_map)
         self._reduce()
+        return weight
 
     def _spawn(self, evidence: _Evidence) -> Mixture:
         """A component at each listed viewpoint, weighted by its likelihood."""

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
+from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
+from scmpr_ros.pipeline.refinement import RefinementConfig, Refiner
 from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
 from scmpr_ros.pipeline.tracked_pose import PoseHypothesis, TrackedPose
 from scmpr_ros.pipeline.tracker import Cluster, Motion, Tracker, TrackerConfig
@@ -28,6 +30,9 @@ class TrackingConfig:
 
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    refined_probability: float = 0.3
+    """Poses are refined from this probability on."""
     hypotheses: int = 5
     """Alternatives in an answer."""
     max_gap_s: float = 10.0
@@ -63,6 +68,9 @@ class TrackingLocalizer:
         self.localizer, self.config = localizer, config or TrackingConfig()
         self.tracker = Tracker(localizer.place_map, self.config.tracker)
         self._gate = StateGate(self.config.state)
+        self._refiner: Refiner | None = None
+        if self.config.refinement.enabled and isinstance(localizer.network, PerceivingNetwork):
+            self._refiner = Refiner(localizer, self.config.refinement)
         self.reset()
 
     def locate(
@@ -95,7 +103,8 @@ class TrackingLocalizer:
         observation = self.localizer.compare(image, also=also)
         if counts:
             with stage("tracker"):
-                self.tracker.update(observation)
+                weight = self.tracker.update(observation)
+            self._refine(observation, weight)
         match = self.localizer.answer(observation)
         return TrackedAnswer(observation, match, self._pose(match))
 
@@ -144,6 +153,19 @@ class TrackingLocalizer:
             _log.warning("odometry jumped by %.1f m in %.2f s: not used", distance_m, elapsed_s)
             return Motion(elapsed_s)
         return Motion(elapsed_s, T_before_now)
+
+    def _refine(self, observation: Observation, weight: float) -> None:
+        """Measure the best cluster's pose by one image, which counts with a weight in [0, 1]."""
+        clusters = self.tracker.clusters(1)
+        if self._refiner is None or not clusters:
+            return
+        best = clusters[0]
+        if best.probability < self.config.refined_probability:
+            return
+        T_map_camera = self.localizer.camera_pose(best.mean[:2], float(best.mean[2]))
+        measured = self._refiner.measure(observation, T_map_camera, best.covariance)
+        if measured is not None:
+            self.tracker.measure(measured.mean, measured.covariance / weight)
 
     def _pose(self, match: PlaceMatch) -> TrackedPose:
         clusters = self.tracker.clusters(self.config.hypotheses) or [_guess(match)]
