@@ -173,7 +173,7 @@ class TrackingLocalizer:
         best = clusters[0]
         deviation_m = math.sqrt(np.linalg.eigvalsh(best.covariance[:2, :2])[-1])
         belief = Belief(
-            best.probability, self.tracker.off_map, deviation_m, self.tracker.update_count
+            best.probability, self.tracker.off_map, deviation_m, self.tracker.followed_m
         )
         state = self._gate.update(belief)
         hypotheses = tuple(
