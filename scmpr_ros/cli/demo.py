@@ -1,8 +1,8 @@
 """`demo`: localise a drive through an unseen town by the real nodes.
 
 A car with a LiDAR maps a town. On another day, another car drives there with one camera. Its images
-go through a bag and DDS to the nodes, and the published poses are compared with the truth. The car's
-odometry is the truth with the errors of a wheel odometry.
+go through a bag and DDS to the nodes, and the published poses are compared with the truth. The
+odometry of that car is the truth with the errors of a wheel odometry.
 """
 
 from __future__ import annotations

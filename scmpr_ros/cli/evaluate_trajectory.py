@@ -56,8 +56,8 @@ def add_trajectory_arguments(parser: ArgumentParser) -> None:
                        help="wake-up test: N starts a drive at random images; how soon is it "
                        "LOCALIZED, and is that right?")  # fmt: skip
     group.add_argument("--kidnaps", type=int, metavar="N",
-                       help="kidnapping test: N jumps a drive to elsewhere, which odometry misses; how "
-                       "soon is the right pose found again?")  # fmt: skip
+                       help="kidnapping test: N jumps a drive to elsewhere, which odometry misses; "
+                       "how soon is the right pose found again?")  # fmt: skip
     group.add_argument("--no-odometry", action="store_true",
                        help="track without odometry, as with a camera in the hand; else "
                        "odometry is made from the true poses, see --odometry")  # fmt: skip
