@@ -145,9 +145,7 @@ def test_sum_selection_and_scale() -> None:
 
 
 def test_neighbourhoods_are_5_m_and_15_deg_around_the_most_probable() -> None:
-    parts = Mixture(
-        np.array([0.1, 0.5, 0.2, 0.2]), np.zeros((4, SIZE)), np.zeros((4, SIZE, SIZE))
-    )
+    parts = Mixture(np.array([0.1, 0.5, 0.2, 0.2]), np.zeros((4, SIZE)), np.zeros((4, SIZE, SIZE)))
     parts.mean[:, 0] = [4.9, 0.0, 5.1, 0.0]
     parts.mean[:, YAW] = np.radians([-173.0, 173.0, 173.0, 157.0])
     near = neighbourhoods(parts)
