@@ -250,7 +250,7 @@ def _scene(
     return ReportScene(
         title=scenario.title,
         subtitle=f"{scenario.label}; camera images against {scenario.map_label}, over ROS 2: each "
-        "alone (dots), and tracked by odometry that drifts (diamonds)",
+        "alone (dots), and tracked with odometry (diamonds)",
         cloud=load_point_cloud_map(scenario.source, MapSourceConfig()).cloud,
         place_map=place_map,
         drive=localized,
