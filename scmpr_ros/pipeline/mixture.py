@@ -123,12 +123,31 @@ def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
     return gain, inverse, prior.covariance - gain @ prior.covariance[:, POSE, :]
 
 
-def neighbourhoods(mixture: Mixture) -> NDArray[np.bool_]:
-    """Which components (N, N) lie near each of the most probable ones, (few, N)."""
+def best_members(mixture: Mixture) -> NDArray[np.bool_]:
+    """Which components (N,) lie near the one that most mass lies near; at least one of N > 0."""
     centres = mixture.mean[np.argsort(-mixture.weight, kind="stable")[:_CENTRES]]
-    offset = mixture.mean[:, :2] - centres[:, None, :2]
-    turned = np.abs(wrap_angle(mixture.mean[:, YAW] - centres[:, None, YAW]))
-    return (np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD)
+    near = _near(mixture.mean, centres[:, None])
+    return np.asarray(near[int((near @ mixture.weight).argmax())])
+
+
+def best_cluster(mixture: Mixture) -> Mixture:
+    """The components of `best_members` merged to one; empty if there is none."""
+    if not len(mixture):
+        return mixture
+    members = mixture[best_members(mixture)]
+    return members.merged(np.zeros(len(members), np.int64))
+
+
+def are_near(one: Mixture, other: Mixture) -> bool:
+    """Whether the means of two single components agree on where the camera is."""
+    return bool(_near(one.mean[0], other.mean[0]))
+
+
+def _near(mean: Array, centre: Array) -> NDArray[np.bool_]:
+    """Which means (..., 5) lie within 5 m and 15 deg of a centre (..., 5)."""
+    offset = mean[..., :2] - centre[..., :2]
+    turned = np.abs(wrap_angle(mean[..., YAW] - centre[..., YAW]))
+    return np.asarray((np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD))
 
 
 def correct_yaw(mixture: Mixture, yaw_rad: Array, variance: Array) -> Mixture:

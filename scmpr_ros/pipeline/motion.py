@@ -30,7 +30,7 @@ class MotionConfig:
     """Mean speed before any image; used without odometry."""
     speed_deviation_m_s: float = 5.0
     """Standard deviation of that speed."""
-    acceleration_m_s2: float = 1.5
+    acceleration_m_s2: float = 3.0
     """Standard deviation of the speed's change in one second; used without odometry."""
     turn_deg_s: float = 15.0
     """Standard deviation of the turn rate before any image, and of its change in one second; used

@@ -31,8 +31,9 @@ class StateConfig:
     """LOST below this one."""
     max_deviation_m: float = 2.5
     """LOCALIZED only if the standard deviation of the position is below this."""
-    min_images: int = 3
-    """LOCALIZED only after this many images counted since the filter began."""
+    min_distance_m: float = 20.0
+    """LOCALIZED only after the same pose has been the best one over this distance: neighbouring
+    images share their mistakes."""
     max_age_s: float = 5.0
     """LOST when no image has been localised for this many seconds."""
 
@@ -46,10 +47,11 @@ class StateConfig:
                 "state: lost_probability, tentative_probability, doubted_probability and "
                 f"localized_probability must rise in this order from 0 to 1, got {rising}"
             )
-        if not self.max_age_s > 0 or not self.max_deviation_m > 0 or self.min_images < 1:
+        if not self.max_age_s > 0 or not self.max_deviation_m > 0 or not self.min_distance_m >= 0:
             raise ConfigError(
-                "state.max_age_s, state.max_deviation_m and state.min_images must be positive, got "
-                f"{self.max_age_s}, {self.max_deviation_m} and {self.min_images}"
+                "state.max_age_s and state.max_deviation_m must be positive, and min_distance_m "
+                f"not negative, got {self.max_age_s}, {self.max_deviation_m} and "
+                f"{self.min_distance_m}"
             )
 
 
@@ -57,13 +59,14 @@ class Belief(NamedTuple):
     """What a state follows from.
 
     near: probability that the pose is right. off_map: that the camera is not on the map.
-    deviation_m: of the position, its largest. images: how many counted.
+    deviation_m: of the position, its largest. followed_m: distance over which this pose has been
+    the best one.
     """
 
     near: float
     off_map: float
     deviation_m: float
-    images: int
+    followed_m: float
 
 
 class StateGate:
@@ -100,8 +103,8 @@ class StateGate:
 
     def _unfit(self, belief: Belief) -> str:
         """Why a probable pose is not good enough; empty if it is."""
-        if belief.images < self._config.min_images:
-            return f"only {belief.images} images counted so far"
+        if self.state != LOCALIZED and belief.followed_m < self._config.min_distance_m:
+            return f"it has been followed for {belief.followed_m:.0f} m only"
         if belief.deviation_m > self._config.max_deviation_m:
             return f"the position is known to {belief.deviation_m:.1f} m only"
         return ""

@@ -39,10 +39,12 @@ from scmpr_ros.pipeline.mixture import (
     Mixture,
     X,
     Y,
+    are_near,
+    best_cluster,
+    best_members,
     condition,
     correct,
     correct_yaw,
-    neighbourhoods,
 )
 from scmpr_ros.pipeline.motion import Motion, MotionConfig, move, start
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -127,13 +129,17 @@ class Tracker:
     # --- the belief --------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything.
+
+        followed_m: distance since the best pose is the continuation of the one before.
+        """
         self.mixture = Mixture.empty()
         self.off_map = self.config.off_map_prior
         self.elsewhere = 1 - self.off_map
         self._since_update_m = math.inf
         self._turned_rad = 0.0
-        self.update_count = 0
+        self.followed_m = 0.0
+        self._best = Mixture.empty()
 
     def set_prior(self, mean: Array, covariance: Array, probability: float) -> None:
         """Replace the belief by a pose: mean (3,) of x, y, yaw, and covariance (3, 3)."""
@@ -149,6 +155,8 @@ class Tracker:
     def predict(self, motion: Motion) -> None:
         """Move the belief, by odometry if there is some, else by what is known of the speed."""
         self.mixture, travelled_m = move(self.mixture, motion, self.config.motion)
+        self._best, _ = move(self._best, motion, self.config.motion)
+        self.followed_m += travelled_m
         self._turned_rad += abs(motion.turn_rad)
         self._since_update_m += travelled_m
         leave, enter, kidnap = (
@@ -198,7 +206,6 @@ class Tracker:
         config = self.config
         weight = min(1.0, max(self._since_update_m, config.update_m) / config.independent_m)
         self._since_update_m, self._turned_rad = 0.0, 0.0
-        self.update_count += 1
         headings = len(self._yaw)
         evidence = ImageLikelihood.of(
             observation, config.likelihood, headings, self._sample, weight
@@ -209,7 +216,15 @@ class Tracker:
         rest = self.elsewhere * (1 - len(evidence.key) / lattice) * evidence.floor
         self._normalise(moved + spawned + lost, rest, self.off_map)
         self._reduce()
+        self._follow()
         return weight
+
+    def _follow(self) -> None:
+        """Start `followed_m` anew if another pose has become the best one."""
+        best = best_cluster(self.mixture)
+        if not len(best) or not len(self._best) or not are_near(best, self._best):
+            self.followed_m = 0.0
+        self._best = best
 
     def _spawn(self, evidence: ImageLikelihood) -> Mixture:
         """A component at each listed viewpoint, weighted by its likelihood."""
@@ -253,9 +268,7 @@ class Tracker:
         clusters: list[Cluster] = []
         left = self.mixture
         while len(left) and len(clusters) < count:
-            near = neighbourhoods(left)
-            mass = near @ left.weight
-            members = near[int(mass.argmax())]
+            members = best_members(left)
             whole = left[members].merged(np.zeros(members.sum(), np.int64))
             clusters.append(
                 Cluster(float(whole.weight[0]), whole.mean[0, POSE],

@@ -161,8 +161,9 @@ class TrackingLocalizer:
         if self._refiner is None or not clusters:
             return
         best = clusters[0]
-        if best.probability < self.config.refined_probability:
-            return
+        wide = _deviation_m(best.covariance) > self.config.refinement.max_window_m
+        if wide or best.probability < self.config.refined_probability:
+            return  # the truth may lie outside the window, and what is found inside misleads
         T_map_camera = self.localizer.camera_pose(best.mean[:2], float(best.mean[2]))
         measured = self._refiner.measure(observation, T_map_camera, best.covariance)
         if measured is not None:
@@ -171,10 +172,10 @@ class TrackingLocalizer:
     def _pose(self, match: PlaceMatch) -> TrackedPose:
         clusters = self.tracker.clusters(self.config.hypotheses) or [_guess(match)]
         best = clusters[0]
-        deviation_m = math.sqrt(np.linalg.eigvalsh(best.covariance[:2, :2])[-1])
         belief = Belief(
-            best.probability, self.tracker.off_map, deviation_m, self.tracker.update_count
-        )
+            best.probability, self.tracker.off_map, _deviation_m(best.covariance),
+            self.tracker.followed_m,
+        )  # fmt: skip
         state = self._gate.update(belief)
         hypotheses = tuple(
             PoseHypothesis(
@@ -195,6 +196,11 @@ class TrackingLocalizer:
         covariance = np.diag([0.0, 0.0, self.config.height_deviation_m**2, tilt, tilt, 0.0])
         covariance[np.ix_((0, 1, 5), (0, 1, 5))] = planar
         return covariance
+
+
+def _deviation_m(covariance: Array) -> float:
+    """Largest standard deviation of a position, of a covariance (3, 3)."""
+    return math.sqrt(np.linalg.eigvalsh(covariance[:2, :2])[-1])
 
 
 def _body_pose(T_odom_camera: Array) -> Array:

@@ -31,7 +31,7 @@ NAME = "/faults/localizer"
 ALWAYS_LOCALIZED = {
     **{f"tracking.state.{name}_probability": 0.0
        for name in ("localized", "doubted", "tentative", "lost")},
-    "tracking.state.max_deviation_m": 1e9, "tracking.state.min_images": 1,
+    "tracking.state.max_deviation_m": 1e9, "tracking.state.min_distance_m": 0.0,
     "tracking.state.max_age_s": 60.0,
 }  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_parameters_that_change_at_run_time(robot) -> None:
     assert "must not be negative" in set_parameter("transform_tolerance_s", -1.0)
     robot.localise()
     robot.graph.until(lambda: robot.states[-1].data == "LOCALIZED", "LOCALIZED")
-    assert not set_parameter("tracking.state.min_images", 10**9)
+    assert not set_parameter("tracking.state.min_distance_m", 1e9)
     robot.localise()
     robot.graph.until(lambda: robot.states[-1].data == "TENTATIVE", "the new threshold")
     assert not set_parameter("tracking.state.max_age_s", 0.1)
