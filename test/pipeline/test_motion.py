@@ -113,7 +113,9 @@ def test_errors_of_odometry_depend_on_distance_and_not_on_the_number_of_images()
     )
     assert np.trace(once.covariance[0][:2, :2]) > 0
     # Those of a turn on the way add to the position, by less than the turn at its end would.
-    assert (often.covariance[0, diagonal, diagonal] >= 0.99 * once.covariance[0, diagonal, diagonal]).all()
+    assert (
+        often.covariance[0, diagonal, diagonal] >= 0.99 * once.covariance[0, diagonal, diagonal]
+    ).all()
     np.testing.assert_allclose(often.mean[0, :3], once.mean[0, :3])
 
 
