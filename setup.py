@@ -67,7 +67,8 @@ EXTRAS = {
     "viewer": ["rerun-sdk"],
     # ROS 2 as wheels, where none is sourced.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
-    "test": ["pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis"],
+    # filterpy is an oracle of the tracker's Kalman updates.
+    "test": ["pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "filterpy"],
     "lint": ["ruff", "mypy", "types-PyYAML"],
     "docs": ["mkdocs", "mkdocs-material", "mkdocstrings-python"],
 }

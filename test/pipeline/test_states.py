@@ -1,52 +1,98 @@
-"""The localisation state: hysteresis over confidence, and age."""
+"""The localisation state: thresholds, hysteresis, and the reasons."""
 
 from __future__ import annotations
 
 import pytest
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.pipeline.states import LOCALIZED, LOST, StateConfig, StateGate
+from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE, Belief, StateConfig, StateGate
+
+CONFIG = StateConfig(
+    localized_probability=0.9, doubted_probability=0.7, tentative_probability=0.5,
+    lost_probability=0.3, max_deviation_m=2.0, min_distance_m=10.0,
+)  # fmt: skip
 
 
-def test_hysteresis() -> None:
-    gate = StateGate(StateConfig(localized_confidence=0.6, lost_confidence=0.4))
-    assert gate.state == LOST
-    states = [gate.update(confidence, 0.0) for confidence in (0.5, 0.6, 0.5, 0.39, 0.5, 0.9)]
-    assert states == [LOST, LOCALIZED, LOCALIZED, LOST, LOST, LOCALIZED]
+def belief(
+    near: float, *, off_map: float = 0.0, deviation_m: float = 1.0, followed_m: float = 50.0
+):
+    return Belief(near, off_map, deviation_m, followed_m)
 
 
-def test_becomes_lost_when_the_last_answer_is_too_old() -> None:
-    gate = StateGate(StateConfig(max_age_s=5.0))
-    assert not gate.expire(1e6) and gate.age_s(1e6) is None
-    gate.update(0.9, now_s=100.0)
-    assert not gate.expire(105.0) and gate.state == LOCALIZED
-    assert gate.expire(105.1) and gate.state == LOST
-    assert not gate.expire(105.2), "the state changes once"
-    assert gate.is_stale(105.2) and gate.age_s(105.2) == pytest.approx(5.2)
-    assert gate.update(0.6, now_s=106.0) == LOST, "an old LOCALIZED does not survive"
-    assert gate.update(0.9, now_s=107.0) == LOCALIZED
+def states(gate: StateGate, *near: float) -> list[str]:
+    return [gate.update(belief(each)) for each in near]
 
 
-def test_every_answer_renews_the_state() -> None:
-    gate = StateGate(StateConfig(max_age_s=5.0))
-    for now_s in (0.0, 4.0, 8.0):
-        assert gate.update(0.6 if now_s else 0.9, now_s) == LOCALIZED
-    assert not gate.expire(12.0)
+def test_begins_lost_and_climbs_with_the_probability() -> None:
+    gate = StateGate(CONFIG)
+    assert gate.state == LOST and gate.reason == "no image yet"
+    assert states(gate, 0.49, 0.5, 0.89, 0.9) == [LOST, TENTATIVE, TENTATIVE, LOCALIZED]
 
 
-def test_reset_forgets_the_last_answer() -> None:
-    gate = StateGate(StateConfig())
-    gate.update(0.9, 0.0)
+def test_each_state_is_left_at_a_lower_probability_than_it_is_entered_with() -> None:
+    gate = StateGate(CONFIG)
+    assert states(gate, 0.95, 0.7, 0.69) == [LOCALIZED, LOCALIZED, TENTATIVE]
+    assert states(gate, 0.89, 0.9) == [TENTATIVE, LOCALIZED]
+    assert states(gate, 0.4, 0.3, 0.29) == [TENTATIVE, TENTATIVE, LOST]
+    assert states(gate, 0.49, 0.5) == [LOST, TENTATIVE]
+
+
+def test_goes_from_lost_to_localized_and_back_at_once() -> None:
+    gate = StateGate(CONFIG)
+    assert states(gate, 0.95, 0.1, 0.95) == [LOCALIZED, LOST, LOCALIZED]
+
+
+@pytest.mark.parametrize("before", [0.0, 0.99])
+def test_a_probable_pose_that_is_not_well_known_is_not_localized(before: float) -> None:
+    gate = StateGate(CONFIG)
+    states(gate, before)
+    assert gate.update(belief(0.99, deviation_m=2.5)) == TENTATIVE
+    assert gate.reason.endswith("but the position is known to 2.5 m only")
+
+
+def test_a_pose_becomes_localized_once_it_has_been_followed_and_then_stays() -> None:
+    gate = StateGate(CONFIG)
+    assert gate.update(belief(0.99, followed_m=9.0)) == TENTATIVE
+    assert gate.reason.endswith("but it has been followed for 9 m only")
+    assert gate.update(belief(0.99, followed_m=10.0)) == LOCALIZED
+    assert gate.update(belief(0.99, followed_m=0.0)) == LOCALIZED
+
+
+def test_reasons_name_where_else_the_camera_may_be() -> None:
+    gate = StateGate(CONFIG)
+    gate.update(belief(0.6, off_map=0.1))
+    assert gate.reason == "the pose is right with 60% (off the map 10%, elsewhere 30%)"
+    gate.update(belief(0.2, off_map=0.75))
+    assert gate.reason == (
+        "the camera is probably not on the map (75%); the pose is right with 20%"
+    )
+
+
+def test_other_thresholds_hold_from_the_next_belief_on() -> None:
+    gate = StateGate(CONFIG)
+    assert states(gate, 0.85) == [TENTATIVE]
+    gate.use(StateConfig(localized_probability=0.8, doubted_probability=0.7))
+    assert gate.state == TENTATIVE
+    assert states(gate, 0.85) == [LOCALIZED]
+
+
+def test_reset_becomes_lost_without_hysteresis() -> None:
+    gate = StateGate(CONFIG)
+    states(gate, 0.95)
     gate.reset()
-    assert gate.state == LOST and gate.age_s(1.0) is None
+    assert gate.state == LOST and gate.reason == "no image yet"
+    assert states(gate, 0.8) == [TENTATIVE]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"localized_confidence": 0.3, "lost_confidence": 0.4}, "must not exceed"),
-        ({"localized_confidence": 1.5}, "must not exceed 1"),
-        ({"max_age_s": 0.0}, r"state\.max_age_s must be positive"),
+        ({"lost_probability": 0.9}, "must rise in this order"),
+        ({"localized_probability": 1.5}, "from 0 to 1"),
+        ({"lost_probability": -0.1}, "from 0 to 1"),
+        ({"max_age_s": 0.0}, r"state\.max_age_s.* must be positive"),
+        ({"max_deviation_m": 0.0}, "must be positive"),
+        ({"min_distance_m": -1.0}, "min_distance_m not negative"),
     ],
 )
 def test_invalid_thresholds(values: dict[str, float], message: str) -> None:
