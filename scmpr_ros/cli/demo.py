@@ -1,7 +1,8 @@
 """`demo`: localise a drive through an unseen town by the real nodes.
 
 A car with a LiDAR maps a town. On another day, another car drives there with one camera. Its images
-go through a bag and DDS to the nodes, and the published poses are compared with the truth.
+go through a bag and DDS to the nodes, and the published poses are compared with the truth. The
+odometry of that car is the truth with the errors of a wheel odometry.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.report import ReportScene, draw_report, number_tiles, tracked_tiles
 from scmpr_ros.evaluation.rerun_recording import RerunRecording, require_rerun
 from scmpr_ros.evaluation.result import Scores
-from scmpr_ros.evaluation.ros_session import RosSession
+from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
 from scmpr_ros.evaluation.trajectory import TrackedDrive
 from scmpr_ros.evaluation.trajectory_picture import draw_trajectory
 from scmpr_ros.geometry import R_BODY_OPTICAL
@@ -112,6 +113,7 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
     summary = {
         **to_dict(scores),
         "tracked": to_dict(tracked.score()),
+        "odometry": {"source": "true poses, with errors", **to_dict(RosSessionConfig().odometry)},
         "data": scenario.label,
         "map": scenario.map_label,
         "seed": scenario.seed,
@@ -248,7 +250,7 @@ def _scene(
     return ReportScene(
         title=scenario.title,
         subtitle=f"{scenario.label}; camera images against {scenario.map_label}, over ROS 2: each "
-        "alone (dots), and tracked (diamonds)",
+        "alone (dots), and tracked with odometry (diamonds)",
         cloud=load_point_cloud_map(scenario.source, MapSourceConfig()).cloud,
         place_map=place_map,
         drive=localized,

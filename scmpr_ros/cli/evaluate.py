@@ -9,13 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from rich import box
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.evaluate_trajectory import (
+    add_trajectory_arguments,
+    check_trajectory_arguments,
+    evaluate_trajectories,
+)
 from scmpr_ros.cli.suite_tables import add_suite_arguments, evaluate_suite
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
@@ -52,7 +57,8 @@ each recording and localise all its drives with images in it. A protocol of the 
 a drive's images among the drive's own scans instead. --out writes all numbers with their rules.
 --table makes one of the paper's tables from recordings, or from files that --out, `ablate` and
 `benchmark query` wrote; several files are several methods, named as their files are.
---suite measures all that a file lists, such as config/real_suite.yaml."""
+--suite measures all that a file lists, such as config/real_suite.yaml.
+--trajectory tracks the drives as a robot would, instead of localising image by image."""
 
 _DESCRIPTORS_HELP = """\
 score another method by files of its descriptors, on one recording, with any protocol. QUERIES:
@@ -71,11 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _evaluate(options: Namespace) -> None:
     options.settings = _with_readers(options.settings, options.readers_onnx)
+    check_trajectory_arguments(options)
     if options.suite:
         evaluate_suite(options)
         return
     if not options.recordings or options.data or options.town or options.only:
         raise ConfigError("name recordings, or a --suite, to which --data, --town, --only belong")
+    if options.trajectory:
+        evaluate_trajectories(options)
+        return
     if options.rerun and (options.table or options.score or options.descriptors):
         raise ConfigError("--rerun shows images that are localised: without --table, --score, "
                           "--descriptors")  # fmt: skip
@@ -185,6 +195,7 @@ def _localise(
 
 
 def _parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the fields' help
     parser = ArgumentParser(prog="evaluate", description=_DESCRIPTION)
     parser.add_argument("recordings", nargs="*", type=Path,
                         help="folders; with --score, files of predictions; with --table, also "
@@ -197,7 +208,8 @@ def _parser() -> ArgumentParser:
                         help="write one of the paper's tables, or the calibration of the "
                         "confidence, into the folder --out")  # fmt: skip
     parser.add_argument("--sequences", nargs="+", default=[],
-                        help="drives to test on (default: the protocol's)")  # fmt: skip
+                        help="drives to test on (default: the protocol's, or with "
+                        "--trajectory all with images)")  # fmt: skip
     parser.add_argument("--code_faithful", action="store_true",
                         help="take distances in the axes of the published code")  # fmt: skip
     parser.add_argument("--descriptors", nargs=2, type=Path, metavar=("QUERIES.npz", "PLACES.npz"),
@@ -212,7 +224,8 @@ def _parser() -> ArgumentParser:
                         help="score saved predictions, without a network")  # fmt: skip
     parser.add_argument(
         "--out", type=Path,
-        help="JSON file for the numbers and their rules; with --table or --suite, a folder",
+        help="JSON file for the numbers and their rules; with --table, --suite or --trajectory, a "
+        "folder",
     )  # fmt: skip
     parser.add_argument("--rerun", type=Path, metavar="OUT.rrd",
                         help="record map, images and answers for the Rerun viewer; needs "
@@ -221,6 +234,7 @@ def _parser() -> ArgumentParser:
                         help="read images by these ONNX networks instead of the checkpoint's "
                         "heads; sets settings.localizer.readers.masks and .depth")  # fmt: skip
     add_suite_arguments(parser)
+    add_trajectory_arguments(parser)
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser
 

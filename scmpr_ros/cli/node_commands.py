@@ -35,7 +35,9 @@ def localizer(
     recording: Path | None = None,
     mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NodeCommand:
-    """Localise every image of a topic, once the map loader has announced a map.
+    """Localise every image of a topic with odometry, once the map loader has announced a map.
+
+    The odometry is that of the camera.
 
     queue_size: images that may wait. recording: .rrd file to record into, if any. mount_rpy: roll,
     pitch and yaw of the camera in radians.
@@ -46,11 +48,14 @@ def localizer(
         "reliable_images": True,
         "queue_size": queue_size,
         "rerun": "" if recording is None else str(recording.resolve()),
+        "odometry.source": "topic",
         # not from TF, so that poses are of the camera, wherever tf2 is installed
         "mount.source": "parameters",
         "mount.rpy": list(mount_rpy),
     }
-    remappings = {"image": topics.image, "camera_info": topics.camera_info}
+    remappings = {
+        "image": topics.image, "camera_info": topics.camera_info, "odom": topics.odometry,
+    }  # fmt: skip
     return NodeCommand("localizer", command_line("localizer"), parameters, remappings)
 
 

@@ -40,6 +40,9 @@ from scmpr_ros.pipeline.tracking_localizer import TrackingConfig
 from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 
+PlacePositions = Literal["path", "grid"]
+"""Where a map's places are: along the mapping drive's path, or all over the open ground."""
+
 _VIEWPOINTS_PER_PLACE = 8
 """Viewpoints to shortlist for each candidate: neighbouring headings of a place come together."""
 
@@ -63,38 +66,60 @@ class EvaluationConfig:
     mount: Mount = field(default_factory=Mount)
 
 
+@dataclass(frozen=True)
+class MappedRecording:
+    """A recording's map, and the drives whose images are localised in it.
+
+    These are the drive that `source.sequence` names, if it has images. Otherwise all drives with
+    images if there is a map.ply, whose frame they share, else only the first.
+    """
+
+    drives: tuple[Drive, ...]
+    point_map: PointCloudMap
+    localizer: Localizer
+
+    @classmethod
+    def of(
+        cls, folder: Path, network: PlaceNetwork, config: EvaluationConfig,
+        places: PlacePositions = "path",
+    ) -> MappedRecording:  # fmt: skip
+        """Build the map; raises DatasetError if no drive of the folder has images."""
+        drives = query_drives(folder, config.source.sequence)
+        point_map = load_point_cloud_map(folder, config.source)
+        if places == "grid":
+            point_map = replace(point_map, trajectory=None)
+        place_map = build_map(point_map, network, config.builder)
+        localizer = _localizer(place_map, network, config.localizer, config.mount)
+        return cls(tuple(drives), point_map, localizer)
+
+
 def predict_in_map(
     folder: Path, network: PlaceNetwork, config: EvaluationConfig,
     recording: RerunRecording | None = None,
 ) -> Iterator[Predictions]:  # fmt: skip
     """Build the map of a recording and localise the images of its drives in it.
 
-    Only the drive that `source.sequence` names is localised, if it has images. Otherwise all drives
-    with images are if there is a map.ply, whose frame they share, else only the first.
-
     recording: shows map, images, answers and truth.
 
     Raises DatasetError if no drive of the folder has images.
     """
-    drives = query_drives(folder, config.source.sequence)
-    point_map = load_point_cloud_map(folder, config.source)
-    place_map = build_map(point_map, network, config.builder)
-    localizer = _localizer(place_map, network, config.localizer, config.mount)
+    mapped = MappedRecording.of(folder, network, config)
+    localizer, place_map = mapped.localizer, mapped.localizer.place_map
     protocol = map_protocol(config.tolerance)
     map_classes = None
     if config.segmenters:
-        label_free = load_label_free_map(folder, config.source, point_map)
+        label_free = load_label_free_map(folder, config.source, mapped.point_map)
         map_classes = None if label_free is None else count_map_classes(label_free)
     if recording is not None:
-        recording.log_map(place_map, point_map.cloud)
-    for drive in drives:
+        recording.log_map(place_map, mapped.point_map.cloud)
+    for drive in mapped.drives:
         counter = _mask_counter(drive, localizer, config)
         on_match = counter if recording is None else _recorder(recording, drive, counter)
         localized = localize_drive(drive, localizer, config.skip_bad, on_match=on_match)
         allowed = np.ones((len(localized.frames), len(place_map)), bool)
         yield Predictions(
             localized, place_map.positions, place_map.headings_rad, allowed,
-            _provenance(folder, drive, "map", localizer, config.mount), protocol.include_self,
+            provenance(folder, drive, "map", localizer, config.mount), protocol.include_self,
             protocol.min_gap_s, None if counter is None else counter.confusion, map_classes,
         )  # fmt: skip
 
@@ -120,7 +145,7 @@ def predict_in_scans(
     return Predictions(
         localized, place_map.positions, place_map.headings_rad,
         np.stack([split.allowed(frame) for frame in localized.frames]),
-        _provenance(folder, drive, "scans", localizer, config.mount), protocol.include_self,
+        provenance(folder, drive, "scans", localizer, config.mount), protocol.include_self,
         protocol.min_gap_s, None if counter is None else counter.confusion,
     )  # fmt: skip
 
@@ -204,10 +229,11 @@ def _recorder(
     return record
 
 
-def _provenance(
+def provenance(
     folder: Path, drive: Drive, database: Literal["map", "scans"], localizer: Localizer,
     mount: Mount,
 ) -> Provenance:  # fmt: skip
+    """What the answers of a drive depend on."""
     return Provenance(
         recording=folder.name, drive=drive.name,
         condition=town_conditions(folder).get(drive.name, ""), split=town_split(folder),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
+from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
 from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcesses
@@ -39,10 +40,12 @@ class RosSessionConfig:
     answer_timeout_s: float = 60.0
     """For the next answer."""
     topics: BagTopics = field(default_factory=BagTopics)
+    odometry: OdometryNoise = field(default_factory=OdometryNoise)
+    """Errors of the odometry that goes into the bag; it is made from the true poses."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name != "topics" and not value > 0:
+            if name not in ("topics", "odometry") and not value > 0:
                 raise ConfigError(f"{name} must be positive, got {value}")
 
 
@@ -103,8 +106,16 @@ class RosSession:
         return True
 
     def write_bag(self, drive: Drive, progress: bool = False) -> None:
-        """Write the drive's images to `bag`."""
-        bag_config = BagWriterConfig(topics=self.config.topics, scans=False)
+        """Write the drive's images to `bag`, and odometry that drifts.
+
+        The odometry is made from the true poses, with the errors of `OdometryNoise`. The base is at
+        the camera, so that it is the camera's.
+        """
+        x, y, z = (float(value) for value in -drive.T_lidar_camera[:3, 3])
+        bag_config = BagWriterConfig(
+            topics=self.config.topics, scans=False, odometry_noise=self.config.odometry,
+            lidar_xyz=(x, y, z),
+        )  # fmt: skip
         write_drive_bag(drive, self.bag, bag_config, progress)
 
     def play_rate(self, drive: Drive) -> float:

@@ -36,7 +36,7 @@ class BagTopics:
     mask: str = "/kitti/camera_color_left/mask"
     """Joint class ids of the images' pixels, mono8; optional."""
     odometry: str = "/kitti/odometry"
-    """Simulated odometry, odom to base_link; written only."""
+    """Simulated odometry, odom to base_link: made from the true poses; written only."""
     tf: str = "/tf"
     """Simulated odometry as a transform; written only."""
 

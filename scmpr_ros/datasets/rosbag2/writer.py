@@ -28,6 +28,7 @@ from scmpr_ros.datasets.rosbag2 import messages as make
 from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
 from scmpr_ros.datasets.rosbag2.topics import TYPES
+from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
 
@@ -46,9 +47,13 @@ class BagWriterConfig:
     scans: bool = True
     """Write scans; without them the bag can be localised but not mapped."""
     odometry: bool = True
-    """Write odometry: the true motion since the first frame."""
+    """Write odometry: the motion since the first frame, made from the true poses."""
     odometry_drift_deg_per_m: float = 0.0
     """Drift of the odometry: error in yaw, to the left, per metre travelled."""
+    odometry_noise: OdometryNoise = field(default_factory=lambda: OdometryNoise(0.0, 0.0, 0.0))
+    """Random errors of the odometry, on top; zero is the true motion."""
+    odometry_seed: int = 0
+    """Of these errors."""
     tf: bool = False
     """Also write the odometry as transforms."""
     start_s: float = 1.0e9
@@ -142,8 +147,10 @@ class _DriveWriter:
         self.writer.set_custom_data(CAMERA_FRAME_KEY, config.camera_frame)
         T_base_lidar = make_transform(np.eye(3), np.array(config.lidar_xyz))
         T_world_lidar = np.stack([self.drive.T_world_lidar(f) for f in self.frames.numbers])
+        T_world_base = T_world_lidar @ invert(T_base_lidar)
         T_odom_base, velocities = drive_odometry(
-            T_world_lidar @ invert(T_base_lidar), (stamps - stamps[0]) / _NS,
+            drifting_poses(T_world_base, config.odometry_noise, config.odometry_seed),
+            (stamps - stamps[0]) / _NS,
             np.radians(config.odometry_drift_deg_per_m),
         )  # fmt: skip
         self._mounting(T_base_lidar)

@@ -33,12 +33,23 @@ def drifting_odometry(
     T_map_camera: NDArray[np.float64], noise: OdometryNoise, seed: int
 ) -> NDArray[np.float64]:
     """Poses of the optical frame in a drifting frame, (N, 4, 4), from true poses (N, 4, 4)."""
+    body = np.stack([make_transform(body_axes(T), T[:3, 3]) for T in T_map_camera])
+    optical = make_transform(R_BODY_OPTICAL, np.zeros(3))
+    return drifting_poses(body, noise, seed) @ optical
+
+
+def drifting_poses(
+    T_map_body: NDArray[np.float64], noise: OdometryNoise, seed: int
+) -> NDArray[np.float64]:
+    """Poses in a drifting frame, (N, 4, 4), from true poses (N, 4, 4) of a body with z up.
+
+    The first pose is true.
+    """
     rng = np.random.default_rng(seed)
     scale = 1 + rng.normal(0, noise.drift)
     yaw_bias = math.radians(rng.normal(0, noise.yaw_deg_per_m))
-    body = np.stack([make_transform(body_axes(T), T[:3, 3]) for T in T_map_camera])
-    poses = [body[0]]
-    for before, now in zip(body[:-1], body[1:], strict=True):
+    poses = [T_map_body[0]]
+    for before, now in zip(T_map_body[:-1], T_map_body[1:], strict=True):
         step = invert(before) @ now
         distance_m = float(np.linalg.norm(step[:3, 3]))
         root_m = math.sqrt(distance_m)
@@ -48,5 +59,4 @@ def drifting_odometry(
         step[:2, 3] += rng.normal(0, noise.drift, 2) * root_m
         step[:3, :3] = step[:3, :3] @ rotation_z(turn_rad)
         poses.append(poses[-1] @ step)
-    optical = make_transform(R_BODY_OPTICAL, np.zeros(3))
-    return np.stack(poses) @ optical
+    return np.stack(poses)
