@@ -263,11 +263,18 @@ def number_tiles(scores: Scores) -> list[tuple[str, str]]:
         (f"{scores.chance:.2%}", "chance"),
         (_number(scores.median_position_error_m, ".1f", " m"), "median position error"),
         (_number(scores.median_heading_error_deg, ".1f", "°"), "median heading error"),
-        (_number(scores.latency_ms_p50, ".0f", " ms"), "latency, median"),
-        (_number(scores.latency_ms_p95, ".0f", " ms"), "latency, 95 %"),
+        (_latency(scores.latency_ms_p50), "latency, median"),
+        (_latency(scores.latency_ms_p95), "latency, 95 %"),
         (f"{scores.num_answered}/{scores.num_queries}", "images answered"),
         (f"{scores.num_places}", "places in the map"),
     ]
+
+
+def _latency(value_ms: float | None) -> str:
+    """In milliseconds, or in seconds where a tile would be too narrow for them."""
+    if value_ms is not None and value_ms >= 1000:
+        return f"{value_ms / 1000:.1f} s"
+    return _number(value_ms, ".0f", " ms")
 
 
 def tracked_tiles(tracked: TrackedScores) -> list[tuple[str, str]]:

@@ -74,6 +74,7 @@ def test_demo_on_a_small_town(
     assert 0 < summary["latency_ms_p50"] <= summary["latency_ms_p95"]
     assert summary["seed"] in SEEDS["test"]
     assert summary["tracked"]["num_images"] == summary["num_queries"]
+    assert summary["odometry"]["drift"] > 0
     for name in ("report.png", "trajectory.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             assert picture.width > 1500

@@ -56,6 +56,11 @@ def test_parameters_are_those_of_the_node(node: NodeCommand) -> None:
         assert type(value) is type(declared[name]), name
 
 
+def test_the_localizer_takes_the_odometry_of_the_bag() -> None:
+    node = localizer(PATH, TOPICS, 3)
+    assert node.remappings["odom"] == TOPICS.odometry != TOPICS.pose, "the truth would be cheating"
+
+
 def test_an_unknown_command_is_named() -> None:
     with pytest.raises(ConfigError, match="without the command fly"):
         command_line("fly")

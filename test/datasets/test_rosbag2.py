@@ -24,6 +24,7 @@ from scmpr_ros.datasets.rosbag2.topics import (
     read_messages,
 )
 from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, drive_odometry, write_drive_bag
+from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
 from scmpr_ros.records import PointCloud
@@ -138,6 +139,22 @@ def test_base_odometry_and_transforms(tmp_path: Path) -> None:
     for content in (odometry[3], moved[3]):
         assert (content.header.frame_id, content.child_frame_id) == ("odom", "base_link")
     assert odometry[3].twist.twist.angular.z == pytest.approx(0.3 / 0.1032879)
+
+
+def test_odometry_with_errors(tmp_path: Path) -> None:
+    """The errors are those of `drifting_poses`."""
+    noise = OdometryNoise(drift=0.1)
+    config = BagWriterConfig(odometry_noise=noise, odometry_seed=7, lidar_xyz=(0.0, 0.0, 0.0))
+    write_drive_bag(CircleDrive(), tmp_path / "b", config)
+    with open_bag(tmp_path / "b") as reader:
+        odometry = list(read_messages(reader, BagTopics().odometry))
+        poses = list(read_messages(reader, BagTopics().pose))
+    true = np.stack([pose_matrix(each.pose.pose) for each in poses])
+    drifted = drifting_poses(true, noise, seed=7)
+    for sent, T in zip(odometry, drifted, strict=True):
+        expected = invert(drifted[0]) @ T
+        np.testing.assert_allclose(pose_matrix(sent.pose.pose), expected, atol=1e-9)
+    assert not np.allclose(invert(true[0]) @ true, invert(drifted[0]) @ drifted, atol=1e-3)
 
 
 def test_odometry_of_a_straight_drive() -> None:

@@ -8,7 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from recording import write_recording
 
+from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.rosbag2.topics import open_bag, read_messages
+from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcessError
 from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
@@ -53,3 +58,19 @@ def test_an_incomplete_map_is_not_taken(tmp_path: Path) -> None:
         (session.map_folder / "metadata.json").write_text("{}")
         with pytest.raises(NodeProcessError, match="no place map yet"):
             session.wait_for_map()
+
+
+def test_the_bag_holds_odometry_of_the_camera_that_drifts(tmp_path: Path) -> None:
+    folder = write_recording(tmp_path / "0000", seed=0, images=6)
+    (drive,) = (each for each in open_drives(folder) if each.image_frames)
+    config = RosSessionConfig(odometry=OdometryNoise(drift=0.1))
+    with RosSession(tmp_path, tmp_path / "profile.xml", config) as session:
+        session.write_bag(drive)
+    with open_bag(session.bag) as reader:
+        odometry = list(read_messages(reader, config.topics.odometry))
+        (mounting,) = read_messages(reader, config.topics.tf_static)
+    T_base_lidar, T_lidar_camera = (pose_matrix(t.transform) for t in mounting.transforms)
+    np.testing.assert_allclose((T_base_lidar @ T_lidar_camera)[:3, 3], 0, atol=1e-9)
+    travelled_m = np.array([pose_matrix(each.pose.pose)[0, 3] for each in odometry])
+    assert travelled_m[0] == 0 and travelled_m[-1] == pytest.approx(20.0, abs=5.0)
+    assert np.abs(travelled_m - np.arange(6) * 4.0).max() > 0.1, "it is not the truth"
