@@ -33,6 +33,10 @@ PLAYER_ARGUMENTS = [
         description="Topic of the bag that needs a subscriber before playback starts; "
                     "<image>/compressed for a bag of compressed images.",
     ),
+    DeclareLaunchArgument(
+        "wait_subscribers", default_value="1",
+        description="How many subscribers it needs: 2 if a recorder of the answers runs beside.",
+    ),
 ]  # fmt: skip
 
 LOCALIZER_ARGUMENTS = [
@@ -86,6 +90,9 @@ def generate_launch_description() -> LaunchDescription:
             "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
             "clock_hz": ParameterValue(LaunchConfiguration("clock_hz"), value_type=float),
             "wait_topic": ParameterValue(LaunchConfiguration("wait_topic"), value_type=str),
+            "wait_subscribers": ParameterValue(
+                LaunchConfiguration("wait_subscribers"), value_type=int
+            ),
             "wait_timeout_s": 600.0,
         }],
     )  # fmt: skip

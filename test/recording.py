@@ -103,7 +103,7 @@ def add_wall_like_lorry(cloud: PointCloud) -> PointCloud:
 
 
 def pitch_camera(folder: Path, pitch_rad: float) -> None:
-    """Pitch the camera of a recording's images, masks and poses down (nearest pixels)."""
+    """Pitch a recording's camera down: images and masks (nearest pixels), poses, extrinsics."""
     (drive,) = (drive for drive in open_drives(folder) if drive.image_frames)
     # URDF's positive pitch looks down: about the optical x axis that is a negative angle.
     R_level_tilted = Rotation.from_euler("x", -pitch_rad).as_matrix()
@@ -117,7 +117,13 @@ def pitch_camera(folder: Path, pitch_rad: float) -> None:
         for path in (folder / "sequences" / drive.name / name).glob("*.png"):
             image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             cv2.imwrite(str(path), image[row, column])
+    R_tilted_level = R_level_tilted.T  # poses are of this camera against its first pose
     path = folder / "poses" / f"{drive.name}.txt"
-    rows = np.loadtxt(path).reshape(-1, 3, 4)
+    rows = R_tilted_level @ np.loadtxt(path).reshape(-1, 3, 4)
     rows[:, :, :3] = rows[:, :, :3] @ R_level_tilted
     np.savetxt(path, rows.reshape(-1, 12))
+    path = folder / "sequences" / drive.name / "calib.txt"
+    *cameras, mount = path.read_text().splitlines()
+    T_camera_lidar = R_tilted_level @ np.array(mount.split()[1:], float).reshape(3, 4)
+    mount = "Tr: " + " ".join(map(str, T_camera_lidar.ravel()))
+    path.write_text("\n".join([*cameras, mount]) + "\n")

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from scipy.spatial.transform import Rotation
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.node_commands import localizer, map_loader, play_bag, record_answers
 from scmpr_ros.config import to_dict
-from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.drive import Drive, camera_tilt
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town_files import SEEDS
@@ -38,7 +37,6 @@ from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
 from scmpr_ros.evaluation.trajectory import TrackedDrive
 from scmpr_ros.evaluation.trajectory_picture import draw_trajectory
-from scmpr_ros.geometry import R_BODY_OPTICAL
 from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -227,16 +225,6 @@ def recorded_drive(folder: Path, sequence: str, shipped: bool) -> Scenario:
         "the folder's LiDAR map",
         None,
     )
-
-
-def camera_tilt(drive: Drive) -> tuple[float, float, float]:
-    """Roll and pitch of the camera, and 0 for its yaw, in radians, to level the images.
-
-    The LiDAR is taken to stand level on the vehicle, as in the bags of `convert`.
-    """
-    R_level_body = drive.T_lidar_camera[:3, :3] @ R_BODY_OPTICAL.T
-    roll, pitch, _ = Rotation.from_matrix(R_level_body).as_euler("xyz")
-    return float(roll), float(pitch), 0.0
 
 
 def _scene(

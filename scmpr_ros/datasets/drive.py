@@ -12,9 +12,11 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import DatasetError, ScmprError
+from scmpr_ros.geometry import R_BODY_OPTICAL
 from scmpr_ros.records import CameraModel, PointCloud
 
 _log = logging.getLogger(__name__)
@@ -129,3 +131,13 @@ class FrameReader(Generic[Item]):
                 yield frame, item
         if self.skipped:
             _log.warning("left out %d of %d frames", self.skipped, len(self.frames))
+
+
+def camera_tilt(drive: Drive) -> tuple[float, float, float]:
+    """Roll and pitch of the camera, and 0 for its yaw, in radians, to level the images.
+
+    The LiDAR is taken to stand level on the vehicle, as in the bags of `convert`.
+    """
+    R_level_body = drive.T_lidar_camera[:3, :3] @ R_BODY_OPTICAL.T
+    roll, pitch, _ = Rotation.from_matrix(R_level_body).as_euler("xyz")
+    return float(roll), float(pitch), 0.0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.config import to_dict
-from scmpr_ros.datasets.drive import Drive, FrameReader
+from scmpr_ros.datasets.drive import Drive, FrameReader, camera_tilt
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town_files import town_conditions, town_split
 from scmpr_ros.errors import DatasetError
@@ -53,7 +53,8 @@ class EvaluationConfig:
 
     skip_bad: leave damaged images out, with a warning, instead of stopping at the first.
     segmenters: also measure the IoU of image masks and map labels where there is ground truth.
-    mount: how the camera is mounted on the vehicle; its roll and pitch level the images.
+    mount: how the camera is mounted on the vehicle; its roll and pitch level the images. By
+        default they are those of the recording's extrinsics.
     """
 
     source: MapSourceConfig = field(default_factory=MapSourceConfig)
@@ -63,12 +64,16 @@ class EvaluationConfig:
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_bad: bool = False
     segmenters: bool = False
-    mount: Mount = field(default_factory=Mount)
+    mount: Mount | None = None
+
+    def mount_of(self, drive: Drive) -> Mount:
+        """The mount of the camera of a drive."""
+        return self.mount or Mount(rpy=camera_tilt(drive))
 
 
 @dataclass(frozen=True)
 class MappedRecording:
-    """A recording's map, and the drives whose images are localised in it.
+    """A recording's map, and the drives whose images are localised in it, by one camera.
 
     These are the drive that `source.sequence` names, if it has images. Otherwise all drives with
     images if there is a map.ply, whose frame they share, else only the first.
@@ -77,6 +82,7 @@ class MappedRecording:
     drives: tuple[Drive, ...]
     point_map: PointCloudMap
     localizer: Localizer
+    mount: Mount
 
     @classmethod
     def of(
@@ -89,8 +95,9 @@ class MappedRecording:
         if places == "grid":
             point_map = replace(point_map, trajectory=None)
         place_map = build_map(point_map, network, config.builder)
-        localizer = _localizer(place_map, network, config.localizer, config.mount)
-        return cls(tuple(drives), point_map, localizer)
+        mount = config.mount_of(drives[0])
+        localizer = _localizer(place_map, network, config.localizer, mount)
+        return cls(tuple(drives), point_map, localizer, mount)
 
 
 def predict_in_map(
@@ -113,13 +120,13 @@ def predict_in_map(
     if recording is not None:
         recording.log_map(place_map, mapped.point_map.cloud)
     for drive in mapped.drives:
-        counter = _mask_counter(drive, localizer, config)
+        counter = _mask_counter(drive, localizer, config, mapped.mount)
         on_match = counter if recording is None else _recorder(recording, drive, counter)
         localized = localize_drive(drive, localizer, config.skip_bad, on_match=on_match)
         allowed = np.ones((len(localized.frames), len(place_map)), bool)
         yield Predictions(
             localized, place_map.positions, place_map.headings_rad, allowed,
-            provenance(folder, drive, "map", localizer, config.mount), protocol.include_self,
+            provenance(folder, drive, "map", localizer, mapped.mount), protocol.include_self,
             protocol.min_gap_s, None if counter is None else counter.confusion, map_classes,
         )  # fmt: skip
 
@@ -137,15 +144,16 @@ def predict_in_scans(
     split = DriveSplit.of(drive, protocol)
     place_map = describe_scans(drive, split.scans, network, config.builder)
     search = single_scan_search(config.localizer, len(place_map))
-    localizer = _localizer(place_map, network, search, config.mount)
-    counter = _mask_counter(drive, localizer, config)
+    mount = config.mount_of(drive)
+    localizer = _localizer(place_map, network, search, mount)
+    counter = _mask_counter(drive, localizer, config, mount)
     localized = localize_drive(
         drive, localizer, config.skip_bad, split.allowed, split.queries, counter
     )
     return Predictions(
         localized, place_map.positions, place_map.headings_rad,
         np.stack([split.allowed(frame) for frame in localized.frames]),
-        provenance(folder, drive, "scans", localizer, config.mount), protocol.include_self,
+        provenance(folder, drive, "scans", localizer, mount), protocol.include_self,
         protocol.min_gap_s, None if counter is None else counter.confusion,
     )  # fmt: skip
 
@@ -209,9 +217,9 @@ def _localizer(
 
 
 def _mask_counter(
-    drive: Drive, localizer: Localizer, config: EvaluationConfig
+    drive: Drive, localizer: Localizer, config: EvaluationConfig, mount: Mount
 ) -> MaskCounter | None:
-    return MaskCounter(drive, localizer.mask_grid, config.mount) if config.segmenters else None
+    return MaskCounter(drive, localizer.mask_grid, mount) if config.segmenters else None
 
 
 def _recorder(

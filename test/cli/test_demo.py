@@ -8,13 +8,10 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from circle_drive import CircleDrive
 from PIL import Image
 from recording import write_recording
-from scipy.spatial.transform import Rotation
 from tiny_runs import TINY
 
 from scmpr_ros.cli import demo
@@ -22,7 +19,6 @@ from scmpr_ros.cli.make_town import make_towns
 from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.result import Scores
-from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.methods.checkpoint import save_checkpoint
 from scmpr_ros.methods.scmpr.network import ScmprNetwork
 from scmpr_ros.resources import FASTDDS_PROFILE, resource
@@ -120,11 +116,3 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit, match="0"):
         demo.main(["--help"])
     assert "--data" in capsys.readouterr().out
-
-
-def test_a_tilted_camera_is_levelled() -> None:
-    """Cameras of KITTI-360 look down by 5 degrees; taken for level, half of the recall is lost."""
-    drive = CircleDrive()
-    down = Rotation.from_euler("xyz", [0.01, np.radians(5.0), 0.3]).as_matrix()
-    drive.T_lidar_camera = make_transform(down @ R_BODY_OPTICAL, np.array([0.2, 0.1, -0.3]))
-    assert demo.camera_tilt(drive) == pytest.approx((0.01, np.radians(5.0), 0.0))

@@ -116,7 +116,7 @@ def try_drives(
         on_answer = None if recording is None else _recorder(recording, drive, encoded)
         tracked = track(encoded, localizer, config.tracking, trials, on_answer=on_answer)
         yield DriveTrials(
-            provenance(folder, drive, "map", localizer, config.mount),
+            provenance(folder, drive, "map", localizer, mapped.mount),
             len(localizer.place_map), tracked,
             tuple(wake_up(encoded, localizer, config.tracking, trials)) if trials.starts else (),
             tuple(kidnap(encoded, localizer, config.tracking, trials)) if trials.kidnaps else (),
