@@ -68,10 +68,6 @@ def observation(viewpoints: Viewpoints, yaw_rad: Array, score: Array) -> Observa
     )  # fmt: skip
 
 
-class SceneConfig(PlaceNetworkConfig):
-    """Of a small view."""
-
-
 class Scene(PlaceNetwork):
     """What the world looks like, and a network that recognises it.
 
@@ -81,7 +77,7 @@ class Scene(PlaceNetwork):
     method = "scene"
 
     def __init__(self, appearance: Callable[[Array], Array] = np.asarray) -> None:
-        super().__init__(SceneConfig(view=AngularGrid(32, 64, 12.0, -15.0, 80.0)))
+        super().__init__(PlaceNetworkConfig(view=AngularGrid(32, 64, 12.0, -15.0, 80.0)))
         self._appearance = appearance
         rng = np.random.default_rng(0)
         alike = np.array([1 / 4.0, 1 / 4.0, 2.0, 2.0])  # in 4 m and half a radian

@@ -18,7 +18,7 @@ class OdometryNoise:
 
     drift: float = 0.02
     """Standard deviation of a drive's constant error of scale, and of its error of each metre."""
-    yaw_deg_per_m: float = 0.1
+    yaw_deg_per_m: float = 0.02
     """Standard deviation of a drive's constant error of yaw, in degrees per metre."""
     yaw_deg: float = 0.3
     """Standard deviation of the error of yaw after one metre, on top, in degrees."""

@@ -13,8 +13,8 @@ from scmpr_ros.geometry import wrap_angle
 
 Array = NDArray[np.float64]
 
-X, Y, YAW, SPEED, TURN = range(5)
-SIZE = 5
+X, Y, YAW, SPEED, TURN, SCALE = range(6)
+SIZE = 6
 POSE = slice(0, 3)
 
 NEAR_M, NEAR_RAD = 5.0, math.radians(15.0)
@@ -26,9 +26,12 @@ _CENTRES = 30
 
 @dataclass(frozen=True)
 class Mixture:
-    """N Gaussians over x, y (metres), yaw (radians), speed (m/s) and turn rate (rad/s).
+    """N Gaussians over pose and motion.
 
-    weight: (N,). mean: (N, 5). covariance: (N, 5, 5).
+    Of x, y (metres), yaw (radians), speed (m/s), turn rate (rad/s), and true metres per metre of
+    odometry.
+
+    weight: (N,). mean: (N, 6). covariance: (N, 6, 6).
     """
 
     weight: Array
@@ -117,7 +120,7 @@ def correct(prior: Mixture, pose: Array, covariance: Array, gate: float) -> Mixt
 
 
 def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
-    """Gains (N, 5, 3), inverse innovation and posterior covariances (N, 3, 3) and (N, 5, 5)."""
+    """Gains (N, 6, 3), inverse innovation and posterior covariances (N, 3, 3) and (N, 6, 6)."""
     inverse = np.asarray(np.linalg.inv(prior.covariance[:, POSE, POSE] + covariance), np.float64)
     gain = prior.covariance[:, :, POSE] @ inverse
     return gain, inverse, prior.covariance - gain @ prior.covariance[:, POSE, :]
@@ -144,7 +147,7 @@ def are_near(one: Mixture, other: Mixture) -> bool:
 
 
 def _near(mean: Array, centre: Array) -> NDArray[np.bool_]:
-    """Which means (..., 5) lie within 5 m and 15 deg of a centre (..., 5)."""
+    """Which means (..., 6) lie within 5 m and 15 deg of a centre (..., 6)."""
     offset = mean[..., :2] - centre[..., :2]
     turned = np.abs(wrap_angle(mean[..., YAW] - centre[..., YAW]))
     return np.asarray((np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD))

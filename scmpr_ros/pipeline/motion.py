@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import wrap_angle
-from scmpr_ros.pipeline.mixture import SIZE, SPEED, TURN, YAW, Mixture, X, Y
+from scmpr_ros.pipeline.mixture import SCALE, SIZE, SPEED, TURN, YAW, Mixture, X, Y
 
 Array = NDArray[np.float64]
 
 _SLIP = 0.05
 """Share of the distance by which a vehicle moves otherwise than its speed says."""
+_SCALE_CHANGES_M = 500.0
+"""Distance over which odometry's scale may change by its standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class MotionConfig:
 
     odometry_translation: float = 0.05
     """Standard deviation of odometry's position after one metre, in metres."""
+    odometry_scale: float = 0.03
+    """Standard deviation of odometry's constant error of scale, which is estimated: what a worn
+    tyre or a monocular camera does."""
     odometry_yaw_deg: float = 0.5
     """Standard deviation of odometry's yaw after one metre, in degrees."""
     speed_m_s: float = 6.0
@@ -78,17 +83,20 @@ def _drive(mixture: Mixture, motion: Motion, config: MotionConfig) -> tuple[Mixt
     distance_m, turn_rad = math.hypot(forward_m, left_m), motion.turn_rad
     mean = mixture.mean.copy()
     cos, sin = np.cos(mean[:, YAW]), np.sin(mean[:, YAW])
-    step = np.stack([cos * forward_m - sin * left_m, sin * forward_m + cos * left_m], 1)
+    told = np.stack([cos * forward_m - sin * left_m, sin * forward_m + cos * left_m], 1)
+    step = mean[:, SCALE, None] * told
     mean[:, :2] += step
     mean[:, YAW] = wrap_angle(mean[:, YAW] + turn_rad)
     elapsed_s = max(motion.elapsed_s, 1e-3)
     mean[:, SPEED], mean[:, TURN] = forward_m / elapsed_s, turn_rad / elapsed_s
-    F = np.tile(np.diag([1.0, 1.0, 1.0, 0.0, 0.0]), (len(mean), 1, 1))
+    F = np.tile(np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 1.0]), (len(mean), 1, 1))
     F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
+    F[:, :2, SCALE] = told
     # Errors of each metre are independent: variances grow with distance.
     position = config.odometry_translation**2 * distance_m
     yaw = math.radians(config.odometry_yaw_deg) ** 2 * distance_m + (_SLIP * turn_rad) ** 2
-    noise = [position, position, yaw, config.acceleration_m_s2**2, _turn_variance(config)]
+    scale = config.odometry_scale**2 * distance_m / _SCALE_CHANGES_M
+    noise = [position, position, yaw, config.acceleration_m_s2**2, _turn_variance(config), scale]
     covariance = F @ mixture.covariance @ F.transpose(0, 2, 1) + np.diag(noise)
     return Mixture(mixture.weight, mean, covariance), distance_m
 
@@ -107,7 +115,7 @@ def _coast(mixture: Mixture, elapsed_s: float, config: MotionConfig) -> tuple[Mi
     F[:, YAW, TURN] = elapsed_s
     slip = (_SLIP * config.speed_m_s * elapsed_s) ** 2
     speed, turn = config.acceleration_m_s2**2 * elapsed_s, _turn_variance(config) * elapsed_s
-    noise = np.diag([slip, slip, 0.0, speed, turn])
+    noise = np.diag([slip, slip, 0.0, speed, turn, 0.0])
     covariance = F @ mixture.covariance @ F.transpose(0, 2, 1) + noise
     known = mixture.weight.sum()
     speed_m_s = mixture.weight @ np.abs(mean[:, SPEED]) + (1 - known) * config.speed_m_s
@@ -117,9 +125,9 @@ def _coast(mixture: Mixture, elapsed_s: float, config: MotionConfig) -> tuple[Mi
 def start(pose: Array, variance: Array, config: MotionConfig) -> Mixture:
     """Components of weight one at poses (N, 3), with variances (3,), whose motion is unknown."""
     N = len(pose)
-    mean = np.column_stack([pose, np.full(N, config.speed_m_s), np.zeros(N)])
-    spread = np.diag([*variance, config.speed_deviation_m_s**2, _turn_variance(config)])
-    return Mixture(np.ones(N), mean, np.tile(spread, (N, 1, 1)))
+    mean = np.column_stack([pose, np.full(N, config.speed_m_s), np.zeros(N), np.ones(N)])
+    motion = config.speed_deviation_m_s**2, _turn_variance(config), config.odometry_scale**2
+    return Mixture(np.ones(N), mean, np.tile(np.diag([*variance, *motion]), (N, 1, 1)))
 
 
 def _turn_variance(config: MotionConfig) -> float:

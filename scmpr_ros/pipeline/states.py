@@ -15,6 +15,12 @@ from typing import NamedTuple
 from scmpr_ros.errors import ConfigError
 
 LOST, TENTATIVE, LOCALIZED = "LOST", "TENTATIVE", "LOCALIZED"
+_RISING = (LOST, TENTATIVE, LOCALIZED)
+
+
+def is_at_least(state: str, least: str) -> bool:
+    """Whether a state is `least`, or surer than it."""
+    return _RISING.index(state) >= _RISING.index(least)
 
 
 @dataclass(frozen=True)

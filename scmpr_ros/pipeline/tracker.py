@@ -184,8 +184,10 @@ class Tracker:
 
         Those near the most probable components, and a random sample of all.
         """
-        order = np.argsort(-self.mixture.weight, kind="stable")[: self.config.max_components]
-        place, heading = self._near(self.mixture[order])[1:]
+        order = np.argsort(-self.mixture.weight, kind="stable")
+        mass = np.cumsum(self.mixture.weight[order])
+        matters = mass - self.mixture.weight[order] < (1 - _IGNORED) * mass[-1:]
+        place, heading = self._near(self.mixture[order[matters]])[1:]
         flat = place * len(self._yaw) + heading
         _, first = np.unique(flat, return_index=True)
         near = flat[np.sort(first)[: self.config.max_viewpoints]]
@@ -306,12 +308,17 @@ class Tracker:
         mixture = mixture.merged(self._cells(mixture))
         order = np.argsort(-mixture.weight, kind="stable")[: self.config.max_components]
         mixture = mixture[order]
-        mixture = mixture[mixture.weight > average]
+        least = max(average, _IMPROBABLE * mixture.weight.max(initial=0.0))
+        mixture = mixture[mixture.weight > least]
         self.elsewhere = max(0.0, 1 - self.off_map - mixture.weight.sum())
         self.mixture = mixture
 
 
 _NONE = np.zeros(0, np.int64)
+_IMPROBABLE = 1e-5
+"""Weight, in parts of the largest, below which a component returns to `elsewhere`."""
+_IGNORED = 1e-3
+"""Share of the components' mass around which no viewpoint is asked for."""
 _NEGLIGIBLE = 1e-9
 """Weight, in parts of the largest, of components that are dropped before they are merged."""
 

@@ -39,7 +39,7 @@ class TrackingConfig:
     max_gap_s: float = 10.0
     """Without odometry, a pause between images longer than this makes the tracker start anew."""
     max_speed_m_s: float = 60.0
-    """Odometry that is faster than this has jumped: it is not used for that step."""
+    """Odometry that is faster than this has jumped: the motion over the jump is not used."""
     height_deviation_m: float = 0.2
     """Standard deviation of the height above that of the places."""
     tilt_deviation_deg: float = 1.5

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, Header, String
 from visualization_msgs.msg import MarkerArray
 
-from scmpr_ros.pipeline.states import LOCALIZED, LOST
+from scmpr_ros.pipeline.states import LOCALIZED, LOST, is_at_least
 from scmpr_ros.ros.conversions import image_message, stamp_ns
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.map_odom import MapOdomBroadcaster
@@ -102,7 +102,7 @@ class AnswerPublisher:
             self._status.publish(answer_status(tracked, header, name, latency_s))
             self._candidates.publish(hypothesis_poses(found, header))
             self._markers.publish(markers(found, header))
-            if found.state != LOST or config.publish_lost_poses:
+            if is_at_least(found.state, config.publish_pose_from.upper()):
                 self._pose.publish(pose)
             self._enter(found.state, found.reason)
             if found.state == LOCALIZED and self._initialpose_due:

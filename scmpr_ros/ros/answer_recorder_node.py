@@ -3,7 +3,7 @@
 One JSON object per line and answer, in the order of the answers:
 
     stamp_ns        header stamp of the image and of the pose
-    T_map_camera    4x4, optical frame; correct if the localizer's mount is left at its default
+    T_map_camera    4x4, optical frame, from ~/candidates: ~/pose is that of the base
     covariance      6x6 of it
     latency_s       from the receipt of the image to the receipt of the pose, in this process
     state, near_probability, off_map_probability
@@ -11,8 +11,8 @@ One JSON object per line and answer, in the order of the answers:
     candidates      list of 4x4 `T_map_camera` of the image alone, best first; null likewise
     confidence      of the best candidate; null likewise
 
-The file is written when the recorder ends: after `count` answers, `idle_timeout_s` after the last
-message, or on a signal.
+An answer without ~/candidates is left out, with a message. The file is written when the recorder
+ends: after `count` answers, `idle_timeout_s` after the last message, or on a signal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -35,7 +36,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from scmpr_ros.atomic_files import write_file
 from scmpr_ros.datasets.ros_messages import stamp_of_cdr
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import camera_pose_on_ground
+from scmpr_ros.geometry import camera_pose_on_ground, shift_covariance
 from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
@@ -72,13 +73,15 @@ class AnswerRecorderNode(Node):
         self._received_s: dict[int, float] = {}
         self._answers: dict[int, dict[str, Any]] = {}
         self._statuses: dict[int, dict[str, str]] = {}
+        self._T_map_camera: dict[int, NDArray[np.float64]] = {}
         self._last_message_s: float | None = None
         deep = QoSProfile(depth=1000)
         self.create_subscription(DiagnosticArray, "localizer/status", self._on_status, deep)
+        self.create_subscription(PoseArray, "localizer/candidates", self._on_candidates, deep)
         self.create_subscription(PoseWithCovarianceStamped, "localizer/pose", self._on_pose, deep)
 
     def record(self) -> int:
-        """Spin until the end, write the file, and return the number of answers."""
+        """Spin until the end, write the file, and return the number of answers in it."""
         began_s = time.monotonic()
         try:
             self._wait_for_localizer(began_s)
@@ -89,8 +92,7 @@ class AnswerRecorderNode(Node):
                     break
         except (KeyboardInterrupt, ExternalShutdownException):
             pass
-        self._write()
-        return len(self._answers)
+        return self._write()
 
     def _wait_for_localizer(self, began_s: float) -> None:
         """Spin until the localizer publishes poses, or time is up.
@@ -115,8 +117,8 @@ class AnswerRecorderNode(Node):
         if self._last_message_s is None:
             return now_s - began_s > self.config.first_timeout_s
         complete = self.config.count and len(self._answers) >= self.config.count
-        # the last pose may overtake its status, which is on another topic
-        paired = self._answers.keys() <= self._statuses.keys()
+        # the last pose may overtake its status and its candidates, which are on other topics
+        paired = self._answers.keys() <= self._statuses.keys() & self._T_map_camera.keys()
         limit_s = self.config.idle_timeout_s if not complete else 0.0 if paired else 2.0
         return now_s - self._last_message_s > limit_s
 
@@ -132,22 +134,43 @@ class AnswerRecorderNode(Node):
         image_s = self._received_s.get(stamp)
         self._answers[stamp] = {
             "stamp_ns": stamp,
-            "T_map_camera": optical_from_body(pose_matrix(message.pose.pose)).tolist(),
-            "covariance": np.reshape(message.pose.covariance, (6, 6)).tolist(),
+            "base_position": pose_matrix(message.pose.pose)[:3, 3],
+            "base_covariance": np.reshape(message.pose.covariance, (6, 6)),
             "latency_s": None if image_s is None else now_s - image_s,
         }
+
+    def _on_candidates(self, message: PoseArray) -> None:
+        self._note_message()
+        T_map_body = pose_matrix(message.poses[0])  # that of the tracked pose, which is the best
+        self._T_map_camera[stamp_ns(message.header)] = optical_from_body(T_map_body)
 
     def _on_status(self, message: DiagnosticArray) -> None:
         self._note_message()
         values = {pair.key: pair.value for status in message.status for pair in status.values}
         self._statuses[stamp_ns(message.header)] = values
 
-    def _write(self) -> None:
+    def _write(self) -> int:
         lines = []
         for stamp, answer in self._answers.items():
-            answer |= _belief(self._statuses.get(stamp))
-            lines.append(json.dumps(answer) + "\n")
+            T_map_camera = self._T_map_camera.get(stamp)
+            if T_map_camera is not None:
+                line = _of_camera(answer, T_map_camera) | _belief(self._statuses.get(stamp))
+                lines.append(json.dumps(line) + "\n")
         write_file(Path(self.config.output), "".join(lines))
+        if len(lines) < len(self._answers):
+            print(f"{len(self._answers) - len(lines)} answers came without ~/candidates: left out")
+        return len(lines)
+
+
+def _of_camera(answer: dict[str, Any], T_map_camera: NDArray[np.float64]) -> dict[str, Any]:
+    """Return an answer about the base as one about its camera."""
+    lever_arm = T_map_camera[:3, 3] - answer["base_position"]
+    return {
+        "stamp_ns": answer["stamp_ns"],
+        "T_map_camera": T_map_camera.tolist(),
+        "covariance": shift_covariance(answer["base_covariance"], lever_arm).tolist(),
+        "latency_s": answer["latency_s"],
+    }
 
 
 def _belief(status: dict[str, str] | None) -> dict[str, Any]:

@@ -35,11 +35,15 @@ _CHANGES_OF_SOURCE = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACT
 
 @dataclass(frozen=True)
 class Query:
-    """An image message and how to decode it."""
+    """An image message and how to decode it.
+
+    camera_frame: that of the image, or of camera_info where the image names none.
+    """
 
     header: Header
     decode: Callable[[], NDArray[np.uint8]]
     received_s: float
+    camera_frame: str = ""
 
 
 class CameraInput:
@@ -62,6 +66,7 @@ class CameraInput:
         self._node, self._config, self._statistics = node, config, statistics
         self._on_query, self._on_time_jump = on_query, on_time_jump
         self._camera: CameraModel | None = None
+        self._camera_frame = ""
         self._camera_error = ""
         self._is_latched = False
         self._waiting: deque[Query] = deque(maxlen=config.queue_size)
@@ -142,6 +147,7 @@ class CameraInput:
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
             self._camera = camera_from_info(message)
+            self._camera_frame = message.header.frame_id
         except CalibrationError as error:
             self._camera_error = f"camera_info on {self._camera_info_topic} is unusable: {error}"
             if self._errors.is_due(self._camera_error):
@@ -187,7 +193,8 @@ class CameraInput:
                 )
             return image
 
-        self._on_query(replace(query, decode=decode), camera)
+        frame = query.header.frame_id or self._camera_frame
+        self._on_query(replace(query, decode=decode, camera_frame=frame), camera)
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
         self._stamps.clear()

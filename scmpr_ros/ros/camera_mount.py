@@ -41,7 +41,7 @@ class CameraMount:
         return optical_from_body(self.T_base_camera_body)
 
     def update(self, frame: str) -> None:
-        """Take the mount of the camera with this frame, as an image names it.
+        """Take the mount of the camera with this frame; empty if neither image nor info names one.
 
         TF is read once a second; what it gave is kept while it gives nothing. Raises
         CalibrationError if `mount.source` is `tf` and TF does not have the mount.
@@ -69,7 +69,7 @@ class CameraMount:
     def _read(self, frame: str) -> NDArray[np.float64]:
         """Return the mount (4, 4) of the camera's body axes from TF."""
         if self._transforms is None or not frame:
-            raise TransformError("images have no frame_id")
+            raise TransformError("images and camera_info have no frame_id")
         T_base_frame = self._transforms.lookup(self._base_frame, frame)
         if not is_body_frame(T_base_frame):
             return body_from_optical(T_base_frame)

@@ -31,11 +31,9 @@ class OdometryConfig:
     """How long an image waits for odometry that is on its way."""
     max_gap_s: float = 0.5
     """Odometry is not interpolated between messages further apart."""
-    max_speed_mps: float = 60.0
-    """Faster motion is a jump of the odometry, which then starts anew."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "max_gap_s", "max_speed_mps"):
+        for name in ("timeout_s", "max_gap_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"odometry.{name} must be positive, got {getattr(self, name)}")
 
@@ -92,8 +90,8 @@ class LocalizerNodeConfig:
     """Warn when an image has waited this long for camera_info."""
     relocalize_timeout_s: float = 5.0
     """How long ~/relocalize waits for the next image."""
-    publish_lost_poses: bool = True
-    """Publish ~/pose in the state LOST, too; switch off if a filter consumes every pose."""
+    publish_pose_from: Literal["lost", "tentative", "localized"] = "lost"
+    """State from which on ~/pose is published: localized if a filter consumes every pose."""
     use_initialpose: bool = True
     """Take a pose on `initialpose`, such as that of RViz, for the present one."""
     publish_initialpose: bool = False
@@ -118,7 +116,7 @@ class LocalizerNodeConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     localizer: LocalizerConfig = field(default_factory=LocalizerConfig)
     RUNTIME: ClassVar[tuple[str, ...]] = (
-        "queue_size", "camera_info_timeout_s", "relocalize_timeout_s", "publish_lost_poses",
+        "queue_size", "camera_info_timeout_s", "relocalize_timeout_s", "publish_pose_from",
         "transform_tolerance_s", "tracking.state.*",
     )  # fmt: skip
     """Parameters that can be set while the node is configured; see `ros.parameters`."""

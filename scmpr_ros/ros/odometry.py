@@ -20,8 +20,9 @@ from scmpr_ros.datasets.pose_interpolation import interpolate_poses
 from scmpr_ros.errors import ScmprError, ShapeError
 from scmpr_ros.geometry import invert
 from scmpr_ros.ros.conversions import pose_matrix, stamp_ns
-from scmpr_ros.ros.localizer_config import LocalizerNodeConfig, OdometryConfig
+from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.qos import image_qos
+from scmpr_ros.ros.throttled_log import ThrottledLog
 from scmpr_ros.ros.transforms import TransformReader
 
 _NS = 1_000_000_000
@@ -29,7 +30,6 @@ _LENGTH = 1000  # five seconds at 200 Hz
 _RESTART_NS = _NS  # stamps may be this far out of order; more is a new recording
 _SLACK_M, _SLACK_RAD = 0.5, 0.2  # what noise may add to a motion, however short
 _MAX_TURN_RADPS = 2 * np.pi
-_WARN_PERIOD_S = 10.0
 
 
 class OdometryPose(NamedTuple):
@@ -42,8 +42,8 @@ class OdometryPose(NamedTuple):
 class JumpCheck:
     """Finds steps of a trajectory that no vehicle makes."""
 
-    def __init__(self, max_speed_mps: float) -> None:
-        self._max_speed_mps = max_speed_mps
+    def __init__(self, max_speed_m_s: float) -> None:
+        self._max_speed_m_s = max_speed_m_s
         self._last: tuple[int, NDArray[np.float64]] | None = None
 
     def step(self, stamp: int, T: NDArray[np.float64]) -> str:
@@ -55,7 +55,7 @@ class JumpCheck:
         distance_m = float(np.linalg.norm(motion[:3, 3]))
         angle_rad = float(Rotation.from_matrix(motion[:3, :3]).magnitude())
         if (
-            distance_m <= self._max_speed_mps * elapsed_s + _SLACK_M
+            distance_m <= self._max_speed_m_s * elapsed_s + _SLACK_M
             and angle_rad <= _MAX_TURN_RADPS * elapsed_s + _SLACK_RAD
         ):
             return ""
@@ -71,9 +71,10 @@ class JumpCheck:
 class OdometryBuffer:
     """The latest poses of an odometry, in between which it interpolates."""
 
-    def __init__(self, config: OdometryConfig) -> None:
-        self._max_gap_s = config.max_gap_s
-        self._jump = JumpCheck(config.max_speed_mps)
+    def __init__(self, max_gap_s: float, max_speed_m_s: float) -> None:
+        """max_gap_s: longest time to interpolate over. max_speed_m_s: faster motion is a jump."""
+        self._max_gap_s = max_gap_s
+        self._jump = JumpCheck(max_speed_m_s)
         self._stamps: deque[int] = deque(maxlen=_LENGTH)
         self._poses: deque[NDArray[np.float64]] = deque(maxlen=_LENGTH)
         self.epoch = 0
@@ -132,7 +133,8 @@ class TopicOdometry:
         """Subscribe."""
         self._node, self._base_frame = node, config.base_frame
         self._timeout_s = config.odometry.timeout_s
-        self._buffer = OdometryBuffer(config.odometry)
+        self._buffer = OdometryBuffer(config.odometry.max_gap_s, config.tracking.max_speed_m_s)
+        self._repeated = ThrottledLog()
         self._changed = threading.Condition()
         self._frame_checked = False
         qos = image_qos(queue_size=100, reliable=False)  # matches every publisher
@@ -177,10 +179,9 @@ class TopicOdometry:
                 problem = self._buffer.add(stamp_ns(message.header), T)
                 self._changed.notify_all()
         if problem:
-            self._node.get_logger().warning(
-                f"odometry on {self._subscription.topic_name} {problem}: treated as missing",
-                throttle_duration_sec=_WARN_PERIOD_S,
-            )
+            text = f"odometry on {self._subscription.topic_name} {problem}: treated as missing"
+            if self._repeated.is_due(text):
+                self._node.get_logger().warning(text)
         self._check_frame(message.child_frame_id)
 
     def _check_frame(self, frame: str) -> None:
@@ -200,7 +201,8 @@ class TfOdometry:
     ) -> None:
         self._node, self._frames = node, (config.odom_frame, config.base_frame)
         self._timeout_s, self._transforms = config.odometry.timeout_s, transforms
-        self._jump, self._epoch = JumpCheck(config.odometry.max_speed_mps), 0
+        self._jump, self._epoch = JumpCheck(config.tracking.max_speed_m_s), 0
+        self._repeated = ThrottledLog()
         self.description = f"TF {config.odom_frame} -> {config.base_frame}"
 
     def pose_at(self, stamp: int) -> OdometryPose | None:
@@ -212,10 +214,9 @@ class TfOdometry:
         problem = self._jump.step(stamp, T)
         if problem:
             self._epoch += 1
-            self._node.get_logger().warning(
-                f"odometry in {self.description} {problem}: treated as missing",
-                throttle_duration_sec=_WARN_PERIOD_S,
-            )
+            text = f"odometry in {self.description} {problem}: treated as missing"
+            if self._repeated.is_due(text):
+                self._node.get_logger().warning(text)
         return OdometryPose(T, ("tf", self._epoch))
 
     def clear(self) -> None:
@@ -238,6 +239,7 @@ class OdometryInput:
         if source in ("auto", "tf") and transforms is not None:
             self._tf = TfOdometry(node, config, transforms)
         self._epoch: tuple[str, int] | None = None
+        self._repeated = ThrottledLog()
         self.description = "none yet" if source != "none" else "none: switched off"
         """Where the odometry of the last image came from."""
 
@@ -286,4 +288,5 @@ class OdometryInput:
         )
         if text != self.description:
             self.description = text
-            self._node.get_logger().info(f"odometry: {text}", throttle_duration_sec=_WARN_PERIOD_S)
+            if self._repeated.is_due(text):
+                self._node.get_logger().info(f"odometry: {text}")

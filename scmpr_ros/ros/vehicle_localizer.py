@@ -94,7 +94,7 @@ class VehicleLocalizer:
         Raises ShapeError for an unusable image, and CalibrationError without a mount.
         """
         image, stamp = query.decode(), stamp_ns(query.header)
-        self._inputs.mount.update(query.header.frame_id)
+        self._inputs.mount.update(query.camera_frame)
         self._level()
         T_base_camera = self._inputs.mount.T_base_camera
         T_odom_base = self._inputs.odometry.pose_at(stamp)

@@ -14,10 +14,12 @@ from scmpr_ros.pipeline.mixture import (
     SIZE,
     YAW,
     Mixture,
+    are_near,
+    best_cluster,
+    best_members,
     condition,
     correct,
     correct_yaw,
-    neighbourhoods,
 )
 
 Array = NDArray[np.float64]
@@ -144,10 +146,15 @@ def test_sum_selection_and_scale() -> None:
     assert len(Mixture.empty().merged(np.zeros(0, np.int64))) == 0
 
 
-def test_neighbourhoods_are_5_m_and_15_deg_around_the_most_probable() -> None:
-    parts = Mixture(np.array([0.1, 0.5, 0.2, 0.2]), np.zeros((4, SIZE)), np.zeros((4, SIZE, SIZE)))
+def test_best_members_are_5_m_and_15_deg_around_the_centre_of_most_mass() -> None:
+    parts = Mixture(
+        np.array([0.15, 0.3, 0.2, 0.35]), np.zeros((4, SIZE)), np.zeros((4, SIZE, SIZE))
+    )
     parts.mean[:, 0] = [4.9, 0.0, 5.1, 0.0]
     parts.mean[:, YAW] = np.radians([-173.0, 173.0, 173.0, 157.0])
-    near = neighbourhoods(parts)
-    np.testing.assert_array_equal(near[0], [True, True, False, False])
-    assert near.shape == (4, 4)
+    np.testing.assert_array_equal(best_members(parts), [True, True, False, False])
+    assert are_near(parts[[0]], parts[[1]]) and not are_near(parts[[1]], parts[[2]])
+    assert not are_near(parts[[1]], parts[[3]])
+    cluster = best_cluster(parts)
+    assert len(cluster) == 1 and cluster.weight[0] == pytest.approx(0.45)
+    assert len(best_cluster(Mixture.empty())) == 0

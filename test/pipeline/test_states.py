@@ -1,4 +1,4 @@
-"""The localisation state: thresholds, hysteresis, what a probable pose may lack, and the reasons."""
+"""The localisation state: thresholds, hysteresis, and the reasons."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from scmpr_ros.pipeline.states import LOCALIZED, LOST, TENTATIVE, Belief, StateC
 
 CONFIG = StateConfig(
     localized_probability=0.9, doubted_probability=0.7, tentative_probability=0.5,
-    lost_probability=0.3, max_deviation_m=2.0, min_images=3,
+    lost_probability=0.3, max_deviation_m=2.0, min_distance_m=10.0,
 )  # fmt: skip
 
 
-def belief(near: float, *, off_map: float = 0.0, deviation_m: float = 1.0, images: int = 9):
-    return Belief(near, off_map, deviation_m, images)
+def belief(
+    near: float, *, off_map: float = 0.0, deviation_m: float = 1.0, followed_m: float = 50.0
+):
+    return Belief(near, off_map, deviation_m, followed_m)
 
 
 def states(gate: StateGate, *near: float) -> list[str]:
@@ -40,21 +42,20 @@ def test_goes_from_lost_to_localized_and_back_at_once() -> None:
     assert states(gate, 0.95, 0.1, 0.95) == [LOCALIZED, LOST, LOCALIZED]
 
 
-@pytest.mark.parametrize(
-    ("lacking", "reason"),
-    [
-        ({"images": 2}, "only 2 images counted so far"),
-        ({"deviation_m": 2.5}, "the position is known to 2.5 m only"),
-    ],
-)
-def test_a_probable_pose_is_not_localized_if_it_lacks_something(
-    lacking: dict[str, float], reason: str
-) -> None:
-    for before in (0.0, 0.99):
-        gate = StateGate(CONFIG)
-        states(gate, before)
-        assert gate.update(belief(0.99, **lacking)) == TENTATIVE
-        assert gate.reason.endswith(f"but {reason}")
+@pytest.mark.parametrize("before", [0.0, 0.99])
+def test_a_probable_pose_that_is_not_well_known_is_not_localized(before: float) -> None:
+    gate = StateGate(CONFIG)
+    states(gate, before)
+    assert gate.update(belief(0.99, deviation_m=2.5)) == TENTATIVE
+    assert gate.reason.endswith("but the position is known to 2.5 m only")
+
+
+def test_a_pose_becomes_localized_once_it_has_been_followed_and_then_stays() -> None:
+    gate = StateGate(CONFIG)
+    assert gate.update(belief(0.99, followed_m=9.0)) == TENTATIVE
+    assert gate.reason.endswith("but it has been followed for 9 m only")
+    assert gate.update(belief(0.99, followed_m=10.0)) == LOCALIZED
+    assert gate.update(belief(0.99, followed_m=0.0)) == LOCALIZED
 
 
 def test_reasons_name_where_else_the_camera_may_be() -> None:
@@ -91,7 +92,7 @@ def test_reset_becomes_lost_without_hysteresis() -> None:
         ({"lost_probability": -0.1}, "from 0 to 1"),
         ({"max_age_s": 0.0}, r"state\.max_age_s.* must be positive"),
         ({"max_deviation_m": 0.0}, "must be positive"),
-        ({"min_images": 0}, "must be positive"),
+        ({"min_distance_m": -1.0}, "min_distance_m not negative"),
     ],
 )
 def test_invalid_thresholds(values: dict[str, float], message: str) -> None:

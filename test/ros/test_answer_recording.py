@@ -12,17 +12,19 @@ from tracked_answers import CAMERA, tracked_answer
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from scmpr_ros.evaluation.trajectory import read_tracked_drive
+from scmpr_ros.geometry import make_transform
 from scmpr_ros.ros.answer_recording import AnswerRecording
 from scmpr_ros.ros.camera_input import Query
-from scmpr_ros.ros.conversions import body_from_optical, image_message, stamp_ns
+from scmpr_ros.ros.conversions import image_message, stamp_ns
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
-from scmpr_ros.ros.match_messages import answer_status, pose_with_covariance
+from scmpr_ros.ros.match_messages import answer_status, hypothesis_poses, pose_with_covariance
+from scmpr_ros.ros.vehicle_localizer import move_pose
 
 IMAGE = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
 
@@ -35,22 +37,27 @@ def header(index: int) -> Header:
 
 @pytest.mark.end_to_end
 def test_recorder_pairs_poses_with_their_status(start_node, graph, tmp_path: Path) -> None:
-    """The last image has no status: its pose is kept, and what is unknown is null."""
+    """Of the last but one image the status is lost, of the last one the candidates."""
     poses = graph.publisher(PoseWithCovarianceStamped, "/localizer/pose")
+    candidates = graph.publisher(PoseArray, "/localizer/candidates")
     statuses = graph.publisher(DiagnosticArray, "/localizer/status")
     images = graph.publisher(Image, "/image")
     path = tmp_path / "answers.jsonl"
-    recorder = start_node("record_answers", "-p", f"output:={path}", "-p", "count:=3")
-    for publisher in (poses, statuses, images):
+    recorder = start_node("record_answers", "-p", f"output:={path}", "-p", "count:=4")
+    for publisher in (poses, candidates, statuses, images):
         graph.until(publisher.get_subscription_count, publisher.topic_name, 60)
-    for index in range(3):
+    T_camera_base = make_transform(np.eye(3), np.array([0.3, 1.2, -0.4]))
+    for index in range(4):
         answer = tracked_answer(index)
         images.publish(image_message(IMAGE, header(index)))
         if index < 2:
             statuses.publish(answer_status(answer, header(index), "/localizer", 0.1))
-        T_map_base = body_from_optical(answer.pose.T_map_camera)
-        poses.publish(pose_with_covariance(T_map_base, answer.pose.covariance, header(index)))
+        if index < 3:
+            candidates.publish(hypothesis_poses(answer.pose, header(index)))
+        moved = move_pose(answer.pose.T_map_camera, answer.pose.covariance, T_camera_base)
+        poses.publish(pose_with_covariance(*moved, header(index)))
     assert recorder.wait() == 0, recorder.output
+    assert "1 answers came without ~/candidates: left out" in recorder.output
 
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["stamp_ns"] for line in lines] == [stamp_ns(header(i)) for i in range(3)]
@@ -61,7 +68,7 @@ def test_recorder_pairs_poses_with_their_status(start_node, graph, tmp_path: Pat
     np.testing.assert_allclose(drive.T_tracked, drive.T_true, atol=1e-9)
     single = [tracked_answer(index).match.best.T_map_camera for index in range(2)]
     np.testing.assert_allclose(drive.T_single, single, atol=1e-3)
-    np.testing.assert_allclose(drive.covariance[0], tracked_answer(0).pose.covariance)
+    np.testing.assert_allclose(drive.covariance[0], tracked_answer(0).pose.covariance, atol=1e-9)
     assert drive.near_probability.tolist() == [0.8, 0.8]
     assert drive.single_confidence.tolist() == [0.4, 0.4]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from copy import deepcopy
 
 import pytest
 
@@ -59,9 +60,9 @@ def camera(graph, request):
         made_input.camera_input.destroy()
 
 
-def image_at(street_image, stamp_s: float) -> Image:
+def image_at(street_image, stamp_s: float, frame: str = "camera") -> Image:
     pixels, _ = street_image()
-    header = Header(frame_id="camera")
+    header = Header(frame_id=frame)
     header.stamp.sec, header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
     return image_message(pixels, header)
 
@@ -112,6 +113,17 @@ def test_camera_info_is_followed(graph, camera, street_image, street_info) -> No
     received.camera_input._on_camera_info(useless)
     received.camera_input._on_image(image_at(street_image, 3))
     assert received.queries[2][1].fx == 180.0, "the last usable one stays"
+
+
+def test_an_image_without_a_frame_has_that_of_its_camera_info(
+    camera, street_image, street_info
+) -> None:
+    info = deepcopy(street_info)
+    info.header.frame_id = "info_frame"
+    received = camera(info)
+    for stamp_s, frame in ((1, "image_frame"), (2, "")):
+        received.camera_input._on_image(image_at(street_image, stamp_s, frame))
+    assert [q.camera_frame for q, _ in received.queries] == ["image_frame", "info_frame"]
 
 
 def test_order_of_stamps(graph, camera, street_image, street_info) -> None:

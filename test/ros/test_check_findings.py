@@ -537,15 +537,16 @@ def test_diagnostics() -> None:
 
 def test_poses_against_images() -> None:
     poses = Stream("/localizer/pose", "x", [], arrivals(10, age_s=0.3))
-    (text,) = all_fine(check_poses(poses, images(), True))
+    (text,) = all_fine(check_poses(poses, images(), "lost"))
     assert "10.0 Hz on /localizer/pose for 10.0 Hz of images, 0.30 s after" in text
     poses = Stream("/localizer/pose", "x", [], arrivals(10, age_s=9e6))
-    (text,) = all_fine(check_poses(poses, images(), True))
+    (text,) = all_fine(check_poses(poses, images(), "lost"))
     assert text.endswith("Hz of images")  # of a recording, so there is no latency to tell
     silent = Stream("/localizer/pose", "x")
-    assert "no pose" in the_error(check_poses(silent, images(), True))
-    assert "publish_lost_poses" in the_warning(check_poses(silent, images(), False))
-    assert check_poses(silent, Stream("/image", IMAGE), True) == []
+    assert "no pose" in the_error(check_poses(silent, images(), "lost"))
+    text = the_warning(check_poses(silent, images(), "localized"))
+    assert "publish_pose_from is localized" in text
+    assert check_poses(silent, Stream("/image", IMAGE), "lost") == []
 
 
 # --- map and checkpoint --------------------------------------------------------------------------

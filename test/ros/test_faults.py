@@ -82,6 +82,12 @@ class Robot:
         self.graph.until(lambda: any(p.header.stamp == stamp for p in self.poses), "an answer")
         return next(p for p in self.poses if p.header.stamp == stamp)
 
+    def let_answer(self) -> None:
+        """Publish an image and wait until it is answered, whether or not its pose is published."""
+        localized = self.count("localized")
+        self.images.publish(image_message(noise(96, 160), self.header()))
+        self.graph.until(lambda: self.count("localized") > localized, "an answer")
+
     def count(self, outcome: str) -> int:
         return self.node._statistics.count[outcome]
 
@@ -249,21 +255,26 @@ def test_parameters_that_change_at_run_time(robot) -> None:
     assert "must not be negative" in set_parameter("transform_tolerance_s", -1.0)
     robot.localise()
     robot.graph.until(lambda: robot.states[-1].data == "LOCALIZED", "LOCALIZED")
-    assert not set_parameter("tracking.state.min_distance_m", 1e9)
+    assert not set_parameter("tracking.state.max_deviation_m", 1e-6)
     robot.localise()
     robot.graph.until(lambda: robot.states[-1].data == "TENTATIVE", "the new threshold")
+    assert "publish_pose_from" in set_parameter("publish_pose_from", "sure")
+    assert not set_parameter("publish_pose_from", "localized")
+    count = len(robot.poses)
+    robot.let_answer()
+    assert not set_parameter("publish_pose_from", "tentative")
+    robot.localise()
+    assert len(robot.poses) == count + 1, "one TENTATIVE pose was kept back"
     assert not set_parameter("tracking.state.max_age_s", 0.1)
     robot.graph.until(lambda: robot.states[-1].data == "LOST", "the age")
     assert not set_parameter("tracking.state.max_age_s", 60.0)
     for name in ("localized", "doubted", "tentative", "lost"):
         assert not set_parameter(f"tracking.state.{name}_probability", 1.0)
-    assert not set_parameter("publish_lost_poses", False)
-    count, localized = len(robot.poses), robot.count("localized")
-    robot.images.publish(image_message(noise(96, 160), robot.header()))
-    robot.graph.until(lambda: robot.count("localized") > localized, "an answer")
-    assert not set_parameter("publish_lost_poses", True)
+    count = len(robot.poses)
+    robot.let_answer()
+    assert not set_parameter("publish_pose_from", "lost")
     robot.localise()
-    assert len(robot.poses) == count + 1, "a LOST pose was published"
+    assert len(robot.poses) == count + 1, "one LOST pose was kept back"
     for name, value in reversed(ALWAYS_LOCALIZED.items()):
         assert not set_parameter(name, value)
     assert not set_parameter("queue_size", 50)

@@ -36,7 +36,7 @@ def odometry(stamp_ns: int, T: np.ndarray, child: str = "base_link") -> Odometry
 
 @pytest.fixture
 def buffer() -> OdometryBuffer:
-    return OdometryBuffer(OdometryConfig(max_gap_s=0.5, max_speed_mps=30.0))
+    return OdometryBuffer(max_gap_s=0.5, max_speed_m_s=30.0)
 
 
 def test_interpolates_position_and_rotation(buffer: OdometryBuffer) -> None:
@@ -150,6 +150,7 @@ def test_faulty_odometry_is_missing_and_said_once(make_robot, logged) -> None:
     robot.publish(*[spoilt] * 20, twisted)
     text = logged()
     assert text.count("not finite: treated as missing") == 1 and "Traceback" not in text
+    assert text.count("no rotation: treated as missing") == 1, "one fault does not hide another"
     assert robot.input.pose_at(5 * SECOND + SECOND // 2) is None
     robot.publish(odometry(5 * SECOND + SECOND // 2, pose(3.0)))
     assert robot.input.pose_at(5 * SECOND + SECOND // 2) is not None, "it has recovered"

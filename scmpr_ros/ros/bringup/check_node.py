@@ -137,7 +137,7 @@ class CheckNode(Node):
         if localizer.count:
             yield from check_diagnostics(topics.statuses(f"{self.localizer}: localization"))
             yield from check_poses(
-                topics.poses.finish(), images, settings.flag("publish_lost_poses")
+                topics.poses.finish(), images, settings.text("publish_pose_from")
             )
 
     def _of_tf(self, settings: LocalizerSettings, camera_frame: str) -> TransformExpectation:

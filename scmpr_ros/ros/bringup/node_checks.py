@@ -83,8 +83,11 @@ def check_diagnostics(statuses: Sequence[DiagnosticStatus]) -> list[Finding]:
     return report.findings
 
 
-def check_poses(poses: Stream, images: Stream, publishes_lost: bool) -> list[Finding]:
-    """Check how many poses come for the images."""
+def check_poses(poses: Stream, images: Stream, published_from: str) -> list[Finding]:
+    """Check how many poses come for the images.
+
+    published_from: the localizer's parameter `publish_pose_from`.
+    """
     report = Report("pose")
     if not images.arrivals:
         return report.findings
@@ -94,12 +97,12 @@ def check_poses(poses: Stream, images: Stream, publishes_lost: bool) -> list[Fin
         text = f"{poses.rate_hz:.1f} Hz on {poses.topic} for {images.rate_hz:.1f} Hz of images"
         is_one_clock = abs(median_s) < _OTHER_CLOCK_S
         report.ok(f"{text}, {median_s:.2f} s after the image's stamp" if is_one_clock else text)
-    elif publishes_lost:
+    elif published_from == "lost":
         report.error(f"images come, but no pose on {poses.topic}: see the findings above and the "
                      "localizer's log")  # fmt: skip
     else:
-        report.warn(f"images come, but no pose on {poses.topic}: publish_lost_poses is false, and "
-                    "the localizer may be LOST")  # fmt: skip
+        report.warn(f"images come, but no pose on {poses.topic}: publish_pose_from is "
+                    f"{published_from}, and the localizer may not be that sure yet")  # fmt: skip
     return report.findings
 
 
