@@ -68,7 +68,7 @@ def test_odometry_moves_in_the_axes_of_each_component() -> None:
     np.testing.assert_allclose(after.mean[:, X], [3 + 1.1 * 2.0, 3 - 1.1 * 0.4])
     np.testing.assert_allclose(after.mean[:, Y], [-1 + 1.1 * 0.4, -1 + 1.1 * 2.0])
     np.testing.assert_allclose(after.mean[:, YAW], [0.3, math.pi / 2 + 0.3])
-    np.testing.assert_allclose(after.mean[:, SPEED], 2.0 / 0.5)
+    np.testing.assert_allclose(after.mean[:, SPEED], 1.1 * 2.0 / 0.5)
     np.testing.assert_allclose(after.mean[:, TURN], 0.3 / 0.5)
     assert distance_m == pytest.approx(math.hypot(2.0, 0.4))
 
