@@ -88,10 +88,11 @@ def _drive(mixture: Mixture, motion: Motion, config: MotionConfig) -> tuple[Mixt
     mean[:, :2] += step
     mean[:, YAW] = wrap_angle(mean[:, YAW] + turn_rad)
     elapsed_s = max(motion.elapsed_s, 1e-3)
-    mean[:, SPEED], mean[:, TURN] = forward_m / elapsed_s, turn_rad / elapsed_s
+    mean[:, SPEED] = mean[:, SCALE] * forward_m / elapsed_s
+    mean[:, TURN] = turn_rad / elapsed_s
     F = np.tile(np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 1.0]), (len(mean), 1, 1))
     F[:, X, YAW], F[:, Y, YAW] = -step[:, 1], step[:, 0]
-    F[:, :2, SCALE] = told
+    F[:, :2, SCALE], F[:, SPEED, SCALE] = told, forward_m / elapsed_s
     # Errors of each metre are independent: variances grow with distance.
     position = config.odometry_translation**2 * distance_m
     yaw = math.radians(config.odometry_yaw_deg) ** 2 * distance_m + (_SLIP * turn_rad) ** 2
@@ -120,6 +121,15 @@ def _coast(mixture: Mixture, elapsed_s: float, config: MotionConfig) -> tuple[Mi
     known = mixture.weight.sum()
     speed_m_s = mixture.weight @ np.abs(mean[:, SPEED]) + (1 - known) * config.speed_m_s
     return replace(mixture, mean=mean, covariance=covariance), float(speed_m_s) * elapsed_s
+
+
+def compose(pose: Array, motion: Motion, travelled_m: float) -> Array:
+    """The pose (3,), x, y and yaw, after a motion in its own axes; straight on without odometry."""
+    T = motion.T_before_now
+    forward_m, left_m = (travelled_m, 0.0) if T is None else T[:2, 3]
+    cos, sin = math.cos(pose[YAW]), math.sin(pose[YAW])
+    step = [cos * forward_m - sin * left_m, sin * forward_m + cos * left_m, motion.turn_rad]
+    return np.asarray(pose + step)
 
 
 def start(pose: Array, variance: Array, config: MotionConfig) -> Mixture:

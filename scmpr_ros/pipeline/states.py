@@ -48,7 +48,7 @@ class StateConfig:
             self.lost_probability, self.tentative_probability, self.doubted_probability,
             self.localized_probability,
         )  # fmt: skip
-        if not min(rising) >= 0 or not max(rising) <= 1 or list(rising) != sorted(rising):
+        if not all(0 <= value <= 1 for value in rising) or list(rising) != sorted(rising):
             raise ConfigError(
                 "state: lost_probability, tentative_probability, doubted_probability and "
                 f"localized_probability must rise in this order from 0 to 1, got {rising}"
@@ -109,7 +109,7 @@ class StateGate:
 
     def _unfit(self, belief: Belief) -> str:
         """Why a probable pose is not good enough; empty if it is."""
-        if self.state != LOCALIZED and belief.followed_m < self._config.min_distance_m:
+        if belief.followed_m < self._config.min_distance_m:
             return f"it has been followed for {belief.followed_m:.0f} m only"
         if belief.deviation_m > self._config.max_deviation_m:
             return f"the position is known to {belief.deviation_m:.1f} m only"

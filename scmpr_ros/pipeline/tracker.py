@@ -46,7 +46,7 @@ from scmpr_ros.pipeline.mixture import (
     correct,
     correct_yaw,
 )
-from scmpr_ros.pipeline.motion import Motion, MotionConfig, move, start
+from scmpr_ros.pipeline.motion import Motion, MotionConfig, compose, move, start
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 Array = NDArray[np.float64]
@@ -121,8 +121,6 @@ class Tracker:
         self._spacing_m = _spacing(self._tree)
         step_rad = 2 * np.pi / len(self._yaw)
         self._kernel = np.array([0.5 * self._spacing_m] * 2 + [0.5 * step_rad]) ** 2
-        self._reach_m, self._reach_rad = self._spacing_m, step_rad
-        self._rng = np.random.default_rng(0)
         self._cell = np.array([self._spacing_m / 2] * 2 + [step_rad / 2])
         self.reset()
 
@@ -136,8 +134,9 @@ class Tracker:
         self.mixture = Mixture.empty()
         self.off_map = self.config.off_map_prior
         self.elsewhere = 1 - self.off_map
-        self._since_update_m = math.inf
-        self._turned_rad = 0.0
+        self._since = np.array([math.inf, 0.0, 0.0])
+        self._rng = np.random.default_rng(0)
+        self._draw_sample()
         self.followed_m = 0.0
         self._best = Mixture.empty()
 
@@ -156,9 +155,7 @@ class Tracker:
         """Move the belief, by odometry if there is some, else by what is known of the speed."""
         self.mixture, travelled_m = move(self.mixture, motion, self.config.motion)
         self._best, _ = move(self._best, motion, self.config.motion)
-        self.followed_m += travelled_m
-        self._turned_rad += abs(motion.turn_rad)
-        self._since_update_m += travelled_m
+        self._since = compose(self._since, motion, travelled_m)
         leave, enter, kidnap = (
             -math.expm1(-travelled_m / distance_m)
             for distance_m in (self.config.leave_m, self.config.enter_m, self.config.kidnap_m)
@@ -176,8 +173,17 @@ class Tracker:
     @property
     def wants_image(self) -> bool:
         """Whether the camera has moved enough for another image to count."""
-        turned = self._turned_rad > math.radians(5.0)
-        return self._since_update_m >= self.config.update_m or turned
+        turned = abs(self._since[YAW]) > math.radians(5.0)
+        return bool(self._since_m >= self.config.update_m or turned)
+
+    @property
+    def _since_m(self) -> float:
+        """Distance from where the last image that counted was taken: noise at rest adds nothing."""
+        return math.hypot(self._since[X], self._since[Y])
+
+    def _draw_sample(self) -> None:
+        lattice = len(self._xy) * len(self._yaw)
+        self._sample = self._rng.choice(lattice, min(self.config.sample, lattice), replace=False)
 
     def viewpoints(self) -> Viewpoints:
         """The viewpoints to compare an image with, for `Localizer.observe`.
@@ -191,8 +197,7 @@ class Tracker:
         flat = place * len(self._yaw) + heading
         _, first = np.unique(flat, return_index=True)
         near = flat[np.sort(first)[: self.config.max_viewpoints]]
-        lattice = len(self._xy) * len(self._yaw)
-        self._sample = self._rng.choice(lattice, min(self.config.sample, lattice), replace=False)
+        self._draw_sample()
         chosen = np.union1d(near, self._sample)
         return Viewpoints(chosen // len(self._yaw), chosen % len(self._yaw))
 
@@ -206,14 +211,16 @@ class Tracker:
         if not self.wants_image:
             return 0.0
         config = self.config
-        weight = min(1.0, max(self._since_update_m, config.update_m) / config.independent_m)
-        self._since_update_m, self._turned_rad = 0.0, 0.0
+        weight = min(1.0, max(self._since_m, config.update_m) / config.independent_m)
+        if math.isfinite(self._since_m):
+            self.followed_m += self._since_m
+        self._since = np.zeros(3)
         headings = len(self._yaw)
         evidence = ImageLikelihood.of(
             observation, config.likelihood, headings, self._sample, weight
         )
         lattice = len(self._xy) * headings
-        moved, lost = self._weigh(evidence)
+        moved, lost = self._weigh(evidence, weight)
         spawned = self._spawn(evidence).scaled(self.elsewhere / lattice)
         rest = self.elsewhere * (1 - len(evidence.key) / lattice) * evidence.floor
         self._normalise(moved + spawned + lost, rest, self.off_map)
@@ -234,7 +241,7 @@ class Tracker:
         pose = np.column_stack([xy, evidence.yaw_rad])
         return start(pose, self._kernel, self.config.motion).scaled(evidence.likelihood)
 
-    def _weigh(self, evidence: ImageLikelihood) -> tuple[Mixture, Mixture]:
+    def _weigh(self, evidence: ImageLikelihood, weight: float) -> tuple[Mixture, Mixture]:
         """Split the components among the viewpoints near them; those near none keep the floor."""
         component, place, heading = self._near(self.mixture)
         likelihood, yaw_rad, listed = evidence.at(place * len(self._yaw) + heading)
@@ -243,7 +250,8 @@ class Tracker:
         total = np.bincount(component, share, minlength=len(self.mixture))
         children = children.scaled(share / np.maximum(total[component], 1e-300) * likelihood)
         matters = children.weight > _NEGLIGIBLE * children.weight.max(initial=0.0)
-        variance = np.where(listed, math.radians(self.config.yaw_deviation_deg) ** 2, np.inf)
+        deviation = math.radians(self.config.yaw_deviation_deg)
+        variance = np.where(listed, deviation**2 / weight, np.inf)
         children = correct_yaw(children[matters], yaw_rad[matters], variance[matters])
         alone = total < 1e-12
         return children, self.mixture[alone].scaled(evidence.floor)
@@ -252,15 +260,15 @@ class Tracker:
         self, mixture: Mixture
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Pairs of component, place and heading that lie within reach, by component."""
-        deviation = np.sqrt(mixture.covariance[:, [X, Y, YAW], [X, Y, YAW]])
-        radius = np.minimum(self._reach_m + deviation[:, :2].max(1), 4 * self._spacing_m)
+        variance = mixture.covariance[:, [X, Y, YAW], [X, Y, YAW]]
+        reach = _REACH * np.sqrt(variance + self._kernel)
+        radius = np.minimum(reach[:, :2].max(1), _MAX_REACH * self._spacing_m)
         found = self._tree.query_ball_point(mixture.mean[:, :2], radius) if len(mixture) else []
         counts = np.array([len(each) for each in found], np.int64)
         place = np.concatenate([np.asarray(each, np.int64) for each in found] or [_NONE])
         component = np.repeat(np.arange(len(mixture)), counts)
         apart = np.abs(wrap_angle(mixture.mean[component, YAW, None] - self._yaw))
-        reach = np.minimum(self._reach_rad + deviation[:, YAW], np.pi)
-        pair, heading = np.nonzero(apart <= reach[component, None])
+        pair, heading = np.nonzero(apart <= np.minimum(reach[:, YAW], np.pi)[component, None])
         return component[pair], place[pair], heading
 
     # --- what is believed --------------------------------------------------------------------
@@ -315,6 +323,8 @@ class Tracker:
 
 
 _NONE = np.zeros(0, np.int64)
+_REACH, _MAX_REACH = 2.2, 6.0
+"""Viewpoints near a component lie within so many standard deviations, and spacings of places."""
 _IMPROBABLE = 1e-5
 """Weight, in parts of the largest, below which a component returns to `elsewhere`."""
 _IGNORED = 1e-3

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
+from scmpr_ros.pipeline.mixture import NEAR_M, NEAR_RAD
 from scmpr_ros.pipeline.motion import Motion
 from scmpr_ros.pipeline.refinement import RefinementConfig, Refiner
 from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
@@ -40,14 +42,18 @@ class TrackingConfig:
     """Without odometry, a pause between images longer than this makes the tracker start anew."""
     max_speed_m_s: float = 60.0
     """Odometry that is faster than this has jumped: the motion over the jump is not used."""
+    max_turn_deg_s: float = 200.0
+    """The same of its turn."""
     height_deviation_m: float = 0.2
     """Standard deviation of the height above that of the places."""
     tilt_deviation_deg: float = 1.5
     """Standard deviation of roll and pitch against the ground."""
 
     def __post_init__(self) -> None:
-        for name in ("hypotheses", "max_gap_s", "max_speed_m_s", "height_deviation_m",
-                     "tilt_deviation_deg"):  # fmt: skip
+        for name in (
+            "hypotheses", "max_gap_s", "max_speed_m_s", "max_turn_deg_s", "height_deviation_m",
+            "tilt_deviation_deg", "refined_probability",
+        ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(f"tracking.{name} must be positive, got {getattr(self, name)}")
 
@@ -150,10 +156,16 @@ class TrackingLocalizer:
             return Motion(elapsed_s)
         T_before_now = invert(_body_pose(before)) @ _body_pose(now)
         distance_m = float(np.linalg.norm(T_before_now[:3, 3]))
-        if not distance_m <= self.config.max_speed_m_s * max(elapsed_s, 0.1):
-            _log.warning("odometry jumped by %.1f m in %.2f s: not used", distance_m, elapsed_s)
-            return Motion(elapsed_s)
-        return Motion(elapsed_s, T_before_now)
+        motion = Motion(elapsed_s, T_before_now)
+        turn_deg, at_least_s = math.degrees(abs(motion.turn_rad)), max(elapsed_s, 0.1)
+        slow = distance_m <= self.config.max_speed_m_s * at_least_s
+        if slow and turn_deg <= self.config.max_turn_deg_s * at_least_s:
+            return motion
+        _log.warning(
+            "odometry jumped by %.1f m and %.0f deg in %.2f s: not used", distance_m, turn_deg,
+            elapsed_s,
+        )  # fmt: skip
+        return Motion(elapsed_s)
 
     def _refine(self, observation: Observation, weight: float) -> None:
         """Measure the best cluster's pose by one image, which counts with a weight in [0, 1]."""
@@ -173,7 +185,7 @@ class TrackingLocalizer:
         clusters = self.tracker.clusters(self.config.hypotheses) or [_guess(match)]
         best = clusters[0]
         belief = Belief(
-            best.probability, self.tracker.off_map, _deviation_m(best.covariance),
+            near_probability(best), self.tracker.off_map, _deviation_m(best.covariance),
             self.tracker.followed_m,
         )  # fmt: skip
         state = self._gate.update(belief)
@@ -187,7 +199,7 @@ class TrackingLocalizer:
         planar = _spread(clusters) if state == LOST else best.covariance
         return TrackedPose(
             state, self._gate.reason, hypotheses[0].T_map_camera, self._covariance(planar),
-            best.probability, self.tracker.off_map, hypotheses,
+            belief.near, self.tracker.off_map, hypotheses,
         )  # fmt: skip
 
     def _covariance(self, planar: Array) -> Array:
@@ -196,6 +208,17 @@ class TrackingLocalizer:
         covariance = np.diag([0.0, 0.0, self.config.height_deviation_m**2, tilt, tilt, 0.0])
         covariance[np.ix_((0, 1, 5), (0, 1, 5))] = planar
         return covariance
+
+
+def near_probability(cluster: Cluster) -> float:
+    """Probability that the camera is within 5 m and 15 deg of a cluster's mean.
+
+    Principal axes of the position are taken one by one: a square instead of the circle.
+    """
+    deviation_m = np.sqrt(np.linalg.eigvalsh(cluster.covariance[:2, :2]))
+    inside = erf(NEAR_M / (math.sqrt(2) * deviation_m)).prod()
+    turned = erf(NEAR_RAD / math.sqrt(2 * cluster.covariance[2, 2]))
+    return float(cluster.probability * inside * turned)
 
 
 def _deviation_m(covariance: Array) -> float:
@@ -213,7 +236,7 @@ def _spread(clusters: list[Cluster]) -> Array:
     offset = np.stack([each.mean - clusters[0].mean for each in clusters])
     offset[:, 2] = (offset[:, 2] + np.pi) % (2 * np.pi) - np.pi
     weight = np.array([each.probability for each in clusters])
-    weight = weight / weight.sum()
+    weight = weight / weight.sum() if weight.any() else np.full(len(weight), 1 / len(weight))
     within = sum(w * each.covariance for w, each in zip(weight, clusters, strict=True))
     return np.asarray(within + np.einsum("n,ni,nj->ij", weight, offset, offset))
 

@@ -158,7 +158,8 @@ class AnswerRecorderNode(Node):
                 lines.append(json.dumps(line) + "\n")
         write_file(Path(self.config.output), "".join(lines))
         if len(lines) < len(self._answers):
-            print(f"{len(self._answers) - len(lines)} answers came without ~/candidates: left out")
+            missing = len(self._answers) - len(lines)
+            self.get_logger().warning(f"{missing} answers came without ~/candidates: left out")
         return len(lines)
 
 

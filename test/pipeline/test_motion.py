@@ -18,11 +18,11 @@ from scmpr_ros.pipeline.motion import Motion, MotionConfig, move, start
 Array = NDArray[np.float64]
 
 EXACT = MotionConfig(
-    odometry_translation=1e-9, odometry_yaw_deg=1e-9, acceleration_m_s2=1e-9, turn_deg_s=1e-9,
-    speed_m_s=1e-9, speed_deviation_m_s=1e-9,
+    odometry_translation=1e-9, odometry_yaw_deg=1e-9, odometry_scale=1e-9, acceleration_m_s2=1e-9,
+    turn_deg_s=1e-9,    speed_m_s=1e-9, speed_deviation_m_s=1e-9,
 )  # fmt: skip
 CURVE = Motion(0.5, make_transform(rotation_z(0.3), np.array([2.0, 0.4, 0.0])))
-MEAN = np.array([3.0, -1.0, 0.8, 4.0, 0.2])
+MEAN = np.array([3.0, -1.0, 0.8, 4.0, 0.2, 1.1])
 
 
 def moved(mean: Array, covariance: Array, motion: Motion, config: MotionConfig) -> Mixture:
@@ -64,10 +64,11 @@ def test_odometry_moves_in_the_axes_of_each_component() -> None:
     mean[:, YAW] = 0.0, math.pi / 2
     both = Mixture(np.full(2, 0.5), mean, np.zeros((2, SIZE, SIZE)))
     after, distance_m = move(both, CURVE, MotionConfig())
-    np.testing.assert_allclose(after.mean[:, X], [5.0, 2.6])
-    np.testing.assert_allclose(after.mean[:, Y], [-0.6, 1.0])
+    # By 1.1 true metres per metre of odometry.
+    np.testing.assert_allclose(after.mean[:, X], [3 + 1.1 * 2.0, 3 - 1.1 * 0.4])
+    np.testing.assert_allclose(after.mean[:, Y], [-1 + 1.1 * 0.4, -1 + 1.1 * 2.0])
     np.testing.assert_allclose(after.mean[:, YAW], [0.3, math.pi / 2 + 0.3])
-    np.testing.assert_allclose(after.mean[:, SPEED], 2.0 / 0.5)
+    np.testing.assert_allclose(after.mean[:, SPEED], 1.1 * 2.0 / 0.5)
     np.testing.assert_allclose(after.mean[:, TURN], 0.3 / 0.5)
     assert distance_m == pytest.approx(math.hypot(2.0, 0.4))
 
