@@ -37,7 +37,7 @@ assert not rclpy.ok()
 """)
     assert result.returncode == 0 and not result.stderr, result.stderr
     assert "  seconds (float, default 5.0)\n      How long to listen." in result.stdout
-    localizer = result.stdout.split("usage: ")[1]
+    localizer = result.stdout.split("usage: ")[2]
     assert localizer.startswith("localizer [-h] [--ros-args")
     assert "  tracking.state.max_age_s (float, default 5.0)\n      LOST when no image" in localizer
     for parameter in ("builder.places.spacing_m", "wait_topic", "idle_timeout_s"):
