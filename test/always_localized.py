@@ -9,5 +9,6 @@ ALWAYS_LOCALIZED = {
     "tracking.state.lost_probability": 0.0,
     "tracking.state.max_deviation_m": 1e9,
     "tracking.state.min_distance_m": 0.0,
+    "tracking.state.min_named": 0.0,
 }
 """With these, every image is LOCALIZED."""

@@ -40,6 +40,9 @@ class StateConfig:
     min_distance_m: float = 20.0
     """LOCALIZED only after the same pose has been the best one over this distance: neighbouring
     images share their mistakes."""
+    min_named: float = 0.7
+    """LOCALIZED only if this share of the images over that distance name the pose among their five
+    best candidates by themselves. Off the map a sequence may fit some street, its images hardly."""
     max_age_s: float = 5.0
     """LOST when no image has been localised for this many seconds."""
 
@@ -53,6 +56,8 @@ class StateConfig:
                 "state: lost_probability, tentative_probability, doubted_probability and "
                 f"localized_probability must rise in this order from 0 to 1, got {rising}"
             )
+        if not 0 <= self.min_named <= 1:
+            raise ConfigError(f"state.min_named {self.min_named} is not in [0, 1]")
         if not self.max_age_s > 0 or not self.max_deviation_m > 0 or not self.min_distance_m >= 0:
             raise ConfigError(
                 "state.max_age_s and state.max_deviation_m must be positive, and min_distance_m "
@@ -66,13 +71,14 @@ class Belief(NamedTuple):
 
     near: probability that the pose is right. off_map: that the camera is not on the map.
     deviation_m: of the position, its largest. followed_m: distance over which this pose has been
-    the best one.
+    the best one. named: share of the last images that name it by themselves.
     """
 
     near: float
     off_map: float
     deviation_m: float
     followed_m: float
+    named: float
 
 
 class StateGate:
@@ -111,6 +117,8 @@ class StateGate:
         """Why a probable pose is not good enough; empty if it is."""
         if belief.followed_m < self._config.min_distance_m:
             return f"it has been followed for {belief.followed_m:.0f} m only"
+        if belief.named < self._config.min_named:
+            return f"only {belief.named:.0%} of the last images name it by themselves"
         if belief.deviation_m > self._config.max_deviation_m:
             return f"the position is known to {belief.deviation_m:.1f} m only"
         return ""

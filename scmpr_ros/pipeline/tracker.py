@@ -129,7 +129,8 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything.
 
-        followed_m: distance since the best pose is the continuation of the one before.
+        travelled_m: distance up to the last image that counted. followed_m: the part of it since
+        the best pose is the continuation of the one before.
         """
         self.mixture = Mixture.empty()
         self.off_map = self.config.off_map_prior
@@ -137,7 +138,7 @@ class Tracker:
         self._since = np.array([math.inf, 0.0, 0.0])
         self._rng = np.random.default_rng(0)
         self._draw_sample()
-        self.followed_m = 0.0
+        self.followed_m = self.travelled_m = 0.0
         self._best = Mixture.empty()
 
     def set_prior(self, mean: Array, covariance: Array, probability: float) -> None:
@@ -214,6 +215,7 @@ class Tracker:
         weight = min(1.0, max(self._since_m, config.update_m) / config.independent_m)
         if math.isfinite(self._since_m):
             self.followed_m += self._since_m
+            self.travelled_m += self._since_m
         self._since = np.zeros(3)
         headings = len(self._yaw)
         evidence = ImageLikelihood.of(

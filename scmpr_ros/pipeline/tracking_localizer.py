@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform
+from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform, wrap_angle
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
 from scmpr_ros.pipeline.mixture import NEAR_M, NEAR_RAD
@@ -25,6 +26,9 @@ from scmpr_ros.stages import stage
 
 _log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
+
+_NAMED = 5
+"""Best candidates of an image that count as named by it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class TrackingLocalizer:
                 weight = self.tracker.update(observation)
             self._refine(observation, weight)
         match = self.localizer.answer(observation)
-        return TrackedAnswer(observation, match, self._pose(match))
+        return TrackedAnswer(observation, match, self._pose(match, counts))
 
     def set_prior(self, T_map_camera: Array, covariance: Array, probability: float = 0.9) -> None:
         """Replace the belief by a pose from elsewhere, such as a person's or the last run's.
@@ -134,6 +138,7 @@ class TrackingLocalizer:
         """Forget everything: anywhere on the map, or off it."""
         self.tracker.reset()
         self._gate.reset()
+        self._named: deque[tuple[float, bool]] = deque()
         self._stamp_s: float | None = None
         self._T_odom_camera: Array | None = None
 
@@ -181,12 +186,14 @@ class TrackingLocalizer:
         if measured is not None:
             self.tracker.measure(measured.mean, measured.covariance / weight)
 
-    def _pose(self, match: PlaceMatch) -> TrackedPose:
+    def _pose(self, match: PlaceMatch, counts: bool) -> TrackedPose:
         clusters = self.tracker.clusters(self.config.hypotheses) or [_guess(match)]
         best = clusters[0]
+        if counts:
+            self._note(match, best)
         belief = Belief(
             near_probability(best), self.tracker.off_map, _deviation_m(best.covariance),
-            self.tracker.followed_m,
+            self.tracker.followed_m, float(np.mean([named for _, named in self._named] or [0])),
         )  # fmt: skip
         state = self._gate.update(belief)
         hypotheses = tuple(
@@ -201,6 +208,17 @@ class TrackingLocalizer:
             state, self._gate.reason, hypotheses[0].T_map_camera, self._covariance(planar),
             belief.near, self.tracker.off_map, hypotheses,
         )  # fmt: skip
+
+    def _note(self, match: PlaceMatch, best: Cluster) -> None:
+        """Note whether an image that counts names the best pose by itself."""
+        poses = np.stack([each.T_map_camera for each in match.candidates[:_NAMED]])
+        apart_m = np.linalg.norm(poses[:, :2, 3] - best.mean[:2], axis=1)
+        turned = np.abs(wrap_angle(camera_yaw(poses) - best.mean[2]))
+        named = bool(((apart_m <= NEAR_M) & (turned <= NEAR_RAD)).any())
+        self._named.append((self.tracker.travelled_m, named))
+        begin_m = self.tracker.travelled_m - self.config.state.min_distance_m
+        while self._named[0][0] < begin_m:
+            self._named.popleft()
 
     def _covariance(self, planar: Array) -> Array:
         """Complete the covariance (3, 3) of x, y and yaw to (6, 6)."""

@@ -14,9 +14,10 @@ CONFIG = StateConfig(
 
 
 def belief(
-    near: float, *, off_map: float = 0.0, deviation_m: float = 1.0, followed_m: float = 50.0
-):
-    return Belief(near, off_map, deviation_m, followed_m)
+    near: float, *, off_map: float = 0.0, deviation_m: float = 1.0, followed_m: float = 50.0,
+    named: float = 1.0,
+):  # fmt: skip
+    return Belief(near, off_map, deviation_m, followed_m, named)
 
 
 def states(gate: StateGate, *near: float) -> list[str]:
@@ -97,3 +98,12 @@ def test_reset_becomes_lost_without_hysteresis() -> None:
 def test_invalid_thresholds(values: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         StateConfig(**values)
+
+
+def test_a_pose_that_few_images_name_by_themselves_is_not_localized() -> None:
+    gate = StateGate(StateConfig(min_named=0.7))
+    assert gate.update(belief(0.99, named=0.69)) == TENTATIVE
+    assert "only 69% of the last images name it" in gate.reason
+    assert gate.update(belief(0.99, named=0.7)) == LOCALIZED
+    with pytest.raises(ConfigError, match="min_named"):
+        StateConfig(min_named=1.5)

@@ -32,6 +32,7 @@ ALWAYS_LOCALIZED = {
     **{f"tracking.state.{name}_probability": 0.0
        for name in ("localized", "doubted", "tentative", "lost")},
     "tracking.state.max_deviation_m": 1e9, "tracking.state.min_distance_m": 0.0,
+    "tracking.state.min_named": 0.0,
     "tracking.state.max_age_s": 60.0,
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ def node(run_node, street, street_map: Path, last_pose: Path) -> LocalizerNode:
         "checkpoint": str(street.checkpoint), "map": str(street_map), "image_transport": "raw",
         "mount.xyz": [1.0, 0.0, CAMERA_HEIGHT_M], "last_pose.path": str(last_pose),
         "odometry.timeout_s": 5.0, "tracking.state.min_distance_m": 0.0,
+        "tracking.state.min_named": 0.0,
         "tracking.state.localized_probability": 0.8,
     }  # fmt: skip
     return run_node(LocalizerNode, "/tracked", **parameters)
