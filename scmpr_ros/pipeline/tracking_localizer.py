@@ -193,7 +193,7 @@ class TrackingLocalizer:
             self._note(match, best)
         belief = Belief(
             near_probability(best), self.tracker.off_map, _deviation_m(best.covariance),
-            self.tracker.followed_m, float(np.mean([named for _, named in self._named] or [0])),
+            self.tracker.followed_m, self._named_share,
         )  # fmt: skip
         state = self._gate.update(belief)
         hypotheses = tuple(
@@ -208,6 +208,11 @@ class TrackingLocalizer:
             state, self._gate.reason, hypotheses[0].T_map_camera, self._covariance(planar),
             belief.near, self.tracker.off_map, hypotheses,
         )  # fmt: skip
+
+    @property
+    def _named_share(self) -> float:
+        """Share of the last images that name the best pose by themselves."""
+        return sum(named for _, named in self._named) / max(1, len(self._named))
 
     def _note(self, match: PlaceMatch, best: Cluster) -> None:
         """Note whether an image that counts names the best pose by itself."""
