@@ -133,11 +133,17 @@ class FrameReader(Generic[Item]):
             _log.warning("left out %d of %d frames", self.skipped, len(self.frames))
 
 
+_LIDAR_TILT_RAD = np.radians(2.0)
+
+
 def camera_tilt(drive: Drive) -> tuple[float, float, float]:
     """Roll and pitch of the camera, and 0 for its yaw, in radians, to level the images.
 
-    The LiDAR is taken to stand level on the vehicle, as in the bags of `convert`.
+    The LiDAR is taken to stand level on the vehicle, as in the bags of `convert`. It does so to a
+    degree or two: smaller tilts may as well be its own, and the camera is taken for level.
     """
     R_level_body = drive.T_lidar_camera[:3, :3] @ R_BODY_OPTICAL.T
     roll, pitch, _ = Rotation.from_matrix(R_level_body).as_euler("xyz")
+    if max(abs(roll), abs(pitch)) < _LIDAR_TILT_RAD:
+        return 0.0, 0.0, 0.0
     return float(roll), float(pitch), 0.0
