@@ -30,7 +30,8 @@ from scmpr_ros.town.traversal import TraversalConfig
 from scmpr_ros.town.world import TownConfig
 
 KEYS = {field.name for field in fields(Scores)} | {
-    "tracked", "odometry", "data", "map", "seed", "zero_shot", "checkpoint", "fingerprint", "duration_s",
+    "tracked", "odometry", "data", "map", "seed", "zero_shot", "checkpoint", "fingerprint",
+    "duration_s",
 }  # fmt: skip
 SMALL = TownExportConfig(
     image_width=186, image_height=56, lidar=LidarConfig(rings=16, columns=256),
