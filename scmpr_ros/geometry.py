@@ -39,6 +39,9 @@ def make_transform(rotation: FloatArray, translation: FloatArray) -> NDArray[np.
     return T
 
 
+_T_BODY_OPTICAL = make_transform(R_BODY_OPTICAL, np.zeros(3))
+
+
 def invert(T: FloatArray) -> NDArray[np.float64]:
     """Invert a rigid transform, (4, 4) or a stack (..., 4, 4), without a matrix inversion."""
     R_t = np.swapaxes(T[..., :3, :3], -1, -2)
@@ -101,11 +104,18 @@ def camera_yaw(T_map_camera: FloatArray) -> NDArray[np.float64]:
 
 
 def body_axes(T_map_camera: FloatArray) -> NDArray[np.float64]:
-    """Rotation `R_map_body` (..., 3, 3) of a camera: its forward, left and up axes as columns.
-
-    The rotation of `ros.conversions.body_from_optical`, which returns the whole pose.
-    """
+    """Rotation `R_map_body` (..., 3, 3) of a camera: its forward, left and up axes as columns."""
     return np.asarray(T_map_camera)[..., :3, :3] @ R_BODY_OPTICAL.T
+
+
+def body_from_optical(T_map_camera: FloatArray) -> NDArray[np.float64]:
+    """Convert poses (..., 4, 4) of an optical frame to those of the camera's body axes."""
+    return np.asarray(T_map_camera @ _T_BODY_OPTICAL.T)
+
+
+def optical_from_body(T_map_body: FloatArray) -> NDArray[np.float64]:
+    """Convert poses (..., 4, 4) of a camera's body axes to those of its optical frame."""
+    return np.asarray(T_map_body @ _T_BODY_OPTICAL)
 
 
 def upright_axes(up: FloatArray) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import R_BODY_OPTICAL, body_axes, invert, make_transform, rotation_z
+from scmpr_ros.geometry import body_from_optical, invert, optical_from_body, rotation_z
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ def drifting_odometry(
     T_map_camera: NDArray[np.float64], noise: OdometryNoise, seed: int
 ) -> NDArray[np.float64]:
     """Poses of the optical frame in a drifting frame, (N, 4, 4), from true poses (N, 4, 4)."""
-    body = np.stack([make_transform(body_axes(T), T[:3, 3]) for T in T_map_camera])
-    optical = make_transform(R_BODY_OPTICAL, np.zeros(3))
-    return drifting_poses(body, noise, seed) @ optical
+    return optical_from_body(drifting_poses(body_from_optical(T_map_camera), noise, seed))
 
 
 def drifting_poses(

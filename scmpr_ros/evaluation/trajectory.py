@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.evaluation.metrics import Tolerance, heading_errors, position_errors, within
 from scmpr_ros.geometry import camera_yaw
+from scmpr_ros.pipeline.mixture import NEAR_DEG, NEAR_M
 from scmpr_ros.pipeline.states import LOCALIZED
 
-NEAR = Tolerance(5.0, 15.0)
+NEAR = Tolerance(NEAR_M, NEAR_DEG)
 """What `near_probability` is the probability of."""
 
 

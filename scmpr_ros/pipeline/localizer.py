@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from scmpr_ros.errors import ConfigError, ShapeError
@@ -153,6 +154,8 @@ class Localizer:
         place_map.check_made_by(fingerprint(network))
         self.config = config or LocalizerConfig()
         self.place_map, self.network = place_map, network
+        self.places = cKDTree(place_map.positions[:, :2])
+        """Finds places by x and y."""
         self.device = choose_device(self.config.device)
         self._view_grid, self.mask_grid = network.config.view, network.config.mask_grid
         context, self._headings = (
@@ -238,11 +241,10 @@ class Localizer:
 
         yaw_rad: heading of the camera. Height and slope are those of the nearest place.
         """
-        offset = xy - self.place_map.positions[:, :2]
-        place = int((offset**2).sum(1).argmin())
+        place = int(self.places.query(xy)[1])
         axes, position = self.place_map.axes[place], self.place_map.positions[place]
         up = axes[:, 2]
-        height_m = position[2] - offset[place] @ up[:2] / up[2]
+        height_m = position[2] - (xy - position[:2]) @ up[:2] / up[2]
         return camera_pose_on_ground(np.append(xy, height_m), axes, yaw_rad, self.R_level_camera)
 
     def _describe(self, view: QueryView, pixels: Tensor, camera: CameraModel) -> Query:

@@ -17,7 +17,8 @@ X, Y, YAW, SPEED, TURN, SCALE = range(6)
 SIZE = 6
 POSE = slice(0, 3)
 
-NEAR_M, NEAR_RAD = 5.0, math.radians(15.0)
+NEAR_M, NEAR_DEG = 5.0, 15.0
+NEAR_RAD = math.radians(NEAR_DEG)
 """A pose is right if it lies within these of the true one."""
 
 _CENTRES = 30
@@ -79,6 +80,10 @@ class Mixture:
         centre[:, YAW] = wrap_angle(centre[:, YAW])
         return Mixture(weight, centre, covariance)
 
+    def whole(self) -> Mixture:
+        """All components merged to one; at least one."""
+        return self.merged(np.zeros(len(self), np.int64))
+
 
 def condition(
     prior: Mixture, component: NDArray[np.int64], target: Array, kernel: Array
@@ -129,27 +134,24 @@ def _gains(prior: Mixture, covariance: Array) -> tuple[Array, Array, Array]:
 def best_members(mixture: Mixture) -> NDArray[np.bool_]:
     """Which components (N,) lie near the one that most mass lies near; at least one of N > 0."""
     centres = mixture.mean[np.argsort(-mixture.weight, kind="stable")[:_CENTRES]]
-    near = _near(mixture.mean, centres[:, None])
+    near = agree(mixture.mean, centres[:, None])
     return np.asarray(near[int((near @ mixture.weight).argmax())])
 
 
 def best_cluster(mixture: Mixture) -> Mixture:
     """The components of `best_members` merged to one; empty if there is none."""
-    if not len(mixture):
-        return mixture
-    members = mixture[best_members(mixture)]
-    return members.merged(np.zeros(len(members), np.int64))
+    return mixture[best_members(mixture)].whole() if len(mixture) else mixture
 
 
 def are_near(one: Mixture, other: Mixture) -> bool:
     """Whether the means of two single components agree on where the camera is."""
-    return bool(_near(one.mean[0], other.mean[0]))
+    return bool(agree(one.mean[0], other.mean[0]))
 
 
-def _near(mean: Array, centre: Array) -> NDArray[np.bool_]:
-    """Which means (..., 6) lie within 5 m and 15 deg of a centre (..., 6)."""
-    offset = mean[..., :2] - centre[..., :2]
-    turned = np.abs(wrap_angle(mean[..., YAW] - centre[..., YAW]))
+def agree(poses: Array, centre: Array) -> NDArray[np.bool_]:
+    """Which poses lie within 5 m and 15 deg of a centre; both begin with x, y and yaw (..., 3)."""
+    offset = poses[..., :2] - centre[..., :2]
+    turned = np.abs(wrap_angle(poses[..., YAW] - centre[..., YAW]))
     return np.asarray((np.hypot(offset[..., 0], offset[..., 1]) <= NEAR_M) & (turned <= NEAR_RAD))
 
 

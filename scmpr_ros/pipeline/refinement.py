@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -142,7 +141,7 @@ class Refiner:
         self.config = config or RefinementConfig()
         self._map, self._device = localizer.place_map, localizer.device
         self._R_level_camera = localizer.R_level_camera
-        self._places = cKDTree(self._map.positions[:, :2])
+        self._places = localizer.places
         self._statistics = network.statistics
         confusion = torch.from_numpy(np.array(self._map.confusion)).to(self._device)
         self._class_ratios = self._statistics.class_ratios(confusion)

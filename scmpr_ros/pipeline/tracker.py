@@ -117,6 +117,7 @@ class Tracker:
         """Begin anywhere on the map, or off it."""
         self.config = config or TrackerConfig()
         self._xy, self._yaw = place_map.positions[:, :2], place_map.headings_rad
+        self._num_viewpoints = len(self._xy) * len(self._yaw)
         self._tree = cKDTree(self._xy)
         self._spacing_m = _spacing(self._tree)
         step_rad = 2 * np.pi / len(self._yaw)
@@ -183,8 +184,8 @@ class Tracker:
         return math.hypot(self._since[X], self._since[Y])
 
     def _draw_sample(self) -> None:
-        lattice = len(self._xy) * len(self._yaw)
-        self._sample = self._rng.choice(lattice, min(self.config.sample, lattice), replace=False)
+        count = min(self.config.sample, self._num_viewpoints)
+        self._sample = self._rng.choice(self._num_viewpoints, count, replace=False)
 
     def viewpoints(self) -> Viewpoints:
         """The viewpoints to compare an image with, for `Localizer.observe`.
@@ -217,14 +218,12 @@ class Tracker:
             self.followed_m += self._since_m
             self.travelled_m += self._since_m
         self._since = np.zeros(3)
-        headings = len(self._yaw)
         evidence = ImageLikelihood.of(
-            observation, config.likelihood, headings, self._sample, weight
+            observation, config.likelihood, len(self._yaw), self._sample, weight
         )
-        lattice = len(self._xy) * headings
         moved, lost = self._weigh(evidence, weight)
-        spawned = self._spawn(evidence).scaled(self.elsewhere / lattice)
-        rest = self.elsewhere * (1 - len(evidence.key) / lattice) * evidence.floor
+        spawned = self._spawn(evidence).scaled(self.elsewhere / self._num_viewpoints)
+        rest = self.elsewhere * (1 - len(evidence.key) / self._num_viewpoints) * evidence.floor
         self._normalise(moved + spawned + lost, rest, self.off_map)
         self._reduce()
         self._follow()
@@ -281,7 +280,7 @@ class Tracker:
         left = self.mixture
         while len(left) and len(clusters) < count:
             members = best_members(left)
-            whole = left[members].merged(np.zeros(members.sum(), np.int64))
+            whole = left[members].whole()
             clusters.append(
                 Cluster(float(whole.weight[0]), whole.mean[0, POSE],
                         whole.covariance[0, POSE, POSE])
@@ -313,7 +312,7 @@ class Tracker:
     def _reduce(self) -> None:
         """Merge components of the same cell; return improbable ones to `elsewhere`."""
         mixture = self.mixture
-        average = self.elsewhere / (len(self._xy) * len(self._yaw))
+        average = self.elsewhere / self._num_viewpoints
         mixture = mixture[mixture.weight > 1e-3 * average]
         mixture = mixture.merged(self._cells(mixture))
         order = np.argsort(-mixture.weight, kind="stable")[: self.config.max_components]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.geometry import body_axes, camera_yaw, invert, make_transform, wrap_angle
+from scmpr_ros.geometry import body_from_optical, camera_yaw, invert, wrap_angle
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.pipeline.localizer import EncodedImage, Localizer, Observation
-from scmpr_ros.pipeline.mixture import NEAR_M, NEAR_RAD
+from scmpr_ros.pipeline.mixture import NEAR_M, NEAR_RAD, agree
 from scmpr_ros.pipeline.motion import Motion
 from scmpr_ros.pipeline.refinement import RefinementConfig, Refiner
 from scmpr_ros.pipeline.states import LOST, Belief, StateConfig, StateGate
@@ -125,9 +125,8 @@ class TrackingLocalizer:
         T_map_camera: (4, 4) optical frame. covariance: (6, 6) as in `TrackedPose`. probability:
         that the camera is there.
         """
-        pose = np.array([*T_map_camera[:2, 3], float(camera_yaw(T_map_camera))])
         planar = np.ix_((0, 1, 5), (0, 1, 5))
-        self.tracker.set_prior(pose, covariance[planar], probability)
+        self.tracker.set_prior(_planar(T_map_camera), covariance[planar], probability)
         self._gate.reset()
 
     def use(self, config: StateConfig) -> None:
@@ -159,7 +158,7 @@ class TrackingLocalizer:
     def _motion(self, elapsed_s: float, before: Array | None, now: Array | None) -> Motion:
         if before is None or now is None:
             return Motion(elapsed_s)
-        T_before_now = invert(_body_pose(before)) @ _body_pose(now)
+        T_before_now = invert(body_from_optical(before)) @ body_from_optical(now)
         distance_m = float(np.linalg.norm(T_before_now[:3, 3]))
         motion = Motion(elapsed_s, T_before_now)
         turn_deg, at_least_s = math.degrees(abs(motion.turn_rad)), max(elapsed_s, 0.1)
@@ -174,8 +173,7 @@ class TrackingLocalizer:
 
     def _refine(self, observation: Observation, weight: float) -> None:
         """Measure the best cluster's pose by one image, which counts with a weight in [0, 1]."""
-        clusters = self.tracker.clusters(1)
-        if self._refiner is None or not clusters:
+        if self._refiner is None or not (clusters := self.tracker.clusters(1)):
             return
         best = clusters[0]
         wide = _deviation_m(best.covariance) > self.config.refinement.max_window_m
@@ -217,9 +215,7 @@ class TrackingLocalizer:
     def _note(self, match: PlaceMatch, best: Cluster) -> None:
         """Note whether an image that counts names the best pose by itself."""
         poses = np.stack([each.T_map_camera for each in match.candidates[:_NAMED]])
-        apart_m = np.linalg.norm(poses[:, :2, 3] - best.mean[:2], axis=1)
-        turned = np.abs(wrap_angle(camera_yaw(poses) - best.mean[2]))
-        named = bool(((apart_m <= NEAR_M) & (turned <= NEAR_RAD)).any())
+        named = bool(agree(_planar(poses), best.mean).any())
         self._named.append((self.tracker.travelled_m, named))
         begin_m = self.tracker.travelled_m - self.config.state.min_distance_m
         while self._named[0][0] < begin_m:
@@ -249,15 +245,15 @@ def _deviation_m(covariance: Array) -> float:
     return math.sqrt(np.linalg.eigvalsh(covariance[:2, :2])[-1])
 
 
-def _body_pose(T_odom_camera: Array) -> Array:
-    """Pose of the camera's body axes, of that of its optical frame."""
-    return make_transform(body_axes(T_odom_camera), T_odom_camera[:3, 3])
+def _planar(T_map_camera: Array) -> Array:
+    """x, y and yaw (..., 3) of poses (..., 4, 4)."""
+    return np.concatenate([T_map_camera[..., :2, 3], camera_yaw(T_map_camera)[..., None]], axis=-1)
 
 
 def _spread(clusters: list[Cluster]) -> Array:
     """Second moments of all clusters about the best one, (3, 3)."""
     offset = np.stack([each.mean - clusters[0].mean for each in clusters])
-    offset[:, 2] = (offset[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    offset[:, 2] = wrap_angle(offset[:, 2])
     weight = np.array([each.probability for each in clusters])
     weight = weight / weight.sum() if weight.any() else np.full(len(weight), 1 / len(weight))
     within = sum(w * each.covariance for w, each in zip(weight, clusters, strict=True))
@@ -266,6 +262,4 @@ def _spread(clusters: list[Cluster]) -> Array:
 
 def _guess(match: PlaceMatch) -> Cluster:
     """The single image's answer, when the filter holds nothing probable."""
-    T_map_camera = match.best.T_map_camera
-    mean = np.array([*T_map_camera[:2, 3], float(camera_yaw(T_map_camera))])
-    return Cluster(0.0, mean, np.diag([100.0, 100.0, np.pi**2 / 3]))
+    return Cluster(0.0, _planar(match.best.T_map_camera), np.diag([100.0, 100.0, np.pi**2 / 3]))

@@ -32,7 +32,7 @@ from scmpr_ros.datasets.ros_messages import (
     stamp_ns,
 )
 from scmpr_ros.errors import ShapeError
-from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
+from scmpr_ros.geometry import body_from_optical, optical_from_body
 from scmpr_ros.records import PointCloud
 
 __all__ = [
@@ -53,8 +53,6 @@ def _optional(module: str) -> Any:
 cv_bridge = _optional("cv_bridge")
 point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
 tf_transformations = _optional("tf_transformations")
-
-_T_BODY_OPTICAL = make_transform(R_BODY_OPTICAL, np.zeros(3))
 
 
 def image_to_rgb(message: Image) -> NDArray[np.uint8]:
@@ -115,16 +113,6 @@ def pose_message(T: NDArray[np.floating]) -> Pose:
     x, y, z = (float(v) for v in T[:3, 3])
     qx, qy, qz, qw = (float(v) for v in quaternion_xyzw(T))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
-
-
-def body_from_optical(T_map_camera: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Convert the pose of the optical frame to that of the camera's body axes (x forward)."""
-    return T_map_camera @ _T_BODY_OPTICAL.T
-
-
-def optical_from_body(T_map_body: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Convert the pose of the camera's body axes to that of the optical frame."""
-    return T_map_body @ _T_BODY_OPTICAL
 
 
 def _byte_array(values: NDArray[Any]) -> array.array[int]:

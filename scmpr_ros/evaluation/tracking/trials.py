@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.evaluation.metrics import heading_errors
+from scmpr_ros.evaluation.metrics import heading_errors, within
 from scmpr_ros.evaluation.tracking.drives import EncodedDrive
 from scmpr_ros.evaluation.trajectory import NEAR, TrackedDrive
 from scmpr_ros.geometry import camera_yaw, invert
@@ -239,4 +239,4 @@ def is_near(T_map_camera: Array, T_true: Array) -> bool:
     """Whether a pose is within `NEAR`, 5 m and 15 deg, of the truth."""
     distance_m = np.linalg.norm(T_map_camera[:2, 3] - T_true[:2, 3])
     turned_rad = heading_errors(camera_yaw(T_map_camera)[None], camera_yaw(T_true)[None])[0]
-    return bool(distance_m <= NEAR.radius_m and turned_rad <= np.deg2rad(NEAR.angle_deg))
+    return bool(within(np.asarray(distance_m), turned_rad, NEAR))

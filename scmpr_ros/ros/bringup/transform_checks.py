@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import invert
 from scmpr_ros.ros.bringup.findings import Finding, Report
-from scmpr_ros.ros.conversions import optical_from_body, pose_matrix
+from scmpr_ros.ros.conversions import body_from_optical, pose_matrix
 
 _MAX_OFFSET_M, _MAX_TURN_DEG = 0.05, 2.0
 _MAX_TILT_DEG = 45.0
@@ -164,7 +164,7 @@ def _check_mount(report: Report, tree: TransformTree, expected: TransformExpecta
         )
         report.error(f"by TF the optical axis (z) of {camera} points {looks}: {advice}")
         return
-    T_body = T_base_camera @ invert(optical_from_body(np.eye(4)))
+    T_body = body_from_optical(T_base_camera)
     report.ok(f"{base} -> {camera}: {_mount_text(T_body)}")
     given = expected.T_base_camera_body
     if expected.uses_parameters or not np.allclose(given, np.eye(4)):
