@@ -127,7 +127,7 @@ class TrackingLocalizer:
         """
         planar = np.ix_((0, 1, 5), (0, 1, 5))
         self.tracker.set_prior(_planar(T_map_camera), covariance[planar], probability)
-        self._gate.reset()
+        self._judge_anew()
 
     def use(self, config: StateConfig) -> None:
         """Take other thresholds of the state, for the next image; from any thread."""
@@ -136,10 +136,14 @@ class TrackingLocalizer:
     def reset(self) -> None:
         """Forget everything: anywhere on the map, or off it."""
         self.tracker.reset()
-        self._gate.reset()
-        self._named: deque[tuple[float, bool]] = deque()
+        self._judge_anew()
         self._stamp_s: float | None = None
         self._T_odom_camera: Array | None = None
+
+    def _judge_anew(self) -> None:
+        """Forget what the state follows from: images before say nothing about the new belief."""
+        self._gate.reset()
+        self._named: deque[tuple[float, bool]] = deque()
 
     def _move(self, stamp_s: float, T_odom_camera: Array | None) -> None:
         """Predict the motion since the last image."""

@@ -275,6 +275,16 @@ def test_prior_is_taken_as_the_pose_and_confirmed_by_images(street: TrackingLoca
     assert states(answers)[-1] == LOCALIZED
 
 
+def test_images_before_a_prior_do_not_count_against_it(street: TrackingLocalizer) -> None:
+    before = straight(5, 30)
+    shown = before[np.random.default_rng(0).permutation(len(before))]
+    drive = Drive(street)
+    drive(before, seen=shown)
+    covariance = np.diag([1.0, 1.0, 9.0, 9.0, 9.0, 0.04])
+    street.set_prior(level_camera_pose(np.array([30.5, 3.0, 0.0]), 0.05), covariance, 0.9)
+    assert states(drive(straight(30, 36)))[-1] == LOCALIZED
+
+
 def test_other_thresholds_hold_from_the_next_image_on(street: TrackingLocalizer) -> None:
     drive = Drive(street)
     assert states(drive(straight(5, 25)))[-1] == LOCALIZED
