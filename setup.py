@@ -20,8 +20,10 @@ CONSOLE_SCRIPTS = [
     "convert",
     "demo",
     "diagnose",
+    "edit_map",
     "evaluate",
     "export_onnx",
+    "inspect_map",
     "localizer",
     "make_town",
     "map_loader",
@@ -30,6 +32,7 @@ CONSOLE_SCRIPTS = [
     "soak_localizer",
     "train",
     "train_segmenter",
+    "verify_map",
 ]
 
 # What a robot needs: the modules that the nodes and `build_map` import, and nothing else.
@@ -83,6 +86,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={
         PACKAGE: ["py.typed"],
+        f"{PACKAGE}.evaluation": ["map_page.html"],
         f"{PACKAGE}.lidar": ["segmentation.safetensors"],
         f"{PACKAGE}.networks.selective_scan": ["scan.cpp"],
     },

@@ -32,11 +32,14 @@ COMMANDS = {
     "convert": "evaluation",
     "demo": "town",
     "diagnose": "training",
+    "edit_map": "",
     "evaluate": "evaluation",
     "export_onnx": "export",
+    "inspect_map": "",
     "make_town": "town",
     "train": "training",
     "train_segmenter": "training",
+    "verify_map": "",
 }
 """Extra that each command needs."""
 
