@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("out", type=Path, help="the new map")
     merge.add_argument("maps", type=Path, nargs="+", help="the maps")
     merge.add_argument("--overlap", choices=("refuse", "first", "last"), default="refuse",
-                       help="whose places to keep where maps overlap (default: refuse)")  # fmt: skip
+                       help="whose places to keep where maps overlap (default refuse)")  # fmt: skip
     merge.add_argument("--same_place_m", type=float, default=1.0,
                        help="places closer than this are the same (default: 1)")  # fmt: skip
 

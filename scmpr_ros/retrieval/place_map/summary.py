@@ -57,8 +57,8 @@ def _extent(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
         yield (
             "spacing",
             (
-                f"{np.median(spacing):.2f} m to the nearest place (median), {spacing.max():.1f} m at "
-                "most"
+                f"{np.median(spacing):.2f} m to the nearest place (median), at most "
+                f"{spacing.max():.1f} m"
             ),
         )
 
@@ -71,7 +71,8 @@ def _views(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
     yield (
         "panoramas",
         (
-            f"{grid.height} x {grid.width} cells, {grid.fov_down_deg:g} to {grid.fov_up_deg:g} deg; "
+            f"{grid.height} x {grid.width} cells, {grid.fov_down_deg:g} to {grid.fov_up_deg:g} "
+            "deg; "
             f"{np.median(seen):.0%} with a return (median; {seen.min():.0%} to {seen.max():.0%})"
         ),
     )
