@@ -173,7 +173,7 @@ class PointTiles:
             self.origin: NDArray[np.float64] = np.array(header["origin"], np.float64)
             self.has_label = bool(header["has_label"])
             self.has_intensity = bool(header["has_intensity"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise DatasetError(f"{self.folder} holds no complete tiles of points") from error
 
     @classmethod
