@@ -1,7 +1,7 @@
 """Convert between ROS messages and the package's records.
 
 cv_bridge, sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent
-here or in `datasets.ros_messages`, for environments of pip wheels alone.
+here or in `datasets.ros_*`, for environments of pip wheels alone.
 
 Published poses follow REP-103: x forward along the view. Internally `T_map_camera` is the pose of
 the optical frame, z forward; `body_from_optical` and `optical_from_body` convert.
@@ -20,17 +20,11 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from scmpr_ros.datasets.ros_messages import (
-    camera_from_info,
-    check_image,
-    is_dense,
-    pack_points,
-    point_fields,
-    pose_matrix,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
-)
+from scmpr_ros.datasets.ros_cameras import camera_from_info
+from scmpr_ros.datasets.ros_clouds import is_dense, pack_points, point_fields
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_images import check_image, rgb_from_compressed, rgb_from_image
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import body_from_optical, optical_from_body
 from scmpr_ros.records import PointCloud
@@ -58,7 +52,7 @@ tf_transformations = _optional("tf_transformations")
 def image_to_rgb(message: Image) -> NDArray[np.uint8]:
     """Return the pixels of an Image as RGB, (H, W, 3) uint8.
 
-    Accepts the encodings of cv_bridge if installed, else those of `ros_messages.RGB_CHANNELS`.
+    Accepts the encodings of cv_bridge if installed, else those of `ros_images.RGB_CHANNELS`.
     Raises ShapeError for an unknown encoding, an empty image, or data shorter than step * height.
     """
     if cv_bridge is None:

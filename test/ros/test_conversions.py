@@ -25,14 +25,14 @@ from sensor_msgs.msg import (
 )
 from std_msgs.msg import Header
 
-from scmpr_ros.datasets.ros_messages import (
+from scmpr_ros.datasets.ros_clouds import (
     cloud_from_pointcloud2,
     pack_points,
     point_dtype,
     point_fields,
-    rgb_from_image,
-    stamp_of_cdr,
 )
+from scmpr_ros.datasets.ros_headers import stamp_of_cdr
+from scmpr_ros.datasets.ros_images import rgb_from_image
 from scmpr_ros.errors import CalibrationError, ShapeError
 from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.records import PointCloud

@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from scmpr_ros.datasets.ros_messages import RGB_CHANNELS
+from scmpr_ros.datasets.ros_images import RGB_CHANNELS
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import image_message
 from scmpr_ros.ros.localizer_node import LocalizerNode

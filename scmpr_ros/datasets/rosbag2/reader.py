@@ -19,15 +19,10 @@ from rosbags.rosbag2 import Reader
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.pose_interpolation import interpolate_poses
 from scmpr_ros.datasets.projection import project_labels
-from scmpr_ros.datasets.ros_messages import (
-    camera_from_info,
-    cloud_from_pointcloud2,
-    labels_from_pointcloud2,
-    mask_from_image,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
-)
+from scmpr_ros.datasets.ros_cameras import camera_from_info
+from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_images import mask_from_image, rgb_from_compressed, rgb_from_image
 from scmpr_ros.datasets.rosbag2.options import KNOWN_LABEL_SETS, BagReaderConfig, load_options
 from scmpr_ros.datasets.rosbag2.poses import StaticTransforms, read_poses
 from scmpr_ros.datasets.rosbag2.topics import (

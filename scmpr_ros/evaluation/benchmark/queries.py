@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from scmpr_ros.datasets.ros_messages import rgb_from_compressed
+from scmpr_ros.datasets.ros_images import rgb_from_compressed
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work_of
 from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
