@@ -45,8 +45,7 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[n
     trajectory, on a grid over the drivable area. Raises DatasetError if there are none.
     """
     if point_map.trajectory is not None:
-        path = _resample(point_map.trajectory, config.spacing_m)
-        return _drop_revisits(path, config.spacing_m / 2)
+        return places_along(point_map.trajectory, config)
     places = _drivable_grid(point_map, config)
     if len(places) == 0:
         raise DatasetError(
@@ -54,6 +53,14 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[n
             f"{len(point_map.cloud)} points: give the trajectory, or lower spacing_m or clearance_m"
         )
     return places
+
+
+def places_along(
+    trajectory: NDArray[np.float64], config: PlacesConfig
+) -> NDArray[np.float64]:
+    """Places (P, 3) along a trajectory (S, 3), without repeating roads driven twice."""
+    path = _resample(trajectory, config.spacing_m)
+    return _drop_revisits(path, config.spacing_m / 2)
 
 
 def _resample(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.float64]:

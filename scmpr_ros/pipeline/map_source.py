@@ -26,11 +26,14 @@ from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
 from scmpr_ros.lidar.segmentation import point_confusion, segment_with_confidence
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
 PREBUILT_MAP = "map.ply"
+STORAGE_GRID = TileGrid(100.0)
+"""Tiles that the points of a map are kept in while it is built."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class MapSourceConfig:
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
     label_set: the label set of a cloud file, see `read_cloud`.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
+    voxel_m: clouds that are denser than that are thinned to one point for each voxel of this size.
     ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
     """
 
     sequence: str = ""
     label_set: str = "auto"
     skip_bad: bool = False
+    voxel_m: float = 0.1
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
     ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
@@ -90,10 +95,56 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
     _log.info("%s: %d points", source, len(cloud))
     confidence = confusion = None
     if cloud.label is None:  # labels would already say what moves
-        cloud = _without_ghosts(cloud, origin.drive, config)
-        label, confidence = segment_with_confidence(cloud)
-        cloud, confusion = replace(cloud, label=label), point_confusion()
+        carved = carve_ghosts(cloud, origin, config)
+        cloud, confidence = label_points(cloud if carved is None else carved, carved is not None,
+                                         config)  # fmt: skip
+        confusion = point_confusion()
     return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
+
+
+def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> tuple[
+    PointTiles, bool
+]:  # fmt: skip
+    """Spread the points of a map over tiles in a folder, and carve ghosts out by scans, if any.
+
+    Returns the tiles, and whether ghosts were carved out. Files are streamed.
+    """
+    blocks = origin.blocks(config)
+    carved = None
+    if origin.has_scans:
+        cloud = origin.cloud(config)
+        carved = carve_ghosts(cloud, origin, config) if cloud.label is None else None
+        blocks = iter([cloud if carved is None else carved])
+    tiles = PointTiles.spread(blocks, folder, STORAGE_GRID, config.voxel_m)
+    return tiles, carved is not None
+
+
+def label_points(
+    cloud: PointCloud, carved: bool, config: MapSourceConfig
+) -> tuple[PointCloud, NDArray[np.float32]]:
+    """Remove ghosts, unless they were carved out, and classify the points by their geometry.
+
+    Returns the labelled cloud with the confidence (N,) of each label.
+    """
+    if not carved:
+        keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
+        _log.info(
+            "removed %d ghosts of moving objects, beneath which the ground was seen", np.sum(~keep)
+        )
+        cloud = cloud.select(keep)
+    label, confidence = segment_with_confidence(cloud)
+    return replace(cloud, label=label), confidence
+
+
+def carve_ghosts(
+    cloud: PointCloud, origin: MapSource, config: MapSourceConfig
+) -> PointCloud | None:
+    """Remove what later scans see through; None without scans."""
+    if origin.drive is None or not origin.has_scans:
+        return None
+    keep = remove_ghosts(cloud, posed_scans(origin.drive, "carving ghosts", config), config.ghosts)
+    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
+    return cloud.select(keep)
 
 
 class MapSource(ABC):
@@ -105,6 +156,15 @@ class MapSource(ABC):
     @abstractmethod
     def cloud(self, config: MapSourceConfig) -> PointCloud:
         """Read or accumulate the points."""
+
+    def blocks(self, config: MapSourceConfig) -> Iterator[PointCloud]:
+        """The points as a stream of clouds with one origin and the same fields."""
+        yield self.cloud(config)
+
+    @property
+    def has_scans(self) -> bool:
+        """Whether there are scans that ghosts can be carved out by."""
+        return self.drive is not None and len(self.drive.scan_frames) > 0
 
     @property
     @abstractmethod
@@ -237,15 +297,3 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
             "`sequence`"
         )
     return mapping[0]
-
-
-def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    """Remove what later scans see through; without scans, what has no hole beneath it."""
-    if drive is not None and len(drive.scan_frames) > 0:
-        keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
-        why = "which later scans see through"
-    else:
-        keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
-        why = "beneath which the ground was seen"
-    _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
-    return cloud.select(keep)

@@ -2,59 +2,109 @@
 
 Both tasks read tiles of points from the build's folder and write one file into it, so that they can
 run anywhere and in any order, and need not be repeated after an interruption. Each looks at more
-than its tile: the ground and its ghosts need their surroundings, and a place sees
-`max_range_m` far.
+than its tile: ground and ghosts need their surroundings, and a place sees as far as panoramas
+reach.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.lidar.places import place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, write_tile
+from scmpr_ros.lidar.point_tiles import PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
-from scmpr_ros.pipeline.build_folder import BuildFolder
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_source import MapSourceConfig, labelled
-from scmpr_ros.records import PointCloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig, label_points
 from scmpr_ros.semantics import IS_DYNAMIC
+
+RAW, LABELLED, DESCRIBED = "raw", "labelled", "described"
+"""Folders of a build: points as gathered, static points with classes, and described places."""
+
+_CONTEXT_M = 30.0  # that ground, ghosts and classes of points depend on
+_SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at its edge
 
 
 @dataclass(frozen=True)
 class TileTask:
     """One tile of a build.
 
-    folder: of the build. checkpoint: weights of the network.
-    carved: ghosts have been removed from the points.
-    trajectory: (S, 3) places along a trajectory inside the tile, relative to the origin; None to
+    folder: of the build. checkpoint: weights of the network. carved: ghosts have been removed from
+        the points.
+    places: (S, 3) positions along a trajectory inside the tile, relative to the origin; None to
         spread places over open ground.
     """
 
     folder: Path
     tile: Tile
-    edge_m: float
+    grid: TileGrid
     checkpoint: Path
     source: MapSourceConfig
     builder: MapBuilderConfig
     carved: bool
     places: NDArray[np.float64] | None
 
+    @property
+    def described(self) -> Path:
+        """File of the described places; empty if there are none."""
+        return self.folder / DESCRIBED / f"{self.tile.key}.safetensors"
+
 
 @dataclass(frozen=True)
 class TileSummary:
     """What became of a tile.
 
-    points: static points that were kept. places: places that were described. dropped: number of
-    positions that were no places, by reason.
+    places: number described. dropped: number of positions that make no place, by reason.
     """
 
-    points: int = 0
     places: int = 0
-    dropped: Counter[str] | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+def needed_around_m(network: PlaceNetwork) -> float:
+    """How far from a tile its result depends on points."""
+    return network.config.max_range_m + _SPLATS_M + _CONTEXT_M
+
+
+def label_tile(task: TileTask) -> int:
+    """Write a tile's static points with their classes; return their number."""
+    raw = PointTiles(task.folder / RAW)
+    box = task.grid.box(task.tile)
+    cloud = raw.points_in(box.grown(_CONTEXT_M))
+    if cloud.label is None:
+        cloud, _ = label_points(cloud, task.carved, task.source)
+    assert cloud.label is not None
+    static = cloud.select(box.contains(cloud.xyz) & ~IS_DYNAMIC[cloud.label])
+    write_tile(task.folder / LABELLED, task.tile, static)
+    return len(static)
+
+
+def describe_tile(task: TileTask) -> TileSummary:
+    """Write the description of a tile's places."""
+    network = _network(task.checkpoint)
+    box = task.grid.box(task.tile)
+    around = box.grown(network.config.max_range_m + _SPLATS_M)
+    cloud = PointTiles(task.folder / LABELLED).points_in(around)
+    task.described.parent.mkdir(exist_ok=True)
+    positions = np.empty((0, 3)) if task.places is None else task.places
+    if task.places is None and len(cloud):
+        everywhere = place_positions(PointCloudMap.of(cloud), task.builder.places)
+        positions = everywhere[box.contains(everywhere)]
+    if len(positions) == 0 or len(cloud) == 0:
+        task.described.write_bytes(b"")
+        return TileSummary()
+    places = describe_places(cloud, positions, network, task.builder, task.tile.key)
+    places.save(task.described)
+    return TileSummary(len(places))
+
+
+@lru_cache(maxsize=1)
+def _network(checkpoint: Path) -> PlaceNetwork:
+    """The network of a worker process."""
+    return load_checkpoint(checkpoint).eval()
