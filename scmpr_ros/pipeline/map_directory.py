@@ -22,7 +22,7 @@ from scmpr_ros.config import load_yaml, save_yaml
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig
 from scmpr_ros.pipeline.map_source import MapSourceConfig
-from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.retrieval.place_map import PlaceMap, is_map_folder
 
 _POINTS, _BUILT_FROM = "points.npy", "built_from.yaml"
 _MAX_HASHED_BYTES = 2**30
@@ -79,7 +79,7 @@ class MapDirectory:
         folder = self.path.parent
         probe = folder / f".{self.path.name}.probe.{os.getpid()}"
         try:
-            if self.path.exists() and not (self.path / "metadata.json").is_file():
+            if not is_map_folder(self.path):
                 raise ConfigError(f"{self.path} exists and is no place map: name another directory")
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -95,6 +95,7 @@ class MapDirectory:
     def save(self, place_map: PlaceMap, points: NDArray[Any], built_from: BuiltFrom) -> None:
         """Write all files; the origin comes last, so that an incomplete map is not reused."""
         try:
+            (self.path / _BUILT_FROM).unlink(missing_ok=True)
             place_map.save(self.path)
             np.save(self.path / _POINTS, points)
             save_yaml(built_from, self.path / _BUILT_FROM)
