@@ -55,9 +55,7 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[n
     return places
 
 
-def places_along(
-    trajectory: NDArray[np.float64], config: PlacesConfig
-) -> NDArray[np.float64]:
+def places_along(trajectory: NDArray[np.float64], config: PlacesConfig) -> NDArray[np.float64]:
     """Places (P, 3) along a trajectory (S, 3), without repeating roads driven twice."""
     path = _resample(trajectory, config.spacing_m)
     return _drop_revisits(path, config.spacing_m / 2)

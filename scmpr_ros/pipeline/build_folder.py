@@ -25,7 +25,7 @@ _PLAN, _GATHERED = "plan.json", "gathered.json"
 
 @contextmanager
 def build_folder(directory: Path, plan: str) -> Iterator[Path]:
-    """Open the build's folder of a place map, locked against other builds, and remove it at the end.
+    """Open and lock the folder of a place map's build, and remove it at the end.
 
     plan: digest of what the result depends on. What an interrupted build with the same plan left
         is kept; it is also kept if the block raises.

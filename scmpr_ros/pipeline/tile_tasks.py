@@ -8,6 +8,7 @@ reach.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.atomic_files import write_json
+from scmpr_ros.config import to_dict
 from scmpr_ros.lidar.places import place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.point_tiles import PointTiles, Tile, TileGrid, write_tile
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
 from scmpr_ros.pipeline.map_source import MapSourceConfig, label_points
+from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
 
 RAW, LABELLED, DESCRIBED = "raw", "labelled", "described"
@@ -54,6 +58,15 @@ class TileTask:
     def described(self) -> Path:
         """File of the described places; empty if there are none."""
         return self.folder / DESCRIBED / f"{self.tile.key}.safetensors"
+
+    @property
+    def summary_file(self) -> Path:
+        """Written when the places are described."""
+        return self.described.with_suffix(".json")
+
+    def summary(self) -> TileSummary:
+        """What became of the tile, once that is done."""
+        return TileSummary(**json.loads(self.summary_file.read_text()))
 
 
 @dataclass(frozen=True)
@@ -91,17 +104,26 @@ def describe_tile(task: TileTask) -> TileSummary:
     box = task.grid.box(task.tile)
     around = box.grown(network.config.max_range_m + _SPLATS_M)
     cloud = PointTiles(task.folder / LABELLED).points_in(around)
+    positions = _positions(task, cloud, box)
     task.described.parent.mkdir(exist_ok=True)
-    positions = np.empty((0, 3)) if task.places is None else task.places
-    if task.places is None and len(cloud):
-        everywhere = place_positions(PointCloudMap.of(cloud), task.builder.places)
-        positions = everywhere[box.contains(everywhere)]
-    if len(positions) == 0 or len(cloud) == 0:
+    if len(positions):
+        described = describe_places(cloud, positions, network, task.builder, task.tile.key)
+        described.save(task.described)
+    else:
         task.described.write_bytes(b"")
-        return TileSummary()
-    places = describe_places(cloud, positions, network, task.builder, task.tile.key)
-    places.save(task.described)
-    return TileSummary(len(places))
+    summary = TileSummary(len(positions))
+    write_json(task.summary_file, to_dict(summary))
+    return summary
+
+
+def _positions(task: TileTask, cloud: PointCloud, box: Box) -> NDArray[np.float64]:
+    """The places inside a tile, (P, 3)."""
+    if len(cloud) == 0:
+        return np.empty((0, 3))
+    if task.places is not None:
+        return task.places
+    everywhere = place_positions(PointCloudMap.of(cloud), task.builder.places)
+    return everywhere[box.contains(everywhere)]
 
 
 @lru_cache(maxsize=1)

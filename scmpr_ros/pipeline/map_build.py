@@ -13,35 +13,38 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import DatasetError, MapFormatError
 from scmpr_ros.lidar.places import places_along
-from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, joined
 from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, map_header
-from scmpr_ros.pipeline.map_directory import SourceDigest
+from scmpr_ros.pipeline.map_builder import map_header
+from scmpr_ros.pipeline.map_directory import (
+    check_writable,
+    read_viewer_points,
+)
 from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, gather_points, open_map_source
+from scmpr_ros.pipeline.source_digest import SourceDigest
 from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
 from scmpr_ros.pipeline.tile_tasks import (
-    DESCRIBED,
     LABELLED,
     RAW,
-    TileSummary,
     TileTask,
     describe_tile,
     label_tile,
     needed_around_m,
 )
+from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map.manifest import Manifest, read_manifest
 from scmpr_ros.retrieval.place_map.writing import write_place_map
 from scmpr_ros.semantics import label_confusion
@@ -51,14 +54,6 @@ _log = logging.getLogger(__name__)
 _WHOLE_UP_TO_M = 2000.0  # grids of the ground grow with the area
 _ROUND_M = 100.0
 _VERSION = 1  # of the tasks: with another one, unchanged points are described anew
-
-
-@dataclass(frozen=True)
-class MapBuildConfig:
-    """How the LiDAR map is read, and how its places are described."""
-
-    source: MapSourceConfig = field(default_factory=MapSourceConfig)
-    builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
 
 
 @dataclass(frozen=True)
@@ -98,6 +93,9 @@ def build_place_map(
     same map or if Dask is missing.
     """
     source, config = Path(request.source), request.config
+    if not source.exists():
+        raise DatasetError(f"no LiDAR map {source}: check the path")
+    check_writable(request.directory)
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(source, request.directory)
     plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
@@ -131,13 +129,11 @@ class _Build:
         digests = {task.tile.key: self._tile_digest(task) for task in tasks}
         before = self._digests_before()
         changed = [task for task in tasks if digests[task.tile.key] != before.get(task.tile.key)]
-        pending = [task for task in changed if not _summary_file(task).is_file()]
+        pending = [task for task in changed if not task.summary_file.is_file()]
         with task_runner(scheduler, workers or local_workers(len(pending)), progress) as runner:
             runner.run(label_tile, self._unlabelled(pending), "labelling points")
             self._finish_labels()
-            summaries = runner.run(describe_tile, pending, "describing places")
-        for task, summary in zip(pending, summaries, strict=True):
-            write_json(_summary_file(task), to_dict(summary))
+            runner.run(describe_tile, pending, "describing places")
         return self._write(source, changed, digests, before)
 
     def _grid(self) -> TileGrid:
@@ -219,7 +215,7 @@ class _Build:
         }  # fmt: skip
         replaced = {task.tile.key for task in changed}
         kept = {key: path for key, path in old.items() if key not in replaced}
-        summaries = [_read_summary(task) for task in changed]
+        summaries = [task.summary() for task in changed]
         dropped: Counter[str] = sum((Counter(s.dropped) for s in summaries), Counter())
         if not new and not kept:
             raise DatasetError(_no_places(self.request.source, dropped))
@@ -238,6 +234,27 @@ class _Build:
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
         manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
         return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
+
+    def _viewer_points(self, replaced: set[str]) -> PointCloud:
+        """Some of the new points, and of the existing map's those outside the replaced tiles."""
+        labelled = PointTiles(self.folder / LABELLED)
+        clouds = [labelled.points_of(Tile.of_key(key)) for key in sorted(replaced)]
+        before = None if self.existing is None else read_viewer_points(self.request.directory)
+        if before is not None:
+            shifted = (before.xyz + (before.origin - labelled.origin)).astype(np.float32)
+            keys = [Tile(*tile).key for tile in self.grid.index(shifted).tolist()]
+            outside = np.array([key not in replaced for key in keys], bool)
+            moved = PointCloud(shifted, before.label, before.intensity, labelled.origin)
+            clouds.append(moved.select(outside))
+        return _at_most(self.config.max_points, joined(clouds))
+
+
+def _at_most(max_points: int, cloud: PointCloud) -> PointCloud:
+    """At most `max_points` of a cloud, chosen at random with a fixed seed."""
+    if len(cloud) <= max_points:
+        return cloud
+    chosen = np.random.default_rng(0).choice(len(cloud), max_points, replace=False)
+    return cloud.select(np.sort(chosen))
 
 
 def _existing(request: BuildRequest, network: PlaceNetwork) -> Manifest | None:
@@ -276,14 +293,6 @@ def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArr
         Tile(*tile): positions[(index == tile).all(axis=1)]
         for tile in np.unique(index, axis=0).tolist()
     }
-
-
-def _summary_file(task: TileTask) -> Path:
-    return task.folder / DESCRIBED / f"{task.tile.key}.json"
-
-
-def _read_summary(task: TileTask) -> TileSummary:
-    return TileSummary(**json.loads(_summary_file(task).read_text()))
 
 
 def _no_places(source: Path, dropped: Counter[str]) -> str:
