@@ -32,6 +32,7 @@ from scmpr_ros.pipeline.map_builder import map_header
 from scmpr_ros.pipeline.map_directory import (
     check_writable,
     read_viewer_points,
+    write_viewer_points,
 )
 from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, gather_points, open_map_source
 from scmpr_ros.pipeline.source_digest import SourceDigest
@@ -233,6 +234,7 @@ class _Build:
         )  # fmt: skip
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
         manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
+        write_viewer_points(self.request.directory, self._viewer_points(replaced))
         return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
 
     def _viewer_points(self, replaced: set[str]) -> PointCloud:
