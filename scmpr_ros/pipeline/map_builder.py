@@ -70,7 +70,7 @@ def build_map(
     network = network.eval().to(device)
     cloud = point_map.cloud
     points, labels = _labelled_points(cloud, "the map", device)
-    positions = place_positions(point_map, config.places)
+    positions = place_positions(point_map, config.places).positions
     axes = ground_aligned_axes(cloud.xyz, positions)
 
     def places() -> Iterator[_Places]:
