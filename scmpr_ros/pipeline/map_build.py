@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import DatasetError, MapFormatError
-from scmpr_ros.lidar.places import places_along
+from scmpr_ros.lidar.place_checks import check_trajectory_on_map, heights_above_ground
+from scmpr_ros.lidar.places import Places, check_grid_places, trajectory_places
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, joined
 from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
@@ -48,12 +50,13 @@ from scmpr_ros.pipeline.tile_tasks import (
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map.manifest import Manifest, read_manifest
 from scmpr_ros.retrieval.place_map.writing import write_place_map
-from scmpr_ros.semantics import label_confusion
+from scmpr_ros.semantics import IS_DYNAMIC, label_confusion
 
 _log = logging.getLogger(__name__)
 
 _WHOLE_UP_TO_M = 2000.0  # grids of the ground grow with the area
 _ROUND_M = 100.0
+_PROBES, _PROBE_M = 50, 15.0  # places of a trajectory that are compared with the ground
 _VERSION = 1  # of the tasks: with another one, unchanged points are described anew
 
 
@@ -118,9 +121,7 @@ class _Build:
         self.existing = _existing(request, network)
         self.points, self.carved = _gather(origin, self.config.source, folder)
         self.grid = self._grid()
-        trajectory = origin.trajectory(self.points.origin)
-        along = None if trajectory is None else places_along(trajectory, self.config.builder.places)
-        self.along = None if along is None else _by_tile(along, self.grid)
+        self.along = self._places_along(origin.trajectory(self.points.origin))
 
     def run(
         self, source: SourceDigest, scheduler: str, workers: int, progress: Progress | None
@@ -148,6 +149,23 @@ class _Build:
             return TileGrid(tile_m)
         x, y = (float(np.floor(low / _ROUND_M) * _ROUND_M) for low in bounds.low)
         return TileGrid(float(np.ceil(extent_m / _ROUND_M) + 1) * _ROUND_M, (x, y))
+
+    def _places_along(
+        self, trajectory: NDArray[np.float64] | None
+    ) -> dict[Tile, NDArray[np.float64]] | None:
+        """Places along the trajectory by tile; None without one."""
+        if trajectory is None:
+            return None
+        places = trajectory_places(trajectory, self.config.builder.places.spacing_m)
+        probes = places[:: max(1, len(places) // _PROBES)]
+        heights_m = [
+            heights_above_ground(self.points.points_in(Box.around(p).grown(_PROBE_M)).xyz, p)[0]
+            for p in probes[:, None]
+        ]
+        low, high = self.points.bounds
+        bounds = np.array([[*low, 0.0], [*high, 0.0]])
+        check_trajectory_on_map(probes, np.array(heights_m), bounds)
+        return _by_tile(places, self.grid)
 
     def _tasks(self) -> list[TileTask]:
         """All tiles that may have places."""
@@ -219,7 +237,7 @@ class _Build:
         summaries = [task.summary() for task in changed]
         dropped: Counter[str] = sum((Counter(s.dropped) for s in summaries), Counter())
         if not new and not kept:
-            raise DatasetError(_no_places(self.request.source, dropped))
+            self._refuse(dropped)
         provenance = {
             "source": str(self.request.source),
             "source_digest": to_dict(source),
@@ -237,6 +255,14 @@ class _Build:
         write_viewer_points(self.request.directory, self._viewer_points(replaced))
         return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
 
+    def _refuse(self, dropped: Counter[str]) -> NoReturn:
+        """Say why there is no place in the whole map."""
+        try:
+            check_grid_places(Places(np.empty((0, 3)), dropped), self.config.builder.places)
+        except DatasetError as error:
+            raise DatasetError(f"{self.request.source}: {error}") from None
+        raise AssertionError("a map without places passed")
+
     def _viewer_points(self, replaced: set[str]) -> PointCloud:
         """Some of the new points, and of the existing map's those outside the replaced tiles."""
         labelled = PointTiles(self.folder / LABELLED)
@@ -248,7 +274,12 @@ class _Build:
             outside = np.array([key not in replaced for key in keys], bool)
             moved = PointCloud(shifted, before.label, before.intensity, labelled.origin)
             clouds.append(moved.select(outside))
-        return _at_most(self.config.max_points, joined(clouds))
+        return _at_most(self.config.max_points, joined([_static(cloud) for cloud in clouds]))
+
+
+def _static(cloud: PointCloud) -> PointCloud:
+    assert cloud.label is not None
+    return cloud.select(~IS_DYNAMIC[cloud.label])
 
 
 def _at_most(max_points: int, cloud: PointCloud) -> PointCloud:
@@ -295,14 +326,6 @@ def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArr
         Tile(*tile): positions[(index == tile).all(axis=1)]
         for tile in np.unique(index, axis=0).tolist()
     }
-
-
-def _no_places(source: Path, dropped: Counter[str]) -> str:
-    reasons = "; ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-    return (
-        f"{source}: no place in the whole map ({reasons or 'no open ground'}): give the trajectory "
-        "with --trajectory, or lower spacing_m or clearance_m"
-    )
 
 
 def _digest(*parts: object) -> bytes:

@@ -78,7 +78,7 @@ def build_map(
         network: trained network; it is moved to the device.
         progress: show a bar.
     """
-    positions = place_positions(point_map, config.places)
+    positions = place_positions(point_map, config.places).positions
     tile = describe_places(point_map.cloud, positions, network, config, "all", progress)
     return PlaceMap.of_tile(tile, map_header(network, point_map.confusion))
 

@@ -32,7 +32,7 @@ from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
 PREBUILT_MAP = "map.ply"
-STORAGE_GRID = TileGrid(100.0)
+STORAGE_GRID = TileGrid(50.0)
 """Tiles that the points of a map are kept in while it is built."""
 
 

@@ -125,7 +125,7 @@ def task_runner(
         ) from error
     if scheduler:
         try:
-            client = Client(scheduler, timeout="10s")
+            client = Client(scheduler, timeout="4s")
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`"

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
-from scmpr_ros.lidar.places import place_positions
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
@@ -29,7 +28,7 @@ from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
 
 RAW, LABELLED, DESCRIBED = "raw", "labelled", "described"
-"""Folders of a build: points as gathered, static points with classes, and described places."""
+"""Folders of a build: points as gathered, points with classes, and described places."""
 
 _CONTEXT_M = 30.0  # that ground, ghosts and classes of points depend on
 _SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at its edge
@@ -82,48 +81,47 @@ class TileSummary:
 
 def needed_around_m(network: PlaceNetwork) -> float:
     """How far from a tile its result depends on points."""
-    return network.config.max_range_m + _SPLATS_M + _CONTEXT_M
+    return max(network.config.max_range_m + _SPLATS_M, TILE_MARGIN_M) + _CONTEXT_M
 
 
 def label_tile(task: TileTask) -> int:
-    """Write a tile's static points with their classes; return their number."""
+    """Write a tile's points with their classes, moving ones too; return their number."""
     raw = PointTiles(task.folder / RAW)
     box = task.grid.box(task.tile)
     cloud = raw.points_in(box.grown(_CONTEXT_M))
     if cloud.label is None:
         cloud, _ = label_points(cloud, task.carved, task.source)
     assert cloud.label is not None
-    static = cloud.select(box.contains(cloud.xyz) & ~IS_DYNAMIC[cloud.label])
-    write_tile(task.folder / LABELLED, task.tile, static)
-    return len(static)
+    inside = cloud.select(box.contains(cloud.xyz))
+    write_tile(task.folder / LABELLED, task.tile, inside)
+    return len(inside)
 
 
 def describe_tile(task: TileTask) -> TileSummary:
     """Write the description of a tile's places."""
     network = _network(task.checkpoint)
     box = task.grid.box(task.tile)
-    around = box.grown(network.config.max_range_m + _SPLATS_M)
+    around = box.grown(max(network.config.max_range_m + _SPLATS_M, TILE_MARGIN_M))
     cloud = PointTiles(task.folder / LABELLED).points_in(around)
-    positions = _positions(task, cloud, box)
+    assert cloud.label is not None
+    static = cloud.select(~IS_DYNAMIC[cloud.label])
+    places = _places(task, cloud, box) if len(static) else Places(np.empty((0, 3)))
     task.described.parent.mkdir(exist_ok=True)
-    if len(positions):
-        described = describe_places(cloud, positions, network, task.builder, task.tile.key)
+    if len(places.positions):
+        described = describe_places(static, places.positions, network, task.builder, task.tile.key)
         described.save(task.described)
     else:
         task.described.write_bytes(b"")
-    summary = TileSummary(len(positions))
+    summary = TileSummary(len(places.positions), dict(places.dropped))
     write_json(task.summary_file, to_dict(summary))
     return summary
 
 
-def _positions(task: TileTask, cloud: PointCloud, box: Box) -> NDArray[np.float64]:
-    """The places inside a tile, (P, 3)."""
-    if len(cloud) == 0:
-        return np.empty((0, 3))
+def _places(task: TileTask, cloud: PointCloud, box: Box) -> Places:
+    """The places inside a tile, and why others are none."""
     if task.places is not None:
-        return task.places
-    everywhere = place_positions(PointCloudMap.of(cloud), task.builder.places)
-    return everywhere[box.contains(everywhere)]
+        return Places(task.places)
+    return grid_places(cloud, task.builder.places, np.array(box))
 
 
 @lru_cache(maxsize=1)

@@ -97,7 +97,8 @@ def _render_places(
     point_map: PointCloudMap, label_free: PointCloudMap | None, network: PlaceNetworkConfig,
     config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
+    spacing = PlacesConfig(spacing_m=config.place_spacing_m)
+    positions = place_positions(point_map, spacing).positions
     rng = np.random.default_rng(config.seed)
     positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
     origin = point_map.cloud.origin
