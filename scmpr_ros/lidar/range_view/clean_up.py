@@ -117,8 +117,9 @@ def _majority(
     count = np.bincount(flat, votes.ravel(), size).reshape(shape)
     total = np.bincount(flat, (weight * votes).ravel(), size).reshape(shape)
     voters = np.maximum(votes.sum(axis=1), 1)
-    count[:, IGNORE] *= 1e-3  # named last
-    winner = (count + 1e-6 * total).argmax(axis=1)
+    preference = count + 1e-6 * total
+    preference[:, IGNORE] *= 1e-3  # the last choice
+    winner = preference.argmax(axis=1)
     return winner.astype(np.uint8), (total[np.arange(len(label)), winner] / voters).astype(
         np.float32
     )

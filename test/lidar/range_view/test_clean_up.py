@@ -73,7 +73,7 @@ def test_votes_equal_a_plain_loop(seed: int, window: int) -> None:
             r, c = row[n] + i, (column[n] + j) % 10
             if 0 <= r < 6:
                 distance = 0.0 if i == j == 0 else abs(range_m[r, c] - point_range_m[n])
-                cells.append((distance * (1 - weight), label[r, c], confidence[r, c]))
+                cells.append(((distance + 1e-4) * (1 - weight), label[r, c], confidence[r, c]))
         voters = [cell for cell in sorted(cells)[:neighbours] if cell[0] <= 0.7]
         votes = np.bincount([v[1] for v in voters], minlength=15)
         assert votes[found[n]] == votes.max()
