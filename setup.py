@@ -92,6 +92,7 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         (f"share/{PACKAGE}/config", glob("config/*.*")),
         (f"share/{PACKAGE}/config/readers", glob("config/readers/*.yaml")),
+        (f"share/{PACKAGE}/config/range_view", glob("config/range_view/*.yaml")),
         (f"share/{PACKAGE}/models", glob("models/*.*")),
     ],
     zip_safe=False,
