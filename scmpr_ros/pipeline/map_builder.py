@@ -14,11 +14,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scmpr_ros.cancellation import raise_if_cancelled
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.ground import ground_aligned_axes
-from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.lidar.panorama import RenderConfig, render_sorted
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.checkpoint import fingerprint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.methods.views import PlaceView
@@ -99,7 +100,7 @@ def describe_places(
     """
     device = choose_device(config.device)
     network = network.eval().to(device)
-    points, labels = _labelled_points(cloud, "the map", device)
+    points = SortedPoints.of_cloud(cloud, device)
     axes = ground_aligned_axes(cloud.xyz, positions)
 
     def places() -> Iterator[_Places]:
@@ -108,7 +109,7 @@ def describe_places(
             raise_if_cancelled()
             batch = slice(start, start + config.batch_size)
             viewpoint, upright = (torch.from_numpy(x[batch]).to(device) for x in (positions, axes))
-            view = _view(points, labels, viewpoint.float(), upright, network, config)
+            view = _view(points, viewpoint.float(), upright, network, config)
             yield _Places(positions[batch] + cloud.origin, axes[batch], view)
 
     return _describe(network, places(), key)
@@ -149,24 +150,18 @@ def build_scan_map(
         here = torch.zeros(1, 3, device=device)
         for cloud, T_world_lidar in scans:
             turned = PointCloud(cloud.xyz @ T_world_lidar[:3, :3].T.astype(np.float32), cloud.label)
-            points, labels = _labelled_points(turned, "a scan", device)
+            points = SortedPoints.of_cloud(turned, device, "a scan")
             # The ground's axes and not the LiDAR's, which may be mounted with a tilt.
             axes = ground_aligned_axes(turned.xyz, np.zeros((1, 3)))
-            view = _view(points, labels, here, torch.from_numpy(axes), network, config)
+            view = _view(points, here, torch.from_numpy(axes), network, config)
             yield _Places(T_world_lidar[None, :3, 3], axes, view)
 
     header = map_header(network, label_confusion() if confusion is None else confusion)
     return PlaceMap.of_tile(_describe(network, places(), "scans"), header)
 
 
-def _labelled_points(cloud: PointCloud, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    if cloud.label is None:
-        raise DatasetError(f"{name} has no labels; label its points first (eq. 5)")
-    return torch.from_numpy(cloud.xyz).to(device), torch.from_numpy(cloud.label).to(device)
-
-
 def _view(
-    points: Tensor, labels: Tensor, positions: Tensor, axes: Tensor, network: PlaceNetwork,
+    points: SortedPoints, positions: Tensor, axes: Tensor, network: PlaceNetwork,
     config: MapBuilderConfig,
 ) -> PlaceView:  # fmt: skip
     """What is seen of the points from each position."""
@@ -174,7 +169,7 @@ def _view(
     settings = RenderConfig(
         max_range_m=network.config.max_range_m, splat_radius_m=config.splat_radius_m
     )
-    return PlaceView(partial(render, points, labels, positions, grid, settings, axes), grid)
+    return PlaceView(partial(render_sorted, points, positions, grid, settings, axes), grid)
 
 
 def _describe(network: PlaceNetwork, batches: Iterable[_Places], key: str) -> PlaceTile:
