@@ -8,7 +8,7 @@
     methods
     networks | lidar | retrieval | datasets
     cancellation, config, geometry, semantics, records, resources, ply, atomic_files, process_pool,
-    errors, stages
+    errors, stages, label_sets, text_rows
 
 Imports go down only; names between bars never import each other. The town is a wing of its own:
 only `cli` imports it, and it sees only `datasets` and the ground floor. Everything here is read
@@ -38,6 +38,8 @@ GROUND = {
     "process_pool",
     "errors",
     "stages",
+    "label_sets",
+    "text_rows",
 }
 FLOOR = dict.fromkeys(GROUND, 0)
 FLOOR |= {"networks": 1, "lidar": 1, "retrieval": 1, "datasets": 1}
