@@ -10,7 +10,7 @@ import numpy as np
 
 from scmpr_ros.config import load_yaml
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.label_sets import joint_classes
+from scmpr_ros.output_classes import joint_classes
 
 MASK_OUTPUTS = ("logits", "probabilities", "ids")
 DEPTH_OUTPUTS = ("metric_depth", "relative_depth", "disparity", "range_logits")
