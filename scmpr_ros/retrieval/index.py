@@ -29,6 +29,10 @@ def build_index(descriptors: Any, spec: str) -> bytes | None:
     raise ConfigError(f"index {spec!r}: only exact is available")
 
 
+def read_index(content: Any, shape: tuple[int, int, int], name: str) -> Any:
+    raise ConfigError(name)
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """The K nearest viewpoints of a query, best first.

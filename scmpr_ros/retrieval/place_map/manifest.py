@@ -36,8 +36,13 @@ class TileEntry:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """The map's index: `exact`, which needs no file, or a FAISS factory string and its file."""
+    """The map's index.
 
+    setting: by which it is chosen again when the map changes, `auto` or a spec.
+    spec: `exact`, which needs no file, or a FAISS factory string.
+    """
+
+    setting: str
     spec: str
     file: StoredFile | None = None
 

@@ -46,13 +46,7 @@ def open_tile(folder: Path, manifest: Manifest, entry: TileEntry) -> PlaceTile:
             f"{path}: tile {tile.key} of {len(tile)} places, expected {entry.key} of "
             f"{entry.places}; build the map again"
         )
-    expected = place_shapes(manifest)
-    for name, shape in tile.shapes.items():
-        if shape != expected[name]:
-            raise MapFormatError(
-                f"{path}: {name} has entries of {shape}, expected {expected[name]}; build the map "
-                "again"
-            )
+    check_fits(tile, manifest, str(path))
     if checksum_of(tile.positions, tile.axes) != entry.poses_checksum:
         raise MapFormatError(
             f"{path} is damaged (checksum of its poses); build the map again or restore the file"
@@ -60,10 +54,13 @@ def open_tile(folder: Path, manifest: Manifest, entry: TileEntry) -> PlaceTile:
     return tile
 
 
-def place_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
-    """Shape of one place's entry in each array of a tile."""
+def check_fits(tile: PlaceTile, manifest: Manifest, name: str) -> None:
+    """Raise MapFormatError unless a tile's arrays have the shapes of the map's.
+
+    name: of the tile, for the message.
+    """
     cells = (manifest.grid.height, manifest.grid.width)
-    return {
+    expected = {
         "positions": (3,),
         "axes": (3, 3),
         "descriptors": (manifest.headings, manifest.descriptor_dim),
@@ -72,3 +69,9 @@ def place_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
         "token_sums": manifest.tokens,
         "token_weights": manifest.tokens[:1],
     }
+    for array, shape in tile.shapes.items():
+        if shape != expected[array]:
+            raise MapFormatError(
+                f"{name}: {array} has entries of {shape}, those of the map are {expected[array]}; "
+                "build the map again"
+            )

@@ -149,7 +149,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
         places=sum(entry.places for entry in entries), headings=len(header.headings_rad),
         descriptor_dim=first.descriptors.shape[2], tokens=(classes, sums), origin=header.origin,
         georeference=header.georeference, sensor_height_m=header.sensor_height_m,
-        shared=entries[0].file, index=IndexEntry(EXACT), tiles=tuple(entries),
+        shared=entries[0].file, index=IndexEntry(index, EXACT), tiles=tuple(entries),
         provenance=header.provenance,
     )  # fmt: skip
     tiles = [open_tile(folder, manifest, entry) for entry in entries]
@@ -169,7 +169,9 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
         manifest,
         shared=store(folder, "shared", ".safetensors", content),
         index=IndexEntry(
-            spec, None if faiss_index is None else store(folder, "index", ".faiss", faiss_index)
+            index,
+            spec,
+            None if faiss_index is None else store(folder, "index", ".faiss", faiss_index),
         ),
     )
     manifest.write(folder)
