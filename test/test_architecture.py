@@ -37,6 +37,7 @@ GROUND = {
     "resources",
     "ply",
     "onnx_model",
+    "output_classes",
     "atomic_files",
     "process_pool",
     "errors",
