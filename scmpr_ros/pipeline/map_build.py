@@ -36,7 +36,8 @@ from scmpr_ros.pipeline.map_directory import (
     read_viewer_points,
     write_viewer_points,
 )
-from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, gather_points, open_map_source
+from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
+from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, open_map_source
 from scmpr_ros.pipeline.source_digest import SourceDigest
 from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
 from scmpr_ros.pipeline.tile_tasks import (
@@ -119,7 +120,8 @@ class _Build:
         self.request, self.network, self.folder = request, network, folder
         self.config = request.config
         self.existing = _existing(request, network)
-        self.points, self.carved = _gather(origin, self.config.source, folder)
+        self.gathered = _gather(origin, self.config.source, folder)
+        self.points = self.gathered.tiles
         self.grid = self._grid()
         self.along = self._places_along(origin.trajectory(self.points.origin))
 
@@ -182,7 +184,7 @@ class _Build:
         places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
         return TileTask(
             self.folder, tile, self.grid, self.request.checkpoint, self.config.source,
-            self.config.builder, self.carved, places,
+            self.config.builder, self.gathered.carved, self.gathered.by_geometry, places,
         )  # fmt: skip
 
     def _unlabelled(self, pending: Sequence[TileTask]) -> list[TileTask]:
@@ -215,7 +217,7 @@ class _Build:
         points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
         places = b"" if task.places is None else task.places.tobytes()
         return _digest(
-            _VERSION, [p for p in points if p[1]], places.hex(), self.carved,
+            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carved,
             to_dict(self.config), fingerprint(self.network),
         ).hex()  # fmt: skip
 
@@ -245,9 +247,10 @@ class _Build:
             "grid": to_dict(self.grid),
             "tiles": {**before, **digests},
         }
-        confusion = label_confusion() if self.points.has_label else point_confusion()
+        confusion = point_confusion() if self.gathered.by_geometry else label_confusion()
         header = map_header(
-            self.network, confusion, provenance=provenance,
+            self.network, confusion, georeference=self.gathered.georeference,
+            provenance=provenance,
             sensor_height_m=self.config.builder.places.sensor_height_m,
         )  # fmt: skip
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
@@ -306,18 +309,18 @@ def _existing(request: BuildRequest, network: PlaceNetwork) -> Manifest | None:
     return manifest
 
 
-def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> tuple[PointTiles, bool]:
+def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
     """Gather the points of a source, unless an interrupted build has done so."""
     raw = folder / RAW
     facts = gathered(folder)
     if facts is None:
         shutil.rmtree(raw, ignore_errors=True)
-        _, carved = gather_points(origin, config, raw)
-        facts = {"carved": carved}
-        set_gathered(folder, facts)
-    points = PointTiles(raw)
-    _log.info("%d points in %d tiles", points.num_points(), len(points.tiles))
-    return points, bool(facts["carved"])
+        points = gather_points(origin, config, raw)
+        set_gathered(folder, points._asdict() | {"tiles": RAW})
+    else:
+        points = GatheredPoints(**{**facts, "tiles": PointTiles(raw)})
+    _log.info("%d points in %d tiles", points.tiles.num_points(), len(points.tiles.tiles))
+    return points
 
 
 def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArray[np.float64]]:

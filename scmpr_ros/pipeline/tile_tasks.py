@@ -23,7 +23,8 @@ from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_t
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_source import MapSourceConfig, label_points
+from scmpr_ros.pipeline.map_points import label_points
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
 
@@ -39,7 +40,7 @@ class TileTask:
     """One tile of a build.
 
     folder: of the build. checkpoint: weights of the network. carved: ghosts have been removed from
-        the points.
+        the points. by_geometry: points are to be classified by their geometry.
     places: (S, 3) positions along a trajectory inside the tile, relative to the origin; None to
         spread places over open ground.
     """
@@ -51,6 +52,7 @@ class TileTask:
     source: MapSourceConfig
     builder: MapBuilderConfig
     carved: bool
+    by_geometry: bool
     places: NDArray[np.float64] | None
 
     @property
@@ -89,8 +91,8 @@ def label_tile(task: TileTask) -> int:
     raw = PointTiles(task.folder / RAW)
     box = task.grid.box(task.tile)
     cloud = raw.points_in(box.grown(_CONTEXT_M))
-    if cloud.label is None:
-        cloud, _ = label_points(cloud, task.carved, task.source)
+    if task.by_geometry:
+        cloud = label_points(cloud, task.carved, task.source)
     assert cloud.label is not None
     inside = cloud.select(box.contains(cloud.xyz))
     write_tile(task.folder / LABELLED, task.tile, inside)

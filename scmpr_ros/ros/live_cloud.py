@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2
 from scmpr_ros.errors import DatasetError, ScmprError
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.ros.qos import LATCHED, MATCHES_ALL, is_latched
-
-if TYPE_CHECKING:
-    from scmpr_ros.ros.map_loader_node import MapLoaderNode
 
 _TOPIC = "points"
 
@@ -25,9 +22,15 @@ class LiveCloud:
     topic: resolved name. file: where the last cloud was written; None before the first.
     """
 
-    def __init__(self, node: MapLoaderNode, on_file: Callable[[Path], None]) -> None:
-        """Subscribe, to a latched publisher as well. on_file: called with each file written."""
-        self._node, self._on_file = node, on_file
+    def __init__(
+        self, node: Node, directory: Path, frame: str, on_file: Callable[[Path], None]
+    ) -> None:
+        """Subscribe, to a latched publisher as well.
+
+        directory: of the place map. frame: that clouds must be in. on_file: called with each file.
+        """
+        self._node, self._frame, self._on_file = node, frame, on_file
+        self._path = directory.with_name(f"{directory.name}_points.ply")
         self.topic: str = node.resolve_topic_name(_TOPIC)
         self.file: Path | None = None
         self._subscriptions = [
@@ -58,17 +61,14 @@ class LiveCloud:
         self._on_file(self.file)
 
     def _write(self, message: PointCloud2) -> Path:
-        config = self._node.config
-        if message.header.frame_id != config.map_frame:
+        if message.header.frame_id != self._frame:
             raise DatasetError(
-                f"it is in frame {message.header.frame_id!r}, not in {config.map_frame!r}: set "
+                f"it is in frame {message.header.frame_id!r}, not in {self._frame!r}: set "
                 "map_frame to the frame of the map"
             )
         cloud = cloud_from_pointcloud2(message)
         if len(cloud) == 0:
             raise DatasetError("it has no finite points")
-        directory = Path(config.directory)
-        file = directory.with_name(f"{directory.name}_points.ply")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_cloud(file, cloud)
-        return file
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_cloud(self._path, cloud)
+        return self._path

@@ -138,7 +138,9 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
         if self.config.source:
             self.submit("provide the map", lambda job: self._provide(job, self.config.reuse))
             return
-        self._live = LiveCloud(self, self._on_cloud)
+        self._live = LiveCloud(
+            self, Path(self.config.directory), self.config.map_frame, self._on_cloud
+        )
         self.get_logger().info(f"waiting for a map on {self._live.topic}")
 
     def deactivate(self) -> None:

@@ -23,12 +23,8 @@ from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import (
-    LabelledCloud,
-    MapSourceConfig,
-    load_labelled_cloud,
-    makes_map,
-)
+from scmpr_ros.pipeline.map_points import LabelledCloud, load_labelled_cloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig, makes_map
 from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 

@@ -160,7 +160,7 @@ def test_a_cancelled_build_goes_on(
 def test_other_settings_start_anew(cloud_file: Path, checkpoint: Path, tmp_path: Path) -> None:
     with cancellable(lambda: True), pytest.raises(Cancelled):
         build(cloud_file, tmp_path / "map", checkpoint, TILES)
-    marker = tmp_path / ".map.build" / "raw" / "marker"
+    marker = tmp_path / ".map.build" / "marker"
     marker.touch()
     build(cloud_file, tmp_path / "map", checkpoint, replace(TILES, max_points=10))
     assert not marker.exists() and PlaceMap.load(tmp_path / "map")
