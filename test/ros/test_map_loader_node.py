@@ -82,7 +82,6 @@ def test_the_shipped_checkpoint_is_the_default(make_node, street, tmp_path: Path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"source": ""}, "'source' is empty"),
         ({"directory": ""}, "'directory' is empty"),
         ({"source": "/nowhere"}, "/nowhere does not exist"),
         ({"checkpoint": "/none.safetensors"}, "no such checkpoint"),
