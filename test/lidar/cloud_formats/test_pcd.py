@@ -41,8 +41,13 @@ def test_every_type_in_every_encoding(tmp_path: Path, data: str, kind: str) -> N
 
 @pytest.mark.parametrize("data", DATA)
 def test_padding_and_descriptors_are_stepped_over(tmp_path: Path, data: str) -> None:
-    fields = [("_", np.zeros((3, 4), "u1")), *xyz_fields(), ("_", np.ones((3, 10), "u1")),
-              ("fpfh", np.ones((3, 33), "f4")), ("intensity", np.array([1, 2, 3], "f4"))]  # fmt: skip
+    fields = [
+        ("_", np.zeros((3, 4), "u1")),
+        *xyz_fields(),
+        ("_", np.ones((3, 10), "u1")),
+        ("fpfh", np.ones((3, 33), "f4")),
+        ("intensity", np.array([1, 2, 3], "f4")),
+    ]
     write_pcd(tmp_path / "m.pcd", fields, data)
     cloud = read_cloud(tmp_path / "m.pcd")
     np.testing.assert_array_equal(cloud.xyz, XYZ)
