@@ -17,7 +17,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ros": ("rclpy",),
     "evaluation": _EVALUATION,
     "export": (*_EVALUATION, "onnx", "onnxruntime", "onnxscript"),
-    "town": (*_EVALUATION, "numba"),
+    "town": (*_EVALUATION, "numba", "open3d"),
     "training": (*_EVALUATION, "lightning", "tensorboard"),
 }
 """Modules that an extra of `setup.py` adds to the base installation."""

@@ -22,7 +22,7 @@ from scmpr_ros.retrieval.place_map.manifest import (
 )
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
 from scmpr_ros.retrieval.place_map.tile import PlaceTile, without_tokens
-from scmpr_ros.retrieval.place_map.writing import MapHeader, write_place_map
+from scmpr_ros.retrieval.place_map.writing import MapHeader, mean_tokens, write_place_map
 from scmpr_ros.retrieval.stored_files import mapped_bytes
 from scmpr_ros.retrieval.tiled_array import PlaceArray, joined
 from scmpr_ros.semantics import STATIC_IDS
@@ -94,6 +94,17 @@ class PlaceMap:
                 f"the place map was made by checkpoint {self.fingerprint[:12]}, but the network "
                 f"is {fingerprint[:12]}: build the map again with this checkpoint"
             )
+
+    @classmethod
+    def of_tile(cls, tile: PlaceTile, header: MapHeader) -> PlaceMap:
+        """The map of a single tile, in memory."""
+        return cls(
+            tile.positions, tile.axes, header.headings_rad, tile.descriptors, tile.panorama_labels,
+            tile.panorama_ranges, header.confusion,
+            mean_tokens([tile]) if header.context is None else header.context,
+            header.grid, header.fingerprint, header.origin, header.georeference,
+            header.sensor_height_m, header.provenance,
+        )  # fmt: skip
 
     def save(self, directory: Path, index: str = "auto") -> None:
         """Write the map; an existing map is replaced as a whole or not at all.

@@ -156,7 +156,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
     shared = {
         "headings": np.asarray(header.headings_rad, np.float64),
         "confusion": np.asarray(header.confusion, np.float32),
-        "context": _mean_tokens(tiles) if header.context is None
+        "context": mean_tokens(tiles) if header.context is None
         else np.asarray(header.context, np.float32),
     }  # fmt: skip
     fault = first_fault(shared)
@@ -195,7 +195,7 @@ def _load(path: Path) -> PlaceTile:
         raise MapFormatError(f"{path}: no such tile") from None
 
 
-def _mean_tokens(tiles: Sequence[PlaceTile]) -> NDArray[np.float32]:
+def mean_tokens(tiles: Sequence[PlaceTile]) -> NDArray[np.float32]:
     """SemanticContext(P_LiDAR) of eq. 7: unit tokens (S, C) of the static classes of a map.
 
     Classes that do not occur get a zero token.
