@@ -27,6 +27,7 @@ from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_with_confidence
+from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -90,9 +91,13 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
     _log.info("%s: %d points", source, len(cloud))
     confidence = confusion = None
     if cloud.label is None:  # labels would already say what moves
-        cloud = _without_ghosts(cloud, origin.drive, config)
+        cloud, ghosts = _without_ghosts(cloud, origin.drive, config)
         label, confidence = segment_with_confidence(cloud)
         cloud, confusion = replace(cloud, label=label), point_confusion()
+        if not _has_scans(origin.drive) and config.ground_ghosts.enabled:
+            keep = remove_vehicle_remains(cloud.xyz, label, ghosts.xyz)
+            _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
+            cloud, confidence = cloud.select(keep), confidence[keep]
     return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
@@ -239,13 +244,19 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
     return mapping[0]
 
 
-def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    """Remove what later scans see through; without scans, what has no hole beneath it."""
-    if drive is not None and len(drive.scan_frames) > 0:
+def _without_ghosts(
+    cloud: PointCloud, drive: Drive | None, config: MapSourceConfig
+) -> tuple[PointCloud, PointCloud]:
+    """Separate ghosts: what later scans see through; without scans, what has no hole beneath it."""
+    if drive is not None and _has_scans(drive):
         keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
         why = "which later scans see through"
     else:
         keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
         why = "beneath which the ground was seen"
     _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
-    return cloud.select(keep)
+    return cloud.select(keep), cloud.select(~keep)
+
+
+def _has_scans(drive: Drive | None) -> bool:
+    return drive is not None and len(drive.scan_frames) > 0
