@@ -20,6 +20,7 @@ from scmpr_ros.lidar.ground_ghosts import remove_ghosts_by_ground
 from scmpr_ros.lidar.point_classes import ClassifiedCloud, PointClassConfig, PointClassifier
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
+from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import (
     CloudFile,
     MapSource,
