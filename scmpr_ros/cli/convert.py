@@ -14,13 +14,13 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.config import flatten, from_dict, unflatten
+from scmpr_ros.datasets.bags.options import BagReaderConfig, load_options
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, load_options
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 
 _EXAMPLES = """\
@@ -73,7 +73,7 @@ def _open(source: Path, bag: BagReaderConfig, name: str) -> Sequence[Drive]:
     if not source.is_dir():
         raise DatasetError(f"folder {source} does not exist")
     if _is_bag(source):
-        return [Rosbag2Drive(source, _with_file(source, bag))]
+        return [BagDrive(source, _with_file(source, bag))]
     return open_drives(source, name)
 
 

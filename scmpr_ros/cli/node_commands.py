@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from scmpr_ros.datasets.rosbag2.options import BagTopics
+from scmpr_ros.datasets.bags.options import BagTopics
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.evaluation.node_processes import NodeCommand

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
 from scmpr_ros.evaluation.predictions import Predictions
@@ -28,8 +28,8 @@ def predict_from_answers(
     answered; MapFormatError if there is no map.
     """
     (drive,) = open_drives(bag)
-    if not isinstance(drive, Rosbag2Drive):
-        raise DatasetError(f"{bag} is no rosbag2 directory: name the bag that was played")
+    if not isinstance(drive, BagDrive):
+        raise DatasetError(f"{bag} is no bag: name the bag that was played")
     frames = drive.image_frames
     if not frames:
         raise DatasetError(f"{bag} has no images with a true pose")

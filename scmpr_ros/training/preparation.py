@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
+from scmpr_ros.datasets.bags.options import options_file
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.rosbag2.options import options_file
 from scmpr_ros.datasets.town_files import is_unfinished, town_split
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw

@@ -13,9 +13,9 @@ from tiny_runs import PAIRS, TINY, TOWN
 
 from scmpr_ros.cli import convert as convert_script
 from scmpr_ros.config import to_dict
+from scmpr_ros.datasets.bags.options import BagTopics
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.options import BagTopics
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.records import CameraModel, PointCloud
