@@ -46,10 +46,15 @@ def is_recording(path: Path) -> bool:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a recording is a bag: a rosbag2 directory, a bag file, or a folder of these files."""
+    """Whether a recording is a bag: a rosbag2 directory, a bag file, or a folder of such files.
+
+    A bag that lies loose beside a map is none of it: its poses need not be in the map's frame.
+    """
     if not path.is_dir():
         return is_bag_file(path)
-    return (path / METADATA).is_file() or any(map(is_bag_file, path.iterdir()))
+    if (path / METADATA).is_file():
+        return True
+    return not (path / "map.ply").exists() and any(map(is_bag_file, path.iterdir()))
 
 
 def _openers(path: Path, bag: BagReaderConfig) -> _Openers:
