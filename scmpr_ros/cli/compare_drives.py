@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.evaluation.statistics.drives import (
@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    show_log()
     return run_command("compare_drives", lambda: _compare(parser.instantiate(options)))
 
 

@@ -8,7 +8,6 @@ odometry of that car is the truth with the errors of a wheel odometry.
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import signal
 import sys
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.node_commands import localizer, map_loader, play_bag, record_answers
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
@@ -79,7 +78,7 @@ class Scenario:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    show_log()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the nodes, too
     return run_command("demo", lambda: run_demo(options, Console()))
 

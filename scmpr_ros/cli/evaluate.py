@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.cli.evaluate_trajectory import (
     add_trajectory_arguments,
     check_trajectory_arguments,
@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    show_log()
     return run_command("evaluate", lambda: _evaluate(parser.instantiate(options)))
 
 

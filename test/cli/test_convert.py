@@ -67,10 +67,11 @@ def test_folder_to_bag_to_folder(
 
 
 def test_options_of_the_bag(recordings: Path, tmp_path: Path) -> None:
-    options = ["--frames", "3:7", "--bag.topics.image", "/i", "--bag.topics.odometry", "/o", "--tf", "true"]
+    topics = ["--bag.topics.image", "/i", "--bag.topics.odometry", "/o"]
+    options = ["--frames", "3:7", *topics, "--tf", "true"]
     assert run(recordings / "0000", tmp_path / "b", "--sequence", "01", *options) == 0
-    topics = Bag(tmp_path / "b").topics
-    counts = [topics[name].count for name in ("/i", "/o", "/tf")]
+    written = Bag(tmp_path / "b").topics
+    counts = [written[name].count for name in ("/i", "/o", "/tf")]
     assert counts == [4, 4, 4]
 
 

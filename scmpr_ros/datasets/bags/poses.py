@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,15 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.bags.pose_track import Track
 from scmpr_ros.datasets.bags.storage import Bag
-from scmpr_ros.datasets.bags.topics import PATHS, POSES, STAMPED_POSES, TRANSFORMS, choose_pose
+from scmpr_ros.datasets.bags.topics import (
+    PATHS,
+    POSES,
+    STAMPED_POSES,
+    TRANSFORMS,
+    choose_image,
+    choose_points,
+    choose_pose,
+)
 from scmpr_ros.datasets.bags.transforms import TransformTree, make_track, usable_pose
 from scmpr_ros.datasets.ros_messages import stamp_ns
 from scmpr_ros.errors import DatasetError
@@ -133,3 +142,27 @@ def check_stamps(bag: Bag, topic: str, distinct: int, count: int) -> None:
             f"{bag.path}: the {count} messages of {topic} have only {distinct} distinct stamps: "
             "their headers must hold the time of measurement"
         )
+
+
+def read_bag_poses(
+    path: Path, config: BagReaderConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Stamps (N,) in seconds and poses (N, 4, 4) of a bag, as measured, and their topic.
+
+    Raises DatasetError as `find_poses` does. They are poses of `config.pose_frame` if the topic is
+    TF, else of what the topic has poses of.
+    """
+    bag = Bag(path)
+    tree = TransformTree(bag, config.topics.tf_static, config.topics.tf)
+    found = find_poses(bag, config, tree, _first_frame(bag, config))
+    stamps = found.track.stamps
+    poses = found.track.at(stamps, config.max_pose_gap_s).poses
+    return stamps[list(poses)] / 1e9, np.stack(list(poses.values())), found.topic
+
+
+def _first_frame(bag: Bag, config: BagReaderConfig) -> str:
+    """Frame of the LiDAR, or of the camera; empty without both."""
+    for topic in (choose_points(bag, config.topics), choose_image(bag, config.topics)):
+        if topic.name:
+            return str(next(bag.messages(topic.name)).header.frame_id).lstrip("/")
+    return ""
