@@ -104,7 +104,7 @@ def build_place_map(
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(source, request.directory)
     plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
-    origin = open_map_source(source, config.source.sequence)
+    origin = open_map_source(source, config.source.sequence, config.source.bag)
     try:
         with build_folder(request.directory, plan.hex()) as folder:
             build = _Build(request, network, folder, origin)

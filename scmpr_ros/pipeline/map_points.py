@@ -68,7 +68,7 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
 
     Raises DatasetError as `load_point_cloud_map` does.
     """
-    origin = open_map_source(Path(source), config.sequence)
+    origin = open_map_source(Path(source), config.sequence, config.bag)
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
