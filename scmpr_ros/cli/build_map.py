@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
+from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
@@ -22,11 +25,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
-    config = read_settings(options, MapBuildConfig)
+    config = _config(options)
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
     request = BuildRequest(options.map, options.out, checkpoint, config, options.update)
     report = build_place_map(request, options.scheduler, options.workers)
     print(_summary(report, options.out))
+
+
+def _config(options: argparse.Namespace) -> MapBuildConfig:
+    """The settings, with the options that have names of their own in their place."""
+    config = read_settings(options, MapBuildConfig)
+    source, places = config.source, config.builder.places
+    if options.trajectory:
+        source = replace(source, trajectory=str(options.trajectory))
+    named = {name: getattr(options, name) for name in ("origin", "georeference")}
+    cloud = replace(source.cloud, **{name: value for name, value in named.items() if value})
+    source = replace(source, cloud=cloud, bag=read_settings(options, BagReaderConfig, "bag"))
+    if options.sensor_height is not None:
+        places = replace(places, sensor_height_m=options.sensor_height)
+    return replace(config, source=source, builder=replace(config.builder, places=places))
 
 
 def _summary(report: BuildReport, out: Path) -> str:
@@ -57,7 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scheduler", default="", metavar="ADDRESS",
                         help="Dask scheduler, such as tcp://host:8786, whose workers see the same "
                         "folders")  # fmt: skip
-    add_settings(parser, MapBuildConfig)
+    add = parser.add_argument
+    add("--trajectory", type=Path, metavar="FILE",
+        help="poses of the sensor that mapped (TUM, KITTI, CSV, a bag, ...), along which places "
+        "lie; without it they lie all over the open ground")  # fmt: skip
+    add("--sensor_height", type=float, metavar="M",
+        help="height of the camera above the ground, for places without a trajectory (default: "
+        f"{PlacesConfig.sensor_height_m})")  # fmt: skip
+    add("--origin", metavar="X,Y,Z",
+        help="point near the map that is subtracted from large coordinates before they are "
+        "rounded; poses come back with it added (default: chosen)")  # fmt: skip
+    add("--georeference", metavar="TEXT",
+        help="coordinate system that is kept with the map (default: the file's)")  # fmt: skip
+    add_settings(parser, MapBuildConfig, besides="source.bag.")
+    add_settings(parser, BagReaderConfig, "bag", "how a bag is read")
     return parser
 
 

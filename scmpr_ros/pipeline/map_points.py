@@ -25,6 +25,7 @@ from scmpr_ros.pipeline.map_source import (
     CloudFile,
     MapSource,
     MapSourceConfig,
+    find_positions,
     open_map_source,
     posed_scans,
 )
@@ -68,7 +69,7 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
 
     Raises DatasetError as `load_point_cloud_map` does.
     """
-    origin = open_map_source(Path(source), config.sequence, config.bag)
+    origin = open_map_source(Path(source), config)
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
@@ -81,7 +82,9 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
             else classifier.of_cloud(*carved)
         )  # fmt: skip
     cloud, confidence, confusion = classified
-    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
+    positions = find_positions(Path(source), origin, config)
+    trajectory = None if positions is None else positions - cloud.origin
+    return LabelledCloud(cloud, confidence, trajectory, confusion)
 
 
 class GatheredPoints(NamedTuple):
