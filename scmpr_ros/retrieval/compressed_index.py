@@ -1,9 +1,8 @@
-"""Search of the descriptors of a large map: compressed codes first, exact products of few after.
+"""Search of the descriptors of a large map, from coarse to fine.
 
-A FAISS index ranks all viewpoints by codes of a few bytes. Heading windows overlap, so neighbouring
-headings of a place are alike: the best viewpoints name places, and of these all headings are read
-from the map and compared exactly. So phi is exact, and a viewpoint whose code ranks it low is found
-beside its neighbours.
+A FAISS index sorts all viewpoints (place, heading) into lists by descriptor, and ranks those of the
+lists nearest to the image by short codes. The best of them are compared exactly, with their
+descriptors in the files of the map. So phi is exact, and memory holds only the codes.
 """
 
 from __future__ import annotations
@@ -25,14 +24,18 @@ EXACT = "exact"
 """The index that needs no file: all descriptors, in float16."""
 AUTO = "auto"
 _EXACT_VIEWPOINTS = 60_000
-_TRAINING_ROWS = 100_000
+_ROWS_PER_LIST = 40
+"""Descriptors from which the middle of a list is learnt."""
+_TRAINING_ROWS = 80_000
+_PCA_ROWS = 50_000
 _PCA_DIM = 96
-_PROBES = 32
-"""Lists of an IVF index that are looked through, at least; or one in so many."""
+_MIN_PROBES, _MAX_PROBES, _LISTS_PER_PROBE = 32, 128, 32
+"""Lists of an IVF index that are looked through: one in so many, within bounds."""
+_REFINED = 200
+"""Viewpoints that are compared exactly, at least."""
+_REFINED_PER_RESULT = 5
 _BLOCK_PLACES = 512
-_SCANNED_VIEWPOINTS = 1000
-_REFINED_PLACES = 100
-"""Places whose headings are compared exactly, at least."""
+_BLOCK_ROWS = 16_384
 
 
 def index_spec(index: str, viewpoints: int, dim: int) -> str:
@@ -44,7 +47,7 @@ def index_spec(index: str, viewpoints: int, dim: int) -> str:
         return index
     if viewpoints <= _EXACT_VIEWPOINTS:
         return EXACT
-    lists = 2 ** round(np.log2(4 * np.sqrt(viewpoints)))
+    lists = 2 ** round(np.log2(2 * np.sqrt(viewpoints)))
     reduced = f"PCA{_PCA_DIM}," if dim > _PCA_DIM else ""
     return f"{reduced}IVF{lists},SQ8"
 
@@ -58,9 +61,12 @@ def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
     if spec == EXACT:
         return None
     places, headings, dim = descriptors.shape
-    sample = _rows(descriptors, np.arange(0, places, max(1, places * headings // _TRAINING_ROWS)))
     try:
         index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
+        lists = _lists(index)
+        wanted = max(_TRAINING_ROWS, 0 if lists is None else _ROWS_PER_LIST * lists.nlist)
+        count = min(places, -(-wanted // headings))
+        sample = _rows(descriptors, np.linspace(0, places - 1, count).astype(np.int64))
         _centre_at_zero(index, sample)
         index.train(sample)
         for begin in range(0, places, _BLOCK_PLACES):
@@ -71,7 +77,8 @@ def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
             f"index {spec!r} cannot be made of {places * headings} descriptors of {dim} numbers: "
             f"{reason}; use auto, exact or another FAISS factory string"
         ) from None
-    _set_probes(index)
+    if lists is not None:
+        lists.nprobe = min(max(lists.nlist // _LISTS_PER_PROBE, _MIN_PROBES), _MAX_PROBES)
     return np.asarray(faiss.serialize_index(index))
 
 
@@ -131,18 +138,11 @@ class CompressedSearch:
     ) -> tuple[Tensor, Tensor]:
         """See `index.DescriptorIndex`."""
         query = descriptor.cpu()
-        places = self._candidates(query, k, allowed)
-        phi = torch.cat(
-            [
-                torch.from_numpy(_rows(self._descriptors, places[begin : begin + _BLOCK_PLACES]))
-                @ query
-                for begin in range(0, len(places), _BLOCK_PLACES)
-            ]
-        )
+        candidates = self._candidates(query, k, allowed)
+        blocks = range(0, len(candidates), _BLOCK_ROWS)
+        phi = torch.cat([self.rows(candidates[i : i + _BLOCK_ROWS]) @ query for i in blocks])
         phi, best = phi.topk(min(k, len(phi)))
-        place = torch.from_numpy(places)[best // self._headings]
-        rows = place * self._headings + best % self._headings
-        return phi.to(descriptor.device), rows.to(descriptor.device)
+        return phi.to(descriptor.device), torch.from_numpy(candidates)[best].to(descriptor.device)
 
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         """Descriptors (M, D) float32 of some viewpoints."""
@@ -152,16 +152,16 @@ class CompressedSearch:
     def _candidates(
         self, query: Tensor, k: int, allowed: NDArray[np.bool_] | None
     ) -> NDArray[np.int64]:
-        """Places to be compared exactly, in the order of their indices."""
+        """Viewpoints (M,) to be compared exactly, sorted as they lie in the map."""
+        wanted = max(_REFINED, _REFINED_PER_RESULT * k)
+        places = len(self._descriptors) if allowed is None else int(allowed.sum())
+        if places * self._headings > wanted:
+            rows = self._nearest(query, wanted, allowed)
+            if len(rows) >= k:
+                return np.sort(rows)
+        # Few are allowed, or few of those lie in the lists that were looked through.
         every = np.arange(len(self._descriptors)) if allowed is None else np.flatnonzero(allowed)
-        wanted = max(_REFINED_PLACES, k)
-        if len(every) <= wanted:
-            return every
-        rows = self._nearest(query, max(_SCANNED_VIEWPOINTS, 10 * k), allowed)
-        places, first = np.unique(rows // self._headings, return_index=True)
-        if len(places) * self._headings < k:  # few allowed ones lie where the index looks
-            return every
-        return np.sort(places[np.argsort(first)[:wanted]])
+        return (every[:, None] * self._headings + np.arange(self._headings)).ravel()
 
     def _nearest(
         self, query: Tensor, count: int, allowed: NDArray[np.bool_] | None
@@ -200,16 +200,16 @@ def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:
     if isinstance(index, faiss.IndexPreTransform):
         transform = faiss.downcast_VectorTransform(index.chain.at(0))
         if isinstance(transform, faiss.PCAMatrix):
-            transform.train(np.concatenate([sample, -sample]))
+            few = sample[:: max(1, len(sample) // _PCA_ROWS)]
+            transform.train(np.concatenate([few, -few]))
 
 
-def _set_probes(index: faiss.Index) -> None:
-    """Choose how many of an index's lists are looked through; it is stored with the index."""
+def _lists(index: faiss.Index) -> faiss.IndexIVF | None:
+    """The part of an index that sorts descriptors into lists."""
     try:
-        lists = faiss.extract_index_ivf(index)
-    except RuntimeError:  # it has none
-        return
-    lists.nprobe = max(_PROBES, lists.nlist // _PROBES)
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None
 
 
 def _rows(descriptors: PlaceArray, places: Any) -> NDArray[np.float32]:
