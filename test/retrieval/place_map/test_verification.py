@@ -89,7 +89,7 @@ def test_a_killed_process_leaves_the_old_map_or_the_new_one(tmp_path: Path) -> N
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     contents, leftovers = map(int, run.stdout.split())
-    assert contents > 1 and leftovers > 3, "not killed in the middle"
+    assert contents > 0 and leftovers > 0, "never killed in the middle"
     write_place_map(folder, header(), [tile("a")])
     assert {path.name.split("-")[0] for path in folder.rglob("*") if path.is_file()} == {
         "a", "metadata.json", "shared"
