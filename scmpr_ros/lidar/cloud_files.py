@@ -76,7 +76,8 @@ def open_cloud(path: Path, config: CloudConfig | None = None) -> CloudStream:
     def blocks() -> Iterator[PointCloud]:
         for block in raw.blocks():
             xyz = block.xyz - origin if origin.any() else block.xyz
-            yield PointCloud(xyz.astype(np.float32), block.label, block.intensity, origin)
+            label = None if block.label is None else block.label.astype(np.uint8)
+            yield PointCloud(xyz.astype(np.float32), label, block.intensity, origin)
 
     return CloudStream(
         raw.name,

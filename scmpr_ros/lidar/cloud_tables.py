@@ -84,10 +84,10 @@ class CloudTables:
 
 def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     """Open a file, or all tiles of a folder; DatasetError if they do not make one cloud."""
-    georeference, paths = "", (path,)
+    georeference, paths = "", [path]
     if path.is_dir():
         tiles = find_tiles(path)
-        georeference, paths = tiles.georeference, tiles.paths
+        georeference, paths = tiles.georeference, list(tiles.paths)
     opened = [open_table(file, config.bin_layout) for file in paths]
     tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
     systems = {table.georeference: table.path for table in opened}

@@ -37,7 +37,12 @@ from scmpr_ros.pipeline.map_directory import (
     write_viewer_points,
 )
 from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
-from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, open_map_source
+from scmpr_ros.pipeline.map_source import (
+    MapSource,
+    MapSourceConfig,
+    find_positions,
+    open_map_source,
+)
 from scmpr_ros.pipeline.source_digest import SourceDigest
 from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
 from scmpr_ros.pipeline.tile_tasks import (
@@ -104,7 +109,7 @@ def build_place_map(
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(source, request.directory)
     plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
-    origin = open_map_source(source, config.source.sequence)
+    origin = open_map_source(source, config.source)
     try:
         with build_folder(request.directory, plan.hex()) as folder:
             build = _Build(request, network, folder, origin)
@@ -127,7 +132,7 @@ class _Build:
         self.gathered = _gather(origin, self.config.source, folder)
         self.points = self.gathered.tiles
         self.grid = self._grid()
-        self.along = self._places_along(origin.trajectory(self.points.origin))
+        self.along = self._places_along(find_positions(request.source, origin, self.config.source))
 
     def run(
         self, source: SourceDigest, scheduler: str, workers: int, progress: Progress | None
@@ -162,6 +167,7 @@ class _Build:
         """Places along the trajectory by tile; None without one."""
         if trajectory is None:
             return None
+        trajectory = trajectory - self.points.origin
         places = trajectory_places(trajectory, self.config.builder.places.spacing_m)
         probes = places[:: max(1, len(places) // _PROBES)]
         heights_m = [
@@ -333,6 +339,13 @@ def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArr
         Tile(*tile): positions[(index == tile).all(axis=1)]
         for tile in np.unique(index, axis=0).tolist()
     }
+
+
+def _stamp(trajectory: str) -> str:
+    """What tells one version of a trajectory file from another; empty without one."""
+    if not trajectory:
+        return ""
+    return SourceDigest.of(Path(trajectory), Path()).listing if Path(trajectory).exists() else ""
 
 
 def _digest(*parts: object) -> bytes:

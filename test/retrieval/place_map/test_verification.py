@@ -94,7 +94,7 @@ def test_a_killed_process_leaves_the_old_map_or_the_new_one(tmp_path: Path) -> N
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     contents, leftovers = map(int, run.stdout.split())
-    assert contents > 1 and leftovers > 2, f"not killed in the middle: {run.stdout}"
+    assert contents > 1 and leftovers > 0, f"not killed in the middle: {run.stdout}"
     write_place_map(folder, header(), [tile("a")])
     assert {path.name.split("-")[0] for path in folder.rglob("*") if path.is_file()} == {
         "a", "metadata.json", "shared"
