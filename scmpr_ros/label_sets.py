@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros import semantics
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.output_classes import LABEL_SETS
 from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, class_id
-
-_SEMANTICKITTI_TRAIN = (0, 9, 11, 11, 10, 10, 12, 13, 13, 1, 1, 2, 0, 3, 4, 5, 5, 6, 7, 8)
-_CITYSCAPES_TRAIN = (1, 2, 3, 4, 4, 7, 8, 8, 5, 6, 14, 12, 13, 9, 10, 10, 10, 11, 11)
 
 # ASPRS LAS 1.4 R15, table 17. Ground is no class of streets: as terrain it is ground all the same.
 _ASPRS = {
@@ -152,14 +150,18 @@ def _public(name: str) -> LabelSet:
     return LabelSet(name, joint_of, has_instances=name == "semantickitti")
 
 
+def _train_ids(name: str) -> dict[int, int]:
+    return dict(enumerate(LABEL_SETS[name].tolist()))
+
+
 _BY_NAME: Mapping[str, LabelSet] = {
     **{name: _public(name) for name in semantics.LABEL_SETS},
     "semantickitti_train": LabelSet(
-        "semantickitti_train", dict(enumerate(_SEMANTICKITTI_TRAIN)) | {255: IGNORE}
+        "semantickitti_train", _train_ids("semantickitti_train") | {255: IGNORE}
     ),
     "cityscapes_train": LabelSet(
         "cityscapes_train",
-        dict(enumerate(_CITYSCAPES_TRAIN)) | {255: IGNORE, -1: IGNORE},
+        _train_ids("cityscapes_train") | {255: IGNORE, -1: IGNORE},
         frozenset({255, -1}),
     ),
     "asprs": LabelSet(
