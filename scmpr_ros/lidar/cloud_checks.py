@@ -42,7 +42,8 @@ _TALL_M = 1.5
 _FEWEST_CELLS = 20
 _MUCH_MORE = 4.0
 """A tall wall along a narrow street may well be larger than the ground."""
-_CLEARLY = 2.0
+_CLEARLY = 3.0
+"""On real maps, 4 to 7 times as much rises from the ground as falls below it."""
 _VIEW_POINTS = 100_000
 _FINE_CELL_M = 2.0
 _EARTH_RADIUS_M = (6.33e6, 6.40e6)
@@ -116,7 +117,8 @@ def check_up(sample: CloudSample, where: str) -> None:
     views = [_view_along(xyz, axis, cell_m) for axis in range(3)]
     areas = [view.level_cells for view in views]
     up = int(np.argmax(areas))
-    if areas[up] < _FEWEST_CELLS or areas[up] < _MUCH_MORE * areas[2]:
+    is_ground = areas[up] > max(_FEWEST_CELLS, _MUCH_MORE * areas[2], views[2].cells // 2)
+    if not is_ground:  # as under a ceiling, where no ground is seen from above
         up = 2
     sign = "-" if views[up].is_reversed else "+"
     if (up, sign) == (2, "+"):
@@ -147,6 +149,7 @@ def _check_not_earth_centred(
 class _View:
     """A cloud seen along an axis: how much of it is level there, and on which side the rest is."""
 
+    cells: int
     level_cells: int
     is_reversed: bool
 
@@ -157,13 +160,13 @@ def _view_along(xyz: NDArray[np.float64], axis: int, cell_m: float) -> _View:
     level = high - low < max(_LEVEL_M, _LEVEL_SLOPE * cell_m)
     tall = high - low > max(_TALL_M, 2 * _LEVEL_SLOPE * cell_m)
     if level.sum() < _FEWEST_CELLS or tall.sum() < _FEWEST_CELLS:
-        return _View(int(level.sum()), False)
+        return _View(len(cells), int(level.sum()), False)
     distance, nearest = cKDTree(cells[level]).query(cells[tall], distance_upper_bound=6.0)
     near = np.isfinite(distance)
     ground = middle[level][nearest[near]]
     above = np.maximum(high[tall][near] - ground, 0).sum()
     below = np.maximum(ground - low[tall][near], 0).sum()
-    return _View(int(level.sum()), bool(below > _CLEARLY * above))
+    return _View(len(cells), int(level.sum()), bool(below > _CLEARLY * above))
 
 
 def _columns(

@@ -23,6 +23,8 @@ from scmpr_ros.lidar.cloud_tables import CloudTables, RawBlock, open_tables
 _log = logging.getLogger(__name__)
 
 _MAX_EXTENT_M = 100_000.0
+_MAX_COORDINATE_M = 1e8
+"""Eastings with their zone in front reach 6e7."""
 _MAX_LABEL_IDS = 10_000
 _LEAST_CLASSIFIED = 0.5
 """Surveys often classify the ground alone: then geometry says more than the labels."""
@@ -170,6 +172,12 @@ def _check(where: str, survey: CloudSurvey, georeference: str, config: CloudConf
 
 
 def _check_extent(where: str, bounds: NDArray[np.float64]) -> None:
+    farthest = float(np.abs(bounds).max())
+    if not farthest <= _MAX_COORDINATE_M:
+        raise DatasetError(
+            f"{where} has coordinates of {farthest:.3g} m, which are on no map: it is damaged, or "
+            "its unit is not metres (set unit_m)"
+        )
     extent = float(np.max(bounds[1] - bounds[0]))
     if not extent <= _MAX_EXTENT_M:
         raise DatasetError(

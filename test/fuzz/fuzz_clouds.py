@@ -10,6 +10,7 @@ ScmprError is a finding, which libFuzzer writes to `crash-*`, as is an input of 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import shutil
 import sys
@@ -105,8 +106,10 @@ def main() -> None:
         shutil.copy(file, work)
     logging.disable()
     warnings.simplefilter("ignore")
-    with atheris.instrument_imports(include=["scmpr_ros", "laspy", "zipfile", "numpy.lib"]):
-        import scmpr_ros.lidar.cloud_files  # noqa: F401
+    with atheris.instrument_imports(include=["scmpr_ros", "laspy", "zipfile"]):
+        importlib.import_module("scmpr_ros.lidar.cloud_files")
+        if suffix in ("las", "laz"):
+            importlib.import_module("laspy")
     path = Path(tempfile.mkdtemp(dir="/dev/shm")) / f"input.{suffix}"
 
     def one_input(data: bytes) -> None:
