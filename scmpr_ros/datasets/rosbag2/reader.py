@@ -176,8 +176,13 @@ class Rosbag2Drive(Drive):
 
     @property
     def image_frames(self) -> Sequence[int]:
-        """Frames that have an image and a pose."""
-        return self._frames_of(self._image_topic)
+        """Frames that have an image and a pose.
+
+        Raises CalibrationError if the images have no usable camera, before anything is made of
+        them.
+        """
+        frames = self._frames_of(self._image_topic)
+        return frames if frames and self.camera else []
 
     @property
     def scan_frames(self) -> Sequence[int]:
