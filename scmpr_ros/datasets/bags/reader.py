@@ -21,7 +21,6 @@ from scmpr_ros.datasets.bags.files import bag_name
 from scmpr_ros.datasets.bags.options import (
     KNOWN_LABEL_SETS,
     NO_LABELS,
-    OPTIONS,
     BagReaderConfig,
     load_options,
 )
