@@ -27,8 +27,9 @@ from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildRequest, build_place_map
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig
-from scmpr_ros.pipeline.map_directory import check_reusable, read_viewer_points
+from scmpr_ros.pipeline.map_directory import check_reusable
 from scmpr_ros.pipeline.map_source import MapSourceConfig
+from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import cloud_message
