@@ -94,10 +94,9 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
         cloud, ghosts = _without_ghosts(cloud, origin.drive, config)
         label, confidence = segment_with_confidence(cloud)
         cloud, confusion = replace(cloud, label=label), point_confusion()
-        if not _has_scans(origin.drive) and config.ground_ghosts.enabled:
-            keep = remove_vehicle_remains(cloud.xyz, label, ghosts.xyz)
-            _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
-            cloud, confidence = cloud.select(keep), confidence[keep]
+        keep = remove_vehicle_remains(cloud.xyz, label, ghosts.xyz)
+        _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
+        cloud, confidence = cloud.select(keep), confidence[keep]
     return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
@@ -248,7 +247,7 @@ def _without_ghosts(
     cloud: PointCloud, drive: Drive | None, config: MapSourceConfig
 ) -> tuple[PointCloud, PointCloud]:
     """Separate ghosts: what later scans see through; without scans, what has no hole beneath it."""
-    if drive is not None and _has_scans(drive):
+    if drive is not None and len(drive.scan_frames) > 0:
         keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
         why = "which later scans see through"
     else:
@@ -256,7 +255,3 @@ def _without_ghosts(
         why = "beneath which the ground was seen"
     _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
     return cloud.select(keep), cloud.select(~keep)
-
-
-def _has_scans(drive: Drive | None) -> bool:
-    return drive is not None and len(drive.scan_frames) > 0
