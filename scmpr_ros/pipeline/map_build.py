@@ -39,7 +39,7 @@ from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
 from scmpr_ros.pipeline.map_builder import map_header
 from scmpr_ros.pipeline.map_directory import check_writable
-from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
+from scmpr_ros.pipeline.map_points import GHOSTS, GatheredPoints, gather_points
 from scmpr_ros.pipeline.map_source import (
     MapSource,
     MapSourceConfig,
@@ -348,7 +348,8 @@ def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> Gathere
     raw = folder / RAW
     facts = gathered(folder)
     if facts is None:
-        shutil.rmtree(raw, ignore_errors=True)
+        for left in (raw, folder / GHOSTS):
+            shutil.rmtree(left, ignore_errors=True)
         points = gather_points(origin, config, raw)
         set_gathered(folder, points._asdict() | {"tiles": RAW})
     else:
