@@ -71,10 +71,7 @@ class CloudTables:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):
             xyz = xyz.astype(np.float64)
-        if self.config.unit_m not in (0.0, 1.0):
-            xyz = xyz * np.float64(self.config.unit_m)
-        if self.config.up not in ("", "+z"):
-            xyz = xyz @ self.config.R_map_file.T.astype(xyz.dtype)
+        xyz = self.config.in_map(xyz)
         intensity = columns[fields.intensity] if self.has_intensity and fields.intensity else None
         if intensity is not None:
             intensity = intensity.astype(np.float32)
