@@ -60,22 +60,28 @@ class CloudSample:
     count: int
 
 
-def check_units(sample: CloudSample, where: str, georeference: str = "") -> None:
-    """Refuse degrees, and units that are clearly no metres; `where` names the file."""
-    low, high = np.percentile(sample.xyz, [0.5, 99.5], axis=0)
-    extent = high - low
+def check_georeference(georeference: str, where: str) -> None:
+    """Refuse a coordinate system in degrees or feet; `where` names the file."""
     if _is_geographic(georeference):
         raise _geographic(where, georeference[:40])
     foot = _foot(georeference)
     if foot:
-        raise DatasetError(f"{where} is in feet, says its coordinate system: set unit_m to {foot}")
+        raise DatasetError(
+            f"{where} is in feet, says its coordinate system: set cloud.unit_m to {foot}"
+        )
+
+
+def check_units(sample: CloudSample, where: str) -> None:
+    """Refuse degrees, and units that are clearly no metres; `where` names the file."""
+    low, high = np.percentile(sample.xyz, [0.5, 99.5], axis=0)
+    extent = high - low
     if max(extent[:2]) < _SMALLEST_EXTENT:
         degrees = np.abs(low[0]) <= 180 and np.abs(low[1]) <= 90 and np.abs(low[:2]).max() > 0.5
         if degrees and extent[2] > max(extent[:2]):
             raise _geographic(where, f"x from {low[0]:.4f} to {high[0]:.4f}")
         raise DatasetError(
             f"{where} spans {extent[0]:.3g} x {extent[1]:.3g} x {extent[2]:.3g} m, if its unit is "
-            "metres, too little for a map: set unit_m to the metres of its unit (1000 for "
+            "metres, too little for a map: set cloud.unit_m to the metres of its unit (1000 for "
             "kilometres, 1 if these are metres)"
         )
     spacing, relief = _spacing_m(sample), _relief_m(sample)
@@ -87,8 +93,8 @@ def check_units(sample: CloudSample, where: str, georeference: str = "") -> None
         name = min(_UNITS, key=lambda unit: _oddness(_UNITS[unit], spacing, relief))
         raise DatasetError(
             f"{where}: if its unit is metres, points are {spacing:.3g} m apart and walls "
-            f"{relief:.3g} m high; these look like {name}: set unit_m to {_UNITS[name]}, or to 1 "
-            "if they are metres"
+            f"{relief:.3g} m high: either it is too sparse for a map, or these are {name}; set "
+            f"cloud.unit_m to {_UNITS[name]}, or to 1 if they are metres"
         )
 
 
@@ -126,8 +132,8 @@ def check_up(sample: CloudSample, where: str) -> None:
     found = f"{sign}{'xyz'[up]}"
     raise DatasetError(
         f"{where}: its ground is level seen along {'xyz'[up]}, and what stands on it rises towards "
-        f"{found}, not +z (LOAM and optical frames have y up or down): set up to {found}, or to +z "
-        "if z is up"
+        f"{found}, not +z (LOAM and optical frames have y up or down): set cloud.up to {found}, "
+        "or to +z if z is up"
     )
 
 

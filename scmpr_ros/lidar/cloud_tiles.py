@@ -27,10 +27,13 @@ class CloudTiles:
 
 
 def is_tile_folder(folder: Path) -> bool:
-    """Whether a folder holds a map in tiles: Autoware's metadata, or cloud files side by side."""
-    return _metadata_file(folder) is not None or _map_folder(folder) is not None or bool(
-        _cloud_files(folder)
-    )  # fmt: skip
+    """Whether a folder holds point clouds: Autoware's map, or cloud files or scans side by side."""
+    return (
+        _metadata_file(folder) is not None
+        or _map_folder(folder) is not None
+        or len(_cloud_files(folder)) > 0
+        or any(folder.glob("*.bin"))
+    )
 
 
 def find_tiles(folder: Path) -> CloudTiles:

@@ -94,7 +94,7 @@ class TestRefused:
 
     def test_scans_without_poses(self, tmp_path: Path) -> None:
         (tmp_path / "000000.bin").write_bytes(bytes(160))
-        assert not is_tile_folder(tmp_path)
+        assert is_tile_folder(tmp_path)
         self.expect(tmp_path, r"holds 1 scans \(.bin\) without poses")
 
     def test_nothing(self, tmp_path: Path) -> None:
