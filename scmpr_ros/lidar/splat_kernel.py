@@ -61,8 +61,8 @@ class _Scene(ctypes.Structure):
         places = len(positions)
         first_run = torch.searchsorted(runs.place, torch.arange(places + 1))
         ends = torch.stack([runs.start, runs.stop])
-        arrays = (points.xyz, points.number, ends, first_run, positions, axes)
-        arrays = tuple(array.contiguous() for array in arrays)
+        tensors = (points.xyz, points.number, ends, first_run, positions, axes)
+        arrays = [tensor.contiguous() for tensor in tensors]
         scene = cls(*map(_pointer, arrays), len(points), len(runs.place), places)
         scene.arrays = arrays
         return scene
