@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import os
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
+from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]  # as Python has it
 from rosbags.typesys import Stores, get_typestore
 
 from scmpr_ros.datasets.bags.files import COMPRESSED, METADATA, find_bags
@@ -259,10 +259,6 @@ def _remove(folder: Path, owner: int) -> None:
 
 
 def _decompress(path: Path, target: Path) -> Path:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd  # a dependency of `rosbags`
     with path.open("rb") as packed, zstd.open(packed, "rb") as source, target.open("wb") as out:
         shutil.copyfileobj(source, out)
     return target
