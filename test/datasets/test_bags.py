@@ -18,7 +18,7 @@ from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.bags.storage import TYPES, Bag
 from scmpr_ros.datasets.bags.writer import BagWriterConfig, drive_odometry, write_drive_bag
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z

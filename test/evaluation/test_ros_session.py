@@ -12,7 +12,7 @@ from recording import write_recording
 
 from scmpr_ros.datasets.bags.storage import Bag
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcessError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.bags.storage import TYPES
-from scmpr_ros.datasets.ros_messages import is_dense, point_fields
+from scmpr_ros.datasets.ros_clouds import is_dense, point_fields
 from scmpr_ros.records import CameraModel
 
 

@@ -22,7 +22,7 @@ from scmpr_ros.datasets.bags.topics import (
     choose_pose,
 )
 from scmpr_ros.datasets.bags.transforms import TransformTree, make_track, usable_pose
-from scmpr_ros.datasets.ros_messages import stamp_ns
+from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.errors import DatasetError
 
 _log = logging.getLogger(__name__)

@@ -38,24 +38,24 @@ from scmpr_ros.datasets.bags.topics import (
     no_sensors,
 )
 from scmpr_ros.datasets.bags.transforms import TransformTree
+from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.projection import project_labels
-from scmpr_ros.datasets.ros_messages import (
-    camera_from_info,
+from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.datasets.ros_clouds import (
     check_units,
     cloud_from_pointcloud2,
     labels_from_pointcloud2,
-    mask_from_image,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
 )
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
 from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
 
 _log = logging.getLogger(__name__)
+_IMAGE_OPTIONS = "bag.images"
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
 """Custom data: label set of the points' field `label`."""
@@ -195,13 +195,25 @@ class BagDrive(Drive):
         return next(self._bag.messages(name, CAMERA_INFOS))
 
     @cached_property
-    def _camera(self) -> CameraModel:
-        return camera_from_info(self._camera_info)
+    def _ros_camera(self) -> RosCamera:
+        info_topic = choose_camera_info(self._bag, self.config.topics, self._image.name).name
+        source = ImageSource(self._image.name, f"{info_topic} of {self.path}", _IMAGE_OPTIONS)
+        return RosCamera(self._camera_info, self.config.images, source)
+
+    @cached_property
+    def _camera_images(self) -> CameraImages:
+        """What becomes of the images; all have the size of the first one."""
+        camera = self._ros_camera
+        first = next(self._bag.messages(self._image.name, IMAGES))
+        return camera.images(size_of_image(first))
 
     @property
     def camera(self) -> CameraModel:
-        """Intrinsics of the images; DatasetError without images."""
-        return self._camera
+        """Intrinsics of the images, which are rectified.
+
+        Raises DatasetError without images, CalibrationError if camera_info does not fit them.
+        """
+        return self._camera_images.camera
 
     @property
     def frames(self) -> Sequence[int]:
@@ -210,8 +222,13 @@ class BagDrive(Drive):
 
     @property
     def image_frames(self) -> Sequence[int]:
-        """Frames that have an image and a pose."""
-        return self._frames_of(self._image.required())
+        """Frames that have an image and a pose.
+
+        Raises CalibrationError if the images have no usable camera, before anything is made of
+        them.
+        """
+        frames = self._frames_of(self._image.required())
+        return frames if frames and self.camera else []
 
     @property
     def scan_frames(self) -> Sequence[int]:
@@ -239,9 +256,16 @@ class BagDrive(Drive):
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """RGB image (H, W, 3)."""
-        content = self._read(self._image.required(), frame)
-        return rgb_from_image(content) if hasattr(content, "encoding") else \
-            rgb_from_compressed(content)  # fmt: skip
+        content, images = self._read(self._image.required(), frame), self._camera_images
+        try:
+            if size_of_image(content) != images.size:
+                raise ShapeError.of("image size", "{}x{}".format(*images.size),
+                                    "{}x{}".format(*size_of_image(content)))  # fmt: skip
+            return images.rectified(self._ros_camera.decode(content))
+        except ShapeError as error:
+            raise DatasetError(
+                f"{self.path}: frame {frame} of {self._image.name}: {error}"
+            ) from error
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint ids if the bag has them.
@@ -274,7 +298,7 @@ class BagDrive(Drive):
         topic = self.config.topics.mask
         if frame not in self._log_ns.get(topic, {}):
             return self._sparse_mask(frame) if sparse else None
-        mask = mask_from_image(self._read(topic, frame))
+        mask = self._camera_images.rectified_mask(mask_from_image(self._read(topic, frame)))
         size = (self.camera.height, self.camera.width)
         if mask.shape != size or mask.max() >= NUM_CLASSES:
             raise DatasetError(

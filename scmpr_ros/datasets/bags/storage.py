@@ -26,7 +26,7 @@ from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]  # as Pyth
 from rosbags.typesys import Stores, get_typestore
 
 from scmpr_ros.datasets.bags.files import COMPRESSED, METADATA, find_bags
-from scmpr_ros.datasets.ros_messages import stamp_of_cdr
+from scmpr_ros.datasets.ros_headers import stamp_of_cdr
 from scmpr_ros.errors import DatasetError
 
 TYPES = get_typestore(Stores.ROS2_KILTED)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.bags.pose_track import PoseTrack, TrackChain
 from scmpr_ros.datasets.bags.storage import Bag
 from scmpr_ros.datasets.bags.topics import TRANSFORMS
-from scmpr_ros.datasets.ros_messages import pose_matrix, stamp_ns
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
 from scmpr_ros.geometry import invert
 

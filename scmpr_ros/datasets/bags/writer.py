@@ -27,7 +27,7 @@ from scmpr_ros.datasets.bags.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, STAR
 from scmpr_ros.datasets.bags.storage import TYPES
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
-from scmpr_ros.datasets.ros_messages import pack_points
+from scmpr_ros.datasets.ros_clouds import pack_points
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z

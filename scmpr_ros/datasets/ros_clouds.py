@@ -1,4 +1,4 @@
-"""Decode and encode the contents of ROS messages: images, cameras, clouds and poses.
+"""Decode and encode the points of ROS PointCloud2 messages.
 
 Messages are duck-typed: those of rclpy and those read by `rosbags` have the same attributes. So
 the nodes and the bag reader share this code, which imports neither ROS nor a message package.
@@ -8,120 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from scmpr_ros.errors import CalibrationError, ShapeError
-from scmpr_ros.geometry import make_transform
-from scmpr_ros.records import INTENSITY_FIELDS, CameraModel, PointCloud
+from scmpr_ros.errors import ShapeError
+from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
 from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES, PALETTE, known_ids, to_joint
-
-RGB_CHANNELS: dict[str, tuple[int, ...]] = {
-    "rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2, 3), "bgra8": (2, 1, 0, 3),
-    "8UC3": (2, 1, 0), "mono8": (0, 0, 0), "8UC1": (0, 0, 0),
-}  # fmt: skip
-"""Positions of red, green, blue (and alpha) in a pixel, by image encoding."""
 
 # of the constants INT8 (1) to FLOAT64 (8) of sensor_msgs/PointField
 _POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
-
-
-def stamp_ns(header: Any) -> int:
-    """Stamp of a std_msgs/Header in nanoseconds."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-
-
-def stamp_of_cdr(raw: bytes | memoryview) -> int:
-    """Header stamp, in nanoseconds, at the start of a serialized message.
-
-    CDR starts with four bytes of encapsulation; the second is odd for little endian.
-    """
-    sec, nanosec = np.frombuffer(raw[4:12], "<u4" if raw[1] & 1 else ">u4")
-    return int(sec) * 1_000_000_000 + int(nanosec)
-
-
-def bytes_per_pixel(encoding: str) -> int:
-    """Bytes per pixel of an image encoding; ShapeError if it is not supported."""
-    if encoding not in RGB_CHANNELS:
-        raise ShapeError.of("image encoding", f"one of {', '.join(RGB_CHANNELS)}", repr(encoding))
-    return len(set(RGB_CHANNELS[encoding]))
-
-
-def check_image(message: Any, min_step: int) -> None:
-    """Raise ShapeError for a sensor_msgs/Image that is empty or has too little data."""
-    height, width, step = message.height, message.width, message.step
-    if height < 1 or width < 1:
-        raise ShapeError.of("image size", "at least 1x1 pixel", f"{width}x{height}")
-    if step < min_step:
-        raise ShapeError.of(f"image step for {width} pixels of {message.encoding}",
-                            f"at least {min_step} bytes", step)  # fmt: skip
-    if len(message.data) < step * height:
-        raise ShapeError.of(f"image data for {height} rows of {step} bytes",
-                            f"{step * height} bytes", f"{len(message.data)} bytes")  # fmt: skip
-
-
-def rgb_from_image(message: Any) -> NDArray[np.uint8]:
-    """Decode a sensor_msgs/Image as RGB, (H, W, 3) uint8; rows may be padded to `step`.
-
-    Raises ShapeError for an encoding not in `RGB_CHANNELS`, an empty image or too little data.
-    """
-    pixel = bytes_per_pixel(message.encoding)
-    check_image(message, pixel * message.width)
-    rows = np.frombuffer(message.data, np.uint8, message.step * message.height)
-    rows = rows.reshape(message.height, message.step)[:, : pixel * message.width]
-    pixels = rows.reshape(message.height, message.width, pixel)
-    return np.ascontiguousarray(pixels[..., RGB_CHANNELS[message.encoding][:3]])
-
-
-def mask_from_image(message: Any) -> NDArray[np.uint8]:
-    """Decode class ids (H, W) of a mono8 sensor_msgs/Image; ShapeError for other encodings."""
-    if message.encoding not in ("mono8", "8UC1"):
-        raise ShapeError.of("encoding of a mask", "mono8", repr(message.encoding))
-    return np.ascontiguousarray(rgb_from_image(message)[..., 0])
-
-
-def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
-    """Decode a sensor_msgs/CompressedImage (jpeg or png) as RGB, (H, W, 3) uint8."""
-    data = np.frombuffer(message.data, np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if bgr is None:
-        raise ShapeError.of("compressed image", "a readable jpeg or png",
-                            f"{len(data)} bytes of format {message.format!r}")  # fmt: skip
-    return np.ascontiguousarray(bgr[..., ::-1])
-
-
-def camera_from_info(message: Any) -> CameraModel:
-    """Read the intrinsics of rectified images from a sensor_msgs/CameraInfo.
-
-    P describes rectified images; K is used only if P is zero and there is no distortion. Binning
-    and region of interest are applied: the camera has the size of the published images.
-
-    Raises CalibrationError if the camera is not calibrated, or distorted without P.
-    """
-    P = np.asarray(message.p, dtype=np.float64).reshape(3, 4)
-    K = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
-    if not P.any() and np.any(message.d):
-        raise CalibrationError(
-            "camera_info has distortion but no projection matrix P: rectify the images, and "
-            "publish the camera_info of the rectified camera"
-        )
-    matrix = P if P.any() else K
-    if not matrix.any():
-        raise CalibrationError(
-            "camera_info has neither P nor K: the camera is not calibrated; calibrate it, or give "
-            "its driver the calibration file"
-        )
-    roi, bin_x, bin_y = message.roi, message.binning_x or 1, message.binning_y or 1
-    return CameraModel(
-        width=(roi.width or message.width) // bin_x,
-        height=(roi.height or message.height) // bin_y,
-        fx=matrix[0, 0] / bin_x,
-        fy=matrix[1, 1] / bin_y,
-        cx=(matrix[0, 2] - roi.x_offset) / bin_x,
-        cy=(matrix[1, 2] - roi.y_offset) / bin_y,
-    )
 
 
 def point_dtype(message: Any) -> np.dtype[Any]:
@@ -264,15 +159,3 @@ def point_fields(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
          "datatype": _POINT_DTYPES.index(kind.str[1:]) + 1}
         for name, (kind, offset, *_) in dtype.fields.items()
     ]  # fmt: skip
-
-
-def pose_matrix(pose: Any) -> NDArray[np.float64]:
-    """Matrix (4, 4) of a geometry_msgs/Pose or Transform; ShapeError for a zero quaternion."""
-    position = pose.position if hasattr(pose, "position") else pose.translation
-    quaternion = pose.orientation if hasattr(pose, "orientation") else pose.rotation
-    xyzw = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
-    if not np.isfinite(xyzw).all() or np.linalg.norm(xyzw) < 1e-6:
-        raise ShapeError.of("pose orientation", "a quaternion of length 1", xyzw.tolist())
-    return make_transform(
-        Rotation.from_quat(xyzw).as_matrix(), np.array([position.x, position.y, position.z])
-    )
