@@ -97,8 +97,8 @@ class Separated(NamedTuple):
 class GatheredPoints(NamedTuple):
     """The points of a map in tiles.
 
-    carved: whether ghosts have been removed, see `GHOSTS`. by_geometry: whether points are to be classified by
-    their geometry. georeference: of the coordinates; empty if unknown.
+    carved: whether ghosts have been removed, see `GHOSTS`. by_geometry: whether points are to be
+    classified by their geometry. georeference: of the coordinates; empty if unknown.
     """
 
     tiles: PointTiles
