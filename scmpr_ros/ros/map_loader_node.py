@@ -106,14 +106,14 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
         self._map_publishers: MapPublishers | None = None
         self._live: LiveCloud | None = None
         self._frames = StaticFrames(self)
-        for name, reuse in (("load", True), ("build", False)):
+        for name, callback in (
+            ("~/load", self._answer(reuse=True)),
+            ("~/build", self._answer(reuse=False)),
+            ("~/cancel", self._on_cancel),
+        ):
             self.create_service(
-                Trigger, f"~/{name}", self._answer(reuse),
-                callback_group=MutuallyExclusiveCallbackGroup(),
-            )  # fmt: skip
-        self.create_service(
-            Trigger, "~/cancel", self._on_cancel, callback_group=MutuallyExclusiveCallbackGroup()
-        )
+                Trigger, name, callback, callback_group=MutuallyExclusiveCallbackGroup()
+            )
 
     # --- lifecycle ---------------------------------------------------------------------------
 
