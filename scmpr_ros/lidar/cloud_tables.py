@@ -56,7 +56,7 @@ class CloudTables:
         """Finite points of all files, with raw class ids if `labels` are wanted."""
         for table, fields in self.tables:
             names = [name for name in fields.names if name != fields.label or labels is not None]
-            for columns in table.read(names):
+            for columns in _readable(table, names):
                 block = self._block(columns, fields)
                 finite = np.isfinite(block.xyz).all(axis=1)
                 if not finite.all():
@@ -76,6 +76,14 @@ class CloudTables:
         if intensity is not None:
             intensity = intensity.astype(np.float32)
         return RawBlock(xyz, None if fields.label is None else columns.get(fields.label), intensity)
+
+
+def _readable(table: PointTable, names: Sequence[str]) -> Iterator[Columns]:
+    """Read a table; an error of the disk is one of the file."""
+    try:
+        yield from table.read(names)
+    except OSError as error:
+        raise DatasetError(f"cannot read {table.path}: {error.strerror or error}") from error
 
 
 def open_tables(path: Path, config: CloudConfig) -> CloudTables:
@@ -106,8 +114,16 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
                 f"{without[0].name}: label them, or set cloud.label_set to none to ignore "
                 "those of the others"
             )
+    meanings = {fields.label_set: table.path for table, fields in tables if fields.label}
+    if len(meanings) > 1 and config.label_set == "auto":
+        names = ", ".join(f"{file.name} ({name})" for name, file in meanings.items())
+        raise DatasetError(
+            f"{path}: the label fields of its tiles have different meanings, {names}: set "
+            "cloud.label_set to the one of all"
+        )
     has_intensity = all(fields.intensity is not None for _, fields in tables)
-    return CloudTables(path, tables, config, georeference or next(iter(systems)), has_intensity)
+    georeference = " ".join((georeference or next(iter(systems))).split())
+    return CloudTables(path, tables, config, georeference, has_intensity)
 
 
 def _whole(label: NDArray, where: str) -> NDArray[np.integer]:

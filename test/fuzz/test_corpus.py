@@ -1,4 +1,4 @@
-"""Inputs that fuzzing found: each is points or an error of one sentence, fast and in little memory."""
+"""Inputs that fuzzing found: points or an error of one sentence, fast and in little memory."""
 
 from __future__ import annotations
 

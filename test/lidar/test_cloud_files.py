@@ -217,6 +217,23 @@ def test_files_that_are_no_clouds_say_what_they_are(tmp_path: Path, suffix: str)
         read_cloud(tmp_path / f"m.{suffix}")
 
 
+@pytest.mark.parametrize("suffix", ["pcd", "las", "bin", "npz", "xyz", ""])
+def test_a_wrong_suffix_is_said(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / (f"m.{suffix}" if suffix else "m")
+    write_binary_ply(path, xyz_rows())
+    with pytest.raises(
+        DatasetError, match=r"is a PLY file with the suffix .*: rename it to m\.ply"
+    ):
+        read_cloud(path)
+
+
+@pytest.mark.parametrize("suffix", ["ply", "pcd", "las", "laz", "e57", "npz", "npy", "bin"])
+def test_an_empty_file(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"m.{suffix}").touch()
+    with pytest.raises(DatasetError, match=rf"m\.{suffix} is empty and holds no points"):
+        read_cloud(tmp_path / f"m.{suffix}")
+
+
 class TestBadFiles:
     def expect(self, path: Path, message: str) -> None:
         with pytest.raises(DatasetError, match=message) as caught:

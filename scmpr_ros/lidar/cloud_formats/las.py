@@ -194,8 +194,11 @@ def _check_layers(file: BinaryIO, header: _Header, vlrs: Sequence[Any]) -> None:
     layers = sum(size if kind == _BYTE14 else _LAYERS.get(kind, 0) for kind, size, _ in kinds)
     if struct.unpack_from("<H", data)[0] == _LAYERED:
         file.seek(header.points_at)
+        chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(data))
+        if sum(count for count, _ in chunks) < header.count:
+            raise ValueError(f"{len(chunks)} chunks cannot hold {header.count} points")
         at = header.points_at + 8
-        for _, size in lazrs.read_chunk_table(file, lazrs.LazVlr(data)):
+        for _, size in chunks:
             file.seek(at + header.point_bytes + 4)
             sizes = np.frombuffer(file.read(4 * layers), "<u4")
             if len(sizes) < layers or int(sizes.sum(dtype=np.uint64)) > size:
