@@ -1,7 +1,7 @@
-"""What the ids of public label sets are among the joint classes.
+"""What the channels and ids that public networks answer are among the joint classes.
 
-Ids are what networks answer: train ids for `cityscapes_train` and `mapillary_vistas`, where they
-count the evaluated classes from zero; for the others the ids of label images.
+Ids are what networks answer: train ids for `cityscapes_train`, `semantickitti_train` and
+`mapillary_vistas`, where they count the evaluated classes; for the others the ids of label files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from scmpr_ros.semantics import CLASSES, IGNORE, class_id, to_joint
 
 _CITYSCAPES_TRAIN = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Cityscapes' id of each of its train ids, which KITTI-360's networks use as well."""
+
+_SEMANTICKITTI_TRAIN = (
+    0, 10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81,
+)  # fmt: skip
+"""SemanticKITTI's id of each of its train ids; its networks have these 20 channels."""
 
 _MAPILLARY = (
     ("ignore", "bird"), ("ignore", "ground animal"), ("sidewalk", "curb"), ("barrier", "fence"),
@@ -46,13 +51,15 @@ LABEL_SETS: dict[str, NDArray[np.uint8]] = {
     "cityscapes_train": to_joint(np.array(_CITYSCAPES_TRAIN), "cityscapes"),
     "cityscapes": to_joint(np.arange(34), "cityscapes"),
     "kitti360": to_joint(np.arange(45), "kitti360"),
+    "semantickitti_train": to_joint(np.array(_SEMANTICKITTI_TRAIN), "semantickitti"),
+    "semantickitti": to_joint(np.arange(260), "semantickitti"),
     "mapillary_vistas": np.array([class_id(name) for name, _ in _MAPILLARY], np.uint8),
 }
 """Joint id of each id, by name of the label set."""
 
 
 def joint_classes(label_set: str, classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Joint id (C,) of each id or channel of a reader, by the name of its set or by its classes.
+    """Joint id (C,) of each id or channel of a network, by the name of its set or by its classes.
 
     Raises ConfigError for unknown names.
     """

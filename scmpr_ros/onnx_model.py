@@ -1,4 +1,4 @@
-"""An ONNX file of one image input, run by ONNX Runtime or OpenVINO."""
+"""An ONNX network with one image as input, run by ONNX Runtime or OpenVINO."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ class OnnxModel:
     fixed_size: height and width of the input, None where the model leaves them open.
     """
 
-    def __init__(self, path: Path, runtime: Runtime, output_name: str, on_gpu: bool) -> None:
+    def __init__(
+        self, path: Path, runtime: Runtime, output_name: str, on_gpu: bool, channels: int = 3
+    ) -> None:
         """Load the file. output_name: the output to return; empty: the first.
 
         Raises ConfigError if the runtime is not installed or there is no such output, and
-        CheckpointError if the file is not a model of one image (1, 3, h, w).
+        CheckpointError if the file is not a model of one image (1, channels, h, w).
         """
         if importlib.util.find_spec(runtime) is None:
             raise ConfigError(
                 f"{path} is to be run by {runtime}, which is not installed: "
                 f'pip install "scmpr_ros[{_EXTRAS[runtime]}]"'
             )
-        self.path = path
+        self.path, self._channels = path, channels
         try:
             if runtime == "onnxruntime":
                 self._session: _Session = _OnnxRuntime(path, on_gpu)
@@ -47,9 +49,10 @@ class OnnxModel:
     def _check_input(self) -> tuple[int | None, int | None]:
         inputs = self._session.inputs
         shape = next(iter(inputs.values())) if len(inputs) == 1 else ()
-        if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, 3):
+        if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, self._channels):
             found = "; ".join(f"{name} {_shown(s)}" for name, s in inputs.items())
-            raise CheckpointError(f"{self.path}: needs one input (1, 3, h, w), has {found}")
+            wanted = f"(1, {self._channels}, h, w)"
+            raise CheckpointError(f"{self.path}: needs one input {wanted}, has {found}")
         return shape[2], shape[3]
 
     def _check_output(self, name: str) -> str:
@@ -60,8 +63,8 @@ class OnnxModel:
             )
         return name or outputs[0]
 
-    def __call__(self, pixels: NDArray[np.float32]) -> torch.Tensor:
-        """The output as float32 of an input (1, 3, h, w), on the CPU.
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The output of an input (1, channels, h, w).
 
         Raises CheckpointError if the model cannot read that size, or answers NaN.
         """
@@ -74,10 +77,10 @@ class OnnxModel:
             ) from error
         if np.isnan(answer).any():
             raise CheckpointError(
-                f"{self.path}: its output {self._output!r} holds NaN; check mean, std and white, "
+                f"{self.path}: its output {self._output!r} holds NaN; check mean and std, "
                 "and export it in float32"
             )
-        return torch.from_numpy(np.ascontiguousarray(answer, np.float32))
+        return np.ascontiguousarray(answer, np.float32)
 
 
 class _Session(Protocol):
