@@ -16,6 +16,11 @@ from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.panorama_accuracy import PanoramaAccuracyConfig, run_panorama_accuracy
 from scmpr_ros.cli.soak import run_soak
+from scmpr_ros.evaluation.benchmark.index import (
+    IndexBenchmark,
+    IndexBenchmarkConfig,
+    benchmark_index,
+)
 from scmpr_ros.evaluation.benchmark.machine import Machine, measure_machine
 from scmpr_ros.evaluation.benchmark.networks import (
     NetworkBenchmarkConfig,
@@ -57,6 +62,7 @@ from scmpr_ros.town.benchmark import (
 
 _KINDS: dict[str, tuple[type, str]] = {
     "query": (QueryBenchmarkConfig, "queries of a localizer, stage by stage"),
+    "index": (IndexBenchmarkConfig, "the search of a large map: recall, latency, bytes"),
     "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, on one image"),
     "training": (TrainingBenchmarkConfig, "training steps of backbones"),
     "scan": (ScanBenchmarkConfig, "backends of the selective scan"),
@@ -114,6 +120,9 @@ def _run(kind: str, options: Namespace) -> None:
         results = benchmark_queries(settings, machine)
         table = _query_table(results)
         draw_queries(results, machine, picture)
+    elif kind == "index":
+        results = benchmark_index(settings)
+        table = _index_table(results)
     elif kind == "town":
         results = benchmark_towns(settings)
         table = _town_tables(results, settings.processes)
@@ -137,11 +146,12 @@ def _run(kind: str, options: Namespace) -> None:
     console = Console()
     console.print(table)
     console.print(str(machine), style="dim", highlight=False)
-    console.print(f"{out / kind}.json, {picture}", highlight=False)
+    written = [f"{out / kind}.json", *([str(picture)] if picture.exists() else [])]
+    console.print(", ".join(written), highlight=False)
 
 
 def _device(kind: str, settings: Any) -> str:
-    if kind == "town":
+    if kind in ("town", "index"):
         return "cpu"
     return str(settings.localizer.device if kind == "query" else settings.device)
 
@@ -170,6 +180,21 @@ def _query_table(result: QueryBenchmark) -> Table:
         table.add_row(
             f"peer: {name}, {result.peer_precision}", f"{peer.median_ms:.2f} / {peer.p95_ms:.2f}",
             *[""] * (len(result.timings) - 1),
+        )  # fmt: skip
+    return table
+
+
+def _index_table(result: IndexBenchmark) -> Table:
+    table = Table(
+        title=f"{result.viewpoints:,} viewpoints, {result.queries} queries; phi of the exact "
+        f"neighbours {result.phi[0]:.2f} to {result.phi[1]:.2f}"
+    )
+    for name in ("index", "recall", "of the codes", "bytes", "build, s", "median, ms", "95 %"):
+        table.add_column(name, justify="left" if name == "index" else "right")
+    for t in result.timings:
+        table.add_row(
+            t.spec, f"{t.recall:.3f}", f"{t.recall_of_codes:.3f}", f"{t.bytes_per_viewpoint:.1f}",
+            f"{t.build_s:.1f}", f"{t.search.median_ms:.2f}", f"{t.search.p95_ms:.2f}",
         )  # fmt: skip
     return table
 

@@ -20,7 +20,8 @@ from scmpr_ros.lidar.map_rendering import render_map
 from scmpr_ros.lidar.panorama import RenderConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.sorted_points import SortedPoints
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.semantics import colourise
 
 _COLUMNS = 3

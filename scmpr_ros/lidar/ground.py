@@ -18,7 +18,10 @@ _STEP_M = 0.3
 _RADII_M = (1.5, 3.0, 6.0, 12.0)  # from half a wheelbase; a single scan needs larger ones
 _SURFACE_M = 0.15
 _MIN_POINTS = 20
-_MAX_SLOPE = 0.3  # steeper than any road: a wall or a hole
+MAX_SLOPE = 0.3
+"""Steeper than any road: a wall or a hole."""
+_THINNED_M = 0.25
+_PLACES_PER_CHUNK = 256  # bounds the memory for the points below them
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,17 @@ class GroundGrid:
 
         Starts from the lowest points of each cell. Grey morphology removes pits (reflections) and
         bumps narrower than 13 m (cars, hedges, walls seen from one side).
+
+        Cells begin at multiples of `cell_m`, so that parts of a map that overlap by some 25 m agree
+        on the ground between them.
         """
-        corner = xyz[:, :2].min(axis=0).astype(np.float64)
-        index = ((xyz[:, :2] - corner) / cell_m).astype(np.int64)
+        index, first = cell_indices(xyz, cell_m)
         rows, columns = index.max(axis=0) + 1
-        cell = index[:, 0] * columns + index[:, 1]
-        order = np.lexsort((xyz[:, 2], cell))
-        occupied, start, count = np.unique(cell[order], return_index=True, return_counts=True)
-        lowest = xyz[order[start + (_LOW_QUANTILE * count).astype(np.int64)], 2]
+        # Sorting one integer of cell and height is several times as fast as sorting by two keys.
+        keys = ((index[:, 0] * columns + index[:, 1]) << 32) | _ordered(xyz[:, 2])
+        keys.sort()
+        occupied, start, count = np.unique(keys >> 32, return_index=True, return_counts=True)
+        lowest = _unordered(keys[start + (_LOW_QUANTILE * count).astype(np.int64)])
 
         height = np.full(rows * columns, np.nan, dtype=np.float32)
         height[occupied] = lowest
@@ -56,13 +62,38 @@ class GroundGrid:
         height = np.where(closed - height > _STEP_M, closed, height)
         opened = ndimage.grey_opening(height, size=_odd(_BUMP_WIDTH_M / cell_m))
         height = np.where(height - opened > _STEP_M, opened, height)
+        corner = first.astype(np.float64) * cell_m
         return cls(ndimage.uniform_filter(height, size=3), corner, cell_m)
 
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
         """Ground height (N,) at positions (N, 2|3); outside the grid, that of its border."""
-        index = np.floor((xy[:, :2] - self.corner) / self.cell_m).astype(np.int64)
+        return self.height_m[self.cells(xy)]
+
+    def cells(self, xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column (N,) of positions (N, 2|3); outside the grid, those of its border."""
+        first = np.rint(self.corner / self.cell_m).astype(np.int64)
+        index = np.floor(xy[:, :2] / np.float64(self.cell_m)).astype(np.int64) - first
         rows, columns = np.clip(index, 0, np.array(self.height_m.shape) - 1).T
-        return self.height_m[rows, columns]
+        return rows, columns
+
+    @property
+    def slope(self) -> NDArray[np.floating]:
+        """Rise over run of each cell, along the steepest direction."""
+        if min(self.height_m.shape) < 2:
+            return np.zeros_like(self.height_m)
+        return np.hypot(*np.gradient(self.height_m, self.cell_m))
+
+
+def cell_indices(
+    xy: NDArray[np.floating], cell_m: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cells of a grid that begins at multiples of `cell_m`, for positions (N, 2|3), N > 0.
+
+    Returns row and column (N, 2), counted from the smallest, and the smallest (2,) itself.
+    """
+    index = np.floor(xy[:, :2] / np.float64(cell_m)).astype(np.int64)
+    first = index.min(axis=0)
+    return index - first, first
 
 
 def ground_aligned_axes(
@@ -75,17 +106,30 @@ def ground_aligned_axes(
     The identity where the ground has too few points.
     """
     ground = GroundGrid.of(xyz)
-    surface = xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M].astype(np.float64)
+    surface = _cell_means(xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M])
     tree = cKDTree(surface[:, :2])
     slopes = np.full((len(positions), 2), np.nan)
     for radius_m in _RADII_M:
         unknown = np.flatnonzero(np.isnan(slopes[:, 0]))
-        below = tree.query_ball_point(positions[unknown, :2], radius_m)
-        for place, index in zip(unknown, below, strict=True):
-            slopes[place] = _slope(surface[index], radius_m)
-    known = np.linalg.norm(slopes, axis=1) <= _MAX_SLOPE
+        for start in range(0, len(unknown), _PLACES_PER_CHUNK):
+            chunk = unknown[start : start + _PLACES_PER_CHUNK]
+            below = tree.query_ball_point(positions[chunk, :2], radius_m)
+            for place, index in zip(chunk, below, strict=True):
+                slopes[place] = _slope(surface[index], radius_m)
+    known = np.linalg.norm(slopes, axis=1) <= MAX_SLOPE
     slopes[~known] = 0
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
+
+
+def _cell_means(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Means (M, 3) of points (N, 3) by cell, so that a dense map costs no more than another."""
+    if len(xyz) == 0:
+        return np.empty((0, 3))
+    index, _ = cell_indices(xyz, _THINNED_M)
+    key = index[:, 0] * (index[:, 1].max() + 1) + index[:, 1]
+    _, cell = np.unique(key, return_inverse=True)
+    count = np.bincount(cell)
+    return np.stack([np.bincount(cell, axis) / count for axis in xyz.T], axis=1)
 
 
 def _slope(points: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
@@ -112,3 +156,16 @@ def _odd(width: float) -> tuple[int, int]:
 def _fill_from_nearest(grid: NDArray[np.float32]) -> NDArray[np.float32]:
     _, nearest = ndimage.distance_transform_edt(np.isnan(grid), return_indices=True)
     return grid[tuple(nearest)]
+
+
+def _ordered(heights_m: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Integers in [0, 2^32) that are in the order of heights, see `_unordered`."""
+    bits = heights_m.astype(np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits + 2**31, -bits - 1)
+
+
+def _unordered(keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Heights of the lowest 32 bits of keys."""
+    bits = keys & 0xFFFFFFFF
+    bits = np.where(bits >= 2**31, bits - 2**31, -bits - 1)
+    return bits.astype(np.int32).view(np.float32)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
@@ -23,12 +24,8 @@ from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import (
-    LabelledCloud,
-    MapSourceConfig,
-    load_labelled_cloud,
-    makes_map,
-)
+from scmpr_ros.pipeline.map_points import LabelledCloud, load_labelled_cloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig, makes_map
 from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 
@@ -66,14 +63,18 @@ class PreparationConfig:
 
 
 def render_recording(
-    folder: Path, drive: str, network: PlaceNetworkConfig, config: PreparationConfig
+    folder: Path,
+    drive: str,
+    bag: BagReaderConfig,
+    network: PlaceNetworkConfig,
+    config: PreparationConfig,
 ) -> dict[str, Tensor]:
     """Tensors of a recording, or of one of its drives, by their names in a prepared file.
 
     These are the names in `PreparedRecording`; those of panoramas are `panorama.range_m` and so on.
     `segmented` is left out if the map has no labels of its own, as it would equal `panorama`.
     """
-    drives = open_drives(folder, drive)
+    drives = open_drives(folder, drive, bag)
     mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
     if not mapping or not queries:
@@ -81,7 +82,7 @@ def render_recording(
             f"{folder}: training needs one drive with scans (the mapping drive) and one with "
             f"images; found {len(mapping)} and {len(queries)}"
         )
-    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
+    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad, bag=bag)
     labelled = load_labelled_cloud(folder, source)
     point_map = labelled.static_map()
     mask_source = _mask_source(labelled, config.min_label_confidence)
@@ -98,7 +99,8 @@ def _render_places(
     point_map: PointCloudMap, label_free: PointCloudMap | None, network: PlaceNetworkConfig,
     config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
+    spacing = PlacesConfig(spacing_m=config.place_spacing_m)
+    positions = place_positions(point_map, spacing).positions
     rng = np.random.default_rng(config.seed)
     positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
     origin = point_map.cloud.origin
