@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar import splat_kernel, splatting
+from scmpr_ros.lidar import panorama_kernel, ray_sampling, splatting
 from scmpr_ros.lidar.sorted_points import SortedPoints, check_points
 from scmpr_ros.lidar.splatting import NOTHING, RANGE_STEPS_PER_M, RenderConfig
 
@@ -81,7 +81,9 @@ def render_sorted(
     nearest = _nearest_points(points, positions, axes, grid, config)
     hit = nearest != NOTHING
     index = points.rank[torch.where(hit, nearest & 0xFFFFFFFF, 0)]
-    range_m = torch.where(hit, (nearest >> 32).float() / RANGE_STEPS_PER_M, 0.0)
+    # By a tensor, as GPUs multiply by the inverse of a number, which rounds differently.
+    steps = torch.tensor(float(RANGE_STEPS_PER_M), device=positions.device)
+    range_m = torch.where(hit, (nearest >> 32).float() / steps, 0.0)
     up = axes[:, :, 2]
     x, y, z = (
         (points.xyz[i][index].view(len(positions), -1) - positions[:, i, None]) * up[:, i, None]
@@ -126,18 +128,26 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
 def _nearest_points(
     points: SortedPoints, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
-    """Keys (B * H * W,) int64 of the nearest splat in each cell, see `splatting.draw`."""
-    half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
+    """Keys (B * H * W,) int64 of what each cell shows, see `splatting.draw`."""
+    if config.rays:
+        margin_rad = math.asin(config.splat_radius_m / config.min_range_m)
+    else:
+        margin_rad = config.max_splat_cells * grid.column_rad
+    half_rad = grid.fov_rad / 2 + margin_rad
     wedge = _wedge(axes, half_rad) if half_rad < math.radians(85) else None
     runs = points.runs_near(positions, config.max_range_m, wedge)
     nearest = torch.full(
         (len(positions) * grid.height * grid.width,), NOTHING, device=positions.device
     )
-    if splat_kernel.unavailable(points.device.type) is None:
-        unsure = splat_kernel.draw(points, runs, positions, axes, grid, config, nearest)
+    arguments = (points, runs, positions, axes, grid, config, nearest)
+    by_kernel = panorama_kernel.unavailable(points.device.type) is None
+    if config.rays:
+        (panorama_kernel.draw_rays if by_kernel else ray_sampling.draw)(*arguments)
+    elif by_kernel:
+        unsure = panorama_kernel.draw_splats(*arguments)
         splatting.draw_pairs(*unsure, points, positions, axes, grid, config, nearest)
     else:
-        splatting.draw(points, runs, positions, axes, grid, config, nearest)
+        splatting.draw(*arguments)
     return nearest
 
 

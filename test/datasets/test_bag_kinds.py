@@ -28,10 +28,19 @@ from robot_bags import (
     write,
     write_ros1,
 )
+from rosbags.rosbag1 import Writer
 
-from scmpr_ros.datasets.bags.messages import header, image, message, odometry, point_cloud
+from scmpr_ros.datasets.bags.messages import (
+    header,
+    image,
+    message,
+    odometry,
+    point_cloud,
+    transforms,
+)
 from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import make_transform
@@ -132,6 +141,20 @@ class TestFiles:
             open_drives(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
+    def test_messages_in_a_log_beside_the_database(self, tmp_path: Path) -> None:
+        folder = write(tmp_path / "robot", *robot(), storage="sqlite3")
+        (folder / "robot.db3-wal").write_bytes(b"rest")
+        for path in (folder, folder / "robot.db3"):
+            with pytest.raises(DatasetError, match=r"robot\.db3-wal holds the rest"):
+                open_drives(path)
+
+    @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
+    def test_truncated_database(self, tmp_path: Path, keep: float) -> None:
+        path = write(tmp_path / "robot", *robot(), storage="sqlite3") / "robot.db3"
+        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+        with pytest.raises(DatasetError, match="damaged or unsupported"):
+            open_drives(path)
+
     @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
     def test_truncated_ros1(self, tmp_path: Path, keep: float) -> None:
         path = write_ros1(tmp_path / "robot.bag", *robot())
@@ -188,11 +211,12 @@ class TestTopics:
         path = write(tmp_path / "b", odom(TIMES))
         with pytest.raises(DatasetError, match=r"no messages of type .*PointCloud2; it has /odom"):
             BagDrive(path)
-        packets = write_ros1(tmp_path / "packets.bag", odom(TIMES), driver_packets(TIMES))
-        with pytest.raises(
-            DatasetError, match=r"/packets \(velodyne_msgs/msg/VelodyneScan\) holds"
-        ):
-            BagDrive(packets)
+        kind = "velodyne_msgs/msg/VelodyneScan"
+        with Writer(tmp_path / "packets.bag") as writer:
+            connection = writer.add_connection("/packets", kind, msgdef="uint8 n", md5sum="0" * 32)
+            writer.write(connection, stamp(0), b"1")
+        with pytest.raises(DatasetError, match=rf"/packets \({kind}\) holds scans in a driver's"):
+            BagDrive(tmp_path / "packets.bag")
 
 
 class TestPoses:
@@ -264,6 +288,19 @@ class TestPoses:
         drive = BagDrive(write(tmp_path / "b", lidar(TIMES), sent))
         np.testing.assert_allclose(drive.T_world_lidar(3), pose_at(TIMES[3]), atol=1e-9)
 
+    def test_transforms_as_poses(self, tmp_path: Path) -> None:
+        """As motion capture sends them."""
+        (first,) = transforms([(header(stamp(0), "map"), "lidar", pose_at(0.2))]).transforms
+        later = replace(first, header=header(stamp(1), "map"))
+        sent = [Sent("/vicon", first, 0.0), Sent("/vicon", later, 1.0)]
+        drive = BagDrive(write(tmp_path / "b", lidar(TIMES), sent))
+        np.testing.assert_allclose(drive.T_world_lidar(3), pose_at(0.2), atol=1e-9)
+
+    def test_poses_of_several_frames(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "b", lidar(TIMES), odom([0.0]), odom([0.1], world="odom"))
+        with pytest.raises(DatasetError, match="/odom has poses of several frames"):
+            BagDrive(path)
+
     def test_extrinsics_of_the_lidar_in_the_posed_frame(self, tmp_path: Path) -> None:
         path = write(tmp_path / "b", lidar(TIMES), odom(TIMES))
         with pytest.raises(CalibrationError, match=r"'base' with 'lidar'.*set .*bag\.T_pose_lidar"):
@@ -286,6 +323,9 @@ class TestPoses:
         assert len(drive.scan_frames) == 6 and list(drive.image_frames) == []
         with pytest.raises(CalibrationError, match="no images, so the camera's frame is unknown"):
             _ = drive.T_lidar_camera
+        write_drive_bag(drive, tmp_path / "copy")
+        copy = BagDrive(tmp_path / "copy")
+        np.testing.assert_allclose(copy.T_world_lidar(3), drive.T_world_lidar(3), atol=1e-9)
 
 
 class TestLeftOut:
@@ -351,6 +391,10 @@ class TestClouds:
         drive = self.drive(tmp_path, points(), row_step=20)
         with pytest.raises(DatasetError, match="row_step of 20 points of 12 bytes: expected at le"):
             drive.scan(0)
+
+    def test_height_zero(self, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError, match="cloud with data: expected at least 1x1 point, got"):
+            self.drive(tmp_path, points(), height=0).scan(0)
 
     def test_doubles_and_padding(self, tmp_path: Path) -> None:
         names = ["x", "y", "z", "intensity", "t", "ring"]
