@@ -10,7 +10,9 @@ from pathlib import Path
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
+from scmpr_ros.config import descriptions, flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.lidar.cloud_config import CloudConfig
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
@@ -38,8 +40,9 @@ def _config(options: argparse.Namespace) -> MapBuildConfig:
     source, places = config.source, config.builder.places
     if options.trajectory:
         source = replace(source, trajectory=str(options.trajectory))
-    named = {name: getattr(options, name) for name in ("origin", "georeference")}
-    cloud = replace(source.cloud, **{name: value for name, value in named.items() if value})
+    named = {name: getattr(options, name) for name in flatten(CloudConfig())}
+    given = {name: value for name, value in named.items() if value is not None}
+    cloud = replace(source.cloud, **given)
     source = replace(source, cloud=cloud, bag=read_settings(options, BagReaderConfig, "bag"))
     if options.sensor_height is not None:
         places = replace(places, sensor_height_m=options.sensor_height)
@@ -59,6 +62,7 @@ def _summary(report: BuildReport, out: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="build_map",
+        usage="%(prog)s [-h] [--trajectory FILE] [--update] [options] MAP OUT",
         allow_abbrev=False,
         description="Build the place map that the localizer reads from a LiDAR map: a point cloud "
         "file, a folder of tiles, or a recording. An interrupted build goes on where it stopped.",
@@ -81,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--sensor_height", type=float, metavar="M",
         help="height of the camera above the ground, for places without a trajectory (default: "
         f"{PlacesConfig.sensor_height_m})")  # fmt: skip
-    add("--origin", metavar="X,Y,Z",
-        help="point near the map that is subtracted from large coordinates before they are "
-        "rounded; poses come back with it added (default: chosen)")  # fmt: skip
-    add("--georeference", metavar="TEXT",
-        help="coordinate system that is kept with the map (default: the file's)")  # fmt: skip
-    add_settings(parser, MapBuildConfig, besides="source.bag.")
+    cloud = parser.add_argument_group("what a point cloud file does not say")
+    meanings = descriptions(CloudConfig)
+    for name, default in flatten(CloudConfig()).items():
+        cloud.add_argument(f"--{name}", type=type(default), metavar=type(default).__name__.upper(),
+                           help=f"{meanings[name]} (default: {default})")  # fmt: skip
+    add_settings(parser, MapBuildConfig, besides=("source.bag.", "source.cloud."))
     add_settings(parser, BagReaderConfig, "bag", "how a bag is read")
     return parser
 

@@ -194,7 +194,7 @@ def find_positions(
     if file is None:
         return None
     _log.info("places lie along the trajectory %s", file)
-    return read_trajectory(file, config.trajectory_file).positions
+    return read_trajectory(file, config.trajectory_file, config.bag).positions
 
 
 def makes_map(drive: Drive) -> bool:
