@@ -21,7 +21,8 @@ def read_npy_poses(path: Path) -> NDArray[np.float64]:
         # mapped, so that a damaged shape cannot ask for more memory than the file has
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # the header is Python, whose errors are of any type
-        raise DatasetError(f"{path}: this is no array of NumPy: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: this is no array of NumPy: {reason}") from error
     shape = getattr(array, "shape", None)
     sizes = {(4, 4): 4, (3, 4): 3, (12,): 3}
     if shape is None or shape[1:] not in sizes or array.dtype.kind not in "fiu":

@@ -8,6 +8,7 @@ apart, and the ground is what the sky looks at.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +157,7 @@ def _warn_of_tilt(xyz: NDArray[np.float64], cell_m: float, where: str) -> None:
         if beside.sum() < _FEWEST_CELLS:
             return
         rises.append(float(np.median(low[at[beside]] - low[beside])) / cell_m)
-    tilt_deg = float(np.degrees(np.arctan(np.hypot(*rises))))
+    tilt_deg = math.degrees(math.atan(math.hypot(*rises)))
     if tilt_deg > _STEEP_DEG:
         _log.warning(
             "%s: its ground rises by %.0f deg throughout; if it is level in truth, the map is in "

@@ -46,6 +46,7 @@ _SAME_IN_ROS1 = frozenset(
 )
 """Types with equal fields in ROS 1 and ROS 2, but for the header's `seq`, which is dropped."""
 
+_LONGEST_REASON = 300
 _AGAIN = "copy it again, or run `ros2 bag reindex` (`mcap recover`, for ROS 1 `rosbag reindex`)"
 
 
@@ -227,7 +228,9 @@ class Bag:
         except (DatasetError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # the library raises errors of any type for damaged bytes
-            reason = str(error).strip().rstrip(".") or "nothing more is known"
+            reason = (
+                " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
+            )
             name = "" if type(error).__name__ == "ReaderError" else f"{type(error).__name__}: "
             raise DatasetError(
                 f"{self.path}: {where} is damaged or unsupported ({name}{reason}): {_AGAIN}"
