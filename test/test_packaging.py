@@ -143,7 +143,7 @@ def test_wheel_contains_the_share_folder(wheel: zipfile.ZipFile, repository: Pat
     assert "share/scmpr_ros/package.xml" in names
     assert "scmpr_ros/py.typed" in names
     assert "scmpr_ros/lidar/segmentation.safetensors" in names
-    for folder in ("launch", "config", "config/readers", "models"):
+    for folder in ("launch", "config", "config/readers", "config/range_view", "models"):
         for path in (repository / folder).glob("*.*"):
             assert f"share/scmpr_ros/{folder}/{path.name}" in names
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,29 @@ from scmpr_ros.semantics import IS_DYNAMIC, NUM_CLASSES
 
 PosedScan = tuple[PointCloud, NDArray[np.float64]]
 """A scan in the LiDAR frame and its pose T_map_lidar (4, 4)."""
+
+
+class ClassifiedScan(NamedTuple):
+    """A scan in the LiDAR frame, its pose, and how sure its labels are.
+
+    T_map_lidar: (4, 4). confidence: (N,) float32 probability of each label, None for certain ones.
+    """
+
+    scan: PointCloud
+    T_map_lidar: NDArray[np.float64]
+    confidence: NDArray[np.float32] | None
+
+
+class ClassifiedVoxels(NamedTuple):
+    """A map of voxel means and how sure its labels are.
+
+    confidence: (N,) float32, mean over the returns in a voxel of what they give to its label; None
+    without labels.
+    """
+
+    cloud: PointCloud
+    confidence: NDArray[np.float32] | None
+
 
 _FOLD_EVERY_POINTS = 4_000_000  # bounds the buffers to about 0.5 GB
 
@@ -58,61 +82,114 @@ def accumulate(
     the map, minus an origin if they are large. Raises DatasetError if no points are left or the
     scans differ in their fields.
     """
-    voxels: _VoxelSums | None = None
-    buffer: list[PointCloud] = []
+    certain = (ClassifiedScan(scan, T_map_lidar, None) for scan, T_map_lidar in scans)
+    return accumulate_classes(certain, config, keep_dynamic).cloud
+
+
+def accumulate_classes(
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool = False
+) -> ClassifiedVoxels:
+    """Merge scans as `accumulate` does; each return votes for its label with its confidence.
+
+    keep_dynamic: let all returns vote, so that single wrong labels leave no holes in the map.
+    Raises DatasetError as `accumulate` does.
+    """
+    voxels: VoxelSums | None = None
+    for returns, confidence in _batches(scans, config, keep_dynamic):
+        voxels = voxels or VoxelSums(config.voxel_m, returns.origin)
+        voxels.fold(returns, confidence)
+    assert voxels is not None
+    result = voxels.means(config.min_hits)
+    if len(result.cloud) == 0:
+        raise no_voxels(config)
+    return result
+
+
+def voxel_sums(scans: Iterable[ClassifiedScan], config: AccumulationConfig) -> Iterator[VoxelSums]:
+    """Sums of batches of scans, which `VoxelSums.merge` adds up, for maps larger than memory.
+
+    Raises DatasetError as `accumulate` does.
+    """
+    for returns, confidence in _batches(scans, config, keep_dynamic=False):
+        voxels = VoxelSums(config.voxel_m, returns.origin)
+        voxels.fold(returns, confidence)
+        yield voxels
+
+
+def no_voxels(config: AccumulationConfig) -> DatasetError:
+    """The error for scans that leave no voxel."""
+    return DatasetError(
+        f"no voxel of {config.voxel_m} m was hit {config.min_hits} times: give more scans, "
+        "larger voxels or a smaller min_hits"
+    )
+
+
+def _batches(
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool
+) -> Iterator[tuple[PointCloud, NDArray[np.float32] | None]]:
+    """Returns of several scans in the map frame, with the confidence of their labels."""
+    origin: NDArray[np.float64] | None = None
+    buffer: list[ClassifiedScan] = []
     buffered = 0
-    for scan, T_map_lidar in scans:
-        if voxels is None:
-            voxels = _VoxelSums(config.voxel_m, choose_origin(T_map_lidar[None, :3, 3]))
-        if scan.label is not None and not keep_dynamic:
-            scan = scan.select(~IS_DYNAMIC[scan.label])
-        buffer.append(_to_map(scan, T_map_lidar, voxels.origin, config))
-        buffered += len(buffer[-1])
+    for scan, T_map_lidar, confidence in scans:
+        if origin is None:
+            origin = choose_origin(T_map_lidar[None, :3, 3])
+        used = _used_returns(scan, config, keep_dynamic)
+        in_map = _to_map(scan.select(used), T_map_lidar, origin)
+        weight = None if confidence is None else confidence[used]
+        buffer.append(ClassifiedScan(in_map, T_map_lidar, weight))
+        buffered += len(in_map)
         if buffered > _FOLD_EVERY_POINTS:
-            voxels.fold(_concatenate(buffer))
+            yield _concatenate(buffer)
             buffer, buffered = [], 0
-    if voxels is None:
+    if origin is None:
         raise DatasetError("no scans to build a map from")
-    voxels.fold(_concatenate(buffer))
-    cloud = voxels.means(config.min_hits)
-    if len(cloud) == 0:
-        raise DatasetError(
-            f"no voxel of {config.voxel_m} m was hit {config.min_hits} times: give more scans, "
-            "larger voxels or a smaller min_hits"
-        )
-    return cloud
+    if buffer:
+        yield _concatenate(buffer)
+
+
+def _used_returns(
+    scan: PointCloud, config: AccumulationConfig, keep_dynamic: bool
+) -> NDArray[np.bool_]:
+    """Mask (N,) of the returns within range, without dynamic classes unless they are kept."""
+    range_m = np.linalg.norm(scan.xyz, axis=1)
+    used = (range_m >= config.min_range_m) & (range_m <= config.max_range_m)
+    if scan.label is not None and not keep_dynamic:
+        used &= ~IS_DYNAMIC[scan.label]
+    return used
 
 
 def _to_map(
-    scan: PointCloud,
-    T_map_lidar: NDArray[np.float64],
-    origin: NDArray[np.float64],
-    config: AccumulationConfig,
+    scan: PointCloud, T_map_lidar: NDArray[np.float64], origin: NDArray[np.float64]
 ) -> PointCloud:
-    """Transform a scan's points within range to the map frame, minus the origin."""
-    range_m = np.linalg.norm(scan.xyz, axis=1)
-    scan = scan.select((range_m >= config.min_range_m) & (range_m <= config.max_range_m))
+    """Transform a scan to the map frame, minus the origin."""
     xyz = transform_points(T_map_lidar, scan.xyz + scan.origin) - origin
     return PointCloud(xyz.astype(np.float32), scan.label, scan.intensity, origin)
 
 
-def _concatenate(clouds: list[PointCloud]) -> PointCloud:
-    def join(name: str) -> NDArray | None:
-        present = [getattr(c, name) for c in clouds if getattr(c, name) is not None]
-        if present and len(present) < len(clouds):
+def _concatenate(
+    scans: list[ClassifiedScan],
+) -> tuple[PointCloud, NDArray[np.float32] | None]:
+    """The points of scans in the map frame, and the confidence of their labels."""
+
+    def join(name: str, arrays: list[NDArray | None]) -> NDArray | None:
+        present = [array for array in arrays if array is not None]
+        if present and len(present) < len(arrays):
             raise DatasetError(
-                f"{len(present)} of {len(clouds)} scans have {name}: give all scans the same "
+                f"{len(present)} of {len(arrays)} scans have {name}: give all scans the same "
                 "fields (is a label file missing?)"
             )
         return np.concatenate(present) if present else None
 
-    if not clouds:
-        return PointCloud(np.empty((0, 3), np.float32))
-    xyz = np.concatenate([c.xyz for c in clouds])
-    return PointCloud(xyz, join("label"), join("intensity"), clouds[0].origin)
+    clouds = [scan.scan for scan in scans]
+    label = join("label", [cloud.label for cloud in clouds])
+    intensity = join("intensity", [cloud.intensity for cloud in clouds])
+    xyz = np.concatenate([cloud.xyz for cloud in clouds])
+    confidence = join("confidence", [scan.confidence for scan in scans])
+    return PointCloud(xyz, label, intensity, clouds[0].origin), confidence
 
 
-class _VoxelSums:
+class VoxelSums:
     """Sums of positions, intensities and votes per voxel, sorted by voxel key."""
 
     def __init__(self, voxel_m: float, origin: NDArray[np.float64]) -> None:
@@ -121,8 +198,8 @@ class _VoxelSums:
         self._keys = np.empty(0, np.int64)
         self._sums: dict[str, NDArray] = {}
 
-    def fold(self, cloud: PointCloud) -> None:
-        """Add the points of a cloud."""
+    def fold(self, cloud: PointCloud, confidence: NDArray[np.float32] | None = None) -> None:
+        """Add the points of a cloud; confidence: (N,) weight of their votes, None for one."""
         if len(cloud) == 0:
             return
         keys = voxel_keys(cloud.xyz, self._voxel_m)
@@ -137,10 +214,35 @@ class _VoxelSums:
             sums["intensity"] = reduce(cloud.intensity)
         if cloud.label is not None:
             row = np.repeat(np.arange(len(cells)), sums["hits"])
-            flat = np.bincount(row * NUM_CLASSES + cloud.label[order],
+            weight = None if confidence is None else confidence[order]
+            flat = np.bincount(row * NUM_CLASSES + cloud.label[order], weight,
                                minlength=len(cells) * NUM_CLASSES)  # fmt: skip
-            sums["votes"] = flat.reshape(-1, NUM_CLASSES).astype(np.uint32)
+            sums["votes"] = flat.reshape(-1, NUM_CLASSES).astype(np.float32)
         self._merge(cells, sums)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def records(self) -> NDArray[np.void]:
+        """The sums as a structured array (V,), for files; see `of_records`."""
+        fields = [("key", np.int64)]
+        fields += [(name, v.dtype, v.shape[1:]) for name, v in self._sums.items()]  # type: ignore[misc]
+        rows = np.empty(len(self), fields)
+        rows["key"] = self._keys
+        for name, values in self._sums.items():
+            rows[name] = values
+        return rows
+
+    @classmethod
+    def of_records(
+        cls, rows: NDArray[np.void], voxel_m: float, origin: NDArray[np.float64]
+    ) -> VoxelSums:
+        """Add up the `records` of several batches, in the order of the batches."""
+        voxels = cls(voxel_m, origin)
+        names = [name for name in rows.dtype.names or () if name != "key"]
+        voxels._merge(rows["key"][:0], {name: rows[name][:0] for name in names})
+        voxels._merge(rows["key"], {name: rows[name] for name in names})
+        return voxels
 
     def _merge(self, cells: NDArray[np.int64], sums: dict[str, NDArray]) -> None:
         if not self._sums:
@@ -156,16 +258,24 @@ class _VoxelSums:
             for name, old in self._sums.items()
         }
 
-    def means(self, min_hits: int) -> PointCloud:
+    def means(self, min_hits: int) -> ClassifiedVoxels:
         """One point for each voxel with at least `min_hits` returns."""
         if not self._sums:
-            return PointCloud(np.empty((0, 3), np.float32), origin=self.origin)
+            return ClassifiedVoxels(
+                PointCloud(np.empty((0, 3), np.float32), origin=self.origin), None
+            )
         keep = self._sums["hits"] >= min_hits
         hits = self._sums["hits"][keep]
         votes, intensity = self._sums.get("votes"), self._sums.get("intensity")
-        return PointCloud(
+        label = confidence = None
+        if votes is not None:
+            votes = votes[keep]
+            label = votes.argmax(axis=1).astype(np.uint8)
+            confidence = (votes.max(axis=1) / hits).astype(np.float32)
+        cloud = PointCloud(
             (self._sums["xyz"][keep] / hits[:, None]).astype(np.float32),
-            None if votes is None else votes[keep].argmax(axis=1).astype(np.uint8),
+            label,
             None if intensity is None else (intensity[keep] / hits).astype(np.float32),
             self.origin,
         )
+        return ClassifiedVoxels(cloud, confidence)

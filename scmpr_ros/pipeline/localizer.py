@@ -32,6 +32,7 @@ from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.belief import BeliefConfig, Hypothesis, hypotheses
 from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.stages import stage
 
@@ -46,6 +47,9 @@ class LocalizerConfig:
     belief: BeliefConfig = field(default_factory=BeliefConfig)
     shortlist: int = 100
     """Nearest viewpoints (place, heading) by descriptor that are scored by eq. 10."""
+    index: str = "auto"
+    """How the map's descriptors are searched: `auto` takes the index that was saved with the map,
+    and the exact one on a GPU; `exact`, or a FAISS factory string such as `PCA96,IVF4096,SQ8`."""
     candidates: int = 10
     """Poses in an answer: the best one and its alternatives."""
     device: str = "auto"
@@ -163,8 +167,15 @@ class Localizer:
             for x in (place_map.context, place_map.headings_rad)
         )
         self.encoder = _encoder(network, context, self.device, self.config)
-        self._index = DescriptorIndex(place_map.descriptors, self.device)
-        self._matcher = _matcher(network, place_map, self.config.matching, self.device)
+        self.index = DescriptorIndex.of(
+            place_map.descriptors, self.config.index, place_map.saved_index, self.device
+        )
+        """Finds viewpoints by descriptor."""
+        self.panoramas = Panoramas(
+            place_map.panorama_labels, place_map.panorama_ranges, self.device
+        )
+        """What the places show."""
+        self._matcher = _matcher(network, place_map, self.panoramas, self.config.matching)
         self.R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         self._readers = _external_readers(network, self.config, self.R_level_camera, self.device)
@@ -263,7 +274,7 @@ class Localizer:
         """Shortlist viewpoints by descriptor, and score them."""
         with stage("search"):
             descriptor = query.descriptor[0]
-            near = self._index.search(descriptor, self.config.shortlist, allowed)
+            near = self.index.search(descriptor, self.config.shortlist, allowed)
             listed = near if also is None else near + self._others(descriptor, near, also)
         with stage("psi"):
             return self._match(query, seen, listed, len(near.place))
@@ -273,7 +284,7 @@ class Localizer:
         count = len(self._headings)
         known = _on_host(near.place * count + near.heading)
         new = ~np.isin(also.place * count + also.heading, known)
-        return self._index.compare(descriptor, also.place[new], also.heading[new])
+        return self.index.compare(descriptor, also.place[new], also.heading[new])
 
     def _match(self, query: Query, seen: Tensor, near: Neighbours, shortlisted: int) -> Observation:
         """Score viewpoints by eq. 10; the first `shortlisted` are the nearest by descriptor."""
@@ -337,19 +348,18 @@ def _encoder(
 
 
 def _matcher(
-    network: PlaceNetwork, place_map: PlaceMap, config: MatchingConfig, device: torch.device
+    network: PlaceNetwork, place_map: PlaceMap, panoramas: Panoramas, config: MatchingConfig
 ) -> SemanticMatcher | None:
     """The matcher of a map's panoramas; None for methods that predict neither class nor range."""
     if not isinstance(network, PerceivingNetwork):
         return None
-    labels, range_m, confusion = (
-        torch.from_numpy(np.array(x)).to(device)
-        for x in (place_map.panorama_labels, place_map.panorama_ranges, place_map.confusion)
-    )
+
+    def ids(range_m: Tensor) -> Tensor:
+        return range_ids(range_m, network.ranges).to(torch.uint8)
+
     return SemanticMatcher(
-        network.config.mask_grid, place_map.grid, config, labels,
-        range_ids(range_m, network.ranges).to(torch.uint8), confusion,
-        network.statistics.to(device),
+        network.config.mask_grid, place_map.grid, config, panoramas, ids,
+        torch.from_numpy(np.array(place_map.confusion)), network.statistics.to(panoramas.device),
     )  # fmt: skip
 
 

@@ -1,8 +1,4 @@
-"""The first step of building a map: from files to a static, labelled point cloud.
-
-A source gives one cloud. Ghosts of moving objects are removed from it, its points get their classes
-(3DSegmentation in eq. 5), and then everything that can drive away is removed as well.
-"""
+"""What a map is made of: a point cloud file, static clouds of a data set, or a drive's scans."""
 
 from __future__ import annotations
 
@@ -17,17 +13,27 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.cancellation import raise_if_cancelled
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
-from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
-from scmpr_ros.lidar.cloud_files import read_cloud
-from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
-from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import point_confusion, segment_with_confidence
-from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
+from scmpr_ros.lidar.accumulation import (
+    AccumulationConfig,
+    ClassifiedScan,
+    ClassifiedVoxels,
+    PosedScan,
+    accumulate,
+    accumulate_classes,
+)
+from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
+from scmpr_ros.lidar.cloud_tiles import is_tile_folder
+from scmpr_ros.lidar.ghosts import GhostConfig
+from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
+from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
+from scmpr_ros.lidar.tiled_accumulation import accumulate_tiles
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -39,65 +45,27 @@ class MapSourceConfig:
     """How a map source is read.
 
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
-    label_set: the label set of a cloud file, see `read_cloud`.
+    cloud: how a point cloud file is read. classes: what gives points their classes.
+    bag: topics, frames and conventions of a bag.
+    trajectory: file with the poses of the sensor that mapped, in the frame of the map: places lie
+        along it; empty takes one that lies beside the map in its folder, or a drive's poses.
+    trajectory_file: what that file does not say.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
+    voxel_m: clouds that are denser than that are thinned to one point for each voxel of this size.
     ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
     """
 
     sequence: str = ""
-    label_set: str = "auto"
+    cloud: CloudConfig = field(default_factory=CloudConfig)
+    classes: PointClassConfig = field(default_factory=PointClassConfig)
     skip_bad: bool = False
+    trajectory: str = ""
+    trajectory_file: TrajectoryConfig = field(default_factory=TrajectoryConfig)
+    voxel_m: float = 0.1
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
     ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
-
-
-def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
-    """Make the map of a point cloud file, or of a recording that `open_drives` knows.
-
-    Raises DatasetError for sources that are missing or hold nothing usable.
-    """
-    return load_labelled_cloud(source, config).static_map()
-
-
-@dataclass(frozen=True)
-class LabelledCloud:
-    """The labelled points that a map is made of, before dynamic classes are removed.
-
-    confidence: (N,) float32 probability of each label, None if the source came with labels.
-    trajectory, confusion: as in `PointCloudMap`; confusion is None if the labels are correct.
-    """
-
-    cloud: PointCloud
-    confidence: NDArray[np.float32] | None
-    trajectory: NDArray[np.float64] | None
-    confusion: NDArray[np.float32] | None
-
-    def static_map(self) -> PointCloudMap:
-        """The map of the points of static classes."""
-        point_map = PointCloudMap.of(self.cloud, self.trajectory, self.confusion)
-        dynamic = len(self.cloud) - len(point_map.cloud)
-        _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
-        return point_map
-
-
-def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
-    """Read or accumulate the points of a map; without labels, remove ghosts and segment them.
-
-    Raises DatasetError as `load_point_cloud_map` does.
-    """
-    origin = open_map_source(Path(source), config.sequence)
-    cloud = origin.cloud(config)
-    _log.info("%s: %d points", source, len(cloud))
-    confidence = confusion = None
-    if cloud.label is None:  # labels would already say what moves
-        cloud, ghosts = _without_ghosts(cloud, origin.drive, config)
-        label, confidence = segment_with_confidence(cloud)
-        cloud, confusion = replace(cloud, label=label), point_confusion()
-        keep = remove_vehicle_remains(cloud.xyz, label, ghosts.xyz)
-        _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
-        cloud, confidence = cloud.select(keep), confidence[keep]
-    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
 class MapSource(ABC):
@@ -107,36 +75,55 @@ class MapSource(ABC):
     """The drive that mapped: its scans carve ghosts out, its poses are the trajectory."""
 
     @abstractmethod
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
-        """Read or accumulate the points."""
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
+        """Read or accumulate all points in memory, with the classes that they have by then."""
+
+    @abstractmethod
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """The same points, in the tiles of an empty folder."""
+
+    @property
+    def has_scans(self) -> bool:
+        """Whether there are scans that ghosts can be carved out by."""
+        return self.drive is not None and len(self.drive.scan_frames) > 0
 
     @property
     @abstractmethod
     def mapped_frames(self) -> Sequence[int]:
         """Frames of the drive between which the map was made."""
 
-    def trajectory(self, origin: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Positions (S, 3) of the LiDAR relative to `origin`, in driving order; None without drive.
-
-        From the first to the last mapped frame.
-        """
-        if self.drive is None:
-            return None
+    def positions(self) -> NDArray[np.float64]:
+        """Positions (S, 3) of the drive's LiDAR, from the first to the last mapped frame."""
+        assert self.drive is not None
         mapped = range(min(self.mapped_frames), max(self.mapped_frames) + 1)
         frames = [frame for frame in self.drive.frames if frame in mapped]
-        return np.stack([self.drive.T_world_lidar(frame)[:3, 3] for frame in frames]) - origin
+        return np.stack([self.drive.T_world_lidar(frame)[:3, 3] for frame in frames])
 
 
 @dataclass(frozen=True)
 class CloudFile(MapSource):
-    """A point cloud file, alone or as the prebuilt map of a drive."""
+    """A point cloud file or a folder of tiles, alone, or the prebuilt map of a drive."""
 
     path: Path
     drive: Drive | None = None
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
-        """Read the file."""
-        return read_cloud(self.path, config.label_set)
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
+        """Read the whole file."""
+        return ClassifiedVoxels(self.stream(config).read(), None)
+
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Stream the file."""
+        stream = self.stream(config)
+        classifier.check(stream.has_label)
+        return PointTiles.spread(stream.blocks(), folder, grid, config.voxel_m)
+
+    def stream(self, config: MapSourceConfig) -> CloudStream:
+        """Open the file."""
+        return open_cloud(self.path, config.cloud)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -150,10 +137,18 @@ class StaticClouds(MapSource):
 
     drive: Drive
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Join the clouds."""
-        whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
-        return accumulate(self._as_scans(), whole)
+        classifier.check(has_label=True)
+        return ClassifiedVoxels(accumulate(self._as_scans(), _whole(config.accumulation)), None)
+
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Join the clouds."""
+        classifier.check(has_label=True)
+        scans = (ClassifiedScan(*scan, None) for scan in self._as_scans())
+        return accumulate_tiles(scans, _whole(config.accumulation), folder, grid)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -174,11 +169,17 @@ class AccumulatedScans(MapSource):
 
     drive: Drive
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Accumulate the scans."""
-        return accumulate(
-            posed_scans(self.drive, "accumulating scans", config), config.accumulation
-        )
+        scans = posed_scans(self.drive, "accumulating scans", config)
+        return accumulate_classes(classifier.of_scans(scans), config.accumulation)
+
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Accumulate the scans."""
+        scans = posed_scans(self.drive, "accumulating scans", config)
+        return accumulate_tiles(classifier.of_scans(scans), config.accumulation, folder, grid)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -186,15 +187,17 @@ class AccumulatedScans(MapSource):
         return self.drive.scan_frames
 
 
-def open_map_source(path: Path, sequence: str = "") -> MapSource:
+def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSource:
     """Decide what a map is made of: a file, or in a folder the first of these that is there.
 
-    A map.ply, static clouds, scans. sequence: the drive in a folder that has several.
+    A map.ply, static clouds, scans, tiles of a cloud.
     """
-    if not path.is_dir():
-        return CloudFile(path)
+    config = config or MapSourceConfig()
     prebuilt = path / PREBUILT_MAP
-    drive = _mapping_drive(path, sequence)
+    is_cloud = not path.is_dir() or (is_tile_folder(path) and not prebuilt.is_file())
+    if is_cloud and not is_recording(path):
+        return CloudFile(path)
+    drive = _mapping_drive(path, config)
     if prebuilt.is_file() or drive is None:
         return CloudFile(prebuilt, drive)
     if drive.mapped_frames:
@@ -207,28 +210,77 @@ def open_map_source(path: Path, sequence: str = "") -> MapSource:
     return AccumulatedScans(drive)
 
 
+def find_positions(
+    path: Path, origin: MapSource, config: MapSourceConfig
+) -> NDArray[np.float64] | None:
+    """Positions (S, 3) of the sensor that mapped, in the map's frame, in driving order.
+
+    Those of the trajectory that the config names, else of the drive, else of a trajectory that lies
+    in the map's folder; None if there is none of these.
+    """
+    file = Path(config.trajectory) if config.trajectory else None
+    if file is None and origin.drive is not None:
+        return origin.positions()
+    if file is None and path.is_dir():
+        file = find_trajectory(path)
+    if file is None:
+        return None
+    _log.info("places lie along the trajectory %s", file)
+    return read_trajectory(file, config.trajectory_file, config.bag).positions
+
+
+def _whole(config: AccumulationConfig) -> AccumulationConfig:
+    """How clouds that are a map already are accumulated: no return is left out."""
+    return replace(config, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
+
+
 def makes_map(drive: Drive) -> bool:
     """Whether a map can be made of a drive: it has scans or static clouds."""
     return len(drive.scan_frames) > 0 or len(drive.mapped_frames) > 0
 
 
-def posed_scans(drive: Drive, purpose: str, config: MapSourceConfig) -> Iterator[PosedScan]:
-    """Scans of a drive with their poses; `purpose` labels the progress bar."""
+def posed_scans(
+    drive: Drive, purpose: str, config: MapSourceConfig, frames: Sequence[int] | None = None
+) -> Iterator[PosedScan]:
+    """Scans of a drive with their poses.
+
+    purpose: label of the progress bar. frames: some of those with a scan; all if None.
+    """
 
     def read(frame: int) -> PosedScan:
         return drive.scan(frame), drive.T_world_lidar(frame)
 
-    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
+    scans = FrameReader(drive.scan_frames if frames is None else frames, read, config.skip_bad)
     for _, scan in tqdm(scans, desc=purpose, unit="scan", disable=None):
         yield scan
 
 
-def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
+def carving_frames(
+    drive: Drive, origin: NDArray[np.float64], around: Box, config: GhostConfig
+) -> list[int]:
+    """Frames whose scans may see through points around a tile: near it, and not redundant.
+
+    origin: (3,) that `around` is relative to.
+    """
+    frames: list[int] = []
+    last: NDArray[np.float64] | None = None
+    reach = around.grown(config.max_range_m)
+    for frame in drive.scan_frames:
+        position = drive.T_world_lidar(frame)[:3, 3] - origin
+        if last is not None and np.linalg.norm(position - last) < config.scan_spacing_m:
+            continue
+        last = position
+        if reach.contains(position[None]).all():
+            frames.append(frame)
+    return frames
+
+
+def _mapping_drive(folder: Path, config: MapSourceConfig) -> Drive | None:
     """The drive that made the map; None if the folder holds a map.ply and no scans."""
-    prebuilt = (folder / PREBUILT_MAP).is_file()
+    prebuilt, sequence = (folder / PREBUILT_MAP).is_file(), config.sequence
     if prebuilt and not sequence and not is_recording(folder):
         return None
-    drives = open_drives(folder, sequence)
+    drives = open_drives(folder, sequence, config.bag)
     if sequence:
         return drives[0]
     mapping = [drive for drive in drives if makes_map(drive)]
@@ -241,17 +293,3 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
             "`sequence`"
         )
     return mapping[0]
-
-
-def _without_ghosts(
-    cloud: PointCloud, drive: Drive | None, config: MapSourceConfig
-) -> tuple[PointCloud, PointCloud]:
-    """Separate ghosts: what later scans see through; without scans, what has no hole beneath it."""
-    if drive is not None and len(drive.scan_frames) > 0:
-        keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
-        why = "which later scans see through"
-    else:
-        keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
-        why = "beneath which the ground was seen"
-    _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
-    return cloud.select(keep), cloud.select(~keep)

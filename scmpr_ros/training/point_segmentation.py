@@ -158,7 +158,7 @@ def _clouds(
     source: RecordingSource, config: PointSegmentationConfig, rng: np.random.Generator
 ) -> Iterator[tuple[PointCloud, NDArray[np.uint8]]]:
     """The recording's map from true and from wrong poses, and single scans, with their labels."""
-    drives = [drive for drive in open_drives(source.folder, source.drive) if drive.scan_frames]
+    drives = [drive for drive in open_drives(*source) if drive.scan_frames]
     if not drives or drives[0].scan(drives[0].scan_frames[0]).label is None:
         raise DatasetError(f"{source.folder}: fitting a segmenter needs labelled scans")
     drive, clouds = drives[0], []

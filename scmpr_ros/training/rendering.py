@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
@@ -19,15 +20,12 @@ from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.map_rendering import render_camera_view, render_map
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import (
-    LabelledCloud,
-    MapSourceConfig,
-    load_labelled_cloud,
-    makes_map,
-)
+from scmpr_ros.pipeline.map_points import LabelledCloud, load_labelled_cloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig, makes_map
 from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 
@@ -65,14 +63,18 @@ class PreparationConfig:
 
 
 def render_recording(
-    folder: Path, drive: str, network: PlaceNetworkConfig, config: PreparationConfig
+    folder: Path,
+    drive: str,
+    bag: BagReaderConfig,
+    network: PlaceNetworkConfig,
+    config: PreparationConfig,
 ) -> dict[str, Tensor]:
     """Tensors of a recording, or of one of its drives, by their names in a prepared file.
 
     These are the names in `PreparedRecording`; those of panoramas are `panorama.range_m` and so on.
     `segmented` is left out if the map has no labels of its own, as it would equal `panorama`.
     """
-    drives = open_drives(folder, drive)
+    drives = open_drives(folder, drive, bag)
     mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
     if not mapping or not queries:
@@ -80,7 +82,7 @@ def render_recording(
             f"{folder}: training needs one drive with scans (the mapping drive) and one with "
             f"images; found {len(mapping)} and {len(queries)}"
         )
-    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
+    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad, bag=bag)
     labelled = load_labelled_cloud(folder, source)
     point_map = labelled.static_map()
     mask_source = _mask_source(labelled, config.min_label_confidence)
@@ -108,7 +110,11 @@ def _render_places(
         if rendered is not None:
             relative = positions + (origin - rendered.cloud.origin)
             panoramas = render_map(
-                rendered.cloud, relative, axes, network.panorama, network.max_range_m
+                SortedPoints.of_cloud(rendered.cloud),
+                relative,
+                axes,
+                network.panorama,
+                network.max_range_m,
             )
             tensors |= {
                 f"{name}.{key}": value.half() if value.is_floating_point() else value
@@ -134,14 +140,16 @@ def _render_views(
     drives: list[Drive], point_map: PointCloudMap, mask_source: PointCloud | None,
     network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    of_drives = [_render_drive(drive, point_map, mask_source, network, config) for drive in drives]
+    points = SortedPoints.of_cloud(point_map.cloud)
+    masking = None if mask_source is None else SortedPoints.of_cloud(mask_source)
+    of_drives = [_render_drive(drive, points, masking, network, config) for drive in drives]
     counts = torch.tensor([len(tensors["views"]) for tensors in of_drives])
     joined = {name: torch.cat([drive[name] for drive in of_drives]) for name in of_drives[0]}
     return {**joined, "camera": torch.repeat_interleave(torch.arange(len(drives)), counts)}
 
 
 def _render_drive(
-    drive: Drive, point_map: PointCloudMap, mask_source: PointCloud | None,
+    drive: Drive, points: SortedPoints, mask_source: SortedPoints | None,
     network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Views of one drive.
@@ -167,7 +175,7 @@ def _render_drive(
         sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
         T_map_camera = drive.T_world_camera(frame)
         labels, range_m, axes = render_camera_view(
-            point_map.cloud, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
+            points, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
         )
         if mask is not None:
             labels = cells.labels(torch.from_numpy(mask)[None])[0]

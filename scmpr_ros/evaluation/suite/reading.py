@@ -14,6 +14,7 @@ from scmpr_ros.evaluation.suite.entry import Column, Numbers, RecordingEntry, ca
 from scmpr_ros.evaluation.suite.workbench import Workbench
 from scmpr_ros.lidar.map_rendering import render_camera_view
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES
 
@@ -47,9 +48,9 @@ class ReadingEntry(RecordingEntry):
     def measure(self, bench: Workbench) -> Numbers:
         """Predict every image, and compare with the map rendered at its pose."""
         folder = bench.data / self.recording
-        drive = camera_drive(folder, self.sequence, self.drive)
-        cells = _Cells(drive, bench.point_map(folder, self.sequence), bench,
-                       self.mount.R_level_camera)  # fmt: skip
+        drive = camera_drive(folder, self.sequence, self.drive, self.bag)
+        point_map = bench.point_map(folder, self.sequence, self.bag)
+        cells = _Cells(drive, point_map, bench, self.mount.R_level_camera)
         scores: dict[str, list[float]] = {}
         for frame, image in FrameReader(drive.image_frames, drive.image, bench.config.skip_bad):
             for name, value in cells.score(frame, image).items():
@@ -67,7 +68,8 @@ class _Cells:
     def __init__(
         self, drive: Drive, point_map: PointCloudMap, bench: Workbench, R_level_camera: np.ndarray
     ) -> None:
-        self._drive, self._point_map, self._R_level_camera = drive, point_map, R_level_camera
+        self._drive, self._R_level_camera = drive, R_level_camera
+        self._points = SortedPoints.of_cloud(point_map.cloud)
         self._network = bench.perceiving_network
         config = self._network.config
         self._view = ViewSampler.of(drive.camera, config.view, R_level_camera)
@@ -78,7 +80,7 @@ class _Cells:
         """`cell_scores` of one image."""
         config = self._network.config
         labels, range_m, _ = render_camera_view(
-            self._point_map.cloud, self._drive.T_world_camera(frame), self._R_level_camera,
+            self._points, self._drive.T_world_camera(frame), self._R_level_camera,
             config.mask_grid, config.max_range_m,
         )  # fmt: skip
         labels, range_m = labels * self._seen, range_m * self._seen

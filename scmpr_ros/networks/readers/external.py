@@ -19,11 +19,11 @@ from scmpr_ros.networks.readers.cells import Cells
 from scmpr_ros.networks.readers.classes import class_probs
 from scmpr_ros.networks.readers.description import RELATIVE_OUTPUTS, load_description
 from scmpr_ros.networks.readers.ground import metric_depth
-from scmpr_ros.networks.readers.label_sets import joint_classes
 from scmpr_ros.networks.readers.ranges import range_probs_of_depth, without_sky
 from scmpr_ros.networks.readers.reader import Reader
-from scmpr_ros.networks.readers.runtime import Runtime
 from scmpr_ros.networks.saff import GivenReading
+from scmpr_ros.onnx_model import Runtime
+from scmpr_ros.output_classes import joint_classes
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 

@@ -13,8 +13,8 @@ from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.readers.cells import Cells
 from scmpr_ros.networks.readers.description import ReaderDescription, load_description
 from scmpr_ros.networks.readers.input import Placement, input_size, prepare
-from scmpr_ros.networks.readers.label_sets import joint_classes
-from scmpr_ros.networks.readers.runtime import OnnxModel, Runtime
+from scmpr_ros.onnx_model import OnnxModel, Runtime
+from scmpr_ros.output_classes import joint_classes
 from scmpr_ros.records import CameraModel
 
 
@@ -64,7 +64,7 @@ class Reader:
         shape = (image.shape[2], image.shape[3])
         size = input_size(self.description, self._model.fixed_size, shape)
         pixels, placement = prepare(self.description, image, size)
-        answer = self._model(pixels.cpu().numpy())
+        answer = torch.from_numpy(self._model(pixels.cpu().numpy()))
         shown = tuple(answer.shape)
         answer = answer[:, None] if answer.ndim == 3 else answer
         if answer.ndim != 4 or answer.shape[:2] != (1, self._channels):
