@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.place_map.manifest import FORMAT_4, Manifest, read_format, read_manifest
 from scmpr_ros.retrieval.place_map.place_map import PlaceMap
 from scmpr_ros.semantics import CLASSES, IGNORE
@@ -65,8 +66,8 @@ def _extent(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
 
 def _views(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
     grid, places = place_map.grid, sampled_places(place_map, _SAMPLED_PLACES)
-    labels = np.asarray(place_map.panorama_labels[places])
-    ranges = np.asarray(place_map.panorama_ranges[places])
+    panoramas = Panoramas(place_map.panorama_labels, place_map.panorama_ranges)
+    labels, ranges = (cells.numpy() for cells in panoramas.of(places))
     seen = (labels != IGNORE).mean((1, 2))
     yield (
         "panoramas",
