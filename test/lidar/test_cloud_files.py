@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_files import open_cloud, read_cloud, write_cloud
+from scmpr_ros.lidar.cloud_files import CloudConfig, open_cloud, read_cloud, write_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import NUM_CLASSES, class_id
 
@@ -201,7 +201,7 @@ def test_a_large_cloud_is_read_in_blocks_and_as_often_as_wanted(tmp_path: Path) 
     label = np.where(np.arange(len(xyz)) % 2, 40, 50).astype("u2")
     path = tmp_path / "m.ply"
     write_binary_ply(path, rows_of(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2], label=label))
-    cloud = open_cloud(path)
+    cloud = open_cloud(path, CloudConfig(up="+z", unit_m=1.0))
     for _ in range(2):
         blocks = list(cloud.blocks())
         assert [len(block) for block in blocks] == [500_000, 500_000, 200_000]
