@@ -168,14 +168,18 @@ def test_intensity_that_is_not_finite(tmp_path: Path, whole: bool, caplog) -> No
 
 @pytest.mark.parametrize("prefix", ["scalar_", "Scalar_", ""])
 @pytest.mark.parametrize("upper", [True, False])
-def test_names_of_cloudcompare(tmp_path: Path, prefix: str, upper: bool) -> None:
+def test_names_of_cloudcompare(tmp_path: Path, prefix: str, upper: bool, caplog) -> None:
+    caplog.set_level("INFO")
     names = [name.capitalize() if upper else name for name in ("intensity", "label")]
     columns = {prefix + names[0]: np.ones(4, "f4"), prefix + names[1]: np.full(4, 50, "f4")}
+    columns["scalar_Mine"] = np.ones(4, "u1")
     write_binary_ply(tmp_path / "m.ply", xyz_rows(**columns))
     cloud = read_cloud(tmp_path / "m.ply")
     assert cloud.intensity is not None
     assert cloud.label is not None
     assert cloud.label.tolist() == [BUILDING] * 4
+    assert f"labels from {prefix}{names[1]} (semantickitti), intensity from" in caplog.text
+    assert "fields not used: scalar_Mine" in caplog.text
 
 
 def test_label_sets_of_field_names_and_settings(tmp_path: Path) -> None:
