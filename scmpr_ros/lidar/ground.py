@@ -18,7 +18,9 @@ _STEP_M = 0.3
 _RADII_M = (1.5, 3.0, 6.0, 12.0)  # from half a wheelbase; a single scan needs larger ones
 _SURFACE_M = 0.15
 _MIN_POINTS = 20
-_MAX_SLOPE = 0.3  # steeper than any road: a wall or a hole
+MAX_SLOPE = 0.3
+"""Steeper than any road: a wall or a hole."""
+_PLACES_PER_CHUNK = 256  # bounds the memory for the points below them
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,12 @@ class GroundGrid:
 
         Starts from the lowest points of each cell. Grey morphology removes pits (reflections) and
         bumps narrower than 13 m (cars, hedges, walls seen from one side).
+
+        Cells begin at multiples of `cell_m`, so that parts of a map that overlap by some 25 m agree
+        on the ground between them.
         """
-        corner = xyz[:, :2].min(axis=0).astype(np.float64)
-        index = ((xyz[:, :2] - corner) / cell_m).astype(np.int64)
+        index, first = cell_indices(xyz, cell_m)
+        corner = first * cell_m
         rows, columns = index.max(axis=0) + 1
         cell = index[:, 0] * columns + index[:, 1]
         order = np.lexsort((xyz[:, 2], cell))
@@ -60,9 +65,33 @@ class GroundGrid:
 
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
         """Ground height (N,) at positions (N, 2|3); outside the grid, that of its border."""
-        index = np.floor((xy[:, :2] - self.corner) / self.cell_m).astype(np.int64)
+        return self.height_m[self.cells(xy)]
+
+    def cells(self, xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column (N,) of positions (N, 2|3); outside the grid, those of its border."""
+        first = np.rint(self.corner / self.cell_m).astype(np.int64)
+        index = np.floor(xy[:, :2] / np.float64(self.cell_m)).astype(np.int64) - first
         rows, columns = np.clip(index, 0, np.array(self.height_m.shape) - 1).T
-        return self.height_m[rows, columns]
+        return rows, columns
+
+    @property
+    def slope(self) -> NDArray[np.floating]:
+        """Rise over run of each cell, along the steepest direction."""
+        if min(self.height_m.shape) < 2:
+            return np.zeros_like(self.height_m)
+        return np.hypot(*np.gradient(self.height_m, self.cell_m))
+
+
+def cell_indices(
+    xy: NDArray[np.floating], cell_m: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cells of a grid that begins at multiples of `cell_m`, for positions (N, 2|3), N > 0.
+
+    Returns row and column (N, 2), counted from the smallest, and the smallest (2,) itself.
+    """
+    index = np.floor(xy[:, :2] / np.float64(cell_m)).astype(np.int64)
+    first = index.min(axis=0)
+    return index - first, first
 
 
 def ground_aligned_axes(
@@ -80,10 +109,12 @@ def ground_aligned_axes(
     slopes = np.full((len(positions), 2), np.nan)
     for radius_m in _RADII_M:
         unknown = np.flatnonzero(np.isnan(slopes[:, 0]))
-        below = tree.query_ball_point(positions[unknown, :2], radius_m)
-        for place, index in zip(unknown, below, strict=True):
-            slopes[place] = _slope(surface[index], radius_m)
-    known = np.linalg.norm(slopes, axis=1) <= _MAX_SLOPE
+        for start in range(0, len(unknown), _PLACES_PER_CHUNK):
+            chunk = unknown[start : start + _PLACES_PER_CHUNK]
+            below = tree.query_ball_point(positions[chunk, :2], radius_m)
+            for place, index in zip(chunk, below, strict=True):
+                slopes[place] = _slope(surface[index], radius_m)
+    known = np.linalg.norm(slopes, axis=1) <= MAX_SLOPE
     slopes[~known] = 0
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
 
