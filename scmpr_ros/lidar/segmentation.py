@@ -34,7 +34,7 @@ from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, NUM_CLASSES, STATIC_IDS, Role
 
 WEIGHTS = Path(__file__).with_name("segmentation.safetensors")
-_MEMBERS = 4
+_MEMBERS = 3
 _WIDTH = 64
 _LIMIT = 6.0  # features are clipped, in standard deviations
 _VOXELS_PER_BATCH = 100_000

@@ -67,8 +67,8 @@ class PointSegmentationConfig(LabelledCloudConfig):
     held_out: int = 2
     own: Path | None = None
     own_share: float = 0.3
-    steps: int = 2500
-    batch_size: int = 4096
+    steps: int = 2000
+    batch_size: int = 2048
     learning_rate: float = 3e-3
     jobs: int = 2
     allow_test_data: bool = False
