@@ -83,7 +83,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={
         PACKAGE: ["py.typed"],
-        f"{PACKAGE}.lidar": ["segmentation.safetensors"],
+        f"{PACKAGE}.lidar": ["segmentation.safetensors", "splats.cpp"],
         f"{PACKAGE}.networks.selective_scan": ["scan.cpp"],
     },
     data_files=[

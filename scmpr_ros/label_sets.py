@@ -1,76 +1,173 @@
-"""What the ids of public label sets are among the joint classes.
+"""Label sets: what the ids in a point cloud's label field mean.
 
-Ids are what networks answer: train ids for `cityscapes_train`, `semantickitti_train` and
-`mapillary_vistas`, where they count the evaluated classes; for the others the ids of label files.
+Known by name, or read from a YAML file that maps a user's own ids to joint classes. A label field
+says nothing of its label set, so ids are compared with the one that is assumed: a map whose points
+nearly all become void by a wrong guess would look like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from scmpr_ros.errors import ConfigError
-from scmpr_ros.semantics import CLASSES, IGNORE, class_id, to_joint
+from scmpr_ros import semantics
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.output_classes import LABEL_SETS
+from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, class_id
 
-_CITYSCAPES_TRAIN = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""Cityscapes' id of each of its train ids, which KITTI-360's networks use as well."""
+# ASPRS LAS 1.4 R15, table 17. Ground is no class of streets: as terrain it is ground all the same.
+_ASPRS = {
+    0: "ignore", 1: "ignore", 2: "terrain", 3: "vegetation", 4: "vegetation", 5: "vegetation",
+    6: "building", 7: "ignore", 8: "terrain", 9: "ignore", 10: "ignore", 11: "road", 12: "ignore",
+    13: "ignore", 14: "ignore", 15: "pole", 16: "ignore", 17: "road", 18: "ignore", 19: "ignore",
+    20: "terrain", 21: "ignore", 22: "ignore",
+}  # fmt: skip
 
-_SEMANTICKITTI_TRAIN = (
-    0, 10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81,
-)  # fmt: skip
-"""SemanticKITTI's id of each of its train ids; its networks have these 20 channels."""
-
-_MAPILLARY = (
-    ("ignore", "bird"), ("ignore", "ground animal"), ("sidewalk", "curb"), ("barrier", "fence"),
-    ("barrier", "guard rail"), ("barrier", "barrier"), ("barrier", "wall"), ("road", "bike lane"),
-    ("road", "crosswalk, plain"), ("sidewalk", "curb cut"), ("road", "parking"),
-    ("sidewalk", "pedestrian area"), ("ignore", "rail track"), ("road", "road"),
-    ("road", "service lane"), ("sidewalk", "sidewalk"), ("ignore", "bridge"),
-    ("building", "building"), ("ignore", "tunnel"), ("person", "person"), ("rider", "bicyclist"),
-    ("rider", "motorcyclist"), ("rider", "other rider"), ("road", "marking, crosswalk"),
-    ("road", "marking, general"), ("ignore", "mountain"), ("terrain", "sand"), ("sky", "sky"),
-    ("ignore", "snow"), ("terrain", "terrain"), ("vegetation", "vegetation"), ("ignore", "water"),
-    ("ignore", "banner"), ("ignore", "bench"), ("ignore", "bike rack"), ("ignore", "billboard"),
-    ("road", "catch basin"), ("ignore", "CCTV camera"), ("ignore", "fire hydrant"),
-    ("ignore", "junction box"), ("ignore", "mailbox"), ("road", "manhole"),
-    ("ignore", "phone booth"), ("road", "pothole"), ("pole", "street light"), ("pole", "pole"),
-    ("traffic_sign", "traffic sign frame"), ("pole", "utility pole"),
-    ("traffic_sign", "traffic light"), ("traffic_sign", "traffic sign, back"),
-    ("traffic_sign", "traffic sign, front"), ("ignore", "trash can"), ("two_wheeler", "bicycle"),
-    ("ignore", "boat"), ("other_vehicle", "bus"), ("car", "car"), ("other_vehicle", "caravan"),
-    ("two_wheeler", "motorcycle"), ("other_vehicle", "on rails"),
-    ("other_vehicle", "other vehicle"), ("other_vehicle", "trailer"), ("other_vehicle", "truck"),
-    ("ignore", "wheeled, slow"), ("ignore", "car mount"), ("ignore", "ego vehicle"),
-)  # fmt: skip
-"""Joint class and name of the 65 evaluated classes of Mapillary Vistas 1.2, by train id."""
-
-LABEL_SETS: dict[str, NDArray[np.uint8]] = {
-    "joint": np.arange(len(CLASSES), dtype=np.uint8),
-    "cityscapes_train": to_joint(np.array(_CITYSCAPES_TRAIN), "cityscapes"),
-    "cityscapes": to_joint(np.arange(34), "cityscapes"),
-    "kitti360": to_joint(np.arange(45), "kitti360"),
-    "semantickitti_train": to_joint(np.array(_SEMANTICKITTI_TRAIN), "semantickitti"),
-    "semantickitti": to_joint(np.arange(260), "semantickitti"),
-    "mapillary_vistas": np.array([class_id(name) for name, _ in _MAPILLARY], np.uint8),
-}
-"""Joint id of each id, by name of the label set."""
+_FEWEST_POINTS = 1000
+"""A smaller cloud may well show one class alone, or none."""
+_MOST_UNKNOWN = 0.05
+_LEAST_STATIC = 0.02
+_MOST_IDS_SHOWN = 6
 
 
-def joint_classes(label_set: str, classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Joint id (C,) of each id or channel of a network, by the name of its set or by its classes.
+@dataclass(frozen=True)
+class LabelSet:
+    """A named mapping from raw label ids to joint classes.
 
-    Raises ConfigError for unknown names.
+    joint_of: joint id of each known raw id. unlabelled: raw ids of points that nobody labelled.
     """
-    if label_set and label_set not in LABEL_SETS:
-        raise ConfigError(f"no label_set {label_set!r}; there are {', '.join(LABEL_SETS)}")
-    if label_set:
-        return LABEL_SETS[label_set]
+
+    name: str
+    joint_of: Mapping[int, int]
+    unlabelled: frozenset[int] = frozenset({0})
+    has_instances: bool = False
+    """Whether the upper 16 bits of an id are an instance."""
+
+    def class_ids(self, raw: NDArray) -> NDArray[np.int64]:
+        """Raw ids (N,) without instances."""
+        ids = np.asarray(raw).astype(np.int64)
+        return ids & 0xFFFF if self.has_instances else ids
+
+    def to_joint(self, raw: NDArray) -> NDArray[np.uint8]:
+        """Map raw ids (N,) to joint ids; unknown ones become `ignore`."""
+        known = np.array(sorted(self.joint_of), np.int64)
+        joint = np.array([self.joint_of[i] for i in known.tolist()], np.uint8)
+        ids = self.class_ids(raw)
+        at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        return np.where(known[at] == ids, joint[at], IGNORE).astype(np.uint8)
+
+    def are_unlabelled(self, counts: Mapping[int, int]) -> bool:
+        """Whether nobody labelled these points: `counts` of points by class id."""
+        return sum(counts.values()) >= _FEWEST_POINTS and counts.keys() <= self.unlabelled
+
+
+def open_label_set(name: str) -> LabelSet:
+    """Return the label set of this name, or that of a YAML file `id: class` for `name.yaml`.
+
+    Raises ConfigError, naming the known ones, for any other name, and for a file that is missing
+    or maps no whole numbers to joint classes.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if name.endswith((".yaml", ".yml")):
+        return _read_label_set(Path(name))
+    raise ConfigError(
+        f"label_set {name!r}: expected auto, none, {', '.join(_BY_NAME)}, or a YAML file that maps "
+        "ids to joint classes"
+    )
+
+
+def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> None:
+    """Refuse ids that a label set does not explain.
+
+    counts: number of points of each class id, see `LabelSet.class_ids`. where: the file and field,
+    for the message. Raises DatasetError if many points have unknown ids, or if nearly none is of a
+    static class.
+    """
+    total = sum(counts.values())
+    if total < _FEWEST_POINTS:
+        return
+    unknown = {i: n for i, n in counts.items() if i not in labels.joint_of}
+    moves = (IGNORE, *DYNAMIC_IDS)
+    static = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
+    if sum(unknown.values()) > _MOST_UNKNOWN * total:
+        problem = f"the ids {_shares(unknown, total)}, which {labels.name} does not know"
+    elif static < _LEAST_STATIC * total:
+        problem = (
+            f"the ids {_shares(counts, total)}, which in {labels.name} are void or things that move"
+        )
+    else:
+        return
+    raise DatasetError(
+        f"{where} holds {problem}: set label_set to {_fitting(counts)}, to a YAML file that maps "
+        f"your ids to classes (such as '{min(counts, key=abs)}: road'), or to none to ignore them"
+    )
+
+
+def _fitting(counts: Mapping[int, int]) -> str:
+    """Names of the label sets that explain the ids, or of all."""
+    total = sum(counts.values())
+    fitting = [
+        labels.name
+        for labels in _BY_NAME.values()
+        if sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE)) > total / 2
+        and counts.keys() <= labels.joint_of.keys()
+    ]
+    return " or ".join(fitting or _BY_NAME)
+
+
+def _shares(counts: Mapping[int, int], total: int) -> str:
+    common = sorted(counts, key=lambda i: -counts[i])
+    shown = [f"{i} ({counts[i] / total:.0%})" for i in common[:_MOST_IDS_SHOWN]]
+    more = len(common) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _read_label_set(path: Path) -> LabelSet:
     try:
-        ids = np.array([class_id(name) for name in classes], np.uint8)
-    except KeyError as error:
-        raise ConfigError(f"classes: {error.args[0]}") from None
-    if (ids == IGNORE).all():
-        raise ConfigError("classes: all of them are `ignore`")
-    return ids
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"label_set {path}: cannot read it as YAML: {error}") from None
+    if not isinstance(content, dict) or not content:
+        raise ConfigError(f"label_set {path}: expected lines such as '1: building'")
+    joint_of = {}
+    for raw, name in content.items():
+        try:
+            joint_of[raw] = class_id(name)
+        except KeyError as error:
+            raise ConfigError(f"label_set {path}: id {raw!r}: {error.args[0]}") from None
+        if not isinstance(raw, int) or isinstance(raw, bool) or abs(raw) >= 1 << 62:
+            raise ConfigError(f"label_set {path}: {raw!r} is no id: expected a whole number")
+    return LabelSet(str(path), joint_of, frozenset())
+
+
+def _public(name: str) -> LabelSet:
+    joint_of = {raw: joint for joint, c in enumerate(CLASSES) for raw in getattr(c, name)}
+    return LabelSet(name, joint_of, has_instances=name == "semantickitti")
+
+
+def _train_ids(name: str) -> dict[int, int]:
+    return dict(enumerate(LABEL_SETS[name].tolist()))
+
+
+_BY_NAME: Mapping[str, LabelSet] = {
+    **{name: _public(name) for name in semantics.LABEL_SETS},
+    "semantickitti_train": LabelSet(
+        "semantickitti_train", _train_ids("semantickitti_train") | {255: IGNORE}
+    ),
+    "cityscapes_train": LabelSet(
+        "cityscapes_train",
+        _train_ids("cityscapes_train") | {255: IGNORE, -1: IGNORE},
+        frozenset({255, -1}),
+    ),
+    "asprs": LabelSet(
+        "asprs",
+        {raw: class_id(name) for raw, name in _ASPRS.items()},
+        frozenset({0, 1, 12}),
+    ),
+}

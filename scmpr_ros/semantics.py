@@ -111,7 +111,7 @@ def to_joint(raw: NDArray[np.integer], label_set: str) -> NDArray[np.uint8]:
     label_set: one of `LABEL_SETS`. SemanticKITTI's upper 16 bits, the instance, are dropped.
     """
     table = _TABLES[label_set]
-    raw = np.asarray(raw)
+    raw = np.asarray(raw).astype(np.int64)  # of 8 bits, & 0xFFFF would overflow
     if label_set == "semantickitti":
         raw = raw & 0xFFFF
     known = (raw >= 0) & (raw < len(table))

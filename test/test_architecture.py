@@ -7,8 +7,8 @@
     pipeline
     methods
     networks | lidar | retrieval | datasets
-    cancellation, config, geometry, semantics, label_sets, records, resources, ply, onnx_model,
-    atomic_files, process_pool, errors, stages
+    cancellation, compilation, config, geometry, semantics, label_sets, output_classes, records,
+    resources, ply, text_rows, onnx_model, atomic_files, process_pool, errors, stages
 
 Imports go down only; names between bars never import each other. The town is a wing of its own:
 only `cli` imports it, and it sees only `datasets` and the ground floor. Everything here is read
@@ -28,6 +28,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 
 GROUND = {
     "cancellation",
+    "compilation",
     "config",
     "geometry",
     "semantics",
@@ -36,10 +37,12 @@ GROUND = {
     "resources",
     "ply",
     "onnx_model",
+    "output_classes",
     "atomic_files",
     "process_pool",
     "errors",
     "stages",
+    "text_rows",
 }
 FLOOR = dict.fromkeys(GROUND, 0)
 FLOOR |= {"networks": 1, "lidar": 1, "retrieval": 1, "datasets": 1}

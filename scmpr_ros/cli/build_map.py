@@ -5,24 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
-from scmpr_ros.errors import DatasetError
-from scmpr_ros.methods.checkpoint import load_checkpoint
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.build_config import MapBuildConfig
+from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
-
-
-@dataclass(frozen=True)
-class BuildMapConfig:
-    """How the LiDAR map is read, and how its places are described."""
-
-    source: MapSourceConfig = field(default_factory=MapSourceConfig)
-    builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,27 +22,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
-    config = read_settings(options, BuildMapConfig)
-    if not options.map.exists():
-        raise DatasetError(f"no LiDAR map {options.map}: check the path")
-    network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
-    point_map = load_point_cloud_map(options.map, config.source)
-    place_map = build_map(point_map, network, config.builder)
-    place_map.save(options.out)
-    print(f"{len(place_map)} places written to {options.out}")
+    config = read_settings(options, MapBuildConfig)
+    checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
+    request = BuildRequest(options.map, options.out, checkpoint, config, options.update)
+    report = build_place_map(request, options.scheduler, options.workers)
+    print(_summary(report, options.out))
+
+
+def _summary(report: BuildReport, out: Path) -> str:
+    tiles = report.manifest.tiles
+    kept = f", {report.kept} of them as they were" if report.kept else ""
+    lines = [f"{report.manifest.places} places in {len(tiles)} tiles{kept} written to {out}"]
+    if report.dropped:
+        reasons = (f"{count} {reason}" for reason, count in report.dropped.most_common())
+        lines.append(f"no places: {'; '.join(reasons)}")
+    return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="build_map",
         allow_abbrev=False,
-        description="Build the place map that the localizer reads from a LiDAR map: a .ply or .pcd "
-        "file, or a recording.",
+        description="Build the place map that the localizer reads from a LiDAR map: a point cloud "
+        "file, a folder of tiles, or a recording. An interrupted build goes on where it stopped.",
     )
     parser.add_argument("map", type=Path, help="the LiDAR map")
     parser.add_argument("out", type=Path, help="directory of the place map")
     parser.add_argument("--checkpoint", type=Path, help="weights (default: shipped)")
-    add_settings(parser, BuildMapConfig)
+    parser.add_argument("--update", action="store_true",
+                        help="update the place map: replace and append the tiles that the LiDAR "
+                        "map covers, and keep all others")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=0, metavar="N",
+                        help="processes on this machine (default: as many as suit)")  # fmt: skip
+    parser.add_argument("--scheduler", default="", metavar="ADDRESS",
+                        help="Dask scheduler, such as tcp://host:8786, whose workers see the same "
+                        "folders")  # fmt: skip
+    add_settings(parser, MapBuildConfig)
     return parser
 
 

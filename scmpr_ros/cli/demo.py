@@ -37,7 +37,8 @@ from scmpr_ros.evaluation.result import Scores
 from scmpr_ros.evaluation.ros_session import RosSession, RosSessionConfig
 from scmpr_ros.evaluation.trajectory import TrackedDrive
 from scmpr_ros.evaluation.trajectory_picture import draw_trajectory
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, FASTDDS_PROFILE, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.town.drives import DriveConfig

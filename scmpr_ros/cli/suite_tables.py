@@ -14,6 +14,7 @@ from rich.table import Table
 from scmpr_ros.config import load_yaml
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
+from scmpr_ros.evaluation.suite.entry import Column
 from scmpr_ros.evaluation.suite.report import cells, shown_columns, write_suite
 from scmpr_ros.evaluation.suite.run import EntryResult, SuiteReport, run_suite
 from scmpr_ros.methods.checkpoint import load_checkpoint
@@ -52,6 +53,9 @@ def evaluate_suite(options: Namespace) -> None:
     console = Console()
     for table in _tables(report):
         console.print(table)
+    for result in report.results:
+        if result.note:  # below the tables, whose columns would break paths
+            console.print(f"{result.entry.name}: {result.note}", soft_wrap=True)
     if options.out:
         write_suite(report, options.out, checkpoint)
     _check_results(report)
@@ -81,9 +85,17 @@ def _table(results: Sequence[EntryResult]) -> Table:
     columns = shown_columns(results)
     table = Table(title=results[0].entry.title, box=box.SIMPLE_HEAD, pad_edge=False)
     titles = ("", *(column.title for column in columns), "time")
-    texts = [titles, *(cells(result, columns) for result in results)]
+    texts = [titles, *(_short_cells(result, columns) for result in results)]
     for name, *_ in texts:
         table.add_column(name, justify="right" if name else "left")
     for row in list(zip(*texts, strict=True))[1:]:
         table.add_row(*row)
     return table
+
+
+def _short_cells(result: EntryResult, columns: Sequence[Column]) -> list[str]:
+    """Cells without the reason why an entry has no numbers: that is printed below the tables."""
+    *row, last = cells(result, columns)
+    if result.note:
+        last = "failed" if result.error else "skipped"
+    return [*row, last]

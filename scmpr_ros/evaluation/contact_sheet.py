@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -17,9 +16,12 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.map_view import view_from_above
 from scmpr_ros.geometry import AngularGrid, body_axes
-from scmpr_ros.lidar.panorama import RenderConfig, render
+from scmpr_ros.lidar.map_rendering import render_map
+from scmpr_ros.lidar.panorama import RenderConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.lidar.sorted_points import SortedPoints
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.semantics import colourise
 
 _COLUMNS = 3
@@ -67,7 +69,8 @@ def _strip(drive: Drive, point_map: PointCloudMap, with_panoramas: bool) -> NDAr
             [_fit(colourise(mask), cv2.INTER_NEAREST) for mask in masks if mask is not None]
         )
     if with_panoramas:
-        rows += [list(row) for row in zip(*(_panorama(drive, f, point_map) for f in picks),
+        points = SortedPoints.of_cloud(point_map.cloud)
+        rows += [list(row) for row in zip(*(_panorama(drive, f, points) for f in picks),
                                           strict=True)]  # fmt: skip
     return np.vstack([np.hstack(row) for row in rows])
 
@@ -78,16 +81,13 @@ def _fit(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDAr
 
 
 def _panorama(
-    drive: Drive, frame: int, point_map: PointCloudMap
+    drive: Drive, frame: int, points: SortedPoints
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Ranges and classes of the map around an image's place, centred on the car's heading."""
-    cloud, T = point_map.cloud, drive.T_world_camera(frame)
-    assert cloud.label is not None
-    panorama = render(
-        torch.from_numpy(cloud.xyz), torch.from_numpy(cloud.label),
-        torch.from_numpy(T[None, :3, 3] - cloud.origin).float(), _GRID, RenderConfig(),
-        torch.from_numpy(body_axes(T)[None]),
-    )  # fmt: skip
+    T = drive.T_world_camera(frame)
+    panorama = render_map(
+        points, T[None, :3, 3] - points.origin, body_axes(T)[None], _GRID, RenderConfig.max_range_m
+    )
     label, range_m = panorama.label[0].numpy(), panorama.range_m[0].numpy()
     grey = np.where(range_m > 0, 255 * np.exp(-range_m / 18), 0).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, -1), colourise(label)

@@ -35,7 +35,8 @@ from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig
 from scmpr_ros.pipeline.tracking_localizer import TrackingConfig
 from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap

@@ -4,45 +4,23 @@
 and not surfaces, every point is drawn as a splat about as wide as the map's voxels. The nearest
 splat wins a cell, so far points do not show through a near wall.
 
-Computations run in torch on the device of the inputs.
+A map is sorted once (`SortedPoints`), then `render_sorted` takes time in proportion to the points
+in reach of a place, whatever the extent of the map. Computations run on the device of the inputs:
+by a C++ kernel on CPUs, in torch where there is no compiler and on GPUs. All give the same bits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
-
-_RANGE_STEPS_PER_M = 1000  # ranges are compared in millimetres
-_POINTS_PER_CHUNK = 4_000_000  # (place, point) pairs projected at once: about 400 MB
-
-
-@dataclass(frozen=True)
-class RenderConfig:
-    """Range of the points that are drawn, and the size of their splats."""
-
-    min_range_m: float = 1.0
-    max_range_m: float = 50.0
-    splat_radius_m: float = 0.12
-    max_splat_cells: int = 5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_range_m < self.max_range_m:
-            raise ConfigError(
-                f"panorama ranges {self.min_range_m}..{self.max_range_m} m: "
-                "need 0 < min_range_m < max_range_m"
-            )
-        if self.splat_radius_m < 0 or self.max_splat_cells < 0:
-            raise ConfigError(
-                f"splat_radius_m={self.splat_radius_m} and max_splat_cells={self.max_splat_cells} "
-                "must not be negative"
-            )
+from scmpr_ros.lidar import splat_kernel, splatting
+from scmpr_ros.lidar.sorted_points import SortedPoints, check_points
+from scmpr_ros.lidar.splatting import NOTHING, RANGE_STEPS_PER_M, RenderConfig
 
 
 @dataclass(frozen=True)
@@ -80,29 +58,40 @@ def render(
         axes: (B, 3, 3) forward, left and up axes at each position, as columns in the map frame; by
             default the identity.
     """
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise ShapeError.of("points", "(N, 3) with N > 0", tuple(points.shape))
-    if label.shape != points.shape[:1]:
-        raise ShapeError.of("label", f"({len(points)},)", tuple(label.shape))
+    check_points(points, label)
+    reach_m = 1.01 * config.max_range_m  # more than rounding takes away
+    low, high = positions[:, :2].amin(0) - reach_m, positions[:, :2].amax(0) + reach_m
+    near = ((points[:, :2] >= low) & (points[:, :2] <= high)).all(1)
+    near[0] = True  # there are no sorted points without a point
+    return render_sorted(SortedPoints.of(points[near], label[near]), positions, grid, config, axes)
+
+
+def render_sorted(
+    points: SortedPoints,
+    positions: Tensor,
+    grid: AngularGrid,
+    config: RenderConfig,
+    axes: Tensor | None = None,
+) -> Panoramas:
+    """As `render`, but of points that are sorted once for many calls."""
     if axes is None:
         axes = torch.eye(3, device=positions.device).expand(len(positions), 3, 3)
     axes = axes.to(positions)
-    nearest = torch.cat(
-        [
-            _nearest_points(points, *chunk, grid, config)
-            for chunk in _chunks(points, positions, axes)
-        ]
-    )
     shape = (len(positions), grid.height, grid.width)
-    hit = nearest != _NOTHING
-    index = torch.where(hit, nearest & 0xFFFFFFFF, 0)
-    range_m = torch.where(hit, (nearest >> 32).float() / _RANGE_STEPS_PER_M, 0.0)
-    offset = points[index].view(len(positions), -1, 3) - positions[:, None]
-    height_m = torch.where(hit, (offset @ axes[:, :, 2:]).flatten(), 0.0)
-    labels = torch.where(hit, label[index], 0).to(torch.uint8)
+    nearest = _nearest_points(points, positions, axes, grid, config)
+    hit = nearest != NOTHING
+    index = points.rank[torch.where(hit, nearest & 0xFFFFFFFF, 0)]
+    range_m = torch.where(hit, (nearest >> 32).float() / RANGE_STEPS_PER_M, 0.0)
+    up = axes[:, :, 2]
+    x, y, z = (
+        (points.xyz[i][index].view(len(positions), -1) - positions[:, i, None]) * up[:, i, None]
+        for i in range(3)
+    )
+    height_m = torch.where(hit, (x + y + z).flatten(), 0.0)
+    labels = torch.where(hit, points.label[index], 0).to(torch.uint8)
     range_m = range_m.view(shape)
     normal = surface_normals(range_m, grid)
-    return Panoramas(range_m, height_m.view(shape).float(), normal, labels.view(shape))
+    return Panoramas(range_m, height_m.view(shape), normal, labels.view(shape))
 
 
 def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
@@ -112,113 +101,51 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
     panorama by columns equals a rotation in yaw, as convolutions assume. Zero in cells with a
     missing neighbour and at the edges of a view.
     """
-    elevation = torch.as_tensor(grid.elevations(), dtype=range_m.dtype, device=range_m.device)
-    elevation = elevation[:, None]
-    out, up = range_m * torch.cos(elevation), range_m * torch.sin(elevation)
+    elevation = torch.as_tensor(grid.elevations(), dtype=range_m.dtype)[:, None]
+    cos, sin = torch.cos(elevation).to(range_m.device), torch.sin(elevation).to(range_m.device)
+    out, up = range_m * cos, range_m * sin
     # Neighbours in the frame of the cell's azimuth; the next column to the left is +column_rad.
     c, s = math.cos(grid.column_rad), math.sin(grid.column_rad)
     left, right = torch.roll(out, 1, -1), torch.roll(out, -1, -1)
-    across = torch.stack(
-        [left * c - right * c, (left + right) * s, torch.roll(up, 1, -1) - torch.roll(up, -1, -1)],
-        dim=1,
-    )
     above, below = _shift_rows(out, 1), _shift_rows(out, -1)
-    along = torch.stack(
-        [above - below, torch.zeros_like(out), _shift_rows(up, 1) - _shift_rows(up, -1)], dim=1
-    )
-    normal = torch.linalg.cross(across, along, dim=1)
-    viewing = torch.stack([out, torch.zeros_like(out), up], dim=1)
-    normal = normal * -torch.sign((normal * viewing).sum(1, keepdim=True))
+    # The vectors across, from the right to the left neighbour, and along, from below to above.
+    across_out, across_left = left * c - right * c, (left + right) * s
+    across_up = torch.roll(up, 1, -1) - torch.roll(up, -1, -1)
+    along_out, along_up = above - below, _shift_rows(up, 1) - _shift_rows(up, -1)
+    # Their cross product; along has no part to the left. One rounding less in the middle.
+    x, z = across_left * along_up, -(across_left * along_out)
+    y = (across_up.double() * along_out.double() - (across_out * along_up).double()).float()
+    turn = -torch.sign(x * out + z * up)
+    length = (x * x + y * y + z * z).double().sqrt().float().clamp_min(1e-12)
     valid = (range_m > 0) & (left > 0) & (right > 0) & (above > 0) & (below > 0)
     if not grid.is_circle:
         valid[..., 0] = valid[..., -1] = False
-    return torch.nn.functional.normalize(normal, dim=1) * valid[:, None]
-
-
-_NOTHING = torch.iinfo(torch.int64).max
-
-
-def _chunks(points: Tensor, positions: Tensor, axes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    size = max(1, _POINTS_PER_CHUNK // len(points))
-    return zip(positions.split(size), axes.split(size), strict=True)
+    return torch.stack([x, y, z], 1) * turn[:, None] / length[:, None] * valid[:, None]
 
 
 def _nearest_points(
-    points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
+    points: SortedPoints, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
-    """Return `range << 32 | point index` of the nearest splat in each cell of each position."""
-    if grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad < math.radians(85):
-        place, index = _points_in_view(points, positions, axes, grid, config)
-    else:
-        place, index = _points_within(points, positions, config.max_range_m)
-    offset = points[index] - positions[place]
-    range_m = offset.norm(dim=1)
-    ahead, left, up = ((offset * axes[place, :, axis]).sum(1) for axis in range(3))
-    column = (0.5 - torch.atan2(left, ahead) / grid.fov_rad) * grid.width
-    elevation = torch.asin((up / range_m.clamp_min(1e-6)).clamp(-1, 1))
-    row = (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad
-    margin = config.max_splat_cells
-    keep = (
-        (range_m >= config.min_range_m)
-        & (range_m <= config.max_range_m)
-        & (row > -margin)
-        & (row < grid.height + margin)
-        & (column > -margin)
-        & (column < grid.width + margin)
+    """Keys (B * H * W,) int64 of the nearest splat in each cell, see `splatting.draw`."""
+    half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
+    wedge = _wedge(axes, half_rad) if half_rad < math.radians(85) else None
+    runs = points.runs_near(positions, config.max_range_m, wedge)
+    nearest = torch.full(
+        (len(positions) * grid.height * grid.width,), NOTHING, device=positions.device
     )
-    place, index, range_m = place[keep], index[keep], range_m[keep]
-    row, column = row[keep].floor().long(), column[keep].floor().long()
-
-    key = ((range_m * _RANGE_STEPS_PER_M).long() << 32) | index
-    cells = grid.height * grid.width
-    nearest = torch.full((len(positions) * cells,), _NOTHING, device=points.device)
-    for chosen, d_row, d_column in _splats(range_m, max(grid.row_rad, grid.column_rad), config):
-        r, c = row[chosen] + d_row, column[chosen] + d_column
-        if grid.is_circle:
-            c = c % grid.width
-        inside = (r >= 0) & (r < grid.height) & (c >= 0) & (c < grid.width)
-        cell = place[chosen] * cells + r * grid.width + c
-        nearest.scatter_reduce_(0, cell[inside], key[chosen][inside], "amin")
+    if splat_kernel.unavailable(points.device.type) is None:
+        unsure = splat_kernel.draw(points, runs, positions, axes, grid, config, nearest)
+        splatting.draw_pairs(*unsure, points, positions, axes, grid, config, nearest)
+    else:
+        splatting.draw(points, runs, positions, axes, grid, config, nearest)
     return nearest
 
 
-def _points_within(points: Tensor, positions: Tensor, radius_m: float) -> tuple[Tensor, Tensor]:
-    """Indices (position, point) of the pairs within a horizontal radius."""
-    near = torch.cdist(positions[:, :2], points[:, :2]) <= radius_m
-    place, index = near.nonzero(as_tuple=True)
-    return place, index
-
-
-def _points_in_view(
-    points: Tensor, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
-) -> tuple[Tensor, Tensor]:
-    """Indices (position, point) of the pairs inside a view's horizontal wedge."""
-    ahead, aside = (
-        axes[:, :, axis] @ points.T - (axes[:, :, axis] * positions).sum(1, keepdim=True)
-        for axis in (0, 1)
-    )
-    half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
-    near = (ahead <= config.max_range_m) & (aside.abs() <= ahead * math.tan(half_rad))
-    place, index = near.nonzero(as_tuple=True)
-    return place, index
-
-
-def _splats(
-    range_m: Tensor, cell_rad: float, config: RenderConfig
-) -> list[tuple[Tensor, int, int]]:
-    """Indices of points with a row and a column offset, for each cell that their splats cover."""
-    radius = (config.splat_radius_m / (range_m * cell_rad)).round().long()
-    radius = radius.clamp_max(config.max_splat_cells)
-    splats = []
-    for cells in range(config.max_splat_cells + 1):
-        chosen = (radius == cells).nonzero().squeeze(1)
-        if len(chosen) == 0:
-            continue
-        for d_row in range(-cells, cells + 1):
-            for d_column in range(-cells, cells + 1):
-                if d_row**2 + d_column**2 <= (cells + 0.5) ** 2:
-                    splats.append((chosen, d_row, d_column))
-    return splats
+def _wedge(axes: Tensor, half_rad: float) -> Tensor:
+    """Normals (B, 2, 3) of the two upright planes between which a view lies."""
+    ahead, left = axes[:, :, 0], axes[:, :, 1]
+    along, across = ahead * math.sin(half_rad), left * math.cos(half_rad)
+    return torch.stack([along - across, along + across], 1)
 
 
 def _shift_rows(image: Tensor, by: int) -> Tensor:

@@ -1,59 +1,165 @@
-"""Choose the places of a map: along the mapping drive, or on a grid over the road."""
+"""Choose the places of a map: along the mapping drive, or on a grid over the drivable ground."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.ground import GroundGrid
+from scmpr_ros.lidar.drivable_ground import DrivableGround
+from scmpr_ros.lidar.ground import MAX_SLOPE
+from scmpr_ros.lidar.horizon import Horizon
+from scmpr_ros.lidar.obstacles import Obstacles
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.semantics import class_id
+from scmpr_ros.records import PointCloud
 
-_ROAD = class_id("road")
-_PATCH_M = 0.5
-_GROUND_TOLERANCE_M = 0.15
+_log = logging.getLogger(__name__)
+TILE_MARGIN_M = 60.0
+"""Points this far around an area are all that `grid_places` needs for the places inside."""
 
 
 @dataclass(frozen=True)
 class PlacesConfig:
-    """Spacing and height of the places.
+    """Spacing and height of the places, and which of those on a grid are dropped.
 
     spacing_m: distance between neighbouring places, along the trajectory or on the grid.
     sensor_height_m: height of places above the ground, if there is no trajectory.
     clearance_m: distance of grid places from obstacles between knee and roof height.
+    min_ground_m2: smaller patches of ground, cut off from all other ground, have no grid places.
+    max_unmapped_share: grid places are dropped if a larger share of the horizon is open, but leads
+        out of the map: what a camera sees there is not known.
+    min_view_share: grid places are dropped if structures within 40 m fill a smaller share of the
+        horizon: an empty view looks like any other.
     """
 
     spacing_m: float = 2.0
     sensor_height_m: float = 1.65
     clearance_m: float = 1.0
+    min_ground_m2: float = 100.0
+    max_unmapped_share: float = 0.1
+    min_view_share: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("spacing_m", "sensor_height_m", "clearance_m"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be positive")
+        if not self.min_ground_m2 >= 0:
+            raise ConfigError(f"min_ground_m2={self.min_ground_m2} must not be negative")
+        for name in ("max_unmapped_share", "min_view_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must lie in [0, 1]")
 
 
-def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Places:
+    """Places of a map, and why other candidates are none.
+
+    positions: (P, 3) float64, relative to the origin of the cloud.
+    dropped: number of candidates by reason; empty for places along a trajectory.
+    """
+
+    positions: NDArray[np.float64]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, parts: Sequence[Places]) -> Places:
+        """The places of a map from those of its parts, at least one."""
+        dropped = sum((Counter(part.dropped) for part in parts), Counter())
+        positions = np.concatenate([part.positions for part in parts])
+        return cls(positions, dict(sorted(dropped.items())))
+
+    @property
+    def summary(self) -> str:
+        """One line: how many places there are, and how many candidates were dropped and why."""
+        reasons = ", ".join(f"{count} {why}" for why, count in self.dropped.items())
+        dropped = sum(self.dropped.values())
+        why = f"; dropped {dropped} candidates: {reasons}" if dropped else ""
+        return f"{len(self.positions)} places{why}"
+
+
+def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> Places:
     """Spread places over a map.
 
-    Returns positions (P, 3) relative to the map's origin, like `point_map.cloud.xyz`. They are
-    spaced uniformly along the trajectory, without repeating roads driven twice; without a
-    trajectory, on a grid over the drivable area. Raises DatasetError if there are none.
+    They are spaced uniformly along the trajectory, without repeating roads driven twice; without a
+    trajectory, on a grid over the drivable ground. Raises DatasetError if there are none.
     """
     if point_map.trajectory is not None:
-        path = _resample(point_map.trajectory, config.spacing_m)
-        return _drop_revisits(path, config.spacing_m / 2)
-    places = _drivable_grid(point_map, config)
-    if len(places) == 0:
-        raise DatasetError(
-            f"no open ground of {config.spacing_m} m x {config.spacing_m} m in a map of "
-            f"{len(point_map.cloud)} points: give the trajectory, or lower spacing_m or clearance_m"
-        )
+        return Places(trajectory_places(point_map.trajectory, config.spacing_m))
+    places = grid_places(point_map.cloud, config)
+    _log.info("%s", places.summary)
+    check_grid_places(places, config)
     return places
+
+
+def check_grid_places(places: Places, config: PlacesConfig) -> None:
+    """Raise DatasetError if a whole map has no places on its grid."""
+    if len(places.positions):
+        return
+    if not places.dropped:
+        raise DatasetError(
+            f"no open ground of {config.spacing_m} m x {config.spacing_m} m in the map: give the "
+            "trajectory, lower spacing_m, or check that z points up and units are metres"
+        )
+    raise DatasetError(
+        f"no place of the map is usable ({places.summary}): give the trajectory, or change the "
+        "settings of places that name the reason"
+    )
+
+
+def trajectory_places(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.float64]:
+    """Places (P, 3) every `spacing_m` along a trajectory (S, 3), none where it comes by again."""
+    return _drop_revisits(_resample(trajectory, spacing_m), spacing_m / 2)
+
+
+def grid_places(
+    cloud: PointCloud, config: PlacesConfig, area: NDArray[np.float64] | None = None
+) -> Places:
+    """Places on a grid over the drivable ground of a cloud, upright above the ground.
+
+    Their x and y are odd multiples of half the spacing. So a map that is divided into areas, each
+    with all points at most `TILE_MARGIN_M` around it, has the places of the map in one piece.
+
+    cloud: labelled points, z up, N > 0. Points of vehicles and people may be among them; no place
+        is inside those.
+    area: (2, 2) smallest and largest x and y of the places and candidates that are looked at; the
+        largest is outside. By default there is no limit.
+    """
+    ground = DrivableGround.of(cloud, config.spacing_m)
+    inside = np.ones(len(ground.candidates), bool)
+    if area is not None:
+        inside = ((ground.candidates >= area[0]) & (ground.candidates < area[1])).all(axis=1)
+    xy = ground.candidates[inside]
+    places = np.column_stack([xy, ground.grid.at(xy) + config.sensor_height_m])
+    fault = np.full(len(xy), "", dtype=object)
+
+    def drop(why: str, where: NDArray[np.bool_]) -> None:
+        fault[where & (fault == "")] = why
+
+    drop("off the road", ~ground.on_road[inside])
+    drop("on too steep a slope", ground.slope(xy) > MAX_SLOPE)
+    drop("on ground cut off from the rest", ground.on_island(xy, config.min_ground_m2))
+    drop("on a roof or in the air", ground.on_raised_patch(xy))
+    for why, where in Obstacles.of(cloud, ground, config.sensor_height_m).faults(
+        xy, config.clearance_m
+    ):
+        drop(why, where)
+    open_places = np.flatnonzero(fault == "")
+    views = Horizon.of(cloud, ground).views(xy[open_places])
+    for why, poor in (
+        ("at the border of the map", views.unmapped_share > config.max_unmapped_share),
+        ("with an empty view", views.structure_share < config.min_view_share),
+    ):
+        where = np.zeros(len(xy), bool)
+        where[open_places[poor]] = True
+        drop(why, where)
+    dropped = Counter(fault[fault != ""])
+    return Places(places[fault == ""], dict(sorted(dropped.items())))
 
 
 def _resample(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.float64]:
@@ -70,42 +176,10 @@ def _resample(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.f
 
 def _drop_revisits(path: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
     """Drop positions within `radius_m` of an earlier one that is kept."""
-    kept = np.empty_like(path)
-    count = 0
-    for position in path:
-        if not (np.linalg.norm(kept[:count] - position, axis=1) < radius_m).any():
-            kept[count] = position
-            count += 1
-    return kept[:count]
-
-
-def _drivable_grid(point_map: PointCloudMap, config: PlacesConfig) -> NDArray[np.float64]:
-    """Centres of the grid cells at least half covered by open ground."""
-    xyz = point_map.cloud.xyz.astype(np.float64)
-    ground = GroundGrid.of(xyz)
-    height_m = xyz[:, 2] - ground.at(xyz)
-    surface = np.abs(height_m) < _GROUND_TOLERANCE_M
-    label = point_map.cloud.label
-    if label is not None and (label == _ROAD).any():
-        surface &= label == _ROAD
-
-    per_cell = max(1, round(config.spacing_m / _PATCH_M))
-    corner = xyz[:, :2].min(axis=0)
-    patches = np.unique(((xyz[surface, :2] - corner) / _PATCH_M).astype(np.int64), axis=0)
-    cells, covered = np.unique(patches // per_cell, axis=0, return_counts=True)
-    cells = cells[covered >= per_cell**2 / 2]
-    xy = (cells + 0.5) * (per_cell * _PATCH_M) + corner
-    places = np.column_stack([xy, ground.at(xy) + config.sensor_height_m])
-
-    obstacle = (height_m > 0.4) & (height_m < config.sensor_height_m + 0.5)
-    return places[_is_clear(places, xyz[obstacle], config.clearance_m)]
-
-
-def _is_clear(
-    places: NDArray[np.float64], obstacles: NDArray[np.float64], clearance_m: float
-) -> NDArray[np.bool_]:
-    """Which places (P, 3) have no obstacle (M, 3) within a horizontal distance."""
-    if len(obstacles) == 0 or len(places) == 0:
-        return np.ones(len(places), bool)
-    distance_m, _ = cKDTree(obstacles[:, :2]).query(places[:, :2])
-    return distance_m >= clearance_m
+    keep = np.ones(len(path), bool)
+    nearby = cKDTree(path).query_ball_point(path, np.nextafter(radius_m, 0))
+    for number, near in enumerate(nearby):
+        if keep[number]:
+            later = np.asarray(near)
+            keep[later[later > number]] = False
+    return path[keep]

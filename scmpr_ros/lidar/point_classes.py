@@ -76,6 +76,16 @@ class PointClassifier:
         """Whether clouds can be classified only if they are accumulated from classified scans."""
         return self._network is not None
 
+    def check(self, has_label: bool) -> None:
+        """Raise DatasetError if a cloud, with labels or without, cannot be classified as asked."""
+        if self._network is not None:
+            raise DatasetError(
+                f"{self._network.path} classifies scans, but this map is a point cloud: map "
+                "the recording's scans, or classify the points by geometry"
+            )
+        if self._source == "labels" and not has_label:
+            raise DatasetError(f"the cloud {_NO_LABELS}")
+
     def of_scans(self, scans: Iterable[PosedScan]) -> Iterator[ClassifiedScan]:
         """Yield the scans with the classes that they are to be accumulated with, if any.
 
@@ -105,15 +115,11 @@ class PointClassifier:
         """
         if self._network is not None:
             if cloud.label is None or confidence is None:
-                raise DatasetError(
-                    f"{self._network.path} classifies scans, but this map is a point cloud: map "
-                    "the recording's scans, or classify the points by geometry"
-                )
+                self.check(cloud.label is not None)
             return ClassifiedCloud(cloud, confidence, None)
         if self._source != "geometry" and cloud.label is not None:
             return ClassifiedCloud(cloud, confidence, None)
-        if self._source == "labels":
-            raise DatasetError(f"the cloud {_NO_LABELS}")
+        self.check(has_label=False)
         if len(cloud) == 0:
             empty = replace(cloud, label=np.empty(0, np.uint8))
             return ClassifiedCloud(empty, np.empty(0, np.float32), point_confusion())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.lidar.accumulation import accumulate
-from scmpr_ros.lidar.cloud_files import read_cloud
+from scmpr_ros.lidar.cloud_files import open_cloud
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
@@ -76,4 +76,4 @@ def _cloud_with_vehicles(
             scans = posed_scans(drive, "accumulating scans", config)
             return accumulate(scans, config.accumulation, keep_dynamic=True)
     prebuilt = folder / PREBUILT_MAP
-    return read_cloud(prebuilt, config.label_set) if prebuilt.is_file() else labelled.cloud
+    return open_cloud(prebuilt, config.cloud).read() if prebuilt.is_file() else labelled.cloud

@@ -32,6 +32,7 @@ from scmpr_ros.records import CameraModel, Candidate, PlaceMatch
 from scmpr_ros.retrieval.belief import BeliefConfig, Hypothesis, hypotheses
 from scmpr_ros.retrieval.index import DescriptorIndex, Neighbours
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.stages import stage
 
@@ -164,7 +165,11 @@ class Localizer:
         )
         self.encoder = _encoder(network, context, self.device, self.config)
         self._index = DescriptorIndex(place_map.descriptors, self.device)
-        self._matcher = _matcher(network, place_map, self.config.matching, self.device)
+        self.panoramas = Panoramas(
+            place_map.panorama_labels, place_map.panorama_ranges, self.device
+        )
+        """What the places show."""
+        self._matcher = _matcher(network, place_map, self.panoramas, self.config.matching)
         self.R_level_camera = np.eye(3) if R_base_camera is None else without_yaw(R_base_camera)
         self._samplers: dict[CameraModel, tuple[ViewSampler, Tensor]] = {}
         self._readers = _external_readers(network, self.config, self.R_level_camera, self.device)
@@ -337,19 +342,18 @@ def _encoder(
 
 
 def _matcher(
-    network: PlaceNetwork, place_map: PlaceMap, config: MatchingConfig, device: torch.device
+    network: PlaceNetwork, place_map: PlaceMap, panoramas: Panoramas, config: MatchingConfig
 ) -> SemanticMatcher | None:
     """The matcher of a map's panoramas; None for methods that predict neither class nor range."""
     if not isinstance(network, PerceivingNetwork):
         return None
-    labels, range_m, confusion = (
-        torch.from_numpy(np.array(x)).to(device)
-        for x in (place_map.panorama_labels, place_map.panorama_ranges, place_map.confusion)
-    )
+
+    def ids(range_m: Tensor) -> Tensor:
+        return range_ids(range_m, network.ranges).to(torch.uint8)
+
     return SemanticMatcher(
-        network.config.mask_grid, place_map.grid, config, labels,
-        range_ids(range_m, network.ranges).to(torch.uint8), confusion,
-        network.statistics.to(device),
+        network.config.mask_grid, place_map.grid, config, panoramas, ids,
+        torch.from_numpy(np.array(place_map.confusion)), network.statistics.to(panoramas.device),
     )  # fmt: skip
 
 

@@ -1,12 +1,7 @@
-"""The first step of building a map: from files to a static, labelled point cloud.
-
-A source gives one cloud. Ghosts of moving objects are removed from it, its points get their classes
-(3DSegmentation in eq. 5), and then everything that can drive away is removed as well.
-"""
+"""What a map is made of: a point cloud file, static clouds of a data set, or a drive's scans."""
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,15 +16,19 @@ from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
-from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
-from scmpr_ros.lidar.cloud_files import read_cloud
-from scmpr_ros.lidar.ghosts import GhostConfig, remove_ghosts
-from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig, remove_ghosts_by_ground
-from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.segmentation import point_confusion, segment_with_confidence
+from scmpr_ros.lidar.accumulation import (
+    AccumulationConfig,
+    ClassifiedVoxels,
+    PosedScan,
+    accumulate,
+    accumulate_classes,
+)
+from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
+from scmpr_ros.lidar.ghosts import GhostConfig
+from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
+from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
 from scmpr_ros.records import PointCloud
 
-_log = logging.getLogger(__name__)
 PREBUILT_MAP = "map.ply"
 
 
@@ -38,62 +37,20 @@ class MapSourceConfig:
     """How a map source is read.
 
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
-    label_set: the label set of a cloud file, see `read_cloud`.
+    cloud: how a point cloud file is read. classes: what gives points their classes.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
+    voxel_m: clouds that are denser than that are thinned to one point for each voxel of this size.
     ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
     """
 
     sequence: str = ""
-    label_set: str = "auto"
+    cloud: CloudConfig = field(default_factory=CloudConfig)
+    classes: PointClassConfig = field(default_factory=PointClassConfig)
     skip_bad: bool = False
+    voxel_m: float = 0.1
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
     ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
-
-
-def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
-    """Make the map of a point cloud file, or of a recording that `open_drives` knows.
-
-    Raises DatasetError for sources that are missing or hold nothing usable.
-    """
-    return load_labelled_cloud(source, config).static_map()
-
-
-@dataclass(frozen=True)
-class LabelledCloud:
-    """The labelled points that a map is made of, before dynamic classes are removed.
-
-    confidence: (N,) float32 probability of each label, None if the source came with labels.
-    trajectory, confusion: as in `PointCloudMap`; confusion is None if the labels are correct.
-    """
-
-    cloud: PointCloud
-    confidence: NDArray[np.float32] | None
-    trajectory: NDArray[np.float64] | None
-    confusion: NDArray[np.float32] | None
-
-    def static_map(self) -> PointCloudMap:
-        """The map of the points of static classes."""
-        point_map = PointCloudMap.of(self.cloud, self.trajectory, self.confusion)
-        dynamic = len(self.cloud) - len(point_map.cloud)
-        _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
-        return point_map
-
-
-def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
-    """Read or accumulate the points of a map; without labels, remove ghosts and segment them.
-
-    Raises DatasetError as `load_point_cloud_map` does.
-    """
-    origin = open_map_source(Path(source), config.sequence)
-    cloud = origin.cloud(config)
-    _log.info("%s: %d points", source, len(cloud))
-    confidence = confusion = None
-    if cloud.label is None:  # labels would already say what moves
-        cloud = _without_ghosts(cloud, origin.drive, config)
-        label, confidence = segment_with_confidence(cloud)
-        cloud, confusion = replace(cloud, label=label), point_confusion()
-    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
 class MapSource(ABC):
@@ -103,8 +60,13 @@ class MapSource(ABC):
     """The drive that mapped: its scans carve ghosts out, its poses are the trajectory."""
 
     @abstractmethod
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
-        """Read or accumulate the points."""
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
+        """Read or accumulate all points, with the classes that they have by then."""
+
+    @property
+    def has_scans(self) -> bool:
+        """Whether there are scans that ghosts can be carved out by."""
+        return self.drive is not None and len(self.drive.scan_frames) > 0
 
     @property
     @abstractmethod
@@ -130,9 +92,13 @@ class CloudFile(MapSource):
     path: Path
     drive: Drive | None = None
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
-        """Read the file."""
-        return read_cloud(self.path, config.label_set)
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
+        """Read the whole file."""
+        return ClassifiedVoxels(self.stream(config).read(), None)
+
+    def stream(self, config: MapSourceConfig) -> CloudStream:
+        """Open the file."""
+        return open_cloud(self.path, config.cloud)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -146,10 +112,10 @@ class StaticClouds(MapSource):
 
     drive: Drive
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Join the clouds."""
         whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
-        return accumulate(self._as_scans(), whole)
+        return ClassifiedVoxels(accumulate(self._as_scans(), whole), None)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -170,11 +136,10 @@ class AccumulatedScans(MapSource):
 
     drive: Drive
 
-    def cloud(self, config: MapSourceConfig) -> PointCloud:
+    def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Accumulate the scans."""
-        return accumulate(
-            posed_scans(self.drive, "accumulating scans", config), config.accumulation
-        )
+        scans = posed_scans(self.drive, "accumulating scans", config)
+        return accumulate_classes(classifier.of_scans(scans), config.accumulation)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -237,15 +202,3 @@ def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
             "`sequence`"
         )
     return mapping[0]
-
-
-def _without_ghosts(cloud: PointCloud, drive: Drive | None, config: MapSourceConfig) -> PointCloud:
-    """Remove what later scans see through; without scans, what has no hole beneath it."""
-    if drive is not None and len(drive.scan_frames) > 0:
-        keep = remove_ghosts(cloud, posed_scans(drive, "carving ghosts", config), config.ghosts)
-        why = "which later scans see through"
-    else:
-        keep = remove_ghosts_by_ground(cloud.xyz, config.ground_ghosts)
-        why = "beneath which the ground was seen"
-    _log.info("removed %d ghosts of moving objects, %s", np.sum(~keep), why)
-    return cloud.select(keep)

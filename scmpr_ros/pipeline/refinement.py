@@ -149,10 +149,8 @@ class Refiner:
         self._range_ids = range_ids(range_m, network.ranges).to(self._device)
         self._grid = localizer.mask_grid
         self._renderer = ParallaxRenderer(
-            self._map.grid, self._tensor(self._grid.elevations()),
-            *(torch.from_numpy(np.array(x)).to(self._device)
-              for x in (self._map.panorama_labels, self._map.panorama_ranges)),
-        )  # fmt: skip
+            self._map.grid, self._tensor(self._grid.elevations()), localizer.panoramas
+        )
 
     @torch.inference_mode()
     def measure(

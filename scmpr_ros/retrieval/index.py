@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
@@ -11,9 +11,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scmpr_ros.errors import ScmprError, ShapeError
+from scmpr_ros.errors import ConfigError, ScmprError, ShapeError
 
+EXACT = "exact"
 _BLOCK_ROWS = 16_384
+
+
+def index_spec(index: str, viewpoints: int) -> str:
+    """Resolve `auto` for a map of some viewpoints: `exact`, or a FAISS factory string."""
+    return EXACT if index == "auto" else index
+
+
+def build_index(descriptors: Any, spec: str) -> bytes | None:
+    """The file of an index of descriptors (P, V, D); None if `exact`, which needs none."""
+    if spec == EXACT:
+        return None
+    raise ConfigError(f"index {spec!r}: only exact is available")
+
+
+def read_index(content: Any, shape: tuple[int, int, int], name: str) -> Any:
+    raise ConfigError(name)
 
 
 @dataclass(frozen=True)

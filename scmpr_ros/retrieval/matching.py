@@ -15,6 +15,9 @@ and the map. Cells count where the map has a static return and the image shows n
 object nor an unknown class. Sky over a wall counts against the place. A wall where the map has no
 return is ignored: the LiDAR may not have reached that high.
 
+Cells of small maps are kept on the device; of large ones those of the candidates are read for each
+image, with equal results.
+
 For a fixed position a pixel is a direction, so psi needs no depth, and a change of heading is a
 shift of columns: sliding the mask by whole columns around a candidate refines its heading. All
 candidates and slides are computed in one batch, on any device.
@@ -23,6 +26,7 @@ candidates and slides are computed in one batch, on any device.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +39,7 @@ from torch.nn import functional
 from scmpr_ros.errors import ConfigError, ShapeError
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.retrieval.evidence import CellStatistics
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.semantics import (
     CLASSES,
     DYNAMIC_IDS,
@@ -46,6 +51,9 @@ from scmpr_ros.semantics import (
 
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
+_KEPT_CELLS = 1 << 28
+"""Cells, of a byte or two, that are kept on a CPU: 30,000 places of 24 x 360."""
+_BLOCK_PLACES = 1024
 
 
 @dataclass(frozen=True)
@@ -106,22 +114,26 @@ class SemanticMatcher:
         mask_grid: AngularGrid,
         grid: AngularGrid,
         config: MatchingConfig,
-        labels: Tensor,
-        range_ids: Tensor,
+        panoramas: Panoramas,
+        range_ids: Callable[[Tensor], Tensor],
         confusion: Tensor,
         statistics: CellStatistics,
+        keep: bool | None = None,
     ) -> None:
         """Take the panoramas of all places; their device is used for everything.
 
-        labels: (P, H, W) uint8 joint ids on `grid`. range_ids: (P, H, W) their ranges, as counted
-        by `statistics`. confusion: (S, S) as in `PlaceMap`.
+        panoramas: on `grid`. range_ids: returns the ids (...) of ranges in metres (...), as counted
+        by `statistics`. confusion: (S, S) as in `PlaceMap`. keep: the cells of all places on the
+        device; by default on GPUs, and for maps that are not large.
         """
-        device = labels.device
+        device = panoramas.device
         self._grid, self._config = grid, config
         self._likelihood = config.measure == "likelihood"
         self._statistics = statistics
-        # What each cell shows, as an index into the table of evidence or of classes.
-        self._cells = statistics.cell_ids(labels, range_ids) if self._likelihood else labels
+        self._panoramas, self._range_ids = panoramas, range_ids
+        if keep is None:
+            keep = device.type != "cpu" or panoramas.num_cells <= _KEPT_CELLS
+        self._kept = self._all_cells() if keep else None
         self._weights = torch.from_numpy(config.class_weights()).to(device)
         self._hiding = torch.tensor(_HIDING, device=device)
         rows = np.floor(grid.rows(mask_grid.elevations())).astype(np.int64)
@@ -165,7 +177,7 @@ class SemanticMatcher:
         columns = (self._columns - yaw_rad[:, None] / self._grid.column_rad).floor().long()
         first = columns[:, :1] - self._slides.amax()
         window = (first + torch.arange(self._span, device=first.device)) % self._grid.width
-        terms = self._column_terms(table, place, window)
+        terms = self._column_terms(table, *self._cells_of(place), window)
 
         slid = (columns - first)[:, None] + self._slides[:, None]  # (K, slides, w)
         slid = slid[:, :, None].expand(-1, -1, terms.shape[2], -1)
@@ -200,17 +212,36 @@ class SemanticMatcher:
         union = (weights + self._weights[mask]) * counted - intersection
         return torch.stack([intersection, union], dim=2)
 
-    def _column_terms(self, table: Tensor, place: Tensor, window: Tensor) -> Tensor:
+    def _all_cells(self) -> Tensor:
+        count = len(self._panoramas)
+        blocks = (slice(i, i + _BLOCK_PLACES) for i in range(0, count, _BLOCK_PLACES))
+        return torch.cat([self._cells(*self._panoramas.of(block)) for block in blocks])
+
+    def _cells_of(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells (U, H, W) that include those of some places (K,), and their rows in it (K,)."""
+        if self._kept is not None:
+            return self._kept, place
+        unique, rows = place.unique(return_inverse=True)
+        return self._cells(*self._panoramas.of(unique.cpu().numpy())), rows
+
+    def _cells(self, labels: Tensor, ranges_m: Tensor) -> Tensor:
+        """What each cell shows, as an index into the table of evidence or of classes."""
+        if not self._likelihood:
+            return labels
+        return self._statistics.cell_ids(labels, self._range_ids(ranges_m))
+
+    def _column_terms(self, table: Tensor, cells: Tensor, row: Tensor, window: Tensor) -> Tensor:
         """Terms of each panorama column if it were seen in each column of the mask.
 
-        table: (cell ids, h, n, w). window: (K, c) panorama columns of each candidate.
+        table: (cell ids, h, n, w). cells: (U, H, W). row: (K,) those of the candidates.
+        window: (K, c) panorama columns of each candidate.
 
         Returns (K, c, n, w), summed over the mask's rows. Slides reuse these sums, which makes
         them nearly free.
         """
         height = self._shape[0]
-        cells = self._cells[place[:, None, None], self._rows, window[..., None]]  # (K, c, h)
-        entries = cells.int() * height + torch.arange(height, device=window.device).int()
+        shown = cells[row[:, None, None], self._rows, window[..., None]]  # (K, c, h)
+        entries = shown.int() * height + torch.arange(height, device=window.device).int()
         sums = functional.embedding_bag(
             entries.flatten(0, 1), table.flatten(0, 1).flatten(1), mode="sum"
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.retrieval.panoramas import Panoramas
 
 _FAR_M = 1e4
 """Range of directions without a return: they show no parallax."""
@@ -25,20 +26,16 @@ _MAX_ELEVATION_RAD = math.radians(35)  # up to which the polynomials below hold 
 class ParallaxRenderer:
     """Renders the panoramas of places from positions beside them, on the panoramas' device."""
 
-    def __init__(
-        self, grid: AngularGrid, elevation_rad: Tensor, labels: Tensor, ranges_m: Tensor
-    ) -> None:
+    def __init__(self, grid: AngularGrid, elevation_rad: Tensor, panoramas: Panoramas) -> None:
         """Take the panoramas of all places.
 
         grid: their cells, a full circle. elevation_rad: (h,) float32, of the rows to be rendered.
-        labels: (P, H, W) uint8. ranges_m: (P, H, W) float16, 0 without a return.
         """
         if not grid.is_circle or elevation_rad.abs().max() > _MAX_ELEVATION_RAD:
             raise ConfigError(
                 "parallax needs panoramas of 360 deg and rows within 35 deg of the horizon"
             )
-        self._grid = grid
-        self._labels, self._ranges_m = labels.flatten(1), ranges_m.flatten(1)
+        self._grid, self._panoramas = grid, panoramas
         self._elevation_rad = elevation_rad
         self._row = self._rows(elevation_rad)
 
@@ -56,7 +53,8 @@ class ParallaxRenderer:
         Returns labels (K, h, w) and ranges (K, h, w) float32 in metres, beyond 1 km without a
         return.
         """
-        labels, ranges_m = self._labels[place], self._ranges_m[place].float()
+        labels, ranges_m = (cells.flatten() for cells in self._panoramas.of([place]))
+        ranges_m = ranges_m.float()
         ranges_m = torch.where(ranges_m > 0, ranges_m, _FAR_M)
         elevation = self._elevation_rad[rows, None]
         slope, cos = torch.tan(elevation), torch.cos(elevation)

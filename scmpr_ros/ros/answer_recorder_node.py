@@ -34,7 +34,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from scmpr_ros.atomic_files import write_file
-from scmpr_ros.datasets.ros_messages import stamp_of_cdr
+from scmpr_ros.datasets.ros_headers import stamp_of_cdr
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import camera_pose_on_ground, shift_covariance
 from scmpr_ros.ros.conversions import optical_from_body, pose_matrix, stamp_ns

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scmpr_ros.evaluation.rerun_recording import RerunRecording
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.ros.camera_input import Query
-from scmpr_ros.ros.conversions import stamp_ns
 
 
 class AnswerRecording:
@@ -24,11 +25,12 @@ class AnswerRecording:
         if self._recording is not None:
             self._recording.log_map(place_map)
 
-    def add(self, query: Query, camera: CameraModel, answer: TrackedAnswer) -> None:
-        """Show an image and its answer."""
+    def add(
+        self, stamp_s: float, image: NDArray[np.uint8], camera: CameraModel, answer: TrackedAnswer
+    ) -> None:
+        """Show an image (H, W, 3) and its answer."""
         if self._recording is not None:
-            stamp_s = stamp_ns(query.header) / 1e9
-            self._recording.log_answer(stamp_s, query.decode(), camera, answer)
+            self._recording.log_answer(stamp_s, image, camera, answer)
 
     def close(self) -> None:
         """Complete the file."""

@@ -17,33 +17,43 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.datasets.camera_images import ImageSource
+from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.errors import CalibrationError
 from scmpr_ros.records import CameraModel
-from scmpr_ros.ros.conversions import (
-    camera_from_info,
-    image_to_rgb,
-    rgb_from_compressed,
-)
 from scmpr_ros.ros.image_stamps import BACK_IN_TIME_S, ImageStamps, Order
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.qos import LATCHED, MATCHES_ALL, image_qos, is_latched
 from scmpr_ros.ros.statistics import Statistics
 from scmpr_ros.ros.throttled_log import ThrottledLog
 
+IMAGE_PARAMETERS = "the parameters images.*"
+"""Where messages say that the localizer's `CameraImageConfig` is set."""
 _CHANGES_OF_SOURCE = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
 
 
 @dataclass(frozen=True)
 class Query:
-    """An image message and how to decode it.
+    """An image message and its camera."""
 
-    camera_frame: that of the image, or of camera_info where the image names none.
-    """
-
-    header: Header
-    decode: Callable[[], NDArray[np.uint8]]
+    message: Image | CompressedImage
     received_s: float
-    camera_frame: str = ""
+    camera: RosCamera | None = None
+
+    @property
+    def header(self) -> Header:
+        """Header of the image."""
+        return self.message.header
+
+    @property
+    def camera_frame(self) -> str:
+        """Frame of the image, or of camera_info where the image names none."""
+        return self.header.frame_id or ("" if self.camera is None else self.camera.frame_id)
+
+    def read(self) -> tuple[NDArray[np.uint8], CameraModel]:
+        """Decode the image as that of a pinhole camera; see `RosCamera.read` for what it raises."""
+        assert self.camera is not None, "handed over with its camera"
+        return self.camera.read(self.message)
 
 
 class CameraInput:
@@ -54,7 +64,7 @@ class CameraInput:
         node: Node,
         config: LocalizerNodeConfig,
         statistics: Statistics,
-        on_query: Callable[[Query, CameraModel], None],
+        on_query: Callable[[Query], None],
         on_time_jump: Callable[[str], None],
     ) -> None:
         """Subscribe.
@@ -65,12 +75,11 @@ class CameraInput:
         """
         self._node, self._config, self._statistics = node, config, statistics
         self._on_query, self._on_time_jump = on_query, on_time_jump
-        self._camera: CameraModel | None = None
-        self._camera_frame = ""
+        self._camera: RosCamera | None = None
         self._camera_error = ""
         self._is_latched = False
         self._waiting: deque[Query] = deque(maxlen=config.queue_size)
-        image = node.resolve_topic_name("image")
+        self._image_topic = image = node.resolve_topic_name("image")
         self._stamps = ImageStamps(node, image)
         self._errors = ThrottledLog()
         self._camera_info_topic = node.resolve_topic_name("camera_info")
@@ -145,23 +154,25 @@ class CameraInput:
         self._subscriptions.clear()
 
     def _on_camera_info(self, message: CameraInfo) -> None:
+        if self._camera is not None and self._camera.is_of(message):
+            return
+        source = ImageSource(self._image_topic, self._camera_info_topic, IMAGE_PARAMETERS)
         try:
-            self._camera = camera_from_info(message)
-            self._camera_frame = message.header.frame_id
+            self._camera = RosCamera(message, self._config.images, source)
         except CalibrationError as error:
-            self._camera_error = f"camera_info on {self._camera_info_topic} is unusable: {error}"
+            self._camera_error = str(error)
             if self._errors.is_due(self._camera_error):
                 self._node.get_logger().error(self._camera_error)
             return
         self._camera_error = ""
         while self._waiting:
-            self._hand_over(self._waiting.popleft(), self._camera)
+            self._on_query(replace(self._waiting.popleft(), camera=self._camera))
 
     def _on_image(self, message: Image) -> None:
-        self._take(Query(message.header, lambda: image_to_rgb(message), time.monotonic()))
+        self._take(Query(message, time.monotonic()))
 
     def _on_compressed_image(self, message: CompressedImage) -> None:
-        self._take(Query(message.header, lambda: rgb_from_compressed(message), time.monotonic()))
+        self._take(Query(message, time.monotonic()))
 
     def _take(self, query: Query) -> None:
         order, behind_s = self._stamps.classify(query.header)
@@ -174,27 +185,12 @@ class CameraInput:
         if order == Order.RESTARTED:
             self._restart(f"the stamps of the images went back by {behind_s:.1f} s")
         if self._camera is not None:
-            self._hand_over(query, self._camera)
+            self._on_query(replace(query, camera=self._camera))
             return
         self._subscribe_if_latched()
         if len(self._waiting) == self._waiting.maxlen:
             self._statistics.count["dropped"] += 1
         self._waiting.append(query)
-
-    def _hand_over(self, query: Query, camera: CameraModel) -> None:
-        def decode() -> NDArray[np.uint8]:
-            image = query.decode()
-            height, width = image.shape[:2]
-            if (width, height) != (camera.width, camera.height):
-                raise ShapeError(
-                    f"the image is {width}x{height} pixels, but {self._camera_info_topic} is of "
-                    f"{camera.width}x{camera.height}: remap image and camera_info to topics of the "
-                    "same rectified camera"
-                )
-            return image
-
-        frame = query.header.frame_id or self._camera_frame
-        self._on_query(replace(query, decode=decode, camera_frame=frame), camera)
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
         self._stamps.clear()

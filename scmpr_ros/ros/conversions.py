@@ -1,7 +1,8 @@
 """Convert between ROS messages and the package's records.
 
-cv_bridge, sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent
-here or in `datasets.ros_messages`, for environments of pip wheels alone.
+sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent here or in
+`datasets.ros_*`, for environments of pip wheels alone. Images are always decoded by
+`datasets.ros_images`: cv_bridge takes 16-bit images for 65535 levels and asks nobody.
 
 Published poses follow REP-103: x forward along the view. Internally `T_map_camera` is the pose of
 the optical frame, z forward; `body_from_optical` and `optical_from_body` convert.
@@ -20,25 +21,16 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from scmpr_ros.datasets.ros_messages import (
-    camera_from_info,
-    check_image,
-    is_dense,
-    pack_points,
-    point_fields,
-    pose_matrix,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
-)
+from scmpr_ros.datasets.ros_clouds import is_dense, pack_points, point_fields
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import body_from_optical, optical_from_body
 from scmpr_ros.records import PointCloud
 
 __all__ = [
-    "body_from_optical", "camera_from_info", "cloud_message", "image_message", "image_to_rgb",
-    "optical_from_body", "pack_points", "points_message", "pose_matrix", "pose_message",
-    "quaternion_xyzw", "rgb_from_compressed", "stamp_ns",
+    "body_from_optical", "cloud_message", "image_message", "optical_from_body", "pack_points",
+    "points_message", "pose_matrix", "pose_message", "quaternion_xyzw", "stamp_ns",
 ]  # fmt: skip
 
 
@@ -50,24 +42,8 @@ def _optional(module: str) -> Any:
         return None
 
 
-cv_bridge = _optional("cv_bridge")
 point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
 tf_transformations = _optional("tf_transformations")
-
-
-def image_to_rgb(message: Image) -> NDArray[np.uint8]:
-    """Return the pixels of an Image as RGB, (H, W, 3) uint8.
-
-    Accepts the encodings of cv_bridge if installed, else those of `ros_messages.RGB_CHANNELS`.
-    Raises ShapeError for an unknown encoding, an empty image, or data shorter than step * height.
-    """
-    if cv_bridge is None:
-        return rgb_from_image(message)
-    check_image(message, min_step=1)
-    try:
-        return np.asarray(cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
-    except (cv_bridge.CvBridgeError, RuntimeError, TypeError, ValueError) as error:
-        raise ShapeError(f"image of encoding {message.encoding!r}: {error}") from None
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.pipeline.localizer import LocalizerConfig
 from scmpr_ros.pipeline.tracking_localizer import TrackingConfig
@@ -82,6 +83,7 @@ class LocalizerNodeConfig:
     image_transport: Literal["any", "raw", "compressed"] = "any"
     """Subscribe to `image` (raw), `image/compressed` (compressed) or both (any). An image that
     comes on both is answered once."""
+    images: CameraImageConfig = field(default_factory=CameraImageConfig)
     reliable_images: bool = False
     """Use reliable delivery for images; the publisher must be reliable, too."""
     queue_size: int = 1

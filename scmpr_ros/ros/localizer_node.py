@@ -27,7 +27,6 @@ from scmpr_ros.errors import ScmprError
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.pipeline.states import LOCALIZED
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer
-from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.answer_publisher import AnswerPublisher
 from scmpr_ros.ros.answer_recording import AnswerRecording
@@ -228,23 +227,24 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
 
     # --- images ------------------------------------------------------------------------------
 
-    def _on_query(self, query: Query, camera: CameraModel) -> None:
+    def _on_query(self, query: Query) -> None:
         statistics = self._statistics
 
         def count_dropped(future: Future[None]) -> None:
             statistics.count["dropped"] += future.cancelled()
 
         future = self.submit(
-            "localise an image", lambda job: self._localize(job, query, camera), True,
+            "localise an image", lambda job: self._localize(job, query), True,
             statistics.failed,
         )  # fmt: skip
         future.add_done_callback(count_dropped)
 
-    def _localize(self, job: Job, query: Query, camera: CameraModel) -> None:
+    def _localize(self, job: Job, query: Query) -> None:
         """Answer one image; runs in the worker."""
         localizer, answers = self._localizer, self._answers
         assert localizer is not None and answers is not None
-        answer = localizer.locate(query, camera)
+        image, camera = query.read()
+        answer = localizer.locate(image, camera, stamp_ns(query.header), query.camera_frame)
         T_map_odom = answers.map_odom(answer, query.header)
         with job.publishing():
             latency_s = time.monotonic() - query.received_s
@@ -253,7 +253,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeConfig]):
             waited_for, self._next_answer = self._next_answer, Future()
             waited_for.set_result(Answer(answer.tracked, query.header.stamp))
         localizer.note_last_pose(answer, stamp_ns(query.header))
-        self._recording.add(query, camera, answer.tracked)
+        self._recording.add(stamp_ns(query.header) / 1e9, image, camera, answer.tracked)
 
     # --- priors ------------------------------------------------------------------------------
 

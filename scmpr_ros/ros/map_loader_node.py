@@ -1,36 +1,42 @@
 """`map_loader`: build a place map of a point cloud, or reuse the one on disk, and publish it.
 
-Building takes seconds to minutes and runs in a worker thread, so that services, parameters and
-shutdown are served meanwhile. A map is reused if source, settings and network are unchanged.
+Building takes seconds to hours and runs in a worker thread, so that services, parameters and
+shutdown are served meanwhile. A map is reused if source, settings and network are unchanged; an
+interrupted build goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
+from nav_msgs.msg import OccupancyGrid
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header, String
+from std_msgs.msg import Float32, Header, String
 from std_srvs.srv import Trigger
 
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import ConfigError, ScmprError
-from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
-from scmpr_ros.methods.network import PlaceNetwork
-from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
-from scmpr_ros.pipeline.map_directory import BuiltFrom, MapDirectory, SourceDigest
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.build_config import MapBuildConfig
+from scmpr_ros.pipeline.map_build import BuildRequest, build_place_map
+from scmpr_ros.pipeline.map_builder import MapBuilderConfig
+from scmpr_ros.pipeline.map_directory import check_reusable, read_viewer_points
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.ros.conversions import pack_points, points_message, pose_message
+from scmpr_ros.ros.conversions import cloud_message
+from scmpr_ros.ros.live_cloud import LiveCloud
 from scmpr_ros.ros.managed_node import ManagedNode, run_managed
+from scmpr_ros.ros.map_messages import coverage_grid, viewpoint_poses
 from scmpr_ros.ros.qos import LATCHED
+from scmpr_ros.ros.transforms import StaticFrames
 from scmpr_ros.ros.worker import Job
 
 
@@ -39,7 +45,8 @@ class MapLoaderConfig:
     """Parameters of the map loader node."""
 
     source: str = ""
-    """Point cloud map: a PLY or PCD file, or the folder of a recording."""
+    """Point cloud map: a file, a folder of tiles, or a recording. Empty to map the cloud that is
+    published on the topic `points`."""
     checkpoint: str = ""
     """Weight file (safetensors) of the network that describes the places; empty: the shipped
     one."""
@@ -49,8 +56,12 @@ class MapLoaderConfig:
     """Frame of the published points and poses."""
     reuse: bool = True
     """Reuse the map in `directory` if source, settings and network are unchanged."""
+    update: bool = False
+    """Where the map in `directory` cannot be reused, replace only the tiles that have changed."""
     max_points: int = 500_000
     """Maximum number of map points that are published for viewers."""
+    scheduler: str = ""
+    """Address of a Dask scheduler that builds the tiles; empty: this process."""
     autostart: bool = True
     """Configure and activate at start; set to false if a lifecycle manager does it."""
     bond: bool = False
@@ -58,12 +69,19 @@ class MapLoaderConfig:
     package bond."""
     map_source: MapSourceConfig = field(default_factory=MapSourceConfig)
     builder: MapBuilderConfig = field(default_factory=MapBuilderConfig)
-    RUNTIME: ClassVar[tuple[str, ...]] = ("reuse", "max_points", "map_source.*", "builder.*")
-    """Parameters that can be set while the node is configured; the next build takes them."""
+    RUNTIME: ClassVar[tuple[str, ...]] = (
+        "source", "directory", "reuse", "update", "max_points", "map_source.*", "builder.*",
+    )  # fmt: skip
+    """Parameters that can be set while the node is configured; `~/load` and `~/build` take them."""
 
     def __post_init__(self) -> None:
         if self.max_points < 1:
             raise ConfigError(f"max_points must be at least 1, got {self.max_points}")
+
+    @property
+    def build(self) -> MapBuildConfig:
+        """The settings that a map depends on."""
+        return MapBuildConfig(self.map_source, self.builder, self.max_points)
 
 
 class MapPublishers(NamedTuple):
@@ -71,136 +89,190 @@ class MapPublishers(NamedTuple):
 
     points: Any
     viewpoints: Any
+    coverage: Any
     place_map: Any
+    progress: Any
+    status: Any
 
 
 class MapLoaderNode(ManagedNode[MapLoaderConfig]):
-    """Lifecycle node around `load_point_cloud_map` and `build_map`."""
+    """Lifecycle node around `build_place_map`."""
 
     def __init__(self, **node_arguments: Any) -> None:
-        """Declare parameters and create the service; nothing is loaded before configure."""
+        """Declare parameters and create the services; nothing is loaded before configure."""
         super().__init__("map_loader", MapLoaderConfig, **node_arguments)
-        self._network: PlaceNetwork | None = None
+        self._fingerprint = ""
         self._map_publishers: MapPublishers | None = None
+        self._live: LiveCloud | None = None
+        self._frames = StaticFrames(self)
+        for name, reuse in (("load", True), ("build", False)):
+            self.create_service(
+                Trigger, f"~/{name}", self._answer(reuse),
+                callback_group=MutuallyExclusiveCallbackGroup(),
+            )  # fmt: skip
         self.create_service(
-            Trigger, "~/build", self._on_build, callback_group=MutuallyExclusiveCallbackGroup()
+            Trigger, "~/cancel", self._on_cancel, callback_group=MutuallyExclusiveCallbackGroup()
         )
 
     # --- lifecycle ---------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Check the parameters, load the network and create the topics."""
-        for name in ("source", "directory"):
-            if not getattr(self.config, name):
-                raise ConfigError(f"parameter '{name}' is empty: the map loader needs it")
-        if not Path(self.config.source).exists():
-            raise ConfigError(f"parameter 'source': {self.config.source} does not exist")
-        self._network = load_checkpoint(self.checkpoint_path())
+        config = self.config
+        if not config.directory:
+            raise ConfigError("parameter 'directory' is empty: the map loader needs it")
+        if config.source and not Path(config.source).exists():
+            raise ConfigError(f"parameter 'source': {config.source} does not exist")
+        self._fingerprint = fingerprint(load_checkpoint(self.checkpoint_path()))
         self._map_publishers = MapPublishers(
             self.create_lifecycle_publisher(PointCloud2, "~/points", LATCHED),
             self.create_lifecycle_publisher(PoseArray, "~/viewpoints", LATCHED),
+            self.create_lifecycle_publisher(OccupancyGrid, "~/coverage", LATCHED),
             self.create_lifecycle_publisher(String, "~/place_map", LATCHED),
+            self.create_lifecycle_publisher(Float32, "~/progress", LATCHED),
+            self.create_lifecycle_publisher(String, "~/status", LATCHED),
         )
 
     def activate(self) -> None:
         """Load or build the map in the background."""
-        self.submit("provide the map", lambda job: self._provide(job, self.config.reuse))
+        if self.config.source:
+            self.submit("provide the map", lambda job: self._provide(job, self.config.reuse))
+            return
+        self._live = LiveCloud(
+            self, Path(self.config.directory), self.config.map_frame, self._on_cloud
+        )
+        self.get_logger().info(f"waiting for a map on {self._live.topic}")
 
     def deactivate(self) -> None:
-        """Do nothing: the base class has cancelled the build."""
+        """Leave the topic of points; the base class has cancelled the build."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.destroy()
 
     def release(self) -> None:
-        """Drop the network and the topics."""
+        """Drop the topics."""
         for publisher in self._map_publishers or ():
             self.destroy_lifecycle_publisher(publisher)
-        self._map_publishers = self._network = None
+        self._map_publishers = None
 
     # --- the work ----------------------------------------------------------------------------
 
-    def _provide(self, job: Job, reuse: bool) -> PlaceMap:
-        """Load or build the map and publish it; runs in the worker."""
-        config, network = self.config, self._network
-        assert network is not None
-        directory = MapDirectory(Path(config.directory))
-        place_map = self._reusable(config, network, directory) if reuse else None
-        if place_map is None:
-            self.get_logger().info(f"building a map of {config.source} into {config.directory}")
-            place_map = _build(config, network, directory)
-        self._publish(job, config, place_map, directory)
-        return place_map
+    def _provide(self, job: Job, reuse: bool, source: str = "") -> int:
+        """Load or build the map and publish it; return its number of places. Runs in the worker.
 
-    def _reusable(
-        self, config: MapLoaderConfig, network: PlaceNetwork, directory: MapDirectory
-    ) -> PlaceMap | None:
-        """Return the map on disk if building it again would give the same."""
-        if not directory.path.exists():
-            return None
-        try:
-            return directory.load(
-                Path(config.source), config.max_points, config.map_source, config.builder,
-                fingerprint(network),
+        source: in place of the parameter.
+        """
+        config = self.config
+        source = source or config.source
+        if not source:
+            raise ConfigError("parameter 'source' is empty, and no cloud has come on `points` yet")
+        directory = Path(config.directory)
+        if not (reuse and self._is_reusable(config, Path(source))):
+            self.get_logger().info(f"building a map of {source} into {directory}")
+            request = BuildRequest(
+                Path(source), directory, self.checkpoint_path(), config.build,
+                update=config.update and directory.exists(),
             )  # fmt: skip
-        except ScmprError as error:
-            self.get_logger().info(f"not reusing the map in {directory.path}: {error}")
-            return None
 
-    def _publish(
-        self, job: Job, config: MapLoaderConfig, place_map: PlaceMap, directory: MapDirectory
-    ) -> None:
+            def report(what: str, done: int, total: int) -> None:
+                self._report(job, f"{what}: {done} of {total}", done / total)
+
+            self._report(job, "gathering points", 0.0)
+            build_place_map(request, config.scheduler, workers=1, progress=report)
+        raise_if_cancelled()
+        place_map = PlaceMap.load(directory)
+        self._publish(job, config, place_map)
+        return len(place_map)
+
+    def _is_reusable(self, config: MapLoaderConfig, source: Path) -> bool:
+        """Whether building again would give the map on disk."""
+        directory = Path(config.directory)
+        if not directory.exists():
+            return False
+        try:
+            check_reusable(directory, source, config.build, self._fingerprint)
+        except ScmprError as error:
+            self.get_logger().info(f"not reusing the map in {directory}: {error}")
+            return False
+        return True
+
+    def _publish(self, job: Job, config: MapLoaderConfig, place_map: PlaceMap) -> None:
+        directory = Path(config.directory)
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=config.map_frame)
-        poses = [
-            pose_message(make_transform(axes @ rotation_z(heading), position))
-            for position, axes in zip(place_map.positions, place_map.axes, strict=True)
-            for heading in place_map.headings_rad
-        ]
-        points = points_message(directory.points(), header)
+        poses = viewpoint_poses(place_map)
+        coverage = coverage_grid(place_map, config.builder.places.spacing_m, header)
+        points = read_viewer_points(directory)
         announcement = json.dumps(
-            {"directory": str(directory.path.resolve()), "fingerprint": place_map.fingerprint}
+            {"directory": str(directory.resolve()), "fingerprint": place_map.fingerprint}
         )
         with job.publishing():
             assert self._map_publishers is not None
-            self._map_publishers.points.publish(points)
-            self._map_publishers.viewpoints.publish(PoseArray(header=header, poses=poses))
-            self._map_publishers.place_map.publish(String(data=announcement))
-        self.get_logger().info(
-            f"map {directory.path}: {len(place_map)} places, {len(poses)} viewpoints"
+            topics = self._map_publishers
+            if points is not None:
+                topics.points.publish(self._points_message(points, header))
+            topics.viewpoints.publish(PoseArray(header=header, poses=poses))
+            topics.coverage.publish(coverage)
+            topics.place_map.publish(String(data=announcement))
+            topics.progress.publish(Float32(data=1.0))
+            topics.status.publish(String(data=f"{len(place_map)} places"))
+        self.get_logger().info(f"map {directory}: {len(place_map)} places")
+
+    def _points_message(self, cloud: PointCloud, header: Header) -> PointCloud2:
+        """The points in the map frame, or near it: far from its origin, float32 is too coarse."""
+        if not np.any(cloud.origin):
+            return cloud_message(cloud, header)
+        frame = f"{header.frame_id}_points"
+        self._frames.publish(header.frame_id, frame, cloud.origin)
+        here = replace(cloud, origin=np.zeros(3))
+        return cloud_message(here, Header(stamp=header.stamp, frame_id=frame))
+
+    def _report(self, job: Job, status: str, fraction: float) -> None:
+        """Publish how far the build is."""
+        with job.publishing():
+            assert self._map_publishers is not None
+            self._map_publishers.progress.publish(Float32(data=fraction))
+            self._map_publishers.status.publish(String(data=status))
+
+    # --- services and topics -----------------------------------------------------------------
+
+    def _on_cloud(self, source: Path) -> None:
+        """Provide the map of a cloud that came in; `source` is the file it was written to."""
+        self.submit(
+            "provide the map", lambda job: self._provide(job, self.config.reuse, str(source))
         )
 
-    def _on_build(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Build again in any case; answers once the new map is published, or why it is not."""
-        del request
-        future = self.submit("build the map", lambda job: self._provide(job, reuse=False))
-        try:
-            place_map = future.result()
-        except Exception as error:  # logged by `submit`
-            response.success, response.message = False, str(error) or repr(error)
+    def _answer(
+        self, reuse: bool
+    ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        """A service that provides the map of the parameters as they are now."""
+
+        def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            del request
+            live = self._live.file if self._live is not None else None
+            future = self.submit(
+                "provide the map", lambda job: self._provide(job, reuse, str(live or ""))
+            )
+            try:
+                places = future.result()
+            except Exception as error:  # logged by `submit`
+                response.success, response.message = False, str(error) or repr(error)
+                return response
+            response.success = True
+            response.message = f"{places} places in {self.config.directory}"
             return response
-        response.success = True
-        response.message = f"{len(place_map)} places in {self.config.directory}"
+
+        return answer
+
+    def _on_cancel(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Cancel the build; the map that was published stays, and the next build goes on."""
+        del request
+        response.success = not self.worker.wait_until_idle(0.0)
+        if response.success and self._map_publishers is not None:
+            self.worker.cancel("the build was cancelled")
+            self.worker.resume()
+            self._map_publishers.status.publish(String(data="cancelled"))
+        response.message = "cancelled" if response.success else "nothing to cancel"
         return response
-
-
-def _build(config: MapLoaderConfig, network: PlaceNetwork, directory: MapDirectory) -> PlaceMap:
-    """Build a map and save it."""
-    directory.check_writable()
-    source = Path(config.source)
-    digest = SourceDigest.of(source, directory.path)
-    point_map = load_point_cloud_map(source, config.map_source)
-    raise_if_cancelled()
-    place_map = build_map(point_map, network, config.builder, progress=False)
-    raise_if_cancelled()
-    points = pack_points(_thinned(point_map.cloud, config.max_points))
-    origin = BuiltFrom(str(source), digest, config.max_points, config.map_source, config.builder)
-    directory.save(place_map, points, origin)
-    return place_map
-
-
-def _thinned(cloud: PointCloud, max_points: int) -> PointCloud:
-    """Return at most `max_points` of a cloud, chosen at random with a fixed seed."""
-    if len(cloud) <= max_points:
-        return cloud
-    chosen = np.random.default_rng(0).choice(len(cloud), max_points, replace=False)
-    return cloud.select(np.sort(chosen))
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ def _call(body: Callable[[], int]) -> int:
     handler = _RosLogHandler()
     try:
         # rclpy's signal handlers call those they replace, which must not end the process.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         problem = shared_memory_problem(os.environ)
         rclpy.init()
@@ -60,6 +60,12 @@ def _call(body: Callable[[], int]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logging.getLogger("scmpr_ros").removeHandler(handler)
         rclpy.try_shutdown()
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Raise once: a second signal would be raised while the first one is handled."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class _RosLogHandler(logging.Handler):

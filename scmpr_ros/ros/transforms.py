@@ -6,12 +6,13 @@ import importlib
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.errors import ConfigError, ScmprError
 
 _STOPPED_NS = 1_000_000_000
@@ -80,3 +81,34 @@ class TransformReader:
         """Whether the transform exists, but not yet at that time."""
         newest = self._buffer.get_latest_common_time(target, source).nanoseconds
         return 0 < newest < stamp_ns < newest + _STOPPED_NS
+
+
+class StaticFrames:
+    """Publishes static transforms of frames that only differ in position."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._broadcaster: Any = None
+
+    def publish(self, parent: str, child: str, position: NDArray[np.float64]) -> None:
+        """Place the frame `child` at a position (3,) of its parent.
+
+        Without tf2_ros, log what would have to be published.
+        """
+        message = TransformStamped()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.frame_id, message.child_frame_id = parent, child
+        translation = message.transform.translation
+        translation.x, translation.y, translation.z = (float(value) for value in position)
+        message.transform.rotation.w = 1.0
+        if self._broadcaster is None:
+            try:
+                tf2 = importlib.import_module("tf2_ros")
+            except ImportError:
+                self._node.get_logger().warning(
+                    f"tf2_ros is not installed: publish the static transform {parent} -> {child} "
+                    f"with translation {position.tolist()} yourself"
+                )
+                return
+            self._broadcaster = tf2.StaticTransformBroadcaster(self._node)
+        self._broadcaster.sendTransform(message)

@@ -15,9 +15,7 @@ from scmpr_ros.pipeline.states import LOCALIZED
 from scmpr_ros.pipeline.tracking_localizer import TrackedAnswer, TrackingLocalizer
 from scmpr_ros.records import CameraModel
 from scmpr_ros.retrieval.place_map import PlaceMap
-from scmpr_ros.ros.camera_input import Query
 from scmpr_ros.ros.camera_mount import CameraMount, is_equally_level
-from scmpr_ros.ros.conversions import stamp_ns
 from scmpr_ros.ros.last_pose import KnownPose, LastPoseFile
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.odometry import OdometryInput
@@ -88,13 +86,15 @@ class VehicleLocalizer:
         self._level_mount = inputs.mount.T_base_camera_body
         self._tracking = self._build()
 
-    def locate(self, query: Query, camera: CameraModel) -> VehicleAnswer:
-        """Take the next image; may wait for odometry at its stamp.
+    def locate(
+        self, image: NDArray[np.uint8], camera: CameraModel, stamp: int, camera_frame: str
+    ) -> VehicleAnswer:
+        """Take the next image (H, W, 3); may wait for odometry at its stamp, in nanoseconds.
 
-        Raises ShapeError for an unusable image, and CalibrationError without a mount.
+        camera_frame: frame of TF that the image is of.
+        Raises CalibrationError without a mount.
         """
-        image, stamp = query.decode(), stamp_ns(query.header)
-        self._inputs.mount.update(query.camera_frame)
+        self._inputs.mount.update(camera_frame)
         self._level()
         T_base_camera = self._inputs.mount.T_base_camera
         T_odom_base = self._inputs.odometry.pose_at(stamp)

@@ -19,15 +19,12 @@ from scmpr_ros.lidar.ground import ground_aligned_axes
 from scmpr_ros.lidar.map_rendering import render_camera_view, render_map
 from scmpr_ros.lidar.places import PlacesConfig, place_positions
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import (
-    LabelledCloud,
-    MapSourceConfig,
-    load_labelled_cloud,
-    makes_map,
-)
+from scmpr_ros.pipeline.map_points import LabelledCloud, load_labelled_cloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig, makes_map
 from scmpr_ros.records import Mount, PointCloud
 from scmpr_ros.semantics import IGNORE
 
@@ -97,7 +94,8 @@ def _render_places(
     point_map: PointCloudMap, label_free: PointCloudMap | None, network: PlaceNetworkConfig,
     config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    positions = place_positions(point_map, PlacesConfig(spacing_m=config.place_spacing_m))
+    spacing = PlacesConfig(spacing_m=config.place_spacing_m)
+    positions = place_positions(point_map, spacing).positions
     rng = np.random.default_rng(config.seed)
     positions[:, :2] += rng.uniform(-1, 1, (len(positions), 2)) * config.place_jitter_m
     origin = point_map.cloud.origin
@@ -107,7 +105,11 @@ def _render_places(
         if rendered is not None:
             relative = positions + (origin - rendered.cloud.origin)
             panoramas = render_map(
-                rendered.cloud, relative, axes, network.panorama, network.max_range_m
+                SortedPoints.of_cloud(rendered.cloud),
+                relative,
+                axes,
+                network.panorama,
+                network.max_range_m,
             )
             tensors |= {
                 f"{name}.{key}": value.half() if value.is_floating_point() else value
@@ -133,14 +135,16 @@ def _render_views(
     drives: list[Drive], point_map: PointCloudMap, mask_source: PointCloud | None,
     network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
-    of_drives = [_render_drive(drive, point_map, mask_source, network, config) for drive in drives]
+    points = SortedPoints.of_cloud(point_map.cloud)
+    masking = None if mask_source is None else SortedPoints.of_cloud(mask_source)
+    of_drives = [_render_drive(drive, points, masking, network, config) for drive in drives]
     counts = torch.tensor([len(tensors["views"]) for tensors in of_drives])
     joined = {name: torch.cat([drive[name] for drive in of_drives]) for name in of_drives[0]}
     return {**joined, "camera": torch.repeat_interleave(torch.arange(len(drives)), counts)}
 
 
 def _render_drive(
-    drive: Drive, point_map: PointCloudMap, mask_source: PointCloud | None,
+    drive: Drive, points: SortedPoints, mask_source: SortedPoints | None,
     network: PlaceNetworkConfig, config: PreparationConfig,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Views of one drive.
@@ -166,7 +170,7 @@ def _render_drive(
         sampled = view.image(image.permute(2, 0, 1)[None].float() / 255)[0]
         T_map_camera = drive.T_world_camera(frame)
         labels, range_m, axes = render_camera_view(
-            point_map.cloud, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
+            points, T_map_camera, R_level_camera, network.mask_grid, network.max_range_m
         )
         if mask is not None:
             labels = cells.labels(torch.from_numpy(mask)[None])[0]

@@ -13,7 +13,7 @@ from circle_drive import CircleDrive
 from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.datasets.rosbag2.messages import header, image, message, transforms
 from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive

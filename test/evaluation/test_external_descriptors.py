@@ -29,7 +29,8 @@ from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.methods.query_encoder import QueryEncoder
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.retrieval.belief import BeliefConfig
 from scmpr_ros.retrieval.matching import MatchingConfig
 from scmpr_ros.retrieval.place_map import PlaceMap

@@ -11,7 +11,7 @@ import pytest
 from recording import write_recording
 
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.datasets.rosbag2.topics import open_bag, read_messages
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError

@@ -12,7 +12,8 @@ from recording import add_wall_like_lorry, write_labelled_scans, write_recording
 from scmpr_ros.evaluation.iou import count_map_classes, named_iou
 from scmpr_ros.lidar.cloud_files import read_cloud, write_cloud
 from scmpr_ros.pipeline.label_free_map import load_label_free_map
-from scmpr_ros.pipeline.map_source import MapSourceConfig, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.semantics import IS_DYNAMIC, class_id
 
 LORRY = class_id("other_vehicle")

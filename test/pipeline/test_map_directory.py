@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.pipeline.map_directory import MapDirectory, SourceDigest
+from scmpr_ros.pipeline.map_directory import check_writable
+from scmpr_ros.pipeline.source_digest import SourceDigest
 
 
 @pytest.fixture
@@ -63,13 +64,13 @@ def test_large_sources_are_compared_by_listing(source: Path, tmp_path: Path) -> 
 
 
 def test_check_writable(source: Path, tmp_path: Path) -> None:
-    MapDirectory(tmp_path / "new" / "folders" / "map").check_writable()
-    MapDirectory(source / "map").check_writable()
+    check_writable(tmp_path / "new" / "folders" / "map")
+    check_writable(source / "map")
     assert [p.name for p in (tmp_path / "new" / "folders").iterdir()] == []
     with pytest.raises(ConfigError, match=r"poses.txt/map: .*File exists"):
-        MapDirectory(source / "poses.txt" / "map").check_writable()
+        check_writable(source / "poses.txt" / "map")
     with pytest.raises(ConfigError, match="exists and is no place map"):
-        MapDirectory(source / "scans").check_writable()
+        check_writable(source / "scans")
 
 
 def test_check_writable_where_files_cannot_grow(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_check_writable_where_files_cannot_grow(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
     try:
         with pytest.raises(ConfigError, match=r"cannot write a place map to .*File too large"):
-            MapDirectory(tmp_path / "map").check_writable()
+            check_writable(tmp_path / "map")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []

@@ -16,11 +16,11 @@ from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
 from scmpr_ros.pipeline.map_source import (
     AccumulatedScans,
     CloudFile,
     MapSourceConfig,
-    load_point_cloud_map,
     open_map_source,
 )
 from scmpr_ros.records import PointCloud

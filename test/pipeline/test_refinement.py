@@ -21,6 +21,7 @@ from scmpr_ros.geometry import (
 from scmpr_ros.lidar.map_rendering import render_camera_view
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.networks.depth import one_hot_ranges
@@ -84,7 +85,7 @@ class Street:
     """A street with its localizer, and images that show it exactly as it is."""
 
     def __init__(self, network: ScmprNetwork, plain: bool) -> None:
-        self.cloud = street(plain=plain).cloud
+        self.points = SortedPoints.of_cloud(street(plain=plain).cloud)
         config = MapBuilderConfig(places=PlacesConfig(spacing_m=2.0), device="cpu")
         place_map = build_map(street(plain=plain), network, config, progress=False)
         self.localizer = Localizer(place_map, network, LocalizerConfig(device="cpu"))
@@ -94,7 +95,7 @@ class Street:
         network = self.localizer.network
         assert isinstance(network, ScmprNetwork)
         label, range_m, _ = render_camera_view(
-            self.cloud, T_map_camera, np.eye(3), self.localizer.mask_grid, 50.0
+            self.points, T_map_camera, np.eye(3), self.localizer.mask_grid, 50.0
         )
         shown = torch.where(label == 0, class_id("sky"), label).long()
         mask = torch.nn.functional.one_hot(shown, NUM_CLASSES).permute(2, 0, 1).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.networks.one_hot import one_hot
 from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.retrieval.matching import MatchingConfig, SemanticMatcher
+from scmpr_ros.retrieval.panoramas import Panoramas
+from scmpr_ros.retrieval.place_map import TiledArray
 from scmpr_ros.semantics import NUM_CLASSES, class_id, label_confusion
 
 PANORAMA = AngularGrid(8, 120, 16.0, -16.0)
@@ -58,15 +60,19 @@ def _measured() -> CellStatistics:
 STATISTICS = _measured()
 
 
+def panoramas(labels: np.ndarray) -> Panoramas:
+    """With ids in the place of ranges, which the matcher then takes as they are."""
+    return Panoramas(labels, ranges_of(torch.from_numpy(labels)).half().numpy())
+
+
 def overlap(
     mask: np.ndarray | torch.Tensor, panorama: np.ndarray, yaw: float = 0.0, slide: int = 0,
     confusion: np.ndarray | None = None, ranges: torch.Tensor | None = None, **settings: Any,
 ) -> tuple[float, float]:  # fmt: skip
     """psi and yaw of one candidate, by IoU unless set otherwise."""
     config = MatchingConfig(slide_columns=slide, **{"measure": "iou", **settings})
-    labels = torch.from_numpy(panorama[None])
     matcher = SemanticMatcher(
-        VIEW, PANORAMA, config, labels, ranges_of(labels),
+        VIEW, PANORAMA, config, panoramas(panorama[None]), torch.Tensor.byte,
         torch.from_numpy(label_confusion() if confusion is None else confusion), STATISTICS,
     )  # fmt: skip
     classes = certain(mask) if isinstance(mask, np.ndarray) else mask
@@ -187,3 +193,26 @@ def test_invalid_settings_and_shapes_are_refused() -> None:
             MatchingConfig(beta=beta)
     with pytest.raises(ConfigError):
         MatchingConfig(slide_columns=-1)
+
+
+@pytest.mark.parametrize("measure", ["likelihood", "iou"])
+def test_cells_read_for_each_image_give_the_same_psi(measure: Literal["likelihood", "iou"]) -> None:
+    tiles = [np.stack([street(seed) for seed in seeds]) for seeds in ((0, 1, 2), (3, 4, 5, 6))]
+    shown = np.concatenate(tiles)
+    ranges = [ranges_of(torch.from_numpy(tile)).half().numpy() for tile in tiles]
+    config = MatchingConfig(measure=measure)
+    confusion = torch.from_numpy(label_confusion())
+    place = torch.tensor([5, 0, 5, 3, 6, 5])
+    yaw = torch.linspace(-3, 3, 6, dtype=torch.float64)
+    image = certain(look(street(5), 4)), None, torch.from_numpy(SEEN), place, yaw
+    kept, read = (
+        SemanticMatcher(
+            VIEW, PANORAMA, config, source, torch.Tensor.byte, confusion, STATISTICS, keep
+        ).overlap(*image)
+        for source, keep in (
+            (panoramas(shown), True),
+            (Panoramas(TiledArray(tiles), TiledArray(ranges)), False),
+        )
+    )  # fmt: skip
+    assert torch.equal(kept[0], read[0]) and torch.equal(kept[1], read[1])
+    assert len(kept[0].unique()) > 3

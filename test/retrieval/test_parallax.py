@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.parallax import ParallaxRenderer
 
 GRID = AngularGrid(24, 360, 16.0, -16.0)
@@ -36,7 +37,7 @@ def room(grid: AngularGrid, viewpoint: tuple[float, float]) -> tuple[Tensor, Ten
 @pytest.fixture(scope="module")
 def renderer() -> ParallaxRenderer:
     label, range_m = room(GRID, (0.0, 0.0))
-    return ParallaxRenderer(GRID, ELEVATION, label[None], range_m[None])
+    return ParallaxRenderer(GRID, ELEVATION, Panoramas(label[None].numpy(), range_m[None].numpy()))
 
 
 @pytest.mark.parametrize("x, y", [(0.0, 0.0), (1.5, 0.0), (-0.8, 1.2), (0.3, -1.5)])
@@ -77,4 +78,4 @@ def test_turning_around_shows_the_other_wall(renderer: ParallaxRenderer) -> None
 def test_panoramas_must_be_circles() -> None:
     label, range_m = room(VIEW, (0.0, 0.0))
     with pytest.raises(ConfigError, match="360 deg"):
-        ParallaxRenderer(VIEW, ELEVATION, label[None], range_m[None])
+        ParallaxRenderer(VIEW, ELEVATION, Panoramas(label[None].numpy(), range_m[None].numpy()))

@@ -19,7 +19,6 @@ from std_msgs.msg import Header
 from scmpr_ros.evaluation.trajectory import read_tracked_drive
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.ros.answer_recording import AnswerRecording
-from scmpr_ros.ros.camera_input import Query
 from scmpr_ros.ros.conversions import image_message, stamp_ns
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
@@ -86,7 +85,7 @@ def test_localizer_records_its_map_and_answers(make_node, street, street_map, tm
     assert "/map/points" in {chunk.entity_path for chunk in reader.stream().to_chunks()}
 
     recording = AnswerRecording(str(path))
-    recording.add(Query(header(0), lambda: IMAGE, 0.0), CAMERA, tracked_answer(0))
+    recording.add(0.0, IMAGE, CAMERA, tracked_answer(0))
     recording.close()
     reader = getattr(rr, "chunk", rr.experimental).RrdReader(path)
     entities = {chunk.entity_path for chunk in reader.stream().to_chunks()}
@@ -94,7 +93,7 @@ def test_localizer_records_its_map_and_answers(make_node, street, street_map, tm
 
 
 def test_without_a_path_nothing_is_recorded() -> None:
-    """No image is decoded, and no rerun-sdk is needed."""
+    """No rerun-sdk is needed."""
     recording = AnswerRecording("")
-    recording.add(Query(header(0), lambda: pytest.fail("decoded"), 0.0), CAMERA, tracked_answer(0))
+    recording.add(0.0, IMAGE, CAMERA, tracked_answer(0))
     recording.close()

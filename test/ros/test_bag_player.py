@@ -14,8 +14,9 @@ from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from scmpr_ros.datasets.ros_images import rgb_from_image
 from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.ros.conversions import image_to_rgb, stamp_ns
+from scmpr_ros.ros.conversions import stamp_ns
 from scmpr_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.end_to_end
@@ -44,7 +45,7 @@ def test_plays_all_messages_on_time(start_node, graph, street) -> None:
 
     drive = Rosbag2Drive(street.bag)
     assert [stamp_ns(m.header) for m in images] == [drive.stamp_ns(f) for f in drive.image_frames]
-    np.testing.assert_array_equal(image_to_rgb(images[3]), drive.image(3))
+    np.testing.assert_array_equal(rgb_from_image(images[3]), drive.image(3))
     assert len(poses) >= 1
     spacing = np.diff(arrivals)
     assert np.median(spacing) == pytest.approx(0.05, abs=0.02)

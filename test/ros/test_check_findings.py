@@ -189,16 +189,19 @@ def test_lost_images_and_the_profile() -> None:
 
 
 def test_rectification() -> None:
-    straight, bent = CameraInfo(d=[0.0] * 5), CameraInfo(d=DISTORTION)
+    straight, bent = info_message(), info_message(d=DISTORTION, distortion_model="plumb_bob")
     all_fine(check_rectified("/cam/image_rect", bent, {}))
     all_fine(check_rectified("/cam/image_rect_color/compressed", bent, {}))
     all_fine(check_rectified("/cam/image_raw", straight, {}))
-    text = the_error(check_rectified("/cam/image_raw", bent, {}))
-    assert "distortion [-0.3, 0.1" in text and "image_proc" in text
+    text = the_warning(check_rectified("/cam/image_raw", bent, {}))
+    assert "plumb_bob distortion [-0.3, 0.1" in text and "taken for raw" in text
     topics = {"/cam/image_rect": [IMAGE], "/other/image_rect": [IMAGE]}
-    text = the_error(check_rectified("/cam/image_raw/compressed", bent, topics))
-    assert text.endswith("remap image to /cam/image_rect")
-    assert "straight edges" in the_warning(check_rectified("/cam/front", bent, {}))
+    text = the_warning(check_rectified("/cam/image_raw/compressed", bent, topics))
+    assert text.endswith("but /cam/image_rect is already: remap image to it")
+    all_fine(check_rectified("/cam/front", bent, {}, "always"))
+    assert "straight edges" in the_warning(check_rectified("/cam/front", bent, {}, "never"))
+    unknown = info_message(d=DISTORTION, distortion_model="kannala_brandt")
+    assert "'kannala_brandt'" in the_error(check_rectified("/cam/image_raw", unknown, {}))
 
 
 # --- camera_info ---------------------------------------------------------------------------------
@@ -238,13 +241,13 @@ def test_an_uncalibrated_camera() -> None:
     zeros = CameraInfo(width=160, height=96)
     assert "not calibrated" in the_error(check_info(zeros))
     only_k = info_message(p=np.zeros(12), d=DISTORTION)
-    assert "no projection matrix P" in the_error(check_info(only_k))
+    assert "no P, which describes them" in the_error(check_info(only_k))
     assert "P is zero, so K" in the_warning(check_info(info_message(p=np.zeros(12))))
 
 
 @pytest.mark.parametrize("fx", [0.09, 9.0, 900.0])
 def test_an_implausible_focal_length(fx: float) -> None:
-    assert "implausible" in the_error(check_info(info_message(fx)))
+    assert "not in pixels" in the_error(check_info(info_message(fx)))
 
 
 def test_a_narrow_camera() -> None:
@@ -255,7 +258,9 @@ def test_intrinsics_that_do_not_fit() -> None:
     P = np.array([90, 0, 79.5, 0, 0, 60, 47.5, 0, 0, 0, 1, 0], float)
     assert "fx 90.0 and fy 60.0" in the_warning(check_info(info_message(p=P)))
     P = np.array([90, 0, 20, 0, 0, 90, 47.5, 0, 0, 0, 1, 0], float)
-    assert "principal point (20, 48)" in the_warning(check_info(info_message(p=P)))
+    assert "principal point (20, 48)" in the_error(check_info(info_message(p=P)))
+    P = np.array([90, 0, 60, 0, 0, 90, 47.5, 0, 0, 0, 1, 0], float)
+    assert "principal point (60, 48)" in the_warning(check_info(info_message(p=P)))
     K = np.array([180, 0, 79.5, 0, 180, 47.5, 0, 0, 1], float)
     assert "fx is 90.0 in P and 180.0 in K" in the_warning(check_info(info_message(k=K)))
     all_fine(check_info(info_message(k=K, d=DISTORTION)))  # rectifying may change it
@@ -264,9 +269,9 @@ def test_intrinsics_that_do_not_fit() -> None:
 def test_camera_info_of_another_camera() -> None:
     big = image_message(np.tile(PIXELS, (2, 2, 1)), Header(frame_id="camera_optical"))
     text = the_error(check_info(info_message(), images(big)))
-    assert "images are 320x192, but camera_info is for 160x96" in text
+    assert "the image is 320x192 pixels, but /camera/camera_info is of 160x96" in text
     halved = info_message(binning_x=2, binning_y=2, width=320, height=192)
-    assert not [t for t in texts(check_info(halved), Level.ERROR) if "but camera_info" in t]
+    assert not [t for t in texts(check_info(halved), Level.ERROR) if "but /camera/camera_info" in t]
     other = image_message(PIXELS, Header(frame_id="rear_optical"))
     assert "'rear_optical' in images" in the_warning(check_info(info_message(), images(other)))
     nameless = info_message()

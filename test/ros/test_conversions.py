@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 
-import cv2
 import numpy as np
 import pytest
 from camera_poses import level_camera_pose
@@ -16,24 +15,21 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 
 from geometry_msgs.msg import Pose
 from sensor_msgs.msg import (
-    CameraInfo,
     CompressedImage,
-    Image,
     PointCloud2,
     PointField,
-    RegionOfInterest,
 )
 from std_msgs.msg import Header
 
-from scmpr_ros.datasets.ros_messages import (
+from scmpr_ros.datasets.ros_clouds import (
     cloud_from_pointcloud2,
     pack_points,
     point_dtype,
     point_fields,
-    rgb_from_image,
-    stamp_of_cdr,
 )
-from scmpr_ros.errors import CalibrationError, ShapeError
+from scmpr_ros.datasets.ros_headers import stamp_of_cdr
+from scmpr_ros.datasets.ros_images import rgb_from_image
+from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import make_transform, rotation_z
 from scmpr_ros.records import PointCloud
 from scmpr_ros.ros import conversions
@@ -42,94 +38,12 @@ from scmpr_ros.semantics import PALETTE
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
-def image(encoding: str, pixels: np.ndarray, padding: int = 0) -> Image:
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
-    return Image(height=height, width=width, encoding=encoding, step=rows.shape[1],
-                 data=array.array("B", rows.tobytes()))  # fmt: skip
-
-
-@pytest.mark.parametrize("padding", [0, 3])
-@pytest.mark.parametrize(
-    ("encoding", "pixels"),
-    [
-        ("rgb8", RGB),
-        ("bgr8", RGB[..., ::-1]),
-        ("rgba8", np.dstack([RGB, RGB[..., 0]])),
-        ("bgra8", np.dstack([RGB[..., ::-1], RGB[..., 0]])),
-    ],
-)
-def test_colour_encodings(encoding: str, pixels: np.ndarray, padding: int) -> None:
-    np.testing.assert_array_equal(rgb_from_image(image(encoding, pixels, padding)), RGB)
-    np.testing.assert_array_equal(conversions.image_to_rgb(image(encoding, pixels, padding)), RGB)
-
-
-def test_mono_becomes_grey() -> None:
-    grey = rgb_from_image(image("mono8", RGB[..., 0]))
-    np.testing.assert_array_equal(grey, np.repeat(RGB[..., :1], 3, axis=2))
-
-
 def test_image_message_round_trip() -> None:
     message = conversions.image_message(RGB, Header(frame_id="camera"))
     assert (message.header.frame_id, message.step) == ("camera", 21)
-    np.testing.assert_array_equal(conversions.image_to_rgb(message), RGB)
+    np.testing.assert_array_equal(rgb_from_image(message), RGB)
     with pytest.raises(ShapeError, match=r"\(H, W, 3\) uint8"):
         conversions.image_message(RGB[..., 0], Header())
-
-
-def test_invalid_images() -> None:
-    with pytest.raises(ShapeError, match=r"encoding.*rgb8.*'yuv422_weird'"):
-        rgb_from_image(image("yuv422_weird", RGB))
-    with pytest.raises(ShapeError, match="at least 1x1 pixel, got 0x0"):
-        conversions.image_to_rgb(Image(encoding="rgb8"))
-    short = image("rgb8", RGB)
-    short.data = short.data[:-1]
-    with pytest.raises(ShapeError, match="105 bytes, got 104 bytes"):
-        conversions.image_to_rgb(short)
-    narrow = image("rgb8", RGB)
-    narrow.step = 20
-    with pytest.raises(ShapeError, match="at least 21 bytes, got 20"):
-        rgb_from_image(narrow)
-
-
-def test_compressed_images() -> None:
-    data = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
-    message = CompressedImage(format="png", data=array.array("B", data))
-    np.testing.assert_array_equal(conversions.rgb_from_compressed(message), RGB)
-    for broken in (b"", data[:20], b"no image at all"):
-        message.data = array.array("B", broken)
-        with pytest.raises(ShapeError, match="readable jpeg or png"):
-            conversions.rgb_from_compressed(message)
-
-
-def info(**values: object) -> CameraInfo:
-    return CameraInfo(width=100, height=50, **values)
-
-
-P = [80.0, 0, 49.5, -5.0, 0, 81.0, 24.5, 0, 0, 0, 1, 0]
-K = [90.0, 0, 48.0, 0, 91.0, 23.0, 0, 0, 1]
-
-
-def test_camera_info_prefers_p() -> None:
-    camera = conversions.camera_from_info(info(p=P, k=K))
-    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (80.0, 81.0, 49.5, 24.5)
-    assert (camera.width, camera.height) == (100, 50)
-    assert conversions.camera_from_info(info(k=K)).fx == 90.0
-
-
-def test_camera_info_binning_and_region() -> None:
-    roi = RegionOfInterest(x_offset=10, y_offset=4, width=60, height=40)
-    camera = conversions.camera_from_info(info(p=P, binning_x=2, binning_y=2, roi=roi))
-    assert (camera.width, camera.height) == (30, 20)
-    assert (camera.fx, camera.cx, camera.cy) == (40.0, 39.5 / 2, 20.5 / 2)
-
-
-def test_uncalibrated_or_distorted_camera_info() -> None:
-    with pytest.raises(CalibrationError, match="not calibrated"):
-        conversions.camera_from_info(info())
-    with pytest.raises(CalibrationError, match="rectify"):
-        conversions.camera_from_info(info(k=K, d=[0.1, 0.0, 0.0, 0.0, 0.0]))
 
 
 def cloud(points: int = 20, origin: tuple[float, float, float] = (0, 0, 0)) -> PointCloud:
@@ -237,14 +151,6 @@ def test_stamp_of_serialized_messages() -> None:
 
 
 # --- compared with the real converters ---------------------------------------
-
-
-@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8"])
-def test_agrees_with_cv_bridge(encoding: str) -> None:
-    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
-    message = image(encoding, RGB if encoding != "mono8" else RGB[..., 0])
-    expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
-    np.testing.assert_array_equal(rgb_from_image(message), expected)
 
 
 def test_agrees_with_sensor_msgs_py(monkeypatch: pytest.MonkeyPatch) -> None:

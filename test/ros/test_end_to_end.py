@@ -16,7 +16,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import Empty
 
-from scmpr_ros.datasets.ros_messages import cloud_from_pointcloud2
+from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.qos import LATCHED
 

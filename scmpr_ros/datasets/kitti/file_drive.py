@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.camera_images import (
+    CAMERA_OPTIONS,
+    CameraImageConfig,
+    CameraImages,
+    ImageSource,
+)
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.files import (
     FrameFiles,
+    read_deep_image,
     read_ids,
     read_image,
     read_image_size,
@@ -20,20 +28,24 @@ from scmpr_ros.datasets.kitti.files import (
     read_points,
     read_stamps_s,
 )
+from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
 from scmpr_ros.datasets.projection import project_labels
+from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import invert, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
 
 _log = logging.getLogger(__name__)
+_LOOKED_AT = 8  # images that are read to find out what is white
 
 
 class FileDrive(Drive):
     """A `Drive` of files; readers of the layouts inherit from it.
 
     images, scans: the frames' files; a folder may be missing or incomplete.
-    K: (3, 3) camera matrix of the images. T_lidar_camera: (4, 4).
+    calibration: of the images; without a size, it is of the size of the first one.
+    calibrated_by: file and row of the calibration, for messages. T_lidar_camera: (4, 4).
     T_world_lidar: pose (4, 4) of each frame.
     stamps_path: file with a stamp for each frame. read_stamps: reads it as seconds (F,).
     labels, masks: like `images`, or None if the layout has none; masks hold ids of `mask_set`.
@@ -48,30 +60,51 @@ class FileDrive(Drive):
         name: str,
         images: FrameFiles,
         scans: FrameFiles,
-        K: NDArray[np.float64],
+        calibration: Calibration,
+        calibrated_by: str,
         T_lidar_camera: NDArray[np.float64],
         T_world_lidar: Mapping[int, NDArray[np.float64]],
         stamps_path: Path,
         read_stamps: Callable[[Path], NDArray[np.float64]] = read_stamps_s,
         labels: FrameFiles | None = None,
         masks: FrameFiles | None = None,
+        config: CameraImageConfig | None = None,
     ) -> None:
         self.name = name
         self.T_lidar_camera: NDArray[np.float64] = T_lidar_camera
-        self._K, self._T_world_lidar = K, dict(T_world_lidar)
+        self._T_world_lidar = dict(T_world_lidar)
+        self._calibration, self._calibrated_by = calibration, calibrated_by
+        self._config = config or CameraImageConfig()
         self._images, self._scans, self._labels, self._masks = images, scans, labels, masks
         self._stamps_path, self._read_stamps = stamps_path, read_stamps
 
-    @cached_property
+    @property
     def camera(self) -> CameraModel:
-        """The camera; its size is that of the first readable image."""
+        """The camera of the images; its size is that of the first readable one.
+
+        Raises CalibrationError if the calibration cannot be of images of that size.
+        """
+        return self._camera_images.camera
+
+    @cached_property
+    def _camera_images(self) -> CameraImages:
+        size = self._first_size()
+        calibration = self._calibration
+        if not calibration.width:
+            calibration = replace(calibration, width=size[0], height=size[1])
+        source = ImageSource(str(self._images.folder), self._calibrated_by, CAMERA_OPTIONS)
+        images = CameraImages(calibration, size, self._config, source)
+        for note in images.notes:
+            _log.warning("%s", note)
+        return images
+
+    def _first_size(self) -> tuple[int, int]:
+        """Width and height of the first readable image."""
         for frame in self.image_frames:
             try:
-                width, height = read_image_size(self._images.path(frame))
+                return read_image_size(self._images.path(frame))
             except DatasetError as error:
                 _log.warning("%s", error)
-            else:
-                return CameraModel.from_matrix(self._K, width, height)
         raise DatasetError(f"no readable images in {self._images.folder}, so no camera")
 
     @property
@@ -114,8 +147,25 @@ class FileDrive(Drive):
         return self.T_world_lidar(frame) @ self.T_lidar_camera
 
     def image(self, frame: int) -> NDArray[np.uint8]:
-        """RGB image (H, W, 3)."""
-        return read_image(self._images.path(frame))
+        """RGB image (H, W, 3); DatasetError if it has another size than the drive's camera."""
+        path = self._images.path(frame)
+        deep = read_deep_image(path)
+        image = read_image(path) if deep is None else to_8_bit(deep, self._white_level)
+        height, width, _ = image.shape
+        if (width, height) != self._camera_images.size:
+            first = "{}x{}".format(*self._camera_images.size)
+            raise DatasetError(f"image {path} is {width}x{height}, but others of its drive are "
+                               f"{first}: separate drives of different cameras")  # fmt: skip
+        return self._camera_images.rectified(image)
+
+    @cached_property
+    def _white_level(self) -> int:
+        """Value of white in 16-bit images: as configured, else found in some of all the drive."""
+        if self._config.white_level:
+            return self._config.white_level
+        some = self.image_frames[:: max(1, len(self.image_frames) // _LOOKED_AT)]
+        images = (read_deep_image(self._images.path(frame)) for frame in some)
+        return find_white_level((i for i in images if i is not None), str(self._images.folder))
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame with intensity and, if labelled, joint ids."""

@@ -5,36 +5,76 @@ Errors are DatasetErrors (CalibrationErrors for calibrations) that name the file
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
+from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import make_transform
 
+_log = logging.getLogger(__name__)
 _POINT_BYTES, _LABEL_BYTES = 16, 4
 _ROTATION_TOLERANCE = 1e-3  # far above rounding in the files, far below a wrong file's error
 
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_PNG, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # the depth's position in the file
+
+
 @dataclass(frozen=True)
 class FrameFiles:
-    """Files of one kind, one per frame, named by the frame number."""
+    """Files of one kind, one per frame, named by the frame number.
+
+    digits: those of the data set; other people's tools write more or fewer, which are read, too.
+    suffixes: in lower case; the first is that of the data set.
+    """
 
     folder: Path
     digits: int
-    suffix: str
+    suffixes: tuple[str, ...]
 
     def path(self, frame: int) -> Path:
         """Path of a frame's file, whether it exists or not."""
-        return self.folder / f"{frame:0{self.digits}d}{self.suffix}"
+        usual = self.folder / f"{frame:0{self.digits}d}{self.suffixes[0]}"
+        return self._by_number.get(frame, usual)
 
     def numbers(self) -> list[int]:
-        """Frames that have a file, in order."""
-        return sorted(int(p.stem) for p in self.folder.glob(f"*{self.suffix}") if p.stem.isdigit())
+        """Frames that have a file, in order; DatasetError if two files have the same number."""
+        return sorted(self._by_number)
+
+    @cached_property
+    def _by_number(self) -> dict[int, Path]:
+        found: dict[int, Path] = {}
+        for path in sorted(self.folder.glob("*")):
+            if path.suffix.lower() in self.suffixes and path.stem.isdecimal():
+                other = found.setdefault(int(path.stem), path)
+                if other != path:
+                    raise DatasetError(
+                        f"{self.folder}: {other.name} and {path.name} are both frame "
+                        f"{int(path.stem)}: remove one of them"
+                    )
+        return found
+
+
+def choose_camera(images: Mapping[int, FrameFiles]) -> int:
+    """Choose the first camera that has images, or the first of all if none has."""
+    first = next(iter(images))
+    chosen = next((camera for camera, files in images.items() if files.numbers()), first)
+    if chosen != first:
+        _log.warning("no images in %s: those of %s are used", images[first].folder,
+                     images[chosen].folder)  # fmt: skip
+    return chosen
 
 
 class CalibrationFile:
@@ -73,11 +113,12 @@ class CalibrationFile:
         matrix = self.matrix(key, 3, 4)
         return make_transform(self._checked_rotation(key, matrix[:, :3]), matrix[:, 3])
 
-    def pinhole(self, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Camera matrix K (3, 3) and T_camera_reference (4, 4) of a projection P (3, 4).
+    def pinhole(self, key: str, size_key: str = "") -> tuple[Calibration, NDArray[np.float64]]:
+        """Calibration and T_camera_reference (4, 4) of a projection P (3, 4).
 
         P projects points of the reference camera. Rectification leaves a translation between the
         two cameras: K^-1 P[:, 3].
+        size_key: of the size of the images; without such a row it is 0 x 0.
         """
         P = self.matrix(key, 3, 4)
         K = P[:, :3]
@@ -85,7 +126,15 @@ class CalibrationFile:
             raise CalibrationError(
                 f"{self.path}: {key} is not a pinhole projection: its left 3x3 is\n{K}"
             )
-        return K, make_transform(np.eye(3), np.linalg.solve(K, P[:, 3]))
+        calibration = Calibration(*self.size(size_key), P=tuple(K.ravel().tolist()))
+        return calibration, make_transform(np.eye(3), np.linalg.solve(K, P[:, 3]))
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Width and height of images, as a key states them; zeros if the file has no such key."""
+        if key not in self._rows:
+            return 0, 0
+        width, height = self.matrix(key, 1, 2)[0]
+        return int(width), int(height)
 
     def _checked_rotation(self, key: str, R: NDArray[np.float64]) -> NDArray[np.float64]:
         if not are_rotations(R):
@@ -171,9 +220,31 @@ def _read_binary(path: Path, dtype: str, row_bytes: int) -> NDArray:
     return np.fromfile(path, dtype=dtype)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an RGB image (H, W, 3)."""
-    return _decode(path, "RGB")
+def read_image(path: Path, white_level: int = 0) -> NDArray[np.uint8]:
+    """Read an RGB image (H, W, 3).
+
+    white_level: value of white in 16-bit images; 0: find it, see `find_white_level`.
+    """
+    deep = read_deep_image(path)
+    if deep is None:
+        return _decode(path, "RGB")
+    return to_8_bit(deep, white_level or find_white_level([deep], str(path)))
+
+
+def read_deep_image(path: Path) -> NDArray[np.uint16] | None:
+    """Read an RGB image (H, W, 3) of 16 bits; None if the file is not a PNG of so many.
+
+    Pillow would clip grey values and cut colours to their upper 8 bits.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head = file.read(32)
+        if head.startswith(_PNG) and head[_PNG_BIT_DEPTH : _PNG_BIT_DEPTH + 1] == b"\x10":
+            _decode(path, None)  # a truncated file has the same error as one of 8 bits
+            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            if bgr is None or bgr.dtype != np.uint16:
+                raise DatasetError(f"cannot read image {path}: it is damaged; copy it again")
+            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint16)
+    return None
 
 
 def read_ids(path: Path) -> NDArray[np.integer]:

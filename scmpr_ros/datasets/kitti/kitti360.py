@@ -1,10 +1,10 @@
-"""Drives of KITTI-360: the rectified left camera, raw scans, and labelled static points.
+"""Drives of KITTI-360: a rectified camera, raw scans, and labelled static points.
 
 Layout, below a root, where D is a drive like 2013_05_28_drive_0000_sync:
 
     calibration/{perspective,calib_cam_to_pose,calib_cam_to_velo}.txt
     data_poses/D/poses.txt                                       frame and 12 numbers, T_world_imu
-    data_2d_raw/D/image_00/{data_rect/%010d.png,timestamps.txt}
+    data_2d_raw/D/image_00/{data_rect/%010d.png,timestamps.txt}  else image_01
     data_3d_raw/D/velodyne_points/data/%010d.bin                 float32 x, y, z, reflectance
     data_2d_semantics/train/D/image_00/semantic/%010d.png        optional, pixel ids
     data_3d_semantics/{train,test}/D/static/%010d_%010d.ply      optional, a window of points
@@ -22,8 +22,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig, load_camera_options
 from scmpr_ros.datasets.kitti.file_drive import FileDrive
-from scmpr_ros.datasets.kitti.files import CalibrationFile, FrameFiles, read_rows, rigid_rows
+from scmpr_ros.datasets.kitti.files import (
+    IMAGE_SUFFIXES,
+    CalibrationFile,
+    FrameFiles,
+    choose_camera,
+    read_rows,
+    rigid_rows,
+)
 from scmpr_ros.datasets.pose_interpolation import interpolate_poses
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import (
@@ -86,29 +94,44 @@ class Kitti360Drive(FileDrive):
     label_set = mask_set = "kitti360"
     pose_source = "data_poses"
 
-    def __init__(self, root: Path, name: str, config: Kitti360Config | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        config: Kitti360Config | None = None,
+        images_config: CameraImageConfig | None = None,
+    ) -> None:
+        """images_config: by default that of `camera.yaml` in `root`."""
         self.root, self.config = Path(root), config or Kitti360Config()
         calibration = self.root / "calibration"
         cameras = CalibrationFile(calibration / "perspective.txt")
-        K, T_camera_rect0 = cameras.pinhole("P_rect_00")
+        folders = self.root / "data_2d_raw" / name
+        camera = choose_camera({
+            n: FrameFiles(folders / f"image_{n:02d}" / "data_rect", 10, IMAGE_SUFFIXES)
+            for n in (0, 1)
+        })  # fmt: skip
+        rectified = f"P_rect_{camera:02d}"
+        pinhole, T_camera_rect0 = cameras.pinhole(rectified, f"S_rect_{camera:02d}")
         T_rect0_cam0 = make_transform(cameras.rotation("R_rect_00"), np.zeros(3))
         T_imu_cam0 = CalibrationFile(calibration / "calib_cam_to_pose.txt").rigid("image_00")
         T_lidar_cam0 = CalibrationFile(calibration / "calib_cam_to_velo.txt").rigid("")
         frames, T_world_imu = _read_poses(self.root / "data_poses" / name)
         self.origin: NDArray[np.float64] = round_origin(T_world_imu[0, :3, 3])
         posed = _interpolate(frames, T_world_imu, self.config.max_pose_gap_frames)
-        images = self.root / "data_2d_raw" / name / "image_00"
-        semantics = self.root / "data_2d_semantics" / "train" / name / "image_00" / "semantic"
+        images = folders / f"image_{camera:02d}"
+        semantics = self.root / "data_2d_semantics" / "train" / name / images.name / "semantic"
         scans = self.root / "data_3d_raw" / name / "velodyne_points" / "data"
         super().__init__(
             name,
-            FrameFiles(images / "data_rect", 10, ".png"),
-            FrameFiles(scans, 10, ".bin"),
-            K,
+            FrameFiles(images / "data_rect", 10, IMAGE_SUFFIXES),
+            FrameFiles(scans, 10, (".bin",)),
+            pinhole,
+            f"{rectified} of {cameras.path}",
             T_lidar_cam0 @ invert(T_camera_rect0 @ T_rect0_cam0),
             {frame: T @ T_imu_cam0 @ invert(T_lidar_cam0) for frame, T in posed.items()},
             images / "timestamps.txt",
-            masks=FrameFiles(semantics, 10, ".png"),
+            masks=FrameFiles(semantics, 10, (".png",)),
+            config=images_config or load_camera_options(self.root),
         )
         self._recent: dict[SemanticWindow, PointCloud] = {}
 

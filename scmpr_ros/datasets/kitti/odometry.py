@@ -5,15 +5,16 @@ Layout, below a root:
     poses/SS.txt                       12 numbers per row, T_cam0frame0_cam0framei
     sequences/SS/calib.txt             P0..P3 (3x4, rectified) and Tr (velodyne to camera 0)
     sequences/SS/times.txt             seconds since the start, a row per frame
-    sequences/SS/image_2/%06d.png      colour images
+    sequences/SS/image_2/%06d.png      colour images; else of cameras 3, 0 (grey) or 1
     sequences/SS/velodyne/%06d.bin     float32 x, y, z, reflectance
     sequences/SS/labels/%06d.label     optional, uint32 SemanticKITTI labels
     sequences/SS/poses.txt             optional, SemanticKITTI's poses; used if poses/ has none
     sequences/SS/mask_2/%06d.png       optional, 8-bit Cityscapes ids of the image's pixels
 
-A file's number is its frame; images and scans may exist for some frames only. Row i of poses and
-times is frame i. KITTI's poses are in camera axes (y down); here the world frame is z-up: the
-velodyne frame at the pose that is the identity.
+Images may be PNG or JPEG, and names have other digits. A file's number is its frame; images and
+scans may exist for some frames only. Row i of poses and times is frame i. KITTI's poses are in
+camera axes (y down); here the world frame is z-up: the velodyne frame at the pose that is the
+identity.
 """
 
 from __future__ import annotations
@@ -23,10 +24,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig, load_camera_options
 from scmpr_ros.datasets.kitti.file_drive import FileDrive
-from scmpr_ros.datasets.kitti.files import CalibrationFile, FrameFiles, read_rows, rigid_rows
+from scmpr_ros.datasets.kitti.files import (
+    IMAGE_SUFFIXES,
+    CalibrationFile,
+    FrameFiles,
+    choose_camera,
+    read_rows,
+    rigid_rows,
+)
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import invert
+
+_CAMERAS = (2, 3, 0, 1)  # colour before grey, left before right
 
 
 def find_sequences(root: Path) -> list[str]:
@@ -56,7 +67,8 @@ class KittiOdometryDrive(FileDrive):
     sequence and for poses that are missing or not rigid transforms.
     """
 
-    def __init__(self, root: Path, sequence: str) -> None:
+    def __init__(self, root: Path, sequence: str, config: CameraImageConfig | None = None) -> None:
+        """config: by default that of `camera.yaml` in the sequence's folder or in `root`."""
         known = find_sequences(root)
         if sequence not in known:
             raise DatasetError(
@@ -64,20 +76,25 @@ class KittiOdometryDrive(FileDrive):
             )
         self.folder = Path(root) / "sequences" / sequence
         calibration = CalibrationFile(self.folder / "calib.txt")
-        K, T_camera_cam0 = calibration.pinhole("P2")
+        camera = choose_camera(
+            {n: FrameFiles(self.folder / f"image_{n}", 6, IMAGE_SUFFIXES) for n in _CAMERAS}
+        )
+        pinhole, T_camera_cam0 = calibration.pinhole(f"P{camera}")
         T_cam0_lidar = calibration.rigid("Tr")
         T_first_cam0 = _read_poses(Path(root), sequence)
         super().__init__(
             sequence,
-            FrameFiles(self.folder / "image_2", 6, ".png"),
-            FrameFiles(self.folder / "velodyne", 6, ".bin"),
-            K,
+            FrameFiles(self.folder / f"image_{camera}", 6, IMAGE_SUFFIXES),
+            FrameFiles(self.folder / "velodyne", 6, (".bin",)),
+            pinhole,
+            f"P{camera} of {calibration.path}",
             invert(T_camera_cam0 @ T_cam0_lidar),
             dict(enumerate(invert(T_cam0_lidar) @ T_first_cam0 @ T_cam0_lidar)),
             self.folder / "times.txt",
             lambda path: read_rows(path, 1)[:, 0],
-            FrameFiles(self.folder / "labels", 6, ".label"),
-            FrameFiles(self.folder / "mask_2", 6, ".png"),
+            FrameFiles(self.folder / "labels", 6, (".label",)),
+            FrameFiles(self.folder / f"mask_{camera}", 6, (".png",)),
+            config or load_camera_options(self.folder, Path(root)),
         )
         self.pose_source = str((pose_file(root, sequence) or self.folder).relative_to(root))
 

@@ -3,7 +3,7 @@
 Layout, below the folder of a date:
 
     calib_cam_to_cam.txt, calib_velo_to_cam.txt, calib_imu_to_velo.txt
-    DATE_drive_NNNN_sync/image_02/data/%010d.png            colour images
+    DATE_drive_NNNN_sync/image_02/data/%010d.png            colour images; else 03, 00, 01
     DATE_drive_NNNN_sync/velodyne_points/data/%010d.bin     float32 x, y, z, reflectance
     DATE_drive_NNNN_sync/oxts/data/%010d.txt                30 numbers: latitude, longitude, ...
     DATE_drive_NNNN_sync/oxts/timestamps.txt                a date and time for each frame
@@ -21,13 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig, load_camera_options
 from scmpr_ros.datasets.kitti.file_drive import FileDrive
-from scmpr_ros.datasets.kitti.files import CalibrationFile, FrameFiles, read_rows
+from scmpr_ros.datasets.kitti.files import (
+    IMAGE_SUFFIXES,
+    CalibrationFile,
+    FrameFiles,
+    choose_camera,
+    read_rows,
+)
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import invert, make_transform
 
 _EARTH_RADIUS_M = 6378137.0  # as in the devkit
 _OXTS_NUMBERS = 30
+_CAMERAS = (2, 3, 0, 1)  # colour before grey, left before right
 
 
 def find_raw_drives(date_folder: Path) -> list[Path]:
@@ -46,11 +54,17 @@ class KittiRawDrive(FileDrive):
 
     pose_source = "oxts"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: CameraImageConfig | None = None) -> None:
+        """config: by default that of `camera.yaml` in the folder of the drive or of the date."""
         self.folder = Path(folder)
         date = self.folder.parent
         cameras = CalibrationFile(date / "calib_cam_to_cam.txt")
-        K, T_camera_rect0 = cameras.pinhole("P_rect_02")
+        camera = choose_camera({
+            number: FrameFiles(self.folder / f"image_{number:02d}" / "data", 10, IMAGE_SUFFIXES)
+            for number in _CAMERAS
+        })  # fmt: skip
+        rectified = f"P_rect_{camera:02d}"
+        pinhole, T_camera_rect0 = cameras.pinhole(rectified, f"S_rect_{camera:02d}")
         T_rect0_cam0 = make_transform(cameras.rotation("R_rect_00"), np.zeros(3))
         T_cam0_lidar = _read_mounting(date / "calib_velo_to_cam.txt")
         T_lidar_imu = _read_mounting(date / "calib_imu_to_velo.txt")
@@ -60,17 +74,19 @@ class KittiRawDrive(FileDrive):
         T_mercator_imu[:, :3, 3] -= self.origin
         super().__init__(
             self.folder.name,
-            FrameFiles(self.folder / "image_02" / "data", 10, ".png"),
-            FrameFiles(self.folder / "velodyne_points" / "data", 10, ".bin"),
-            K,
+            FrameFiles(self.folder / f"image_{camera:02d}" / "data", 10, IMAGE_SUFFIXES),
+            FrameFiles(self.folder / "velodyne_points" / "data", 10, (".bin",)),
+            pinhole,
+            f"{rectified} of {cameras.path}",
             invert(T_camera_rect0 @ T_rect0_cam0 @ T_cam0_lidar),
             dict(zip(packets, T_mercator_imu @ invert(T_lidar_imu), strict=True)),
             self.folder / "oxts" / "timestamps.txt",
+            config=config or load_camera_options(self.folder, date),
         )
 
     def _read_packets(self) -> dict[int, NDArray[np.float64]]:
         """OXTS packets (30,) by frame."""
-        files = FrameFiles(self.folder / "oxts" / "data", 10, ".txt")
+        files = FrameFiles(self.folder / "oxts" / "data", 10, (".txt",))
         frames = files.numbers()
         if not frames:
             raise DatasetError(

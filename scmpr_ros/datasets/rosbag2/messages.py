@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from scmpr_ros.datasets.ros_messages import is_dense, point_fields
+from scmpr_ros.datasets.ros_clouds import is_dense, point_fields
 from scmpr_ros.datasets.rosbag2.topics import TYPES
 from scmpr_ros.records import CameraModel
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scmpr_ros.config import load_yaml
+from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.semantics import LABEL_SETS
 
@@ -46,6 +47,7 @@ class BagReaderConfig:
     """Topics and conventions of a bag, and the content of its options file."""
 
     topics: BagTopics = field(default_factory=BagTopics)
+    images: CameraImageConfig = field(default_factory=CameraImageConfig)
     T_lidar_camera: tuple[float, ...] = ()
     """Row-major 3x4 extrinsics of the optical frame; empty: from tf_static."""
     pose_frame: str = ""

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
-from scmpr_ros.datasets.ros_messages import pose_matrix, stamp_ns
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.datasets.rosbag2.topics import POSES, TRANSFORMS, has_topic, read_messages
 from scmpr_ros.errors import CalibrationError
 from scmpr_ros.geometry import invert

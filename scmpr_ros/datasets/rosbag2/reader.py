@@ -9,6 +9,7 @@ data of their metadata.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
+from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.pose_interpolation import interpolate_poses
 from scmpr_ros.datasets.projection import project_labels
-from scmpr_ros.datasets.ros_messages import (
-    camera_from_info,
-    cloud_from_pointcloud2,
-    labels_from_pointcloud2,
-    mask_from_image,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
+from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
+from scmpr_ros.datasets.ros_headers import stamp_ns
+from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
+from scmpr_ros.datasets.rosbag2.options import (
+    KNOWN_LABEL_SETS,
+    OPTIONS,
+    BagReaderConfig,
+    load_options,
 )
-from scmpr_ros.datasets.rosbag2.options import KNOWN_LABEL_SETS, BagReaderConfig, load_options
 from scmpr_ros.datasets.rosbag2.poses import StaticTransforms, read_poses
 from scmpr_ros.datasets.rosbag2.topics import (
     CAMERA_INFOS,
@@ -41,7 +43,7 @@ from scmpr_ros.datasets.rosbag2.topics import (
     read_messages,
     read_stamps,
 )
-from scmpr_ros.errors import CalibrationError, DatasetError
+from scmpr_ros.errors import CalibrationError, DatasetError, ScmprError, ShapeError
 from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
@@ -123,12 +125,12 @@ class Rosbag2Drive(Drive):
 
         posed_frame: frame of the poses, or ''. camera_frame: optical frame by the metadata, or ''.
         """
-        config, self._camera = self.config, None
+        config, self._info = self.config, None
         mounting = StaticTransforms(reader, config.topics.tf_static)
         posed_frame = lidar_frame = config.pose_frame or posed_frame
         if self._has_images:
-            info = next(read_messages(reader, config.topics.camera_info, CAMERA_INFOS))
-            self._camera, camera_frame = camera_from_info(info), info.header.frame_id
+            self._info = next(read_messages(reader, config.topics.camera_info, CAMERA_INFOS))
+            camera_frame = self._info.header.frame_id
         if self._has_scans:
             cloud = next(read_messages(reader, config.topics.points, POINT_CLOUDS))
             lidar_frame = cloud.header.frame_id
@@ -143,12 +145,29 @@ class Rosbag2Drive(Drive):
             )
         return mounting.between(posed_frame or lidar_frame, lidar_frame)
 
+    @cached_property
+    def _ros_camera(self) -> RosCamera:
+        if self._info is None:
+            raise DatasetError(f"{self.path}: no images, so no camera")
+        calibration = f"{self.config.topics.camera_info} of {self.path}"
+        source = ImageSource(self._image_topic, calibration, OPTIONS)
+        return RosCamera(self._info, self.config.images, source)
+
+    @cached_property
+    def _camera_images(self) -> CameraImages:
+        """What the images become; they have the size of the first one."""
+        camera = self._ros_camera
+        with self._bag.reader() as reader:
+            first = next(read_messages(reader, self._image_topic, IMAGES))
+        return camera.images(size_of_image(first))
+
     @property
     def camera(self) -> CameraModel:
-        """Intrinsics of the images; DatasetError without images."""
-        if self._camera is None:
-            raise DatasetError(f"{self.path}: no images, so no camera")
-        return self._camera
+        """Intrinsics of the images, which are rectified.
+
+        Raises DatasetError without images, CalibrationError if camera_info does not fit them.
+        """
+        return self._camera_images.camera
 
     @property
     def frames(self) -> Sequence[int]:
@@ -185,9 +204,16 @@ class Rosbag2Drive(Drive):
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """RGB image (H, W, 3)."""
-        content = self._read(self._image_topic, frame)
-        return rgb_from_image(content) if hasattr(content, "encoding") else \
-            rgb_from_compressed(content)  # fmt: skip
+        content, images = self._read(self._image_topic, frame), self._camera_images
+        try:
+            if size_of_image(content) != images.size:
+                raise ShapeError.of("image size", "{}x{}".format(*images.size),
+                                    "{}x{}".format(*size_of_image(content)))  # fmt: skip
+            return images.rectified(self._ros_camera.decode(content))
+        except ScmprError as error:
+            raise DatasetError(
+                f"{self.path}, {self._image_topic}, frame {frame}: {error}"
+            ) from None
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint ids if the bag has them."""
@@ -206,7 +232,7 @@ class Rosbag2Drive(Drive):
         topic = self.config.topics.mask
         if frame not in self._log_ns.get(topic, {}):
             return self._sparse_mask(frame) if sparse else None
-        mask = mask_from_image(self._read(topic, frame))
+        mask = self._camera_images.rectified_mask(mask_from_image(self._read(topic, frame)))
         size = (self.camera.height, self.camera.width)
         if mask.shape != size or mask.max() >= NUM_CLASSES:
             raise DatasetError(

@@ -17,7 +17,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from scmpr_ros.datasets.ros_messages import stamp_of_cdr
+from scmpr_ros.datasets.ros_headers import stamp_of_cdr
 from scmpr_ros.errors import DatasetError
 
 TYPES = get_typestore(Stores.ROS2_KILTED)

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.atomic_files import atomic_directory
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
-from scmpr_ros.datasets.ros_messages import pack_points
+from scmpr_ros.datasets.ros_clouds import pack_points
 from scmpr_ros.datasets.rosbag2 import messages as make
 from scmpr_ros.datasets.rosbag2.options import BagTopics
 from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from scmpr_ros.datasets.ros_messages import rgb_from_compressed
+from scmpr_ros.datasets.ros_images import rgb_from_image
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work_of
 from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
@@ -142,13 +142,13 @@ class _Run:
     def query(self, image: SimpleNamespace, camera: CameraModel, count: bool) -> None:
         """Localise an image uninterrupted, then again with the stages timed."""
         began_s = time.perf_counter()
-        pixels = rgb_from_compressed(image)
+        pixels = rgb_from_image(image)
         decoded_s = time.perf_counter()
         self.localizer.localize(pixels, camera)  # waits for the device: the answer is on the host
         ended_s = time.perf_counter()
         with recording_stages(StageTimes(synchroniser(self.device))) as times:
             with times.measure("decode"):
-                pixels = rgb_from_compressed(image)
+                pixels = rgb_from_image(image)
             self.localizer.localize(pixels, camera)
         if count:
             self.total_s.append(ended_s - began_s)

@@ -14,6 +14,7 @@ from scmpr_ros.evaluation.suite.entry import Column, Numbers, RecordingEntry, ca
 from scmpr_ros.evaluation.suite.workbench import Workbench
 from scmpr_ros.lidar.map_rendering import render_camera_view
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.networks.view import ViewSampler
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES
 
@@ -67,7 +68,8 @@ class _Cells:
     def __init__(
         self, drive: Drive, point_map: PointCloudMap, bench: Workbench, R_level_camera: np.ndarray
     ) -> None:
-        self._drive, self._point_map, self._R_level_camera = drive, point_map, R_level_camera
+        self._drive, self._R_level_camera = drive, R_level_camera
+        self._points = SortedPoints.of_cloud(point_map.cloud)
         self._network = bench.perceiving_network
         config = self._network.config
         self._view = ViewSampler.of(drive.camera, config.view, R_level_camera)
@@ -78,7 +80,7 @@ class _Cells:
         """`cell_scores` of one image."""
         config = self._network.config
         labels, range_m, _ = render_camera_view(
-            self._point_map.cloud, self._drive.T_world_camera(frame), self._R_level_camera,
+            self._points, self._drive.T_world_camera(frame), self._R_level_camera,
             config.mask_grid, config.max_range_m,
         )  # fmt: skip
         labels, range_m = labels * self._seen, range_m * self._seen

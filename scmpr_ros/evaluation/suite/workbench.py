@@ -13,7 +13,8 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.pipeline.localizer import Localizer
 from scmpr_ros.pipeline.map_builder import build_map
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP, load_point_cloud_map
+from scmpr_ros.pipeline.map_points import load_point_cloud_map
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.records import Mount
 from scmpr_ros.retrieval.place_map import PlaceMap
 

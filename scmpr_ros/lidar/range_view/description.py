@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scmpr_ros.config import load_yaml
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.label_sets import joint_classes
 from scmpr_ros.lidar.range_view.clean_up import CleanUpConfig
+from scmpr_ros.output_classes import joint_classes
 
 CHANNELS = ("range", "x", "y", "z", "remission", "mask")
 """What a channel of the input may hold: metres, remission in [0, 1], 1 where there is a return."""
@@ -30,7 +30,7 @@ class RangeViewDescription:
     output_name: str = ""
     """Name of that output of the model; empty: its first."""
     label_set: str = ""
-    """What ids and channels of the output stand for; see `label_sets.LABEL_SETS`. Or say
+    """What ids and channels of the output stand for; see `output_classes.LABEL_SETS`. Or say
     `classes`."""
     classes: tuple[str, ...] = ()
     """Name of the joint class of each id or channel, `ignore` for what has none."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from scmpr_ros.config import load_yaml
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.label_sets import joint_classes
+from scmpr_ros.output_classes import joint_classes
 
 MASK_OUTPUTS = ("logits", "probabilities", "ids")
 DEPTH_OUTPUTS = ("metric_depth", "relative_depth", "disparity", "range_logits")
@@ -35,7 +35,7 @@ class ReaderDescription:
     output_name: str = ""
     """Name of that output of the model; empty: its first."""
     label_set: str = ""
-    """What ids and channels of masks stand for; see `label_sets.LABEL_SETS`. Or say `classes`."""
+    """What ids and channels of masks stand for; see `output_classes.LABEL_SETS`. Or say `classes`."""
     classes: tuple[str, ...] = ()
     """Name of the joint class of each id or channel, `ignore` for what has none."""
     geometry: Literal["image", "view"] = "image"

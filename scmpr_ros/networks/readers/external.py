@@ -14,7 +14,6 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.label_sets import joint_classes
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.readers.cells import Cells
 from scmpr_ros.networks.readers.classes import class_probs
@@ -24,6 +23,7 @@ from scmpr_ros.networks.readers.ranges import range_probs_of_depth, without_sky
 from scmpr_ros.networks.readers.reader import Reader
 from scmpr_ros.networks.saff import GivenReading
 from scmpr_ros.onnx_model import Runtime
+from scmpr_ros.output_classes import joint_classes
 from scmpr_ros.records import CameraModel
 from scmpr_ros.semantics import class_id
 

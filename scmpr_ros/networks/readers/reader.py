@@ -9,12 +9,12 @@ from torch import Tensor
 
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.label_sets import joint_classes
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.readers.cells import Cells
 from scmpr_ros.networks.readers.description import ReaderDescription, load_description
 from scmpr_ros.networks.readers.input import Placement, input_size, prepare
 from scmpr_ros.onnx_model import OnnxModel, Runtime
+from scmpr_ros.output_classes import joint_classes
 from scmpr_ros.records import CameraModel
 
 

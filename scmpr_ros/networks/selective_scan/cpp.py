@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from scmpr_ros.compilation import CompilationError, load_library
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.selective_scan.compilation import CompilationError, load_library
 
+SOURCE = Path(__file__).with_name("scan.cpp")
 _KERNELS = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -119,7 +121,7 @@ def _pointers(tensors: list[Tensor]) -> Any:
 def _library() -> tuple[ctypes.CDLL | None, str | None]:
     """The compiled kernel, or the reason why there is none; tried once per process."""
     try:
-        return load_library(), None
+        return load_library(SOURCE), None
     except CompilationError as error:
         return None, str(error)
 

@@ -7,38 +7,46 @@ from typing import Any
 
 import numpy as np
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig, CameraImages, ImageSource
+from scmpr_ros.datasets.intrinsics import find_unusual
+from scmpr_ros.datasets.rectification import Calibration
+from scmpr_ros.datasets.ros_cameras import calibration_from_info
 from scmpr_ros.errors import CalibrationError
 from scmpr_ros.records import CameraModel
 from scmpr_ros.ros.bringup.findings import Finding, Report
 from scmpr_ros.ros.bringup.image_checks import image_size
 from scmpr_ros.ros.bringup.streams import Stream, names
-from scmpr_ros.ros.conversions import camera_from_info
+from scmpr_ros.ros.camera_input import IMAGE_PARAMETERS
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_FOV_DEG = (30.0, 130.0)  # of lenses that a pinhole model suits
-_MAX_FOCAL_RATIO = 1.2
 _MAX_RECTIFIED_CHANGE = 0.05
-_CENTRE = (0.25, 0.75)  # where the principal point may be, as shares of width and height
 
 
 def check_camera_info(
-    info: Stream, images: Stream, view_fov_deg: float, topics: Mapping[str, Sequence[str]]
+    info: Stream,
+    images: Stream,
+    view_fov_deg: float,
+    topics: Mapping[str, Sequence[str]],
+    config: CameraImageConfig | None = None,
 ) -> list[Finding]:
     """Check the intrinsics against the images.
 
     view_fov_deg: horizontal field of view of the network.
     topics: types of every topic of the system, to suggest others.
+    config: the localizer's parameters images.*; by default its defaults.
     """
     report = Report("camera_info")
     if info.newest is None:
         _report_silence(report, info, images, topics)
         return report.findings
     try:
-        camera = camera_from_info(info.newest)
+        calibration = calibration_from_info(info.newest)
     except CalibrationError as error:
         report.error(f"{info.topic}: {error}")
         return report.findings
-    _check_intrinsics(report, info, camera, view_fov_deg)
+    camera = _fitting_camera(report, info, images, calibration, config or CameraImageConfig())
+    if camera is not None:
+        _check_intrinsics(report, info, camera, view_fov_deg)
     _check_matrices(report, info.newest)
     if len(info.of_kind) > 1:
         report.warn(f"{names(info.of_kind)} all publish {info.topic}: stop or remap all but one")
@@ -46,8 +54,25 @@ def check_camera_info(
         report.error(f"intrinsics on {info.topic} change while listening: let one node publish "
                      "them")  # fmt: skip
     if images.newest is not None:
-        _check_pairing(report, info, images, camera)
+        _check_pairing(report, info, images)
     return report.findings
+
+
+def _fitting_camera(
+    report: Report,
+    info: Stream,
+    images: Stream,
+    calibration: Calibration,
+    config: CameraImageConfig,
+) -> CameraModel | None:
+    """The camera that the localizer makes of the calibration; None if it refuses."""
+    size = image_size(images) or (calibration.width, calibration.height)
+    source = ImageSource(images.topic, info.topic, IMAGE_PARAMETERS)
+    try:
+        return CameraImages(calibration, size, config, source).camera
+    except CalibrationError as error:
+        report.error(str(error))
+        return None
 
 
 def _report_silence(
@@ -71,28 +96,17 @@ def _report_silence(
 def _check_intrinsics(
     report: Report, info: Stream, camera: CameraModel, view_fov_deg: float
 ) -> None:
-    if camera.width < 1 or camera.height < 1 or camera.fx <= 0 or camera.fy <= 0:
-        report.error(f"{info.topic} has size {camera.width}x{camera.height} and focal lengths "
-                     f"{camera.fx:g}, {camera.fy:g}: calibrate the camera")  # fmt: skip
-        return
     fov_deg = float(np.degrees(camera.horizontal_fov_rad))
     text = (f"{info.topic}: {camera.width}x{camera.height}, fx {camera.fx:.1f}, field of view "
             f"{fov_deg:.0f} deg")  # fmt: skip
-    least, most = _FOV_DEG
-    if not least <= fov_deg <= most:
-        report.error(f"{text}: implausible; is fx in pixels, and for images of this width?")
-    elif fov_deg < 0.75 * view_fov_deg:
+    if fov_deg < 0.75 * view_fov_deg:
         report.warn(f"{text}: the network looks {view_fov_deg:.0f} deg wide and sees nothing in "
                     "the rest, which costs recall; a wider lens helps")  # fmt: skip
     else:
         report.ok(text)
-    if not 1 / _MAX_FOCAL_RATIO < camera.fx / camera.fy < _MAX_FOCAL_RATIO:
-        report.warn(f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ: were images stretched, or "
-                    "width and height swapped?")  # fmt: skip
-    shares = (camera.cx / camera.width, camera.cy / camera.height)
-    if not all(_CENTRE[0] < share < _CENTRE[1] for share in shares):
-        report.warn(f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the "
-                    "centre: is camera_info for another resolution or crop?")  # fmt: skip
+    unusual = find_unusual(camera)
+    if unusual:
+        report.warn(f"{info.topic}: {unusual}")
 
 
 def _check_matrices(report: Report, message: Any) -> None:
@@ -110,13 +124,8 @@ def _check_matrices(report: Report, message: Any) -> None:
             )
 
 
-def _check_pairing(report: Report, info: Stream, images: Stream, camera: CameraModel) -> None:
+def _check_pairing(report: Report, info: Stream, images: Stream) -> None:
     header = images.newest.header
-    size = image_size(images)
-    if size is not None and size != (camera.width, camera.height):
-        report.error(f"images are {size[0]}x{size[1]}, but camera_info is for {camera.width}x"
-                     f"{camera.height}: use the camera_info beside {images.topic}; a node that "
-                     "resizes images must scale it, too")  # fmt: skip
     frames = header.frame_id, info.newest.header.frame_id
     if frames[0] != frames[1]:
         report.warn(f"frame_id is {frames[0]!r} in images but {frames[1]!r} in camera_info: are "

@@ -101,8 +101,9 @@ class CheckNode(Node):
         images = raw if raw.arrivals or not compressed.arrivals else compressed
         yield from check_images(raw, compressed, _image_expectation(settings), known)
         if images.arrivals and info.newest is not None:
-            yield from check_rectified(images.topic, info.newest, known)
-        yield from check_camera_info(info, images, PlaceNetworkConfig().view.fov_deg, known)
+            yield from check_rectified(images.topic, info.newest, known, settings.images.rectify)
+        view_fov_deg = PlaceNetworkConfig().view.fov_deg
+        yield from check_camera_info(info, images, view_fov_deg, known, settings.images)
         use_sim_time = bool(self.get_parameter("use_sim_time").value)
         yield from check_stamps(images, use_sim_time, bool(self.count_publishers("/clock")))
         camera_frame = images.newest.header.frame_id if images.newest is not None else ""
@@ -273,8 +274,9 @@ def _input_topics(node: CheckNode) -> dict[str, str]:
 def _image_expectation(settings: LocalizerSettings) -> ImageExpectation:
     has_profile = any(os.environ.get(name) for name in _PROFILES)
     return ImageExpectation(
-        settings.text("image_transport"), settings.flag("reliable_images"), has_profile
-    )
+        settings.text("image_transport"), settings.flag("reliable_images"), has_profile,
+        settings.images.white_level,
+    )  # fmt: skip
 
 
 def main() -> int:

@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from scmpr_ros.errors import ShapeError
+from scmpr_ros.datasets.rectification import (
+    Rectifier,
+    Rectify,
+    is_rectified_by_name,
+    needs_rectification,
+)
+from scmpr_ros.datasets.ros_cameras import calibration_from_info
+from scmpr_ros.datasets.ros_images import rgb_from_image, size_of_image
+from scmpr_ros.errors import CalibrationError, ShapeError
 from scmpr_ros.ros.bringup.findings import Finding, Report
 from scmpr_ros.ros.bringup.streams import Stream, names
-from scmpr_ros.ros.conversions import image_to_rgb, rgb_from_compressed
+from scmpr_ros.ros.camera_input import IMAGE_PARAMETERS
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _LOW_RATE_HZ = 1.0
 _LARGE_BYTES = 500_000
 _TOO_MANY_LOST = 0.1
 _MIN_CONTRAST = 2.0  # standard deviation of the pixels; a covered lens gives less
-_RAW_NAMES = ("image_raw", "image_color", "image_mono", "image")
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class ImageExpectation:
     """How the localizer listens.
 
     transport: any, raw or compressed. has_profile: whether a Fast DDS profile is set here.
+    white_level: value of white in 16-bit images; 0: as they say themselves.
     """
 
     transport: str = "any"
     reliable: bool = False
     has_profile: bool = True
+    white_level: int = 0
 
 
 def check_images(
@@ -62,42 +69,57 @@ def image_size(stream: Stream) -> tuple[int, int] | None:
     """Width and height of the newest image; None if there is none or it cannot be decoded."""
     if stream.newest is None:
         return None
-    if stream.kind == IMAGE:
-        return stream.newest.width, stream.newest.height
     try:
-        height, width, _ = rgb_from_compressed(stream.newest).shape
+        return size_of_image(stream.newest)
     except ShapeError:
         return None
-    return width, height
 
 
-def check_rectified(topic: str, info: Any, topics: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Check by name and distortion whether the images of a topic are rectified.
+def check_rectified(
+    topic: str, info: Any, topics: Mapping[str, Sequence[str]], rectify: Rectify = "auto"
+) -> list[Finding]:
+    """Check whether the images of a topic are rectified, or the localizer rectifies them.
 
-    info: newest camera_info.
+    info: newest camera_info. rectify: the localizer's parameter images.rectify.
     """
     report = Report("rectified")
-    folder, _, name = topic.removesuffix("/compressed").rpartition("/")
-    is_distorted = bool(np.any(info.d))
-    rectified = [t for t in topics if t.startswith(f"{folder}/image_rect") and t.count("/") ==
-                 topic.removesuffix("/compressed").count("/")]  # fmt: skip
-    if "rect" in name:
-        report.ok(f"{topic} is rectified, by its name")
-    elif not is_distorted:
+    try:
+        calibration = calibration_from_info(info)
+        is_raw, note = needs_rectification(calibration, topic, rectify)
+        if is_raw:
+            Rectifier(calibration)
+    except CalibrationError as error:
+        report.error(f"{topic} cannot be rectified: {error}")
+        return report.findings
+    if is_raw:
+        _report_raw(report, topic, note, topics)
+    elif note:
+        report.warn(f"{note} in {IMAGE_PARAMETERS}")
+    elif not calibration.is_distorted:
         report.ok(f"camera_info has no distortion, so {topic} needs no rectification")
-    elif rectified:
-        report.error(f"{topic} is not rectified (camera_info has distortion {_short(info.d)}): "
-                     f"remap image to {rectified[0]}")  # fmt: skip
-    elif name in _RAW_NAMES:
-        report.error(
-            f"{topic} is not rectified (camera_info has distortion {_short(info.d)}): run "
-            f"image_proc's rectify_node and remap image to {folder}/image_rect"
-        )
+    elif is_rectified_by_name(topic):
+        report.ok(f"{topic} is rectified, by its name")
     else:
-        report.warn(f"camera_info has distortion {_short(info.d)}, and the name {topic} does not "
-                    "say whether the images are rectified: make sure that straight edges look "
-                    "straight")  # fmt: skip
+        report.warn(f"camera_info has {calibration.model} distortion, but images.rectify is never: "
+                    "make sure that straight edges look straight")  # fmt: skip
     return report.findings
+
+
+def _report_raw(report: Report, topic: str, note: str, topics: Mapping[str, Sequence[str]]) -> None:
+    folder = _uncompressed(topic).rpartition("/")[0]
+    beside = [t for t in map(_uncompressed, topics) if t.rpartition("/")[0] == folder]
+    rectified = sorted(filter(is_rectified_by_name, beside))
+    if rectified:
+        report.warn(f"{topic} is rectified by the localizer, but {rectified[0]} is already: remap "
+                    "image to it")  # fmt: skip
+    elif note:
+        report.warn(f"{note} in {IMAGE_PARAMETERS}")
+    else:
+        report.ok(f"{topic} is rectified by the localizer, as images.rectify says")
+
+
+def _uncompressed(topic: str) -> str:
+    return topic.removesuffix("/compressed")
 
 
 def _nobody_publishes(
@@ -146,10 +168,9 @@ def _check_stream(report: Report, stream: Stream, expected: ImageExpectation) ->
     message = stream.newest
     is_raw = stream.kind == IMAGE
     try:
-        pixels = image_to_rgb(message) if is_raw else rgb_from_compressed(message)
+        pixels = rgb_from_image(message, expected.white_level)
     except ShapeError as error:
-        report.error(f"{stream.topic} cannot be decoded: {error}: let the driver publish rgb8, "
-                     "bgr8 or mono8")  # fmt: skip
+        report.error(f"{stream.topic} cannot be decoded: {error}")
         return
     form = message.encoding if is_raw else f"compressed ({message.format or 'no format'})"
     height, width = pixels.shape[:2]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.config import flatten
+from scmpr_ros.config import flatten, from_dict
+from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.records import Mount
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 
@@ -33,6 +34,16 @@ class LocalizerSettings:
     def flag(self, name: str) -> bool:
         """A parameter of type bool; False if there is none of that name."""
         return bool(self.values.get(name, False))
+
+    @property
+    def images(self) -> CameraImageConfig:
+        """What the localizer assumes of its images."""
+        given = {
+            name.removeprefix("images."): value
+            for name, value in self.values.items()
+            if name.startswith("images.")
+        }
+        return from_dict(CameraImageConfig, given)
 
     @property
     def T_base_camera_body(self) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scmpr_ros.datasets.ros_messages import pose_matrix
+from scmpr_ros.datasets.ros_poses import pose_matrix
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.ros.bringup.findings import Finding, Report
 from scmpr_ros.ros.bringup.streams import Stream, names

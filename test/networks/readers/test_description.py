@@ -17,12 +17,12 @@ from toy_readers import constant, echo, write_description, write_reader
 from scmpr_ros.config import load_yaml
 from scmpr_ros.errors import CheckpointError, ConfigError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.label_sets import LABEL_SETS
 from scmpr_ros.networks.depth import DepthConfig
 from scmpr_ros.networks.readers.cells import Cells
 from scmpr_ros.networks.readers.description import ReaderDescription, load_description
 from scmpr_ros.networks.readers.external import ReadersConfig, with_reader_files
 from scmpr_ros.networks.readers.reader import Reader
+from scmpr_ros.output_classes import LABEL_SETS
 from scmpr_ros.records import CameraModel
 
 VIEW = AngularGrid(96, 256, 12.0, -15.0, 80.0)

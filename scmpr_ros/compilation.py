@@ -1,4 +1,4 @@
-"""Compile `scan.cpp` on first use and cache the library for this machine.
+"""Compile a C++ kernel on first use and cache the library for this machine.
 
 The library is stored in the user's cache folder, under a name derived from the source, the compiler
 and the processor's vector instructions. Failures are cached as text files with the compiler's
@@ -22,7 +22,6 @@ import torch
 from scmpr_ros.atomic_files import cache_folder
 from scmpr_ros.errors import ConfigError, ScmprError
 
-SOURCE = Path(__file__).with_name("scan.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
 VECTOR_FLAGS = {
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
@@ -37,16 +36,22 @@ class CompilationError(ScmprError):
     """The kernel could not be compiled or loaded; the message gives cause and remedy."""
 
 
-def load_library(capability: str | None = None, cache: Path | None = None) -> ctypes.CDLL:
-    """Load the compiled kernel, compiling it first if necessary.
+def load_library(
+    source: Path,
+    capability: str | None = None,
+    cache: Path | None = None,
+    flags: tuple[str, ...] = (),
+) -> ctypes.CDLL:
+    """Load the compiled kernel of a source file, compiling it first if necessary.
 
     capability: a key of `VECTOR_FLAGS`; None for torch's choice for this processor.
     cache: folder for the library; None for the user's cache folder.
+    flags: of the compiler, besides `FLAGS` and those of the vectors.
 
     Raises CompilationError; if compilation failed before, without trying again.
     """
     capability = capability or torch.backends.cpu.get_cpu_capability()
-    flags = (*FLAGS, *VECTOR_FLAGS.get(capability, ()))
+    flags = (*FLAGS, *VECTOR_FLAGS.get(capability, ()), *flags)
     compiler = find_compiler()
     if compiler is None:
         named = os.environ.get("CXX")
@@ -54,10 +59,12 @@ def load_library(capability: str | None = None, cache: Path | None = None) -> ct
             f"CXX is {named!r}, which is not a program" if named
             else "no C++ compiler (install g++, or set CXX)"
         )  # fmt: skip
-    name = f"scan-{_digest(compiler, flags)}-{capability.lower().replace(' ', '-')}"
+    name = (
+        f"{source.stem}-{_digest(source, compiler, flags)}-{capability.lower().replace(' ', '-')}"
+    )
     library = _library_folder(cache) / f"{name}.so"
     if not library.exists():
-        _compile(compiler, flags, library)
+        _compile(source, compiler, flags, library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -79,7 +86,7 @@ def _library_folder(cache: Path | None) -> Path:
         raise CompilationError(str(error)) from error
 
 
-def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
+def _compile(source: Path, compiler: str, flags: tuple[str, ...], library: Path) -> None:
     failure = library.with_suffix(".failed")
     if failure.exists():
         raise CompilationError(f"compilation failed before, see {failure}; delete it to retry")
@@ -90,7 +97,7 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
     except OSError as error:
         raise CompilationError(f"cannot write to {library.parent}: {error.strerror}") from error
     began_s = time.perf_counter()
-    command = [compiler, *flags, str(SOURCE), "-o", partial]
+    command = [compiler, *flags, str(source), "-o", partial]
     try:
         # A new session, so that Ctrl-C in the terminal does not kill the compiler.
         result = subprocess.run(
@@ -109,11 +116,11 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
         raise CompilationError(f"{compiler} cannot be run: {error}") from error
     finally:
         Path(partial).unlink(missing_ok=True)
-    _log.info("compiled %s in %.1f s: %s", SOURCE.name, time.perf_counter() - began_s, library)
+    _log.info("compiled %s in %.1f s: %s", source.name, time.perf_counter() - began_s, library)
 
 
-def _digest(compiler: str, flags: tuple[str, ...]) -> str:
+def _digest(source: Path, compiler: str, flags: tuple[str, ...]) -> str:
     """Hash of what affects the library; a compiler is identified by its file's size and time."""
     stat = Path(compiler).resolve().stat()
     key = f"{compiler} {stat.st_size} {stat.st_mtime_ns} {flags} {os.uname().machine}"
-    return hashlib.sha256(key.encode() + SOURCE.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(key.encode() + source.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,65 @@
+"""Find the columns of coordinates, intensity and labels by their usual names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.records import INTENSITY_FIELDS
+
+_INTENSITY_NAMES = (*INTENSITY_FIELDS, "reflectivity", "intensities", "remissions")
+
+# What ids a field of this name holds by custom; the first that a file has is taken.
+_LABEL_SETS = {
+    "label": "semantickitti", "labels": "semantickitti", "semantic": "kitti360",
+    "semantics": "kitti360", "semantic_label": "semantickitti", "sem_label": "semantickitti",
+    "semantic_id": "kitti360", "classification": "asprs", "class": "asprs", "class_id": "asprs",
+    "category": "semantickitti",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CloudFields:
+    """Names of a file's columns by what they hold; None for what it lacks.
+
+    label_set: label set that the label's name or the file's format suggests.
+    """
+
+    axes: tuple[str, str, str]
+    intensity: str | None
+    label: str | None
+    label_set: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns to read."""
+        return (*self.axes, *(name for name in (self.intensity, self.label) if name is not None))
+
+
+def choose_fields(path: Path, fields: Sequence[str], label_set: str) -> CloudFields:
+    """Find the columns by name; upper case and CloudCompare's `scalar_` make no difference.
+
+    label_set: that of the file's format, or empty. Raises DatasetError without x, y and z.
+    """
+    by_name: dict[str, str] = {}
+    for field in fields:
+        by_name.setdefault(_plain(field), field)
+    by_name |= {axis: axis for axis in "xyz" if axis in fields}
+    missing = [axis for axis in "xyz" if axis not in by_name]
+    if missing:
+        raise DatasetError(f"{path} has no field {', '.join(missing)}, only {', '.join(fields)}")
+    intensity = next((by_name[name] for name in _INTENSITY_NAMES if name in by_name), None)
+    label = next((name for name in _LABEL_SETS if name in by_name), None)
+    return CloudFields(
+        (by_name["x"], by_name["y"], by_name["z"]),
+        intensity,
+        None if label is None else by_name[label],
+        "" if label is None else label_set or _LABEL_SETS[label],
+    )
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"\W+", "_", field.lower().removeprefix("scalar_")).strip("_")

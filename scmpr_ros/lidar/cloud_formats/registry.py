@@ -1,0 +1,69 @@
+"""Which reader opens which file, by its suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.lidar.cloud_formats import e57, las, npz, pcd, ply, raw_bin
+from scmpr_ros.lidar.cloud_formats.point_table import PointTable
+
+_READERS: Mapping[str, Callable[[Path], PointTable]] = {
+    ".ply": ply.open_table,
+    ".pcd": pcd.open_table,
+    ".las": las.open_table,
+    ".laz": las.open_table,
+    ".e57": e57.open_table,
+    ".npz": npz.open_table,
+    ".npy": npz.open_table,
+}
+_BIN = ".bin"
+SUFFIXES = (*_READERS, _BIN)
+
+TILE_SUFFIXES: Mapping[str, str] = {
+    ".ply": "PLY", ".pcd": "PCD", ".las": "LAS", ".laz": "LAS", ".npz": "NPZ", ".npy": "NPY",
+    ".e57": "E57",
+}  # fmt: skip
+"""Formats that maps are divided into; scans (`.bin`) side by side need poses."""
+
+_ADVICE: Mapping[str, str] = {
+    ".bag": "a ROS 1 bag, a recording and no point cloud: commands that take recordings read it",
+    ".mcap": "a bag, a recording and no point cloud: commands that take recordings read it",
+    ".db3": "a bag, a recording and no point cloud: commands that take recordings read it",
+    ".gz": "compressed: unpack it with gunzip",
+    ".zip": "an archive: unpack it",
+    ".xz": "compressed: unpack it with unxz",
+    ".zst": "compressed: unpack it with unzstd",
+    ".7z": "an archive: unpack it",
+    ".tar": "an archive: unpack it",
+}
+
+
+def cloud_suffix(path: Path) -> str:
+    """Suffix of a file in lower case."""
+    return path.suffix.lower()
+
+
+def open_table(path: Path, bin_layout: str = "auto") -> PointTable:
+    """Open a point cloud file with the reader of its suffix.
+
+    bin_layout: see `raw_bin.parse_layout`. Raises DatasetError for a file that is missing, of
+    another format, or damaged.
+    """
+    if not path.is_file():
+        raise DatasetError(f"no point cloud file {path}: check the path")
+    suffix = cloud_suffix(path)
+    try:
+        if suffix == _BIN:
+            return raw_bin.open_table(path, bin_layout)
+        if suffix in _READERS:
+            return _READERS[suffix](path)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
+    if suffix in _ADVICE:
+        raise DatasetError(f"{path} is {_ADVICE[suffix]}")
+    raise DatasetError(
+        f"cannot read {path}: expected {', '.join(SUFFIXES)}, found suffix {path.suffix!r}; "
+        "convert it to PLY or LAS"
+    )

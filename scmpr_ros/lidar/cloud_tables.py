@@ -1,0 +1,132 @@
+"""The files of a point cloud as one stream of points, whatever their formats and field names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.label_sets import LabelSet
+from scmpr_ros.lidar.cloud_config import CloudConfig
+from scmpr_ros.lidar.cloud_fields import CloudFields, choose_fields
+from scmpr_ros.lidar.cloud_formats.point_table import Columns, PointTable
+from scmpr_ros.lidar.cloud_formats.registry import open_table
+from scmpr_ros.lidar.cloud_tiles import find_tiles
+
+_MOST_BROKEN_LABELS = 0.001
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Finite points (N, 3) in metres, z up, in the file's precision.
+
+    label: (N,) raw class ids, or joint ids once known. intensity: (N,) float32, 0 where it was not
+        finite.
+    """
+
+    xyz: NDArray[np.floating]
+    label: NDArray[np.integer] | None
+    intensity: NDArray[np.float32] | None
+    dropped: int = 0
+    """Number of points left out because they are not finite."""
+
+    def select(self, keep: NDArray[np.bool_]) -> RawBlock:
+        """Select points by a mask."""
+        return RawBlock(
+            self.xyz[keep],
+            None if self.label is None else self.label[keep],
+            None if self.intensity is None else self.intensity[keep],
+        )
+
+
+@dataclass(frozen=True)
+class CloudTables:
+    """The files of a cloud, with the columns to read of each."""
+
+    path: Path
+    tables: Sequence[tuple[PointTable, CloudFields]]
+    config: CloudConfig
+    georeference: str
+    has_intensity: bool
+
+    def blocks(self, labels: LabelSet | None) -> Iterator[RawBlock]:
+        """Finite points of all files, with raw class ids if `labels` are wanted."""
+        for table, fields in self.tables:
+            names = [name for name in fields.names if name != fields.label or labels is not None]
+            for columns in table.read(names):
+                block = self._block(columns, fields)
+                finite = np.isfinite(block.xyz).all(axis=1)
+                if not finite.all():
+                    block = replace(block.select(finite), dropped=int(np.sum(~finite)))
+                if labels is None or block.label is None:
+                    yield replace(block, label=None)
+                else:
+                    where = f"{table.path}: field {fields.label}"
+                    yield replace(block, label=labels.class_ids(_whole(block.label, where)))
+
+    def _block(self, columns: Columns, fields: CloudFields) -> RawBlock:
+        xyz = np.stack([columns[name] for name in fields.axes], axis=1)
+        if not np.issubdtype(xyz.dtype, np.floating):
+            xyz = xyz.astype(np.float64)
+        if self.config.unit_m not in (0.0, 1.0):
+            xyz = xyz * np.float64(self.config.unit_m)
+        if self.config.up not in ("", "+z"):
+            xyz = xyz @ self.config.R_map_file.T.astype(xyz.dtype)
+        intensity = columns[fields.intensity] if self.has_intensity and fields.intensity else None
+        if intensity is not None:
+            intensity = np.nan_to_num(intensity.astype(np.float32), posinf=0.0, neginf=0.0)
+        return RawBlock(xyz, None if fields.label is None else columns.get(fields.label), intensity)
+
+
+def open_tables(path: Path, config: CloudConfig) -> CloudTables:
+    """Open a file, or all tiles of a folder; DatasetError if they do not make one cloud."""
+    georeference, paths = "", (path,)
+    if path.is_dir():
+        tiles = find_tiles(path)
+        georeference, paths = tiles.georeference, tiles.paths
+    opened = [open_table(file, config.bin_layout) for file in paths]
+    tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
+    systems = {table.georeference: table.path for table in opened}
+    if len(systems) > 1:
+        (_, first), (_, second) = list(systems.items())[:2]
+        raise DatasetError(
+            f"{path}: its tiles {first.name} and {second.name} are in different coordinate systems:"
+            " transform them to one"
+        )
+    for kind in ("label", "intensity"):
+        without = [table.path for table, fields in tables if getattr(fields, kind) is None]
+        if (
+            without
+            and len(without) < len(tables)
+            and kind == "label"
+            and config.label_set != "none"
+        ):
+            raise DatasetError(
+                f"{path}: {len(without)} of {len(tables)} tiles have no labels, such as "
+                f"{without[0].name}: label them, or set label_set to none to ignore the others'"
+            )
+    has_intensity = all(fields.intensity is not None for _, fields in tables)
+    return CloudTables(path, tables, config, georeference or next(iter(systems)), has_intensity)
+
+
+def _whole(label: NDArray, where: str) -> NDArray[np.integer]:
+    """Labels as whole numbers, which files often hold as floats."""
+    if label.dtype.kind in "iub":
+        return label
+    if not np.isfinite(label).all():
+        raise DatasetError(
+            f"{where} holds values that are not finite: set label_set to none to ignore it"
+        )
+    whole = np.round(label)
+    broken = np.abs(label - whole) > 1e-3
+    if broken.mean() > _MOST_BROKEN_LABELS or np.abs(whole).max(initial=0) >= 2.0**62:
+        raise DatasetError(
+            f"{where} holds numbers such as {label[np.argmax(broken)]:g}, which are no ids of "
+            "classes (a mean of labels, as voxel filters make it?): set label_set to none to "
+            "ignore it"
+        )
+    return whole.astype(np.int64)

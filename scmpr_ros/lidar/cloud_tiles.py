@@ -1,0 +1,142 @@
+"""Folders of point cloud tiles: Autoware's `pointcloud_map`, and grids of files of one format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.lidar.cloud_formats.registry import TILE_SUFFIXES, cloud_suffix
+
+METADATA = "pointcloud_map_metadata.yaml"
+_PROJECTION = "map_projector_info.yaml"
+_MAP_FOLDERS = ("pointcloud_map", "pointcloud_map.pcd")
+_RESOLUTIONS = ("x_resolution", "y_resolution")
+
+
+@dataclass(frozen=True)
+class CloudTiles:
+    """Files that make one map together, and its coordinate system if the folder says it."""
+
+    paths: tuple[Path, ...]
+    georeference: str = ""
+
+
+def is_tile_folder(folder: Path) -> bool:
+    """Whether a folder holds a map in tiles: Autoware's metadata, or cloud files side by side."""
+    return _metadata_file(folder) is not None or _map_folder(folder) is not None or bool(
+        _cloud_files(folder)
+    )  # fmt: skip
+
+
+def find_tiles(folder: Path) -> CloudTiles:
+    """List the tiles of a map: those that Autoware's metadata name, else all files of one format.
+
+    Raises DatasetError if there are none, if some are missing, or if formats are mixed.
+    """
+    metadata = _metadata_file(folder)
+    place = _map_folder(folder) or folder
+    georeference = _georeference(folder)
+    if metadata is not None:
+        return CloudTiles(_listed_tiles(metadata, place), georeference)
+    if place.is_file():
+        return CloudTiles((place,), georeference)
+    files = _cloud_files(place)
+    if not files:
+        scans = len(list(place.glob("*.bin")))
+        if scans:
+            raise DatasetError(
+                f"{folder} holds {scans} scans (.bin) without poses, which make no map: give the "
+                "recording with its poses, such as the KITTI folder that holds sequences/ and "
+                "poses/, or a single scan"
+            )
+        raise DatasetError(
+            f"{folder} holds no point clouds: looked for {', '.join(sorted(TILE_SUFFIXES))} and "
+            f"{METADATA}"
+        )
+    kinds = Counter(TILE_SUFFIXES[cloud_suffix(file)] for file in files)
+    if len(kinds) > 1:
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        raise DatasetError(
+            f"{folder} holds clouds of several formats ({found}): give one file, or a folder of "
+            "tiles in one format"
+        )
+    names = Counter(file.name[: -len(cloud_suffix(file))] for file in files)
+    name, times = names.most_common(1)[0]
+    if times > 1:
+        raise DatasetError(f"{folder} holds the tile {name} {times} times: keep one of its files")
+    return CloudTiles(tuple(files), georeference)
+
+
+def _cloud_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if cloud_suffix(path) in TILE_SUFFIXES
+        and path.is_file()
+        and not path.name.startswith((".", "~"))
+    )
+
+
+def _map_folder(folder: Path) -> Path | None:
+    """Autoware's `pointcloud_map` in a folder of maps: tiles, or one file of that name."""
+    names = [folder / name for name in _MAP_FOLDERS]
+    return next((path for path in names if path.exists()), None)
+
+
+def _metadata_file(folder: Path) -> Path | None:
+    """The metadata of a map: in its folder, or beside the folder of its tiles."""
+    inner = _map_folder(folder)
+    places = [folder, *([inner] if inner is not None else [])]
+    if folder.name in _MAP_FOLDERS:
+        places.append(folder.parent)
+    return next((place / METADATA for place in places if (place / METADATA).is_file()), None)
+
+
+def _listed_tiles(metadata: Path, place: Path) -> tuple[Path, ...]:
+    content = _read_yaml(metadata)
+    names = [str(name) for name in content if name not in _RESOLUTIONS]
+    if not names:
+        raise DatasetError(f"{metadata} names no tiles: write it again with its map")
+    if place.is_file():  # an undivided map, which the metadata describe all the same
+        return (place,)
+    files = [_tile(metadata, place, name) for name in names]
+    missing = [name for name, file in zip(names, files, strict=True) if file is None]
+    if missing:
+        raise DatasetError(
+            f"{metadata} names {len(names)} tiles, but {len(missing)} of them are not in {place}, "
+            f"such as {missing[0]}: copy the whole map again"
+        )
+    return tuple(file for file in files if file is not None)
+
+
+def _tile(metadata: Path, place: Path, name: str) -> Path | None:
+    file = Path(name).name
+    return next((f for f in (place / file, metadata.parent / file) if f.is_file()), None)
+
+
+def _georeference(folder: Path) -> str:
+    """What Autoware's projector file says, on one line."""
+    for place in (folder, folder.parent if folder.name in _MAP_FOLDERS else folder):
+        path = place / _PROJECTION
+        if path.is_file():
+            content = _read_yaml(path)
+            known = {key: content[key] for key in sorted(content, key=str) if content[key] != ""}
+            return ", ".join(f"{key}: {value}" for key, value in known.items())
+    return ""
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise DatasetError(f"{path}: cannot read it as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: expected a mapping, found {type(content).__name__}")
+    return content

@@ -1,0 +1,187 @@
+"""A point cloud of one file or of many tiles, checked, in metres and z up, with joint labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from scmpr_ros.cancellation import raise_if_cancelled
+from scmpr_ros.errors import DatasetError
+from scmpr_ros.label_sets import LabelSet, check_label_ids, open_label_set
+from scmpr_ros.lidar.cloud_checks import FEWEST_POINTS, check_resolution, check_units, check_up
+from scmpr_ros.lidar.cloud_config import CloudConfig
+from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS
+from scmpr_ros.lidar.cloud_survey import CloudSurvey
+from scmpr_ros.lidar.cloud_tables import CloudTables, RawBlock, open_tables
+
+_log = logging.getLogger(__name__)
+
+_MAX_EXTENT_M = 100_000.0
+_MAX_LABEL_IDS = 10_000
+_LEAST_CLASSIFIED = 0.5
+"""Surveys often classify the ground alone: then geometry says more than the labels."""
+
+
+@dataclass(frozen=True)
+class RawCloud:
+    """A checked cloud before an origin is subtracted; see `CloudStream` for its fields.
+
+    sample: (S, 3) float64 random points; all of a cloud of at most a million.
+    """
+
+    name: str
+    bounds: NDArray[np.float64]
+    sample: NDArray[np.float64]
+    count: int
+    georeference: str
+    has_label: bool
+    has_intensity: bool
+    blocks: Callable[[], Iterator[RawBlock]]
+
+
+def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
+    """Open and check a file or a folder of tiles, see `cloud_files.open_cloud`."""
+    tables = open_tables(path, config)
+    labels = _label_set(tables, config)
+    survey, kept = _survey(path, tables, labels)
+    _check_count(str(path), survey)
+    if labels is not None and not _use_labels(tables, survey, labels):
+        labels = None
+    if survey.count >= FEWEST_POINTS:
+        _check(str(path), survey, tables.georeference, config)
+    strays = survey.cells.strays()
+    if strays.count:
+        _log.warning(
+            "%s: left out %d points that lie more than %.0f m from all others",
+            path, strays.count, strays.cell_m,
+        )  # fmt: skip
+
+    def blocks() -> Iterator[RawBlock]:
+        for block in kept if kept is not None else tables.blocks(labels):
+            raise_if_cancelled()
+            block = block.select(~strays.contain(block.xyz)) if strays.count else block
+            if labels is None or block.label is None:
+                yield replace(block, label=None)
+            else:
+                yield replace(block, label=labels.to_joint(block.label))
+
+    bounds = _bounds(blocks()) if strays.count else survey.bounds
+    _check_extent(str(path), bounds)
+    sample = survey.sample().xyz
+    return RawCloud(
+        str(path),
+        bounds,
+        sample[~strays.contain(sample)] if strays.count else sample,
+        survey.count - strays.count,
+        tables.georeference,
+        labels is not None,
+        tables.has_intensity,
+        blocks,
+    )
+
+
+def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> bool:
+    """Whether the labels say something; DatasetError if they cannot mean what is assumed."""
+    counts = survey.label_counts
+    field = tables.tables[0][1].label
+    if labels.are_unlabelled(counts):
+        _log.warning("%s: its field %s says of no point what it is", tables.path, field)
+        return False
+    if survey.count < FEWEST_POINTS:
+        return True
+    known = sum(n for i, n in counts.items() if labels.joint_of.get(i, 0))
+    if tables.config.label_set == "auto" and labels.name == "asprs" and (
+        known < _LEAST_CLASSIFIED * survey.count
+    ):  # fmt: skip
+        _log.warning(
+            "%s: only %.0f %% of its points are classified (field %s), so classes are found by "
+            "geometry; set label_set to asprs to use them",
+            tables.path, 100 * known / survey.count, field,
+        )  # fmt: skip
+        return False
+    check_label_ids(counts, labels, f"{tables.path}: field {field}")
+    rare = [i for i in counts if i not in labels.joint_of]
+    if rare:
+        _log.warning("%s: field %s holds ids that %s does not know, taken as void: %s",
+                     tables.path, field, labels.name, ", ".join(map(str, rare[:10])))  # fmt: skip
+    return True
+
+
+def _label_set(tables: CloudTables, config: CloudConfig) -> LabelSet | None:
+    """What the label fields mean; None if there are none, or they are to be ignored."""
+    if config.label_set == "none" or tables.tables[0][1].label is None:
+        return None
+    usual = tables.tables[0][1].label_set
+    return open_label_set(usual if config.label_set == "auto" else config.label_set)
+
+
+def _survey(
+    path: Path, tables: CloudTables, labels: LabelSet | None
+) -> tuple[CloudSurvey, list[RawBlock] | None]:
+    """The first pass; also all blocks, if there are so few that they need not be read again."""
+    survey, kept = CloudSurvey(), []
+    promised = [table.count for table, _ in tables.tables]
+    total = None if None in promised else sum(count or 0 for count in promised)
+    with tqdm(total=total, desc=f"reading {path.name}", unit="point", unit_scale=True,
+              disable=None, leave=False) as bar:  # fmt: skip
+        for block in tables.blocks(labels):
+            raise_if_cancelled()
+            survey.not_finite += block.dropped
+            survey.add(block.xyz)
+            if block.label is not None:
+                ids, counts = np.unique(block.label, return_counts=True)
+                survey.label_counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+                if len(survey.label_counts) > _MAX_LABEL_IDS:
+                    raise DatasetError(
+                        f"{path}: field {tables.tables[0][1].label} holds more than "
+                        f"{_MAX_LABEL_IDS} ids, so it holds no classes: set label_set to none"
+                    )
+            kept.append(block)
+            if survey.count > 2 * BLOCK_POINTS:
+                kept.clear()
+            bar.update(len(block.xyz))
+    return survey, kept if survey.count <= 2 * BLOCK_POINTS else None
+
+
+def _check_count(where: str, survey: CloudSurvey) -> None:
+    total = survey.count + survey.not_finite
+    if total == 0:
+        raise DatasetError(f"{where} holds no points: export the cloud again")
+    if survey.count == 0:
+        raise DatasetError(f"{where}: none of its {total} points is finite; export it again")
+    if survey.not_finite:
+        _log.warning("%s: dropped %d points that are not finite", where, survey.not_finite)
+
+
+def _check(where: str, survey: CloudSurvey, georeference: str, config: CloudConfig) -> None:
+    """Check what the settings leave open."""
+    sample = survey.sample()
+    if config.unit_m == 0:
+        check_units(sample, where, georeference)
+    check_resolution(sample, where)
+    if config.up == "":
+        check_up(sample, where)
+
+
+def _check_extent(where: str, bounds: NDArray[np.float64]) -> None:
+    extent = float(np.max(bounds[1] - bounds[0]))
+    if not extent <= _MAX_EXTENT_M:
+        raise DatasetError(
+            f"{where} reaches over {extent / 1000:.4g} km, with points on the way or at both ends: "
+            "are parts of it in different coordinate systems, or the unit not metres (set unit_m)?"
+        )
+
+
+def _bounds(blocks: Iterator[RawBlock]) -> NDArray[np.float64]:
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for block in blocks:
+        if len(block.xyz):
+            low = np.minimum(low, block.xyz.min(axis=0))
+            high = np.maximum(high, block.xyz.max(axis=0))
+    return np.stack([low, high])

@@ -1,0 +1,336 @@
+"""Build the place map of a LiDAR map of any size: from files to a directory, tile by tile.
+
+Points are streamed into tiles on disk, and each tile is labelled and described by itself
+(`tile_tasks`), here or on the workers of a Dask cluster. Neither how many workers there are nor an
+interruption changes the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scmpr_ros.config import to_dict
+from scmpr_ros.errors import DatasetError, MapFormatError
+from scmpr_ros.lidar.place_checks import check_trajectory_on_map, heights_above_ground
+from scmpr_ros.lidar.places import Places, check_grid_places, trajectory_places
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, joined
+from scmpr_ros.lidar.segmentation import point_confusion
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.pipeline.build_config import MapBuildConfig
+from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
+from scmpr_ros.pipeline.map_builder import map_header
+from scmpr_ros.pipeline.map_directory import (
+    check_writable,
+    read_viewer_points,
+    write_viewer_points,
+)
+from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
+from scmpr_ros.pipeline.map_source import MapSource, MapSourceConfig, open_map_source
+from scmpr_ros.pipeline.source_digest import SourceDigest
+from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
+from scmpr_ros.pipeline.tile_tasks import (
+    LABELLED,
+    RAW,
+    TileTask,
+    describe_tile,
+    label_tile,
+    needed_around_m,
+)
+from scmpr_ros.records import PointCloud
+from scmpr_ros.retrieval.place_map.manifest import Manifest, read_manifest
+from scmpr_ros.retrieval.place_map.writing import write_place_map
+from scmpr_ros.semantics import IS_DYNAMIC, label_confusion
+
+_log = logging.getLogger(__name__)
+
+_WHOLE_UP_TO_M = 2000.0  # grids of the ground grow with the area
+_ROUND_M = 100.0
+_PROBES, _PROBE_M = 50, 15.0  # places of a trajectory that are compared with the ground
+_VERSION = 1  # of the tasks: with another one, unchanged points are described anew
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A place map to be built.
+
+    source: LiDAR map or recording. directory: of the place map. checkpoint: weights of the network.
+    update: keep the tiles of the existing map that the source does not cover or change.
+    """
+
+    source: Path
+    directory: Path
+    checkpoint: Path
+    config: MapBuildConfig
+    update: bool = False
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built. kept: tiles of the existing map that were left as they are."""
+
+    manifest: Manifest
+    points: int
+    kept: int
+    dropped: Counter[str]
+
+
+def build_place_map(
+    request: BuildRequest, scheduler: str = "", workers: int = 0, progress: Progress | None = None
+) -> BuildReport:
+    """Build or update a place map.
+
+    scheduler: address of a Dask scheduler whose workers see the same folders; empty for this
+        machine. workers: local processes; 0 for as many as suit. Neither changes the result.
+
+    Raises DatasetError for a source that cannot be used, ConfigError if another process builds the
+    same map or if Dask is missing.
+    """
+    source, config = Path(request.source), request.config
+    if not source.exists():
+        raise DatasetError(f"no LiDAR map {source}: check the path")
+    check_writable(request.directory)
+    network = load_checkpoint(request.checkpoint)
+    digest = SourceDigest.of(source, request.directory)
+    plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
+    with build_folder(request.directory, plan.hex()) as folder:
+        origin = open_map_source(source, config.source.sequence)
+        build = _Build(request, network, folder, origin)
+        report = build.run(digest, scheduler, workers, progress)
+    return report
+
+
+class _Build:
+    """One build in its folder."""
+
+    def __init__(
+        self, request: BuildRequest, network: PlaceNetwork, folder: Path, origin: MapSource
+    ) -> None:
+        self.request, self.network, self.folder = request, network, folder
+        self.config = request.config
+        self.existing = _existing(request, network)
+        self.gathered = _gather(origin, self.config.source, folder)
+        self.points = self.gathered.tiles
+        self.grid = self._grid()
+        self.along = self._places_along(origin.trajectory(self.points.origin))
+
+    def run(
+        self, source: SourceDigest, scheduler: str, workers: int, progress: Progress | None
+    ) -> BuildReport:
+        """Describe the tiles that have changed, and write the map."""
+        tasks = self._tasks()
+        digests = {task.tile.key: self._tile_digest(task) for task in tasks}
+        before = self._digests_before()
+        changed = [task for task in tasks if digests[task.tile.key] != before.get(task.tile.key)]
+        pending = [task for task in changed if not task.summary_file.is_file()]
+        with task_runner(scheduler, workers or local_workers(len(pending)), progress) as runner:
+            runner.run(label_tile, self._unlabelled(pending), "labelling points")
+            self._finish_labels()
+            runner.run(describe_tile, pending, "describing places")
+        return self._write(source, changed, digests, before)
+
+    def _grid(self) -> TileGrid:
+        """The tiles of the map: one that holds everything, if it is small."""
+        if self.existing is not None:
+            return TileGrid(**self.existing.provenance["grid"])
+        tile_m, bounds = self.config.builder.tile_m, self.points.bounds
+        extent_m = max(bounds.high[axis] - bounds.low[axis] for axis in (0, 1))
+        is_small = self.points.num_points() <= self.config.builder.whole_up_to_points
+        if not is_small or extent_m > _WHOLE_UP_TO_M:
+            return TileGrid(tile_m)
+        x, y = (float(np.floor(low / _ROUND_M) * _ROUND_M) for low in bounds.low)
+        return TileGrid(float(np.ceil(extent_m / _ROUND_M) + 1) * _ROUND_M, (x, y))
+
+    def _places_along(
+        self, trajectory: NDArray[np.float64] | None
+    ) -> dict[Tile, NDArray[np.float64]] | None:
+        """Places along the trajectory by tile; None without one."""
+        if trajectory is None:
+            return None
+        places = trajectory_places(trajectory, self.config.builder.places.spacing_m)
+        probes = places[:: max(1, len(places) // _PROBES)]
+        heights_m = [
+            heights_above_ground(self.points.points_in(Box.around(p).grown(_PROBE_M)).xyz, p)[0]
+            for p in probes[:, None]
+        ]
+        low, high = self.points.bounds
+        bounds = np.array([[*low, 0.0], [*high, 0.0]])
+        check_trajectory_on_map(probes, np.array(heights_m), bounds)
+        return _by_tile(places, self.grid)
+
+    def _tasks(self) -> list[TileTask]:
+        """All tiles that may have places."""
+        tiles = {
+            tile
+            for stored in self.points.tiles
+            for tile in self.grid.tiles_of(self.points.grid.box(stored))
+        }
+        if self.along is not None:
+            tiles &= self.along.keys()
+        return [self._task(tile) for tile in sorted(tiles)]
+
+    def _task(self, tile: Tile) -> TileTask:
+        places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
+        return TileTask(
+            self.folder, tile, self.grid, self.request.checkpoint, self.config.source,
+            self.config.builder, self.gathered.carved, self.gathered.by_geometry, places,
+        )  # fmt: skip
+
+    def _unlabelled(self, pending: Sequence[TileTask]) -> list[TileTask]:
+        """The tiles that pending ones see, as far as they are not labelled."""
+        reach_m = needed_around_m(self.network)
+        seen = {
+            tile
+            for task in pending
+            for tile in self.grid.tiles_of(self.grid.box(task.tile).grown(reach_m))
+            if self._has_points(self.grid.box(tile))
+        }
+        done = {path.stem for path in (self.folder / LABELLED).glob("*.points")}
+        return [self._task(tile) for tile in sorted(seen) if tile.key not in done]
+
+    def _has_points(self, box: Box) -> bool:
+        stored = set(self.points.tiles)
+        return any(tile in stored for tile in self.points.grid.tiles_of(box))
+
+    def _finish_labels(self) -> None:
+        """Declare the labelled tiles complete."""
+        like = self.points.points_of(self.points.tiles[0]).select(np.empty(0, np.int64))
+        labelled = type(like)(like.xyz, np.empty(0, np.uint8), like.intensity, like.origin)
+        (self.folder / LABELLED).mkdir(exist_ok=True)
+        PointTiles.finish(self.folder / LABELLED, self.grid, labelled)
+
+    def _tile_digest(self, task: TileTask) -> str:
+        """Digest of all that a tile's description depends on."""
+        area = self.grid.box(task.tile).grown(needed_around_m(self.network))
+        stored = self.points.grid.tiles_of(area)
+        points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
+        places = b"" if task.places is None else task.places.tobytes()
+        return _digest(
+            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carved,
+            to_dict(self.config), fingerprint(self.network),
+        ).hex()  # fmt: skip
+
+    def _digests_before(self) -> dict[str, str]:
+        """Digests of the tiles of the existing map."""
+        return {} if self.existing is None else dict(self.existing.provenance["tiles"])
+
+    def _write(
+        self, source: SourceDigest, changed: Sequence[TileTask], digests: dict[str, str],
+        before: dict[str, str],
+    ) -> BuildReport:  # fmt: skip
+        """Write the map of changed tiles and those that are kept."""
+        new = {task.tile.key: task.described for task in changed if task.described.stat().st_size}
+        old = {} if self.existing is None else {
+            tile.key: self.request.directory / tile.file.name for tile in self.existing.tiles
+        }  # fmt: skip
+        replaced = {task.tile.key for task in changed}
+        kept = {key: path for key, path in old.items() if key not in replaced}
+        summaries = [task.summary() for task in changed]
+        dropped: Counter[str] = sum((Counter(s.dropped) for s in summaries), Counter())
+        if not new and not kept:
+            self._refuse(dropped)
+        provenance = {
+            "source": str(self.request.source),
+            "source_digest": to_dict(source),
+            "config": to_dict(self.config),
+            "grid": to_dict(self.grid),
+            "tiles": {**before, **digests},
+        }
+        confusion = point_confusion() if self.gathered.by_geometry else label_confusion()
+        header = map_header(
+            self.network, confusion, georeference=self.gathered.georeference,
+            provenance=provenance,
+            sensor_height_m=self.config.builder.places.sensor_height_m,
+        )  # fmt: skip
+        paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
+        manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
+        write_viewer_points(self.request.directory, self._viewer_points(replaced))
+        return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
+
+    def _refuse(self, dropped: Counter[str]) -> NoReturn:
+        """Say why there is no place in the whole map."""
+        try:
+            check_grid_places(Places(np.empty((0, 3)), dropped), self.config.builder.places)
+        except DatasetError as error:
+            raise DatasetError(f"{self.request.source}: {error}") from None
+        raise AssertionError("a map without places passed")
+
+    def _viewer_points(self, replaced: set[str]) -> PointCloud:
+        """Some of the new points, and of the existing map's those outside the replaced tiles."""
+        labelled = PointTiles(self.folder / LABELLED)
+        clouds = [labelled.points_of(Tile.of_key(key)) for key in sorted(replaced)]
+        before = None if self.existing is None else read_viewer_points(self.request.directory)
+        if before is not None:
+            shifted = (before.xyz + (before.origin - labelled.origin)).astype(np.float32)
+            keys = [Tile(*tile).key for tile in self.grid.index(shifted).tolist()]
+            outside = np.array([key not in replaced for key in keys], bool)
+            moved = PointCloud(shifted, before.label, before.intensity, labelled.origin)
+            clouds.append(moved.select(outside))
+        return _at_most(self.config.max_points, joined([_static(cloud) for cloud in clouds]))
+
+
+def _static(cloud: PointCloud) -> PointCloud:
+    assert cloud.label is not None
+    return cloud.select(~IS_DYNAMIC[cloud.label])
+
+
+def _at_most(max_points: int, cloud: PointCloud) -> PointCloud:
+    """At most `max_points` of a cloud, chosen at random with a fixed seed."""
+    if len(cloud) <= max_points:
+        return cloud
+    chosen = np.random.default_rng(0).choice(len(cloud), max_points, replace=False)
+    return cloud.select(np.sort(chosen))
+
+
+def _existing(request: BuildRequest, network: PlaceNetwork) -> Manifest | None:
+    """The map that is updated; None for a new one."""
+    if not request.update:
+        return None
+    manifest = read_manifest(request.directory)
+    if manifest.fingerprint != fingerprint(network):
+        raise MapFormatError(
+            f"{request.directory} was made by checkpoint {manifest.fingerprint[:12]}: update it "
+            "with the same weights, or build it anew without --update"
+        )
+    if "tiles" not in manifest.provenance:
+        raise MapFormatError(f"{request.directory} does not say how its tiles were made: build it "
+                             "anew without --update")  # fmt: skip
+    return manifest
+
+
+def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
+    """Gather the points of a source, unless an interrupted build has done so."""
+    raw = folder / RAW
+    facts = gathered(folder)
+    if facts is None:
+        shutil.rmtree(raw, ignore_errors=True)
+        points = gather_points(origin, config, raw)
+        set_gathered(folder, points._asdict() | {"tiles": RAW})
+    else:
+        points = GatheredPoints(**{**facts, "tiles": PointTiles(raw)})
+    _log.info("%d points in %d tiles", points.tiles.num_points(), len(points.tiles.tiles))
+    return points
+
+
+def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArray[np.float64]]:
+    index = grid.index(positions)
+    return {
+        Tile(*tile): positions[(index == tile).all(axis=1)]
+        for tile in np.unique(index, axis=0).tolist()
+    }
+
+
+def _digest(*parts: object) -> bytes:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

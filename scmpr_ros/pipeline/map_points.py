@@ -1,0 +1,154 @@
+"""The first step of building a map: from a source to labelled points.
+
+Ghosts of moving objects are removed, points get their classes (3DSegmentation in eq. 5), and then
+everything that can drive away is removed as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scmpr_ros.lidar.accumulation import ClassifiedVoxels
+from scmpr_ros.lidar.ghosts import remove_ghosts
+from scmpr_ros.lidar.ground_ghosts import remove_ghosts_by_ground
+from scmpr_ros.lidar.point_classes import PointClassifier
+from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
+from scmpr_ros.lidar.segmentation import segment_with_confidence
+from scmpr_ros.pipeline.map_source import (
+    CloudFile,
+    MapSource,
+    MapSourceConfig,
+    open_map_source,
+    posed_scans,
+)
+from scmpr_ros.records import PointCloud
+
+_log = logging.getLogger(__name__)
+_STORAGE_GRID = TileGrid(50.0)
+
+
+def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
+    """Make the map of a point cloud file, or of a recording that `open_drives` knows.
+
+    Raises DatasetError for sources that are missing or hold nothing usable.
+    """
+    return load_labelled_cloud(source, config).static_map()
+
+
+@dataclass(frozen=True)
+class LabelledCloud:
+    """The labelled points that a map is made of, before dynamic classes are removed.
+
+    confidence: (N,) float32 probability of each label, None if the source came with labels.
+    trajectory, confusion: as in `PointCloudMap`; confusion is None if the labels are correct.
+    """
+
+    cloud: PointCloud
+    confidence: NDArray[np.float32] | None
+    trajectory: NDArray[np.float64] | None
+    confusion: NDArray[np.float32] | None
+
+    def static_map(self) -> PointCloudMap:
+        """The map of the points of static classes."""
+        point_map = PointCloudMap.of(self.cloud, self.trajectory, self.confusion)
+        dynamic = len(self.cloud) - len(point_map.cloud)
+        _log.info("removed %d points of dynamic classes, %d remain", dynamic, len(point_map.cloud))
+        return point_map
+
+
+def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
+    """Read or accumulate the points of a map; remove ghosts and classify what has no labels.
+
+    Raises DatasetError as `load_point_cloud_map` does.
+    """
+    origin = open_map_source(Path(source), config.sequence)
+    classifier = PointClassifier(config.classes)
+    points = origin.voxels(config, classifier)
+    _log.info("%s: %d points", source, len(points.cloud))
+    if not _are_labels_certain(points.cloud, config):  # certain ones already say what moves
+        carved = carve_ghosts(points, origin, config)
+        points = without_ground_ghosts(points, config) if carved is None else carved
+    cloud, confidence, confusion = classifier.of_cloud(*points)
+    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
+
+
+class GatheredPoints(NamedTuple):
+    """The points of a map in tiles.
+
+    carved: whether ghosts have been removed. by_geometry: whether points are to be classified by
+    their geometry. georeference: of the coordinates; empty if unknown.
+    """
+
+    tiles: PointTiles
+    carved: bool
+    by_geometry: bool
+    georeference: str
+
+
+def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
+    """Spread the points of a map over tiles in a folder.
+
+    A file without scans beside it is streamed. Otherwise the points are accumulated in memory, and
+    ghosts are carved out by the scans.
+    """
+    classifier = PointClassifier(config.classes)
+    georeference = config.cloud.georeference
+    if isinstance(origin, CloudFile) and not origin.has_scans:
+        stream = origin.stream(config)
+        blocks, carved, georeference = stream.blocks(), None, stream.georeference
+        classifier.check(stream.has_label)
+    else:
+        points = origin.voxels(config, classifier)
+        certain = _are_labels_certain(points.cloud, config)
+        carved = None if certain else carve_ghosts(points, origin, config)
+        blocks = iter([(points if carved is None else carved).cloud])
+    tiles = PointTiles.spread(blocks, folder, _STORAGE_GRID, config.voxel_m)
+    by_geometry = config.classes.source == "geometry" or not tiles.has_label
+    return GatheredPoints(tiles, carved is not None, by_geometry, georeference)
+
+
+def label_points(cloud: PointCloud, carved: bool, config: MapSourceConfig) -> PointCloud:
+    """Remove ghosts, unless they were carved out, and classify the points by their geometry."""
+    if not carved:
+        cloud = without_ground_ghosts(ClassifiedVoxels(cloud, None), config).cloud
+    if len(cloud) == 0:
+        return replace(cloud, label=np.empty(0, np.uint8))
+    return replace(cloud, label=segment_with_confidence(cloud)[0])
+
+
+def carve_ghosts(
+    points: ClassifiedVoxels, origin: MapSource, config: MapSourceConfig
+) -> ClassifiedVoxels | None:
+    """Remove what later scans see through; None without scans."""
+    if origin.drive is None or not origin.has_scans:
+        return None
+    scans = posed_scans(origin.drive, "carving ghosts", config)
+    keep = remove_ghosts(points.cloud, scans, config.ghosts)
+    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
+    return _select(points, keep)
+
+
+def without_ground_ghosts(points: ClassifiedVoxels, config: MapSourceConfig) -> ClassifiedVoxels:
+    """Remove what has no hole beneath it."""
+    keep = remove_ghosts_by_ground(points.cloud.xyz, config.ground_ghosts)
+    _log.info(
+        "removed %d ghosts of moving objects, beneath which the ground was seen", np.sum(~keep)
+    )
+    return _select(points, keep)
+
+
+def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxels:
+    confidence = None if points.confidence is None else points.confidence[keep]
+    return ClassifiedVoxels(points.cloud.select(keep), confidence)
+
+
+def _are_labels_certain(cloud: PointCloud, config: MapSourceConfig) -> bool:
+    """Whether points came with labels that are to be kept, which say what moves."""
+    return cloud.label is not None and config.classes.source in ("auto", "labels")
