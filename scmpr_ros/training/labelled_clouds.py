@@ -22,6 +22,7 @@ from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import DescribedVoxels, describe_points
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.preparation import RecordingSource
@@ -81,19 +82,22 @@ class LabelledVoxels(NamedTuple):
 
 
 def find_labelled(folder: Path) -> list[RecordingSource]:
-    """Recordings with scans in a folder, or the folder itself; one source for each drive.
+    """Recordings with scans in a folder, or the folder itself. Images are not needed.
 
-    Unfinished towns are skipped. Images are not needed.
+    Unfinished towns are skipped. Drives that share the frame of a map.ply count as one.
     """
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
-    return [
-        RecordingSource(recording, drive.name)
-        for recording in recordings
-        if not is_unfinished(recording)
-        for drive in open_drives(recording)
-        if drive.scan_frames
-    ]
+    found = []
+    for recording in recordings:
+        if is_unfinished(recording):
+            continue
+        scanning = [drive for drive in open_drives(recording) if drive.scan_frames]
+        if scanning and (recording / PREBUILT_MAP).is_file():
+            found.append(RecordingSource(recording))
+        else:
+            found += [RecordingSource(recording, drive.name) for drive in scanning]
+    return found
 
 
 def labelled_voxels(
@@ -123,7 +127,8 @@ def labelled_clouds(
 
     Raises DatasetError if its scans have no labels.
     """
-    (drive,) = open_drives(source.folder, source.drive)
+    drives = open_drives(source.folder, source.drive)
+    drive = next(drive for drive in drives if drive.scan_frames)
     if drive.scan(drive.scan_frames[0]).label is None:
         raise DatasetError(f"{source.folder}: fitting a segmenter needs labelled scans")
     for number, error in enumerate((0.0, *rng.uniform(0, 1, config.blurred))):

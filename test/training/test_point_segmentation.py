@@ -36,7 +36,8 @@ def test_fitting_learns_and_writes_a_loadable_file(
 ) -> None:
     out = tmp_path / "new" / "segmentation.safetensors"
     command = ["--recordings", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
-    assert train_segmenter.main([*command, "--steps", "150", "--batch_size", "512"]) == 0
+    command += ["--single_scans", "1", "--blurred", "0"]
+    assert train_segmenter.main([*command, "--steps", "100", "--batch_size", "256"]) == 0
     printed = capsys.readouterr().out
     assert "road" in printed and str(out) in printed.replace("\n", "")
     network = PointNetwork()
@@ -61,7 +62,14 @@ def test_ones_own_scans_are_learned_from_as_well(labelled: Path, tmp_path: Path)
         for image in (towns / number / "sequences/01/image_2").glob("*.png"):
             cv2.imwrite(str(image), (cv2.imread(str(image)) / scale).astype(np.uint8))
     settings = PointSegmentationConfig(
-        towns, tmp_path / "a.safetensors", 1, steps=60, batch_size=256, single_scans=0, jobs=1
+        towns,
+        tmp_path / "a.safetensors",
+        1,
+        steps=40,
+        batch_size=128,
+        single_scans=0,
+        blurred=0,
+        jobs=1,
     )
     without = fit_point_network(settings)
     adapted = fit_point_network(replace(settings, own=own, own_share=0.9))
