@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scmpr_ros.geometry import voxel_keys
-from scmpr_ros.semantics import NUM_CLASSES, class_id
+from scmpr_ros.semantics import class_id
 
 _GROUPS = (
     ("road",), ("sidewalk",), ("terrain",), ("building",), ("barrier",), ("vegetation",), ("pole",),
@@ -80,6 +80,3 @@ def _in_block(
         for column, group in zip(total.T, groups.T, strict=True):
             column += (np.bincount(block, group) / count)[block] / 2
     return total
-
-
-assert all(0 <= class_id(name) < NUM_CLASSES for names in _GROUPS for name in names)
