@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 ROS := $(or $(ROS_DISTRO),wheels)
 STAMP := $(VENV)/.installed-$(ROS)
 OTHER_STAMPS := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
-EXTRAS := test,lint,docs,town,training,openvino
+EXTRAS := test,lint,docs,town,training,openvino,maps,cluster
 ifeq ($(ROS),wheels)
 EXTRAS := $(EXTRAS),ros
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
@@ -60,7 +60,7 @@ docs: $(STAMP)  ## build the documentation site into out/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 constraints:  ## pin the newest versions for all supported Pythons (needs uv)
-	uv pip compile setup.py $(foreach extra,test lint docs town training openvino viewer ros,--extra $(extra)) \
+	uv pip compile setup.py $(foreach extra,test lint docs town training openvino maps cluster fuzz viewer ros,--extra $(extra)) \
 		--universal --upgrade --python-version 3.10 --no-annotate --no-header \
 		--output-file constraints.txt
 	sed -i '1i# Pinned versions for Python 3.10 to 3.13, written by `make constraints`.' constraints.txt

@@ -20,8 +20,10 @@ CONSOLE_SCRIPTS = [
     "convert",
     "demo",
     "diagnose",
+    "edit_map",
     "evaluate",
     "export_onnx",
+    "inspect_map",
     "localizer",
     "make_town",
     "map_loader",
@@ -30,6 +32,7 @@ CONSOLE_SCRIPTS = [
     "soak_localizer",
     "train",
     "train_segmenter",
+    "verify_map",
 ]
 
 # What a robot needs: the modules that the nodes and `build_map` import, and nothing else.
@@ -41,7 +44,6 @@ BASE = [
     "timm",
     "safetensors",
     "faiss-cpu",
-    "open3d",
     "opencv-python-headless",
     "pillow",
     "PyYAML",
@@ -55,7 +57,11 @@ EVALUATION = ["jsonargparse[signatures]", "matplotlib", "rich"]
 EXPORT = [*EVALUATION, "onnx", "onnxruntime", "onnxscript"]
 EXTRAS = {
     "evaluation": EVALUATION,
-    "town": [*EVALUATION, "numba", "threadpoolctl"],
+    "town": [*EVALUATION, "numba", "open3d", "threadpoolctl"],
+    # Surveys in LAS, LAZ and E57, as LiDAR maps.
+    "maps": ["laspy", "lazrs", "pye57"],
+    # Place maps built by several processes or machines.
+    "cluster": ["distributed"],
     "training": [*EVALUATION, "lightning", "tensorboard", "threadpoolctl"],
     "export": EXPORT,
     # Runs external readers, ONNX networks in place of the heads; beside the nodes on a robot.
@@ -67,8 +73,12 @@ EXTRAS = {
     "viewer": ["rerun-sdk"],
     # ROS 2 as wheels, where none is sourced.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
-    # filterpy is an oracle of the tracker's Kalman updates.
-    "test": ["pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "filterpy"],
+    # Oracles: filterpy of the tracker's Kalman updates, evo of trajectory files.
+    "test": [
+        "pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "filterpy", "evo",
+    ],
+    # Coverage-guided fuzzing of what reads files.
+    "fuzz": ["atheris"],
     "lint": ["ruff", "mypy", "types-PyYAML"],
     "docs": ["mkdocs", "mkdocs-material", "mkdocstrings-python"],
 }
@@ -83,6 +93,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={
         PACKAGE: ["py.typed"],
+        f"{PACKAGE}.evaluation": ["map_page.html"],
         f"{PACKAGE}.lidar": ["segmentation.safetensors", "splats.cpp"],
         f"{PACKAGE}.networks.selective_scan": ["scan.cpp"],
     },

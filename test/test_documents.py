@@ -36,7 +36,7 @@ from document_checks import (
 )
 
 from scmpr_ros.config import from_dict
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.lidar.range_view.description import RangeViewDescription

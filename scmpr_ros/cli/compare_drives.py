@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.evaluation.statistics.drives import (
     MEANINGS,
@@ -38,12 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    show_log()
     return run_command("compare_drives", lambda: _compare(parser.instantiate(options)))
 
 
 def _compare(options: Namespace) -> None:
     config: StatisticsConfig = options.settings
-    recordings = [_recording(argument) for argument in options.recordings]
+    recordings = [_recording(argument, options.bag) for argument in options.recordings]
     comparison = compare_recordings(recordings, config)
     write_json(options.out / "statistics.json", comparison.to_dict())
     draw_comparison(comparison, recordings, options.out / "statistics.png")
@@ -65,15 +67,16 @@ def _parser() -> ArgumentParser:
         "--out", type=Path, default=Path("out/compare"),
         help="folder for statistics.json and statistics.png (default: %(default)s)",
     )  # fmt: skip
+    parser.add_class_arguments(BagReaderConfig, "bag")
     parser.add_class_arguments(StatisticsConfig, "settings")
     return parser
 
 
-def _recording(argument: str) -> Recording:
+def _recording(argument: str, bag: BagReaderConfig) -> Recording:
     """Open `[name=]folder[,folder ...]`; the default name is that of the first folder."""
     name, _, folders = argument.rpartition("=")
     paths = [Path(folder) for folder in folders.split(",")]
-    drives = [drive for path in paths for drive in open_drives(path)]
+    drives = [drive for path in paths for drive in open_drives(path, bag=bag)]
     return Recording(name or paths[0].resolve().name, tuple(drives))
 
 

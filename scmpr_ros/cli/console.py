@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
 from scmpr_ros.errors import ScmprError
+
+
+def show_log(level: int = logging.WARNING) -> None:
+    """Print log lines to stderr, and always what the readers of recordings choose and leave out."""
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s")
+    logging.getLogger("scmpr_ros.datasets").setLevel(logging.INFO)
 
 
 def run_command(name: str, body: Callable[[], None], after_interrupt: str = "") -> int:

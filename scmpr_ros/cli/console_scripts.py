@@ -17,7 +17,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ros": ("rclpy",),
     "evaluation": _EVALUATION,
     "export": (*_EVALUATION, "onnx", "onnxruntime", "onnxscript"),
-    "town": (*_EVALUATION, "numba"),
+    "town": (*_EVALUATION, "numba", "open3d"),
     "training": (*_EVALUATION, "lightning", "tensorboard"),
 }
 """Modules that an extra of `setup.py` adds to the base installation."""
@@ -32,11 +32,14 @@ COMMANDS = {
     "convert": "evaluation",
     "demo": "town",
     "diagnose": "training",
+    "edit_map": "",
     "evaluate": "evaluation",
     "export_onnx": "export",
+    "inspect_map": "",
     "make_town": "town",
     "train": "training",
     "train_segmenter": "training",
+    "verify_map": "",
 }
 """Extra that each command needs."""
 

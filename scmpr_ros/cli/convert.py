@@ -8,20 +8,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from scmpr_ros.cli.console import run_command
-from scmpr_ros.config import flatten, from_dict, unflatten
+from scmpr_ros.cli.console import run_command, show_log
+from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrames, FrameChoice
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
-from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, load_options
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.datasets.recordings import is_bag, open_drives
+from scmpr_ros.errors import ConfigError
 
 _EXAMPLES = """\
 examples:
@@ -33,20 +30,21 @@ examples:
     convert kitti/dataset bags/clip --sequence 07 --frames 100:200 \\
         --odometry_drift_deg_per_m 0.05 --tf true
   your robot's bag, without LiDAR and camera on /tf_static:
-    convert bags/robot kitti/robot --topics.image /cam/image_rect \\
-        --topics.camera_info /cam/camera_info --topics.points /lidar/points \\
-        --topics.pose /slam/pose --T_lidar_camera "[0,0,1,0.1, -1,0,0,0, 0,-1,0,-0.2]"
+    convert bags/robot kitti/robot --bag.topics.image /cam/image_rect \\
+        --bag.topics.points /lidar/points --bag.topics.pose /slam/pose \\
+        --bag.T_lidar_camera "[0,0,1,0.1, -1,0,0,0, 0,-1,0,-0.2]"
+  a bag of ROS 1, its options in a file:
+    convert robot.bag kitti/robot --bag robot.yaml
   a bag with SemanticKITTI labels but no label set in its metadata:
-    convert bags/labelled kitti/labelled --label_set semantickitti
+    convert bags/labelled kitti/labelled --bag.label_set semantickitti
 """
-
-Config = TypeVar("Config", BagReaderConfig, BagWriterConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    show_log()
     return run_command(
         "convert", lambda: print(convert(parser.instantiate(options))), "nothing was written"
     )
@@ -55,12 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
 def convert(options: Namespace) -> str:
     """Convert according to the options; return a summary."""
     start_s, source, target = time.monotonic(), options.source, options.target
-    from_bag = _is_bag(source)
-    drives = _open(source, _config(BagReaderConfig, options), options.sequence)
-    drive = drives[0] if from_bag else _select(drives, source, options.sequence)
+    from_bag = is_bag(source)
+    drives = _open(source, options.bag, options.sequence)
+    is_single = from_bag and len(drives) == 1  # then --sequence is the name to write
+    drive = drives[0] if is_single else _select(drives, source, options.sequence)
     choice = _parse_frames(options.frames, options.skip_bad)
     if (options.to or ("kitti" if from_bag else "rosbag2")) == "rosbag2":
-        config = _config(BagWriterConfig, options)
+        config = _writer_config(options)
         frames = write_drive_bag(drive, target, config, progress=True, choice=choice)
         return _summary(frames, target, time.monotonic() - start_s)
     name = options.sequence or drive.name
@@ -69,24 +68,8 @@ def convert(options: Namespace) -> str:
 
 
 def _open(source: Path, bag: BagReaderConfig, name: str) -> Sequence[Drive]:
-    """Open the named drive of a recording, or all of them; a bag is a single drive."""
-    if not source.is_dir():
-        raise DatasetError(f"folder {source} does not exist")
-    if _is_bag(source):
-        return [Rosbag2Drive(source, _with_file(source, bag))]
-    return open_drives(source, name)
-
-
-def _with_file(source: Path, given: BagReaderConfig) -> BagReaderConfig:
-    """The bag's options file, with the options that were given in its place."""
-    defaults = flatten(BagReaderConfig())
-    changed = {key: value for key, value in flatten(given).items() if value != defaults[key]}
-    return from_dict(BagReaderConfig, unflatten(flatten(load_options(source)) | changed))
-
-
-def _is_bag(source: Path) -> bool:
-    """Whether a folder is a bag, even one whose metadata is missing."""
-    return any(any(source.glob(name)) for name in ("metadata.yaml", "*.mcap", "*.db3"))
+    """Open the named drive of a recording, or all of them; of a bag `name` is what to write."""
+    return open_drives(source, "" if is_bag(source) else name, bag)
 
 
 def _select(drives: Sequence[Drive], source: Path, name: str) -> Drive:
@@ -97,9 +80,10 @@ def _select(drives: Sequence[Drive], source: Path, name: str) -> Drive:
     raise ConfigError(f"{source} {found}: choose one of {', '.join(names)} with --sequence")
 
 
-def _config(kind: type[Config], options: Namespace) -> Config:
-    """Build a config from the options named like its fields."""
-    return kind(**{f.name: options[f.name] for f in fields(kind)})
+def _writer_config(options: Namespace) -> BagWriterConfig:
+    """Build the config from the options named like its fields; topics are those of a bag."""
+    given = {f.name: options[f.name] for f in fields(BagWriterConfig) if f.name != "topics"}
+    return BagWriterConfig(topics=options.bag.topics, **given)
 
 
 def _summary(frames: DriveFrames, written: Path, seconds: float) -> str:
@@ -141,7 +125,9 @@ def _parser() -> ArgumentParser:
         "masks, stamps, poses, intrinsics and extrinsics are preserved in both directions.",
         epilog=_EXAMPLES,
     )
-    parser.add_argument("source", type=Path, help="folder in a KITTI layout, or a bag")
+    parser.add_argument(
+        "source", type=Path, help="folder in a KITTI layout, or a bag (rosbag2, ROS 1)"
+    )
     parser.add_argument("target", type=Path, help="bag, or root folder of the KITTI layout")
     parser.add_argument(
         "--to",
@@ -161,7 +147,7 @@ def _parser() -> ArgumentParser:
         "--skip_bad", action="store_true",
         help="skip damaged images, masks and scans instead of stopping",
     )  # fmt: skip
-    parser.add_class_arguments(BagReaderConfig)
+    parser.add_class_arguments(BagReaderConfig, "bag")
     parser.add_class_arguments(BagWriterConfig, skip={"topics"})
     return parser
 

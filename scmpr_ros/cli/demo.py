@@ -8,22 +8,23 @@ odometry of that car is the truth with the errors of a wheel odometry.
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.cli.make_town import TownOptions, make_towns
 from scmpr_ros.cli.node_commands import localizer, map_loader, play_bag, record_answers
+from scmpr_ros.cli.settings_arguments import add_settings, read_settings
 from scmpr_ros.config import to_dict
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, camera_tilt
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.recordings import open_drives
@@ -63,7 +64,7 @@ TOWN = TownExportConfig(
 class Scenario:
     """A drive to localise, the source of its map, and the texts of the report.
 
-    label, map_label: what drive and map are. seed: of a synthetic town.
+    label, map_label: what drive and map are. seed: of a synthetic town. bag: options of a bag.
     """
 
     drive: Drive
@@ -72,12 +73,13 @@ class Scenario:
     label: str
     map_label: str
     seed: int | None
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    show_log()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the nodes, too
     return run_command("demo", lambda: run_demo(options, Console()))
 
@@ -93,7 +95,8 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
 
     console.rule("1. A drive and a LiDAR map")
     if options.data:  # read first: a mistyped path must not delete an earlier demo's output
-        scenario = recorded_drive(options.data, options.sequence, not options.checkpoint)
+        bag = read_settings(options, BagReaderConfig, "bag")
+        scenario = recorded_drive(options.data, options.sequence, not options.checkpoint, bag)
         prepare_output(options.out)
     else:
         prepare_output(options.out)
@@ -147,7 +150,7 @@ def _localize(
         console.print(f"ROS_DOMAIN_ID={session.domain_id}, logs in {out}/logs")
         rate = session.play_rate(drive)
         session.start(
-            map_loader(scenario.source, checkpoint, session.map_folder),
+            map_loader(scenario.source, checkpoint, session.map_folder, scenario.bag),
             localizer(checkpoint, topics, config.queue_size, recording, camera_tilt(drive)),
         )
         session.write_bag(drive)
@@ -205,12 +208,16 @@ def town_drive(folder: Path, seed: int) -> Scenario:
     )
 
 
-def recorded_drive(folder: Path, sequence: str, shipped: bool) -> Scenario:
+def recorded_drive(
+    folder: Path, sequence: str, shipped: bool, bag: BagReaderConfig | None = None
+) -> Scenario:
     """Open a recording with a prebuilt map.ply or with scans.
 
     shipped: whether the checkpoint is the package's, which was trained without real images.
+    bag: options of a bag.
     """
-    with_images = [drive for drive in open_drives(folder, sequence) if drive.image_frames]
+    drives = open_drives(folder, sequence, bag)
+    with_images = [drive for drive in drives if drive.image_frames]
     if len(with_images) != 1:
         names = ", ".join(drive.name for drive in with_images) or "none"
         raise DatasetError(
@@ -223,8 +230,9 @@ def recorded_drive(folder: Path, sequence: str, shipped: bool) -> Scenario:
         folder,
         f"Drive {drive.name}, localised in its LiDAR map",
         f"{folder.name}, {_ZERO_SHOT}" if shipped else folder.name,
-        "the folder's LiDAR map",
+        "the recording's LiDAR map",
         None,
+        bag or BagReaderConfig(),
     )
 
 
@@ -240,7 +248,7 @@ def _scene(
         title=scenario.title,
         subtitle=f"{scenario.label}; camera images against {scenario.map_label}, over ROS 2: each "
         "alone (dots), and tracked with odometry (diamonds)",
-        cloud=load_point_cloud_map(scenario.source, MapSourceConfig()).cloud,
+        cloud=load_point_cloud_map(scenario.source, MapSourceConfig(bag=scenario.bag)).cloud,
         place_map=place_map,
         drive=localized,
         tolerance=tolerance,
@@ -264,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Localise a drive over ROS 2 and score the poses. Without --data, generate an "
         "unseen synthetic town whose map comes from simulated LiDAR scans of another drive.",
     )
-    parser.add_argument("--data", type=Path, help="a recording: KITTI, KITTI-360 or rosbag2")
+    parser.add_argument("--data", type=Path, help="a recording: KITTI, KITTI-360 or a bag")
     parser.add_argument("--sequence", default="", help="drive of --data, if it has several")
     parser.add_argument(
         "--out", type=Path, default=Path("out/demo"), help="output folder, emptied first"
@@ -287,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
         default=30.0,
         help="largest heading error of a correct answer, degrees",
     )
+    add_settings(parser, BagReaderConfig, "bag", "topics, frames and conventions of a bag")
     return parser
 
 

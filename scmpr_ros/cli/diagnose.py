@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.training.diagnosis import DiagnosisConfig, diagnose
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     parser.add_class_arguments(DiagnosisConfig, skip={"recordings"})
     options = parser.parse_args(arguments)
+    show_log()
 
     def body() -> None:
         settings = vars(parser.instantiate(options))

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.console import run_command, show_log
 from scmpr_ros.cli.evaluate_trajectory import (
     add_trajectory_arguments,
     check_trajectory_arguments,
     evaluate_trajectories,
 )
 from scmpr_ros.cli.suite_tables import add_suite_arguments, evaluate_suite
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
 from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_descriptors
@@ -72,11 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    show_log()
     return run_command("evaluate", lambda: _evaluate(parser.instantiate(options)))
 
 
 def _evaluate(options: Namespace) -> None:
     options.settings = _with_readers(options.settings, options.readers_onnx)
+    options.settings = _with_bag_options(options.settings, options.bag)
     check_trajectory_arguments(options)
     if options.suite:
         evaluate_suite(options)
@@ -142,6 +145,12 @@ def _with_readers(config: EvaluationConfig, files: Sequence[Path]) -> Evaluation
     return replace(config, localizer=replace(config.localizer, readers=readers))
 
 
+def _with_bag_options(config: EvaluationConfig, bag: BagReaderConfig) -> EvaluationConfig:
+    if bag == BagReaderConfig():
+        return config
+    return replace(config, source=replace(config.source, bag=bag))
+
+
 def _protocol(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
     """The named protocol; `map` takes the tolerance of the settings."""
     if name == "map":
@@ -163,7 +172,13 @@ def _predictions(
             raise ConfigError("--answers takes one recording, the bag that was played, and no "
                               "--protocol: the localizer searched a map")  # fmt: skip
         answers, map_directory = options.answers
-        return iter([predict_from_answers(recordings[0], answers, map_directory, protocol)])
+        return iter(
+            [
+                predict_from_answers(
+                    recordings[0], answers, map_directory, protocol, config.source.bag
+                )
+            ]
+        )
     if not options.descriptors:
         network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
         return _localise(options, recordings, protocol, network)
@@ -174,7 +189,12 @@ def _predictions(
         )
     queries, places = options.descriptors
     return predict_from_descriptors(
-        recordings[0], (queries, places), protocol, options.similarity, config.skip_bad
+        recordings[0],
+        (queries, places),
+        protocol,
+        options.similarity,
+        config.skip_bad,
+        config.source.bag,
     )
 
 
@@ -235,6 +255,7 @@ def _parser() -> ArgumentParser:
                         "heads; sets settings.localizer.readers.masks and .depth")  # fmt: skip
     add_suite_arguments(parser)
     add_trajectory_arguments(parser)
+    parser.add_class_arguments(BagReaderConfig, "bag")
     parser.add_class_arguments(EvaluationConfig, "settings")
     return parser
 

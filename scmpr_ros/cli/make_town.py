@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
-from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate

@@ -10,7 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from scmpr_ros.datasets.rosbag2.options import BagTopics
+from scmpr_ros.config import flatten
+from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.evaluation.node_processes import NodeCommand
@@ -18,9 +19,18 @@ from scmpr_ros.evaluation.node_processes import NodeCommand
 _PACKAGE = "scmpr_ros"
 
 
-def map_loader(source: Path, checkpoint: Path, directory: Path) -> NodeCommand:
-    """Build the place map of a point cloud source in a directory, and announce it."""
+def map_loader(
+    source: Path, checkpoint: Path, directory: Path, bag: BagReaderConfig | None = None
+) -> NodeCommand:
+    """Build the place map of a point cloud source in a directory, and announce it.
+
+    bag: options of a source that is a bag.
+    """
+    defaults = flatten(BagReaderConfig())
+    given = {} if bag is None else flatten(bag)
     parameters = {
+        f"map_source.bag.{key}": value for key, value in given.items() if value != defaults[key]
+    } | {
         "source": str(source.resolve()),
         "checkpoint": str(checkpoint.resolve()),
         "directory": str(directory),

@@ -18,16 +18,21 @@ T = TypeVar("T")
 _GIVEN = "given_settings"
 
 
-def add_settings(parser: argparse.ArgumentParser, cls: type) -> None:
-    """Add `--settings FILE` and an option `--settings.<key>` for each leaf of a dataclass."""
-    group = parser.add_argument_group("settings")
-    text = "YAML file with any of these settings; options take precedence"
-    group.add_argument("--settings", type=Path, metavar="FILE", help=text)
+def add_settings(
+    parser: argparse.ArgumentParser, cls: type, name: str = "settings", title: str = ""
+) -> None:
+    """Add `--<name> FILE` and an option `--<name>.<key>` for each leaf of a dataclass.
+
+    title: of the group of options in the help; by default the name.
+    """
+    group = parser.add_argument_group(title or name)
+    text = f"YAML file with any of these {name} options; options take precedence"
+    group.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
     meanings = descriptions(cls)
     for key, default in flatten(cls()).items():
         group.add_argument(
-            f"--settings.{key}",
-            dest=f"settings.{key}",
+            f"--{name}.{key}",
+            dest=f"{name}.{key}",
             action=_StoreSetting,
             default=default,
             metavar=type(default).__name__.upper(),
@@ -35,14 +40,18 @@ def add_settings(parser: argparse.ArgumentParser, cls: type) -> None:
         )
 
 
-def read_settings(options: argparse.Namespace, cls: type[T]) -> T:
-    """Build the dataclass from the settings file and the options.
+def read_settings(options: argparse.Namespace, cls: type[T], name: str = "settings") -> T:
+    """Build the dataclass from the file and the options that `add_settings` added.
 
     Raises ConfigError for values of a wrong type, and for those that the dataclass refuses.
     """
-    settings = cls() if options.settings is None else load_yaml(cls, options.settings)
-    defaults = flatten(cls())
-    given = {key: _value(text, defaults[key]) for key, text in getattr(options, _GIVEN, {}).items()}
+    file, defaults = getattr(options, name), flatten(cls())
+    settings = cls() if file is None else load_yaml(cls, file)
+    given = {
+        key.removeprefix(f"{name}."): _value(text, defaults[key.removeprefix(f"{name}.")])
+        for key, text in getattr(options, _GIVEN, {}).items()
+        if key.startswith(f"{name}.")
+    }
     return from_dict(cls, unflatten(flatten(settings) | given), source="options")
 
 
@@ -58,7 +67,7 @@ class _StoreSetting(argparse.Action):
     ) -> None:
         setattr(namespace, self.dest, values)
         given = getattr(namespace, _GIVEN, {})
-        setattr(namespace, _GIVEN, given | {self.dest.removeprefix("settings."): values})
+        setattr(namespace, _GIVEN, given | {self.dest: values})
 
 
 def _value(text: str, default: Any) -> Any:

@@ -7,7 +7,8 @@ drives. A *drive* is one traversal: poses, images and scans, numbered by frame.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -28,7 +29,8 @@ class Drive(Protocol):
 
     The world frame is z-up. Frames are numbered as in the files, so a drive that keeps every
     fifth image has `image_frames` 0, 5, 10 ... and poses for all frames. Readers inherit from this
-    class for the defaults of what few drives have: `static_clouds` and `mapped_frames`.
+    class for the defaults of what few drives have: `static_clouds`,
+    `mapped_frames` and `left_out`.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Drive(Protocol):
     """What `point_labels` are: "semantickitti", "kitti360" or "joint"."""
     pose_source: str
     """Where the poses come from: a file or topic, reported beside results that depend on them."""
+    left_out: Mapping[int, str] = MappingProxyType({})
+    """Why frames with an image or a scan have no pose, by frame; empty if all have one."""
 
     @property
     def camera(self) -> CameraModel:

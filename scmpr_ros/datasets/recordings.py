@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from scmpr_ros.datasets.bags.files import METADATA, SUFFIXES, bag_name, find_bags, is_bag_file
+from scmpr_ros.datasets.bags.options import BagReaderConfig, load_options
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive, find_kitti360_drives
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive, find_sequences, pose_file
@@ -19,13 +21,15 @@ _Openers = Mapping[str, Callable[[], Drive]]
 """Functions that open the drives of a recording, by drive name."""
 
 
-def open_drives(path: Path, name: str = "") -> list[Drive]:
+def open_drives(path: Path, name: str = "", bag: BagReaderConfig | None = None) -> list[Drive]:
     """Open a recording's drives: all that have poses, sorted by name, or only the named one.
+
+    bag: options for recordings that are bags; they take precedence over the bag's own `bag.yaml`.
 
     Raises DatasetError for an unknown layout, an unknown drive, and damaged files.
     """
     path = Path(path)
-    openers = _openers(path)
+    openers = _openers(path, bag or BagReaderConfig())
     if not name:
         return [openers[drive]() for drive in _with_poses(path, sorted(openers))]
     if name not in openers:
@@ -34,18 +38,38 @@ def open_drives(path: Path, name: str = "") -> list[Drive]:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a folder has a known layout."""
-    return any(find(Path(path)) is not None for find in _LAYOUTS.values())
-
-
-def _openers(path: Path) -> _Openers:
+    """Whether a folder has a known layout, or a file is a bag."""
+    path = Path(path)
     if not path.is_dir():
-        raise DatasetError(f"no recording {path}: the folder does not exist")
-    for find in _LAYOUTS.values():
-        openers = find(path)
-        if openers is not None:
-            return openers
-    raise DatasetError(f"no recording in {path}: looked for {'; '.join(_LAYOUTS)}")
+        return is_bag(path)
+    return is_bag(path) or any(find(path) is not None for find in _LAYOUTS.values())
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a recording is a bag: a rosbag2 directory, a bag file, or a folder of such files.
+
+    A bag that lies loose beside a map is none of it: its poses need not be in the map's frame.
+    """
+    if not path.is_dir():
+        return is_bag_file(path)
+    if (path / METADATA).is_file():
+        return True
+    return not (path / "map.ply").exists() and any(map(is_bag_file, path.iterdir()))
+
+
+def _openers(path: Path, bag: BagReaderConfig) -> _Openers:
+    if not path.exists():
+        raise DatasetError(f"no recording {path}: the path does not exist")
+    if path.is_dir():
+        for find in _LAYOUTS.values():
+            openers = find(path)
+            if openers is not None:
+                return openers
+    if is_bag(path):
+        return _bags(path, bag)
+    if path.is_dir():
+        raise DatasetError(f"no recording in {path}: looked for {'; '.join(_LAYOUTS)}; {_BAGS}")
+    raise DatasetError(f"no recording {path}: this file is not a bag ({', '.join(SUFFIXES)})")
 
 
 def _with_poses(path: Path, names: list[str]) -> list[str]:
@@ -82,19 +106,20 @@ def _raw(path: Path) -> _Openers | None:
     return {folder.name: partial(KittiRawDrive, folder) for folder in folders} or None
 
 
-def _bag(path: Path) -> _Openers | None:
-    return {path.name: partial(_open_bag, path)} if (path / "metadata.yaml").is_file() else None
+def _bags(path: Path, given: BagReaderConfig) -> _Openers:
+    """Openers of the bag, or of the bags in a folder of files."""
+    from scmpr_ros.datasets.bags.reader import BagDrive  # imports rosbags
 
-
-def _open_bag(path: Path) -> Drive:
-    from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive  # imports rosbags
-
-    return Rosbag2Drive(path)
+    config = load_options(path, given)
+    bags = find_bags(path) if path.is_dir() and not (path / METADATA).is_file() else {}
+    if len(bags) < 2:
+        return {bag_name(path): partial(BagDrive, path, config)}
+    return {name: partial(BagDrive, path, config, files, name) for name, files in bags.items()}
 
 
 _LAYOUTS: Mapping[str, Callable[[Path], _Openers | None]] = {
     "sequences/ (KITTI odometry, SemanticKITTI)": _odometry,
     "data_poses/ (KITTI-360)": _kitti360,
     "*_drive_*_sync/ or oxts/ (KITTI raw, a date or a drive)": _raw,
-    "metadata.yaml (rosbag2)": _bag,
 }
+_BAGS = "metadata.yaml (rosbag2); *.mcap, *.db3 or *.bag (bags)"

@@ -136,8 +136,8 @@ class Rectifier:
     def __init__(self, calibration: Calibration) -> None:
         if not calibration.K:
             raise CalibrationError(
-                "there is distortion but no K, so images cannot be rectified: publish K, or, if the "
-                "images are rectified already, set rectify to never"
+                "distortion is given without K, so images cannot be rectified: publish K, or, if "
+                "the images are rectified already, set rectify to never"
             )
         self._D = _coefficients(calibration)
         self._calibration = calibration

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
-from scmpr_ros.semantics import PALETTE, to_joint
+from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES, PALETTE, known_ids, to_joint
 
 # of the constants INT8 (1) to FLOAT64 (8) of sensor_msgs/PointField
 _POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
@@ -37,7 +37,9 @@ def point_dtype(message: Any) -> np.dtype[Any]:
 def points_from_pointcloud2(message: Any) -> NDArray[Any]:
     """Decode the finite points of a sensor_msgs/PointCloud2 as a structured array (N,).
 
-    Raises ShapeError if x, y or z are missing or there is too little data.
+    A `row_step` of 0, as some drivers leave it, stands for rows without padding.
+
+    Raises ShapeError if x, y or z are missing or no floats, or if there is too little data.
     """
     try:
         dtype = point_dtype(message)
@@ -46,31 +48,70 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
     names = dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise ShapeError.of("point cloud fields", "x, y and z", ", ".join(names) or "none")
-    if len(message.data) < message.row_step * message.height:
-        raise ShapeError.of("point cloud data", f"{message.row_step * message.height} bytes",
+    for axis in "xyz":
+        if dtype[axis].kind != "f" or dtype[axis].shape:
+            raise ShapeError.of(f"point cloud field {axis}", "one float of 32 or 64 bits",
+                                str(dtype[axis]))  # fmt: skip
+    width_bytes = message.width * message.point_step
+    row_step = message.row_step or width_bytes
+    if row_step < width_bytes:
+        raise ShapeError.of(f"row_step of {message.width} points of {message.point_step} bytes",
+                            f"at least {width_bytes} bytes", row_step)  # fmt: skip
+    if len(message.data) < row_step * message.height:
+        raise ShapeError.of("point cloud data", f"{row_step * message.height} bytes",
                             f"{len(message.data)} bytes")  # fmt: skip
-    rows = np.frombuffer(message.data, np.uint8, message.row_step * message.height)
-    rows = rows.reshape(message.height, -1)[:, : message.width * message.point_step]
+    if width_bytes * message.height == 0:
+        return np.empty(0, dtype)
+    rows = np.frombuffer(message.data, np.uint8, row_step * message.height)
+    rows = rows.reshape(message.height, row_step)[:, :width_bytes]
     points = np.ascontiguousarray(rows).reshape(-1).view(dtype)
     finite = np.logical_and.reduce([np.isfinite(points[axis]) for axis in "xyz"])
     return points if finite.all() else points[finite]
 
 
-def cloud_from_pointcloud2(message: Any, label_set: str = "joint") -> PointCloud:
+def cloud_from_pointcloud2(message: Any, label_set: str | None = "joint") -> PointCloud:
     """Decode the finite points of a sensor_msgs/PointCloud2, with intensity and labels if any.
 
-    label_set: ids in the field `label`: "joint", or one of `semantics.LABEL_SETS`.
-    Raises ShapeError if x, y or z are missing or there is too little data.
+    label_set: ids in the field `label`: "joint", or one of `semantics.LABEL_SETS`; None ignores it.
+    Raises ShapeError if x, y or z are missing, there is too little data, or ids are not joint ones.
     """
     points = points_from_pointcloud2(message)
     names = points.dtype.names or ()
     xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
     intensity = next((points[n].astype(np.float32) for n in INTENSITY_FIELDS if n in names), None)
     label = None
-    if "label" in names:
+    if "label" in names and label_set is not None:
         raw = points["label"].astype(np.uint32)
-        label = raw.astype(np.uint8) if label_set == "joint" else to_joint(raw, label_set)
+        label = _joint_ids(raw) if label_set == "joint" else to_joint(raw, label_set)
     return PointCloud(xyz, label, intensity)
+
+
+def _joint_ids(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Ids that should be joint ones; ShapeError, with the label sets that fit, if they are not."""
+    if raw.size and raw.max() >= NUM_CLASSES:
+        ids = np.unique(raw & 0xFFFF if raw.max() > 0xFFFF else raw)
+        fitting = [name for name in LABEL_SETS if set(ids.tolist()) <= known_ids(name)]
+        listed = ", ".join(map(str, ids[:12])) + ", ..." * (len(ids) > 12)
+        raise ShapeError(
+            f"the field label has the ids {listed}, and those above {NUM_CLASSES - 1} are no joint "
+            f"classes: set bag.label_set to the set they are of "
+            f"({' or '.join(fitting) or 'no set'} has all of them), or to none to ignore them"
+        )
+    return raw.astype(np.uint8)
+
+
+_IMPOSSIBLE_RANGE_M = 1000.0
+
+
+def check_units(scan: PointCloud) -> None:
+    """Raise ShapeError if half of a scan's points are farther away than any LiDAR sees."""
+    ranges = np.linalg.norm(scan.xyz.astype(np.float64), axis=1)
+    median = float(np.median(ranges)) if len(ranges) else 0.0
+    if median > _IMPOSSIBLE_RANGE_M:
+        raise ShapeError(
+            f"half of the points are farther than {median:.0f} m from the sensor: points must be "
+            "in metres, and in the frame of the sensor"
+        )
 
 
 def labels_from_pointcloud2(message: Any) -> NDArray[np.uint32] | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.config import to_dict
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader, camera_tilt
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town_files import town_conditions, town_split
@@ -91,7 +92,7 @@ class MappedRecording:
         places: PlacePositions = "path",
     ) -> MappedRecording:  # fmt: skip
         """Build the map; raises DatasetError if no drive of the folder has images."""
-        drives = query_drives(folder, config.source.sequence)
+        drives = query_drives(folder, config.source.sequence, config.source.bag)
         point_map = load_point_cloud_map(folder, config.source)
         if places == "grid":
             point_map = replace(point_map, trajectory=None)
@@ -141,7 +142,7 @@ def predict_in_scans(
     Scans without labels are segmented by geometry. Dynamic classes are removed, as from maps. Every
     query keeps as many candidates as Recall@1 % needs.
     """
-    (drive,) = open_drives(folder, sequence)
+    (drive,) = open_drives(folder, sequence, config.source.bag)
     split = DriveSplit.of(drive, protocol)
     place_map = describe_scans(drive, split.scans, network, config.builder)
     search = single_scan_search(config.localizer, len(place_map))
@@ -282,12 +283,13 @@ def _static_scans(
         yield PointCloudMap.of(scan).cloud, drive.T_world_lidar(frame)
 
 
-def query_drives(folder: Path, mapped: str) -> list[Drive]:
+def query_drives(folder: Path, mapped: str, bag: BagReaderConfig | None = None) -> list[Drive]:
     """Drives whose images are localised in the map of a recording, at least one.
 
-    mapped: the drive that the map is made of, if named. Raises DatasetError if none has images.
+    mapped: the drive that the map is made of, if named. bag: options of bags.
+    Raises DatasetError if none has images.
     """
-    drives = open_drives(folder)
+    drives = open_drives(folder, bag=bag)
     with_images = [drive for drive in drives if drive.image_frames]
     if not with_images:
         raise DatasetError(

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.town_files import town_conditions, town_split
@@ -43,11 +44,13 @@ def predict_from_descriptors(
     protocol: Protocol,
     similarity: Similarity = "cosine",
     skip_bad: bool = False,
+    bag: BagReaderConfig | None = None,
 ) -> Iterator[Predictions]:
     """Search the places of a recording by the descriptors of another program, drive by drive.
 
     files: of the queries and of the places.
     skip_bad: drop images without a descriptor from the queries, with a warning.
+    bag: options of bags.
 
     Raises DatasetError for files that do not fit their format, the recording or each other, and
     ConfigError if the protocol needs headings that the places do not have.
@@ -66,7 +69,7 @@ def predict_from_descriptors(
             f"headings within {protocol.tolerance.angle_deg:g} deg: add it, or accept any heading "
             "with --settings.tolerance.angle_deg 180"
         )
-    drives = open_drives(folder)
+    drives = open_drives(folder, bag=bag)
     named = [d for d in drives if queries.drive is None or d.name in set(queries.drive.tolist())]
     if not named:
         raise DatasetError(f"{queries.path}: {folder} has none of the drives that it names")

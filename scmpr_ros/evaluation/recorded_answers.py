@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers
 from scmpr_ros.evaluation.predictions import Predictions
@@ -17,19 +18,23 @@ from scmpr_ros.retrieval.place_map import PlaceMap
 
 
 def predict_from_answers(
-    bag: Path, answers: Path, map_directory: Path, protocol: Protocol
+    bag: Path,
+    answers: Path,
+    map_directory: Path,
+    protocol: Protocol,
+    config: BagReaderConfig | None = None,
 ) -> Predictions:
     """Pair recorded answers with the images and true poses of the bag that was played.
 
     answers: JSON lines of `record_answers`. map_directory: place map of the localizer, which gives
-    the level of chance. An image without an answer counts as wrong.
+    the level of chance. config: options of the bag. An image without an answer counts as wrong.
 
     Raises DatasetError if `bag` is no bag, has no images or poses, or none of its images was
     answered; MapFormatError if there is no map.
     """
-    (drive,) = open_drives(bag)
-    if not isinstance(drive, Rosbag2Drive):
-        raise DatasetError(f"{bag} is no rosbag2 directory: name the bag that was played")
+    (drive,) = open_drives(bag, bag=config)
+    if not isinstance(drive, BagDrive):
+        raise DatasetError(f"{bag} is no bag: name the bag that was played")
     frames = drive.image_frames
     if not frames:
         raise DatasetError(f"{bag} has no images with a true pose")

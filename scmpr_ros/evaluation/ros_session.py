@@ -14,9 +14,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.bags.options import BagTopics
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.rosbag2.options import BagTopics
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.evaluation.localized_drive import LocalizedDrive, read_answers

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import DatasetError
+from scmpr_ros.geometry import upright_axes
 
 FEWEST_POINTS = 1000
 """Smaller clouds are not judged: anything may look like anything."""
@@ -34,6 +35,8 @@ _FLOAT32_STEPS = 1 << 22
 
 _FEWEST_IN_CELL = 4
 _CELL_POINTS = 6
+_SMALLEST_CELL_M = 1.0
+"""In smaller cells, noise is as high as a slope."""
 _LEVEL_M, _LEVEL_SLOPE = 0.3, 0.12
 _TALL_M = 1.5
 _FEWEST_CELLS = 20
@@ -93,12 +96,10 @@ def check_resolution(sample: CloudSample, where: str) -> None:
     steps = [_step(sample.xyz[:, axis]) for axis in range(3)]
     uneven = abs(steps[0] - steps[1]) > 0.01 * max(steps[0], steps[1])
     for axis, step, largest in zip("xyz", steps, np.abs(sample.xyz).max(axis=0), strict=True):
-        too_far = step > 0 and largest / step >= _FLOAT32_STEPS
-        if (
-            largest > _LARGE_M
-            and step > _COARSE_STEP_M
-            and (too_far or uneven or step > _COARSE_EVERYWHERE_M)
-        ):
+        if largest < _LARGE_M or step < _COARSE_STEP_M:
+            continue
+        is_float32 = largest / step >= _FLOAT32_STEPS and float(np.log2(step)).is_integer()
+        if is_float32 or uneven or step > _COARSE_EVERYWHERE_M:
             raise DatasetError(
                 f"{where} has {axis} in steps of {step:.3g} m, at {largest:.0f} m from zero: its "
                 "coordinates were rounded, as float32 and short text do; export it again with "
@@ -109,6 +110,9 @@ def check_resolution(sample: CloudSample, where: str) -> None:
 def check_up(sample: CloudSample, where: str) -> None:
     """Refuse a cloud whose ground lies on another side than below."""
     xyz, cell_m = _thinned(sample)
+    position = np.median(sample.xyz, axis=0)
+    if _EARTH_RADIUS_M[0] < np.linalg.norm(position) < _EARTH_RADIUS_M[1]:
+        _check_not_earth_centred(xyz, position, where)
     views = [_view_along(xyz, axis, cell_m) for axis in range(3)]
     areas = [view.level_cells for view in views]
     up = int(np.argmax(areas))
@@ -117,16 +121,26 @@ def check_up(sample: CloudSample, where: str) -> None:
     sign = "-" if views[up].is_reversed else "+"
     if (up, sign) == (2, "+"):
         return
-    if up != 2 and _is_earth_centred(sample.xyz):
-        raise DatasetError(
-            f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
-        )
     found = f"{sign}{'xyz'[up]}"
     raise DatasetError(
         f"{where}: its ground is level seen along {'xyz'[up]}, and what stands on it rises towards "
         f"{found}, not +z (LOAM and optical frames have y up or down): set up to {found}, or to +z "
         "if z is up"
     )
+
+
+def _check_not_earth_centred(
+    xyz: NDArray[np.float64], position: NDArray[np.float64], where: str
+) -> None:
+    """Refuse a cloud whose ground is level about its position, as seen from the earth's centre."""
+    turned = xyz @ upright_axes(position[None])[0]
+    cell_m = _cell_m(turned)
+    if _view_along(turned, 2, cell_m).level_cells > _MUCH_MORE * (
+        _FEWEST_CELLS + _view_along(xyz, 2, cell_m).level_cells
+    ):
+        raise DatasetError(
+            f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
+        )
 
 
 @dataclass(frozen=True)
@@ -184,7 +198,7 @@ def _cell_m(xyz: NDArray[np.float64]) -> float:
     for _ in range(4):
         index = np.floor(xyz[:, :2] / cell_m).astype(np.int64)
         occupied = len(np.unique(index[:, 0] * (1 << 32) + index[:, 1]))
-        cell_m = max(0.5, cell_m * float(np.sqrt(_CELL_POINTS * occupied / len(xyz))))
+        cell_m = max(_SMALLEST_CELL_M, cell_m * float(np.sqrt(_CELL_POINTS * occupied / len(xyz))))
     return cell_m
 
 
@@ -241,8 +255,3 @@ def _geographic(where: str, what: str) -> DatasetError:
         f"{where} has geographic coordinates in degrees ({what}): project it to metres, such as "
         "UTM, before building a map"
     )
-
-
-def _is_earth_centred(xyz: NDArray[np.float64]) -> bool:
-    low, high = _EARTH_RADIUS_M
-    return bool(low < np.linalg.norm(np.median(xyz, axis=0)) < high)

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.lidar.ground import GroundGrid
+from scmpr_ros.lidar.ground import GroundGrid, cell_indices
 
 _SURFACE_M = 0.2  # farther than this from the ground's height, a point is not ground
 _LAYER_M = 0.25
 _SURROUNDINGS_M = 6.0  # about a lane and a half
 _MIN_OPEN_SHARE = 0.1  # of the surroundings, to know how many points open ground gets
 _TILE_M = 200.0  # bounds the memory of the grids
-_MARGIN_M = 20.0
+_MARGIN_M = 40.0  # more than all that decides about a point reaches
+_HOLE_CELLS = 2  # narrower holes are gaps between the lines of a scan
 _NEIGHBOURS = np.ones((3, 3), bool)
 Grid = NDArray[np.bool_]
 
@@ -50,7 +51,7 @@ class GroundGhostConfig:
     low_m: float = 0.3
     high_m: float = 3.0
     max_gap_m: float = 0.75
-    min_covered: float = 0.6
+    min_covered: float = 0.5
     hole_reach_m: float = 2.0
     min_width_m: float = 0.6
     min_length_m: float = 6.0
@@ -74,15 +75,14 @@ def remove_ghosts_by_ground(
     """Find the points of a map to keep.
 
     xyz: (N, 3) points with z up, evenly dense, as in a map of voxels.
-    Returns a mask (N,), False for ghosts.
+    Returns a mask (N,), False for ghosts. It does not depend on points more than 40 m away.
     """
     keep = np.ones(len(xyz), bool)
     if not config.enabled or len(xyz) == 0:
         return keep
-    corner = xyz[:, :2].min(axis=0)
-    tile = ((xyz[:, :2] - corner) / _TILE_M).astype(np.int64)
+    tile, first = cell_indices(xyz, _TILE_M)
     for number in np.unique(tile, axis=0):
-        low = corner + number * _TILE_M
+        low = (first + number) * _TILE_M
         around = (xyz[:, :2] >= low - _MARGIN_M) & (xyz[:, :2] < low + _TILE_M + _MARGIN_M)
         near = np.flatnonzero(around.all(axis=1))
         inside = (tile[near] == number).all(axis=1)
@@ -93,7 +93,7 @@ def remove_ghosts_by_ground(
 def _ghosts(xyz: NDArray[np.floating], config: GroundGhostConfig) -> NDArray[np.bool_]:
     """Mask (N,) of the ghosts among points (N, 3)."""
     height_m = xyz[:, 2] - GroundGrid.of(xyz).at(xyz)
-    index = ((xyz[:, :2] - xyz[:, :2].min(axis=0)) / config.cell_m).astype(np.int64)
+    index, _ = cell_indices(xyz, config.cell_m)
     shape = (int(index[:, 0].max()) + 1, int(index[:, 1].max()) + 1)
     cell = np.ravel_multi_index((index[:, 0], index[:, 1]), shape)
 
@@ -103,6 +103,7 @@ def _ghosts(xyz: NDArray[np.floating], config: GroundGhostConfig) -> NDArray[np.
     is_object = top_m > 0
     window = max(3, round(_SURROUNDINGS_M / config.cell_m) | 1)
     hole = _coverage(ground_points, ~is_object, window) < config.min_covered
+    hole = ndimage.binary_opening(hole, np.ones((_HOLE_CELLS, _HOLE_CELLS)))
     near_hole = _dilate(hole, config.hole_reach_m / config.cell_m, within=is_object)
     candidate = is_object & (top_m <= config.high_m) & ~near_hole
     ghost = _wide_and_long(candidate, config)

@@ -173,8 +173,8 @@ def _check_extent(where: str, bounds: NDArray[np.float64]) -> None:
     extent = float(np.max(bounds[1] - bounds[0]))
     if not extent <= _MAX_EXTENT_M:
         raise DatasetError(
-            f"{where} reaches over {extent / 1000:.4g} km, with points on the way or at both ends: "
-            "are parts of it in different coordinate systems, or the unit not metres (set unit_m)?"
+            f"{where} reaches over {extent / 1000:.4g} km, too far for one map: are parts of it in "
+            "different coordinate systems, or is its unit not metres (set unit_m)?"
         )
 
 

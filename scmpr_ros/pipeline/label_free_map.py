@@ -55,7 +55,8 @@ def load_label_free_map(
     """
     if not np.array_equal(labelled.confusion, label_confusion()):
         return None
-    drives = open_drives(folder, config.sequence) if is_recording(folder) else []
+    known = is_recording(folder)
+    drives = open_drives(folder, config.sequence, config.bag) if known else []
     drive = next((drive for drive in drives if drive.scan_frames), None)
     cloud = _cloud_with_vehicles(folder, drive, config, labelled)
     if drive is not None:

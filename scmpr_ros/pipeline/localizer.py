@@ -47,6 +47,9 @@ class LocalizerConfig:
     belief: BeliefConfig = field(default_factory=BeliefConfig)
     shortlist: int = 100
     """Nearest viewpoints (place, heading) by descriptor that are scored by eq. 10."""
+    index: str = "auto"
+    """How the map's descriptors are searched: `auto` takes the index that was saved with the map,
+    and the exact one on a GPU; `exact`, or a FAISS factory string such as `PCA96,IVF4096,SQ8`."""
     candidates: int = 10
     """Poses in an answer: the best one and its alternatives."""
     device: str = "auto"
@@ -164,7 +167,9 @@ class Localizer:
             for x in (place_map.context, place_map.headings_rad)
         )
         self.encoder = _encoder(network, context, self.device, self.config)
-        self._index = DescriptorIndex(place_map.descriptors, self.device)
+        self._index = DescriptorIndex.of(
+            place_map.descriptors, self.config.index, place_map.saved_index, self.device
+        )
         self.panoramas = Panoramas(
             place_map.panorama_labels, place_map.panorama_ranges, self.device
         )

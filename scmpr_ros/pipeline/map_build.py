@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.config import to_dict
-from scmpr_ros.errors import DatasetError, MapFormatError
+from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.lidar.place_checks import check_trajectory_on_map, heights_above_ground
 from scmpr_ros.lidar.places import Places, check_grid_places, trajectory_places
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, joined
@@ -104,11 +104,15 @@ def build_place_map(
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(source, request.directory)
     plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
-    with build_folder(request.directory, plan.hex()) as folder:
-        origin = open_map_source(source, config.source.sequence)
-        build = _Build(request, network, folder, origin)
-        report = build.run(digest, scheduler, workers, progress)
-    return report
+    origin = open_map_source(source, config.source.sequence, config.source.bag)
+    try:
+        with build_folder(request.directory, plan.hex()) as folder:
+            build = _Build(request, network, folder, origin)
+            return build.run(digest, scheduler, workers, progress)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the place map to {request.directory}: {error}; is the disk full?"
+        ) from None
 
 
 class _Build:

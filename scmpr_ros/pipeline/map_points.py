@@ -7,7 +7,7 @@ everything that can drive away is removed as well.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scmpr_ros.lidar.accumulation import ClassifiedVoxels
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import remove_ghosts_by_ground
-from scmpr_ros.lidar.point_classes import PointClassifier
+from scmpr_ros.lidar.point_classes import ClassifiedCloud, PointClassConfig, PointClassifier
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
-from scmpr_ros.lidar.segmentation import segment_with_confidence
+from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import (
     CloudFile,
     MapSource,
@@ -68,14 +68,19 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
 
     Raises DatasetError as `load_point_cloud_map` does.
     """
-    origin = open_map_source(Path(source), config.sequence)
+    origin = open_map_source(Path(source), config.sequence, config.bag)
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
-    if not _are_labels_certain(points.cloud, config):  # certain ones already say what moves
+    if _are_labels_certain(points.cloud, config):  # they already say what moves
+        classified = classifier.of_cloud(*points)
+    else:
         carved = carve_ghosts(points, origin, config)
-        points = without_ground_ghosts(points, config) if carved is None else carved
-    cloud, confidence, confusion = classifier.of_cloud(*points)
+        classified = (
+            _classified_without_ghosts(points, classifier, config) if carved is None
+            else classifier.of_cloud(*carved)
+        )  # fmt: skip
+    cloud, confidence, confusion = classified
     return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
 
 
@@ -115,12 +120,11 @@ def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> G
 
 
 def label_points(cloud: PointCloud, carved: bool, config: MapSourceConfig) -> PointCloud:
-    """Remove ghosts, unless they were carved out, and classify the points by their geometry."""
-    if not carved:
-        cloud = without_ground_ghosts(ClassifiedVoxels(cloud, None), config).cloud
-    if len(cloud) == 0:
-        return replace(cloud, label=np.empty(0, np.uint8))
-    return replace(cloud, label=segment_with_confidence(cloud)[0])
+    """Classify points by their geometry; remove ghosts by the ground, unless they were carved."""
+    classifier = PointClassifier(PointClassConfig("geometry"))
+    if carved:
+        return classifier.of_cloud(cloud).cloud
+    return _classified_without_ghosts(ClassifiedVoxels(cloud, None), classifier, config).cloud
 
 
 def carve_ghosts(
@@ -135,13 +139,22 @@ def carve_ghosts(
     return _select(points, keep)
 
 
-def without_ground_ghosts(points: ClassifiedVoxels, config: MapSourceConfig) -> ClassifiedVoxels:
-    """Remove what has no hole beneath it."""
+def _classified_without_ghosts(
+    points: ClassifiedVoxels, classifier: PointClassifier, config: MapSourceConfig
+) -> ClassifiedCloud:
+    """Classify points without ghosts, which have no hole beneath them, nor what remains of them."""
     keep = remove_ghosts_by_ground(points.cloud.xyz, config.ground_ghosts)
     _log.info(
         "removed %d ghosts of moving objects, beneath which the ground was seen", np.sum(~keep)
     )
-    return _select(points, keep)
+    cloud, confidence, confusion = classifier.of_cloud(*_select(points, keep))
+    if config.ground_ghosts.enabled and confidence is not None and len(cloud):
+        assert cloud.label is not None
+        ghosts = points.cloud.xyz[~keep]
+        keep = remove_vehicle_remains(cloud.xyz, cloud.label, ghosts)
+        _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
+        cloud, confidence = cloud.select(keep), confidence[keep]
+    return ClassifiedCloud(cloud, confidence, confusion)
 
 
 def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxels:

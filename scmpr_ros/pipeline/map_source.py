@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.cancellation import raise_if_cancelled
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.errors import DatasetError
@@ -38,6 +39,7 @@ class MapSourceConfig:
 
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
     cloud: how a point cloud file is read. classes: what gives points their classes.
+    bag: topics, frames and conventions of a bag.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
     voxel_m: clouds that are denser than that are thinned to one point for each voxel of this size.
     ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
@@ -48,6 +50,7 @@ class MapSourceConfig:
     classes: PointClassConfig = field(default_factory=PointClassConfig)
     skip_bad: bool = False
     voxel_m: float = 0.1
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
     ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
@@ -148,15 +151,18 @@ class AccumulatedScans(MapSource):
         return self.drive.scan_frames
 
 
-def open_map_source(path: Path, sequence: str = "") -> MapSource:
+def open_map_source(
+    path: Path, sequence: str = "", bag: BagReaderConfig | None = None
+) -> MapSource:
     """Decide what a map is made of: a file, or in a folder the first of these that is there.
 
-    A map.ply, static clouds, scans. sequence: the drive in a folder that has several.
+    A map.ply, static clouds, scans. sequence: the drive in a folder that has several. bag: options
+    of bags, which may be files.
     """
-    if not path.is_dir():
+    if not path.is_dir() and not is_recording(path):
         return CloudFile(path)
     prebuilt = path / PREBUILT_MAP
-    drive = _mapping_drive(path, sequence)
+    drive = _mapping_drive(path, sequence, bag)
     if prebuilt.is_file() or drive is None:
         return CloudFile(prebuilt, drive)
     if drive.mapped_frames:
@@ -185,12 +191,12 @@ def posed_scans(drive: Drive, purpose: str, config: MapSourceConfig) -> Iterator
         yield scan
 
 
-def _mapping_drive(folder: Path, sequence: str) -> Drive | None:
+def _mapping_drive(folder: Path, sequence: str, bag: BagReaderConfig | None) -> Drive | None:
     """The drive that made the map; None if the folder holds a map.ply and no scans."""
     prebuilt = (folder / PREBUILT_MAP).is_file()
     if prebuilt and not sequence and not is_recording(folder):
         return None
-    drives = open_drives(folder, sequence)
+    drives = open_drives(folder, sequence, bag)
     if sequence:
         return drives[0]
     mapping = [drive for drive in drives if makes_map(drive)]

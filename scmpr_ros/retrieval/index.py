@@ -1,9 +1,13 @@
-"""Exact nearest-neighbour search of descriptors: FAISS on the CPU, a matrix product on a GPU."""
+"""Nearest-neighbour search of descriptors.
+
+Exact by FAISS on the CPU, or by a matrix product on a GPU; maps that are too large for that have a
+compressed index.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import faiss
 import numpy as np
@@ -11,26 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scmpr_ros.errors import ConfigError, ScmprError, ShapeError
+from scmpr_ros.errors import ScmprError, ShapeError
+from scmpr_ros.retrieval.compressed_index import (
+    AUTO,
+    EXACT,
+    CompressedSearch,
+    SavedIndex,
+    build_index,
+    index_spec,
+    read_index,
+)
+from scmpr_ros.retrieval.tiled_array import PlaceArray
 
-EXACT = "exact"
-_BLOCK_ROWS = 16_384
-
-
-def index_spec(index: str, viewpoints: int) -> str:
-    """Resolve `auto` for a map of some viewpoints: `exact`, or a FAISS factory string."""
-    return EXACT if index == "auto" else index
-
-
-def build_index(descriptors: Any, spec: str) -> bytes | None:
-    """The file of an index of descriptors (P, V, D); None if `exact`, which needs none."""
-    if spec == EXACT:
-        return None
-    raise ConfigError(f"index {spec!r}: only exact is available")
-
-
-def read_index(content: Any, shape: tuple[int, int, int], name: str) -> Any:
-    raise ConfigError(name)
+_BLOCK_PLACES = 512
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,61 @@ class Neighbours:
 
 
 class DescriptorIndex:
-    """Exact search by inner product, which is the cosine phi as descriptors have unit length.
+    """Search by inner product, which is the cosine phi as descriptors have unit length.
 
-    Descriptors are copied in the float16 of the place map; products are summed in float32.
+    For exact search, descriptors are copied in the float16 of the place map. Products are summed
+    in float32.
     """
 
     def __init__(
-        self, descriptors: NDArray[np.floating], device: torch.device | str = "cpu"
+        self,
+        descriptors: PlaceArray,
+        device: torch.device | str = "cpu",
+        compressed: faiss.Index | None = None,
     ) -> None:
-        """Index descriptors (P, V, D) for queries on `device`."""
+        """Index descriptors (P, V, D) for queries on `device`.
+
+        compressed: index of these descriptors; None to search exactly.
+        """
         self._places, self._headings, self._dim = descriptors.shape
-        rows = descriptors.reshape(-1, self._dim)
-        on_cpu = torch.device(device).type == "cpu"
-        self._search: _Search = _FaissSearch(rows) if on_cpu else _TorchSearch(rows, device)
+        self._search: _Search
+        if compressed is not None:
+            self._search = CompressedSearch(compressed, descriptors)
+        elif torch.device(device).type == "cpu":
+            self._search = _FaissSearch(descriptors)
+        else:
+            self._search = _TorchSearch(descriptors, device)
+
+    @classmethod
+    def of(
+        cls,
+        descriptors: PlaceArray,
+        setting: str = AUTO,
+        saved: SavedIndex | None = None,
+        device: torch.device | str = "cpu",
+    ) -> DescriptorIndex:
+        """Open the index that a map was saved with, or make another.
+
+        Args:
+            descriptors: (P, V, D) of the map.
+            setting: `exact`, a FAISS factory string, or `auto`: that of the map, and `exact` on a
+                GPU.
+            saved: index of the map.
+            device: of the queries.
+
+        Raises MapFormatError if the saved index is damaged, and ConfigError for an unknown setting.
+        """
+        places, headings, dim = descriptors.shape
+        if setting == AUTO and torch.device(device).type != "cpu":
+            setting = EXACT
+        if saved is not None and setting in (AUTO, saved.spec):
+            content = saved.checked_content()
+            return cls(descriptors, device, read_index(content, descriptors.shape, saved.name))
+        spec = index_spec(setting, places * headings, dim)
+        content = build_index(descriptors, spec)
+        if content is None:
+            return cls(descriptors, device)
+        return cls(descriptors, device, read_index(content, descriptors.shape, spec))
 
     def search(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None = None
@@ -84,13 +123,11 @@ class DescriptorIndex:
                 "the descriptor of the image is not finite: check the network's weights, or set "
                 "precision to float32"
             )
-        rows = None
         if allowed is not None:
             if allowed.shape != (self._places,) or allowed.dtype != np.bool_:
                 raise ShapeError.of("allowed", f"({self._places},) bool", allowed.shape)
-            rows = np.repeat(allowed, self._headings)
-            k = min(k, int(rows.sum()))
-        phi, row = self._search(descriptor.float(), k, rows)
+            k = min(k, int(allowed.sum()) * self._headings)
+        phi, row = self._search(descriptor.float(), k, allowed)
         place = torch.div(row, self._headings, rounding_mode="floor")
         return Neighbours(place, row % self._headings, phi)
 
@@ -98,7 +135,8 @@ class DescriptorIndex:
         self, descriptor: Tensor, place: NDArray[np.int64], heading: NDArray[np.int64]
     ) -> Neighbours:
         """Compare a descriptor (D,) with given viewpoints (M,), in their order."""
-        phi = self._search.rows(place * self._headings + heading) @ descriptor.float()
+        rows = self._search.rows(place * self._headings + heading)
+        phi = rows.to(descriptor.device) @ descriptor.float()
         return Neighbours(
             torch.from_numpy(place).to(phi.device), torch.from_numpy(heading).to(phi.device), phi
         )
@@ -107,7 +145,7 @@ class DescriptorIndex:
 class _Search(Protocol):
     """Returns phi (K,) float32 and indices (K,) int64 of the rows nearest to a descriptor (D,).
 
-    allowed: (P * V,) rows to search, at least k; None for all.
+    allowed: (P,) places to search, with at least k viewpoints; None for all.
     """
 
     def __call__(
@@ -125,12 +163,14 @@ class _FaissSearch:
     down by twice the time that shards save.
     """
 
-    def __init__(self, rows: NDArray[np.floating]) -> None:
+    def __init__(self, descriptors: PlaceArray) -> None:
+        _, self._headings, dim = descriptors.shape
         half = faiss.ScalarQuantizer.QT_fp16
-        self._index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
-        for begin in range(0, len(rows), _BLOCK_ROWS):  # avoids a float32 copy of the whole map
-            block = rows[begin : begin + _BLOCK_ROWS]
-            self._index.add(np.ascontiguousarray(block, np.float32))
+        self._index = faiss.IndexScalarQuantizer(dim, half, faiss.METRIC_INNER_PRODUCT)
+        # avoids a float32 copy of the whole map
+        for begin in range(0, len(descriptors), _BLOCK_PLACES):
+            block = np.asarray(descriptors[begin : begin + _BLOCK_PLACES], np.float32)
+            self._index.add(np.ascontiguousarray(block.reshape(-1, dim)))
 
     def __call__(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
@@ -138,8 +178,9 @@ class _FaissSearch:
         query = np.ascontiguousarray(descriptor[None].numpy())
         parameters = None
         if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")  # must outlive the search
-            selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bits))
+            rows = np.repeat(allowed, self._headings)
+            bits = np.packbits(rows, bitorder="little")  # must outlive the search
+            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         phi, row = self._index.search(query, min(k, self._index.ntotal), params=parameters)
         return torch.from_numpy(phi[0]), torch.from_numpy(row[0])
@@ -151,8 +192,10 @@ class _FaissSearch:
 class _TorchSearch:
     """One matrix-vector product, the fastest exact search on a GPU."""
 
-    def __init__(self, rows: NDArray[np.floating], device: torch.device | str) -> None:
-        self._rows = torch.from_numpy(np.ascontiguousarray(rows)).half().to(device)
+    def __init__(self, descriptors: PlaceArray, device: torch.device | str) -> None:
+        _, self._headings, dim = descriptors.shape
+        rows = np.array(descriptors, np.float16).reshape(-1, dim)
+        self._rows = torch.from_numpy(rows).to(device)
 
     def __call__(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
@@ -162,8 +205,9 @@ class _TorchSearch:
         coarse = self._rows @ descriptor.half()
         count = len(self._rows)
         if allowed is not None:
-            coarse[~torch.from_numpy(allowed).to(coarse.device)] = -torch.inf
-            count = int(allowed.sum())
+            rows = torch.from_numpy(np.repeat(allowed, self._headings)).to(coarse.device)
+            coarse[~rows] = -torch.inf
+            count = int(rows.sum())
         shortlist = coarse.topk(min(4 * k, count)).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]

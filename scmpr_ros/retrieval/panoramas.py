@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scmpr_ros.retrieval.place_map.tiled_array import PlaceArray
+from scmpr_ros.retrieval.tiled_array import PlaceArray
 
 
 class Panoramas:

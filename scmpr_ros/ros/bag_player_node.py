@@ -1,4 +1,4 @@
-"""`play_bag`: play a rosbag2 directory, for systems without `ros2 bag play` and for `make demo`.
+"""`play_bag`: play a bag, for systems without `ros2 bag play` and for `make demo`.
 
 Messages go from the file to DDS without being decoded.
 """
@@ -18,11 +18,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
-from scmpr_ros.datasets.rosbag2.topics import find_connection, open_bag
+from scmpr_ros.datasets.bags.storage import Bag, Topic
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.ros.parameters import NodeParameters
 from scmpr_ros.ros.process import run
@@ -36,7 +34,7 @@ class BagPlayerConfig:
     """Parameters of the player."""
 
     bag: str = ""
-    """Directory of the bag, the one with metadata.yaml."""
+    """Directory of a rosbag2, or a file: .mcap, .db3 or .bag (ROS 1)."""
     topics: tuple[str, ...] = ()
     """Topics to play, as named in the bag; empty: all."""
     rate: float = 1.0
@@ -67,7 +65,7 @@ class BagPlayerNode(Node):
         super().__init__("play_bag", automatically_declare_parameters_from_overrides=True)
         self.config = NodeParameters(self, BagPlayerConfig).read()
         if not self.config.bag:
-            raise ConfigError("parameter 'bag' is empty: name the directory of a bag")
+            raise ConfigError("parameter 'bag' is empty: name a bag")
         self.count = 0
         self._topic_publishers: dict[str, Publisher[Any]] = {}
         self._spinner = SingleThreadedExecutor()
@@ -78,44 +76,40 @@ class BagPlayerNode(Node):
 
     def play(self) -> None:
         """Play to the end; raises DatasetError if the bag or a topic cannot be played."""
-        with open_bag(Path(self.config.bag)) as reader:
-            connections = [c for c in self._chosen(reader) if self._advertise(c)]
-            if not connections:
-                raise DatasetError(f"{self.config.bag}: nothing to play")
-            self._wait_for_subscribers()
-            began_s = time.monotonic()
-            self._play_once(reader, connections)
-            while self.config.loop:
-                self._play_once(reader, connections)
+        bag = Bag(Path(self.config.bag))
+        names = [topic.name for topic in self._chosen(bag) if self._advertise(topic)]
+        if not names:
+            raise DatasetError(f"{self.config.bag}: nothing to play")
+        self._wait_for_subscribers()
+        began_s = time.monotonic()
+        self._play_once(bag, names)
+        while self.config.loop:
+            self._play_once(bag, names)
         for publisher in self._topic_publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=10))
         self.get_logger().info(
-            f"played {self.count} messages of {len(connections)} topics in "
+            f"played {self.count} messages of {len(names)} topics in "
             f"{time.monotonic() - began_s:.1f} s"
         )
 
-    def _chosen(self, reader: Reader) -> list[Connection]:
+    def _chosen(self, bag: Bag) -> list[Topic]:
         if not self.config.topics:
-            return list(reader.connections)
-        return [find_connection(reader, topic) for topic in self.config.topics]
+            return list(bag.topics.values())
+        return [bag.topic(name) for name in self.config.topics]
 
-    def _advertise(self, connection: Connection) -> bool:
-        """Create a topic's publisher; warns and returns False if its type is not installed."""
-        package, _, name = connection.msgtype.split("/")
+    def _advertise(self, topic: Topic) -> bool:
+        """Create a topic's publisher; warns and returns False if its messages cannot be sent."""
+        package, _, name = topic.kind.partition("/msg/")
         try:
             kind = getattr(importlib.import_module(f"{package}.msg"), name)
         except (ImportError, AttributeError):
             self.get_logger().warning(
-                f"skipping {connection.topic}: message type {connection.msgtype} is not installed"
+                f"skipping {topic.name}: message type {topic.kind} is not installed"
             )
             return False
-        assert isinstance(connection.ext, ConnectionExtRosbag2)
-        offered = [qos.durability for qos in connection.ext.offered_qos_profiles]
-        is_latched = (
-            QosDurability.TRANSIENT_LOCAL in offered or connection.msgtype in _LATCHED_TYPES
-        )
-        self._topic_publishers[connection.topic] = self.create_publisher(
-            kind, connection.topic, latched(10) if is_latched else QoSProfile(depth=10)
+        is_latched = topic.latched or topic.kind in _LATCHED_TYPES
+        self._topic_publishers[topic.name] = self.create_publisher(
+            kind, topic.name, latched(10) if is_latched else QoSProfile(depth=10)
         )
         return True
 
@@ -139,11 +133,11 @@ class BagPlayerNode(Node):
                 )
             self._serve(0.05)
 
-    def _play_once(self, reader: Reader, connections: list[Connection]) -> None:
-        began_s, start_ns = time.monotonic(), reader.start_time
+    def _play_once(self, bag: Bag, names: list[str]) -> None:
+        began_s, start_ns = time.monotonic(), bag.start_ns
         tick_s = 1.0 / self.config.clock_hz if self._clock_publisher is not None else float("inf")
         next_tick_s = began_s
-        for connection, log_ns, raw in reader.messages(connections):
+        for name, log_ns, raw in bag.raw(names):
             due_s = began_s + (log_ns - start_ns) / 1e9 / self.config.rate
             while self._clock_publisher is not None and next_tick_s <= due_s:
                 self._sleep_until(next_tick_s)
@@ -151,7 +145,7 @@ class BagPlayerNode(Node):
                 self._clock_publisher.publish(Clock(clock=_time(start_ns + passed_ns)))
                 next_tick_s += tick_s
             self._sleep_until(due_s)
-            self._topic_publishers[connection.topic].publish(raw)
+            self._topic_publishers[name].publish(raw)
             self.count += 1
 
     def _sleep_until(self, due_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class LiveCloud:
         self._path = directory.with_name(f"{directory.name}_points.ply")
         self.topic: str = node.resolve_topic_name(_TOPIC)
         self.file: Path | None = None
+        self._last = b""
         self._subscriptions = [
             node.create_subscription(PointCloud2, _TOPIC, self._on_message, MATCHES_ALL)
         ]
@@ -53,6 +55,11 @@ class LiveCloud:
             )
 
     def _on_message(self, message: PointCloud2) -> None:
+        content = hashlib.blake2b(message.data, digest_size=16).digest()
+        content += message.header.frame_id.encode()
+        if content == self._last:  # it comes to both subscriptions
+            return
+        self._last = content
         try:
             self.file = self._write(message)
         except (ScmprError, OSError) as error:

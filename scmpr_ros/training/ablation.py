@@ -111,9 +111,11 @@ def ablate(config: AblationConfig) -> Path:
 
 def _check_split(config: TrainConfig, test: Sequence[Path]) -> None:
     """Raise ConfigError if a row would be trained or selected by what it is judged by."""
-    training = find_recordings(config.recordings, config.sequences)
+    training = find_recordings(config.recordings, config.sequences, config.bag)
     validation = (
-        find_recordings(config.validation, config.validation_sequences) if config.validation else []
+        find_recordings(config.validation, config.validation_sequences, config.bag)
+        if config.validation
+        else []
     )
     sources = [RecordingSource(recording) for recording in test]
     check_split(training, validation, sources, config.allow_test_data)

@@ -155,7 +155,7 @@ class _Adaptation:
                 f"the initial weights are those of {self.initial.method}: set method to it"
             )
         own, towns, validation = (
-            find_sources(folder, names)
+            find_sources(folder, names, config.bag)
             for folder, names in (
                 (config.recordings, config.sequences), (config.towns, ""),
                 (config.town_validation, ""),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.registry import find_method
@@ -25,6 +26,7 @@ class AdaptConfig:
         recording.
     sequences: drives of these recordings to use, such as `03,04`, of a folder that is one recording
         without a map.ply; all if empty.
+    bag: topics, frames and conventions of the recordings that are bags.
     towns: a folder of training towns, mixed in so that nothing is forgotten.
     town_validation: a folder of validation towns, where the weights must not become worse.
     allow_test_data: use test sequences of KITTI and KITTI-360, and towns whose seeds are reserved;
@@ -47,6 +49,7 @@ class AdaptConfig:
     loss: ObjectiveConfig
     recordings: Path = Path("data/own")
     sequences: str = ""
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     towns: Path = Path("data/towns/train")
     town_validation: Path = Path("data/towns/validation")
     allow_test_data: bool = False

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.cells import cells_correct
 from scmpr_ros.evaluation.intervals import recall_interval
@@ -46,6 +47,7 @@ class DiagnosisConfig:
     """What is looked at.
 
     recordings: folders of recordings with a map or scans, or of some, as for `train`.
+    bag: topics, frames and conventions of the recordings that are bags.
     prepared: cache of views and rendered places, which training may share; jobs: processes that
         fill it.
     """
@@ -55,6 +57,7 @@ class DiagnosisConfig:
     jobs: int = 2
     tolerance: Tolerance = field(default_factory=Tolerance)
     preparation: PreparationConfig = field(default_factory=PreparationConfig)
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
 
     def __post_init__(self) -> None:
         if not self.recordings:
@@ -95,7 +98,9 @@ def diagnose(network: PlaceNetwork, config: DiagnosisConfig) -> list[dict[str, A
     """
     if not isinstance(network, PerceivingNetwork):
         raise ConfigError(f"{network.method} predicts no masks and has no parts to diagnose")
-    sources = [source for folder in config.recordings for source in find_recordings(folder)]
+    sources = [
+        source for folder in config.recordings for source in find_recordings(folder, bag=config.bag)
+    ]
     if not sources:
         raise DatasetError(f"no recording with images and a map or scans in {config.recordings}")
     network.eval()

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
@@ -81,22 +82,24 @@ class LabelledVoxels(NamedTuple):
             return cls(described, file["chosen"], file["label"])
 
 
-def find_labelled(folder: Path) -> list[RecordingSource]:
+def find_labelled(folder: Path, bag: BagReaderConfig | None = None) -> list[RecordingSource]:
     """Recordings with scans in a folder, or the folder itself. Images are not needed.
 
     Unfinished towns are skipped. Drives that share the frame of a map.ply count as one.
+    bag: options of all recordings that are bags.
     """
+    bag = bag or BagReaderConfig()
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
     for recording in recordings:
         if is_unfinished(recording):
             continue
-        scanning = [drive for drive in open_drives(recording) if drive.scan_frames]
+        scanning = [drive for drive in open_drives(recording, bag=bag) if drive.scan_frames]
         if scanning and (recording / PREBUILT_MAP).is_file():
-            found.append(RecordingSource(recording))
+            found.append(RecordingSource(recording, bag=bag))
         else:
-            found += [RecordingSource(recording, drive.name) for drive in scanning]
+            found += [RecordingSource(recording, drive.name, bag) for drive in scanning]
     return found
 
 
@@ -127,7 +130,7 @@ def labelled_clouds(
 
     Raises DatasetError if its scans have no labels.
     """
-    drives = open_drives(source.folder, source.drive)
+    drives = open_drives(*source)
     drive = next(drive for drive in drives if drive.scan_frames)
     if drive.scan(drive.scan_frames[0]).label is None:
         raise DatasetError(f"{source.folder}: fitting a segmenter needs labelled scans")

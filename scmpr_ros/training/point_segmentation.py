@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write
+from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.point_shape import BRIGHTNESS_FEATURES, NUM_FEATURES, describe_points
@@ -59,6 +60,7 @@ class PointSegmentationConfig(LabelledCloudConfig):
     held_out: number of recordings, the last by name, that are used to evaluate only.
     own: folder of other recordings with labelled scans, or one of them, to fit to as well.
     own_share: share of these in what is learned from.
+    bag: how they are read if they are bags.
     allow_test_data: fit to towns with seeds that are reserved for validation or test.
     """
 
@@ -67,6 +69,7 @@ class PointSegmentationConfig(LabelledCloudConfig):
     held_out: int = 2
     own: Path | None = None
     own_share: float = 0.3
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     steps: int = 2000
     batch_size: int = 2048
     learning_rate: float = 3e-3
@@ -97,7 +100,7 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
             "out; make towns with `make_town --split train`"
         )
     fitted, held_out = sources[:split], sources[split:]
-    own = [] if config.own is None else find_labelled(config.own)
+    own = [] if config.own is None else find_labelled(config.own, config.bag)
     if config.own is not None and not own:
         raise DatasetError(f"{config.own}: no recording with scans is in this folder")
     check_split([*fitted, *own], test=held_out, allow_test_data=config.allow_test_data)

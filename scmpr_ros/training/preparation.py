@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
-from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.rosbag2.options import options_file
+from scmpr_ros.datasets.bags.options import BagReaderConfig, load_options
+from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.datasets.town_files import is_unfinished, town_split
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import body_axes, camera_yaw
@@ -110,6 +110,7 @@ class RecordingSource(NamedTuple):
 
     folder: Path
     drive: str = ""
+    bag: BagReaderConfig = BagReaderConfig()
 
     @property
     def name(self) -> str:
@@ -117,7 +118,9 @@ class RecordingSource(NamedTuple):
         return f"{self.folder.name}-{self.drive}" if self.drive else self.folder.name
 
 
-def find_recordings(folder: Path, sequences: str = "") -> list[RecordingSource]:
+def find_recordings(
+    folder: Path, sequences: str = "", bag: BagReaderConfig | None = None
+) -> list[RecordingSource]:
     """Find the recordings that can be trained on in a folder, or the folder itself.
 
     Unfinished towns are skipped.
@@ -125,9 +128,11 @@ def find_recordings(folder: Path, sequences: str = "") -> list[RecordingSource]:
     sequences: names of drives, separated by commas, of a folder that is one recording without a
         map.ply; all of its drives if empty. Raises ConfigError if they cannot be chosen, and
         DatasetError if there is no such drive, or if it lacks images or scans.
+    bag: options of all recordings that are bags.
     """
+    bag = bag or BagReaderConfig()
     if sequences:
-        return _named_drives(folder, [name.strip() for name in sequences.split(",")])
+        return _named_drives(folder, [name.strip() for name in sequences.split(",")], bag)
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
@@ -135,25 +140,27 @@ def find_recordings(folder: Path, sequences: str = "") -> list[RecordingSource]:
         if is_unfinished(recording):
             continue
         if (recording / PREBUILT_MAP).is_file():
-            found.append(RecordingSource(recording))
+            found.append(RecordingSource(recording, bag=bag))
             continue
-        for drive in open_drives(recording):  # each has its own frame
+        for drive in open_drives(recording, bag=bag):  # each has its own frame
             if makes_map(drive) and len(drive.image_frames):
-                found.append(RecordingSource(recording, drive.name))
+                found.append(RecordingSource(recording, drive.name, bag))
     return found
 
 
-def _named_drives(recording: Path, names: Sequence[str]) -> list[RecordingSource]:
+def _named_drives(
+    recording: Path, names: Sequence[str], bag: BagReaderConfig
+) -> list[RecordingSource]:
     if not is_recording(recording) or (recording / PREBUILT_MAP).is_file():
         raise ConfigError(
             f"cannot choose the sequences {', '.join(names)} of {recording}: it must be a single "
             f"recording without a {PREBUILT_MAP}, whose drives each make a map of their own"
         )
     for name in names:
-        (drive,) = open_drives(recording, name)
+        (drive,) = open_drives(recording, name, bag)
         if not (makes_map(drive) and len(drive.image_frames)):
             raise DatasetError(f"{recording}: sequence {name} has no images, or no scans for a map")
-    return [RecordingSource(recording, name) for name in dict.fromkeys(names)]
+    return [RecordingSource(recording, name, bag) for name in dict.fromkeys(names)]
 
 
 def load_recording(
@@ -231,7 +238,7 @@ def _settings_digest(
         "folder": str(source.folder.resolve()),
         "drive": source.drive,
         "files": _files_digest(source.folder),
-        **_bag_options(source.folder),
+        **_bag_options(source),
         "view": asdict(network.view),
         "panorama": asdict(network.panorama),
         "max_range_m": network.max_range_m,
@@ -240,16 +247,18 @@ def _settings_digest(
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _bag_options(folder: Path) -> dict[str, str]:
-    """Content of the options file of a bag, which need not be in its folder."""
-    path = options_file(folder) if (folder / "metadata.yaml").is_file() else None
-    return {} if path is None else {"bag": path.read_text()}
+def _bag_options(source: RecordingSource) -> dict[str, Any]:
+    """Options of a bag, with those of its file, which need not be in its folder."""
+    if not is_bag(source.folder):
+        return {}
+    return {"bag": asdict(load_options(source.folder, source.bag))}
 
 
 def _files_digest(folder: Path) -> str:
     """Hash of the names, sizes and modification times of a recording's files."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    paths = folder.rglob("*") if folder.is_dir() else [folder]
+    for path in sorted(path for path in paths if path.is_file()):
         stat = path.stat()
         digest.update(f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()

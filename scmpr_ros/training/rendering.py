@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
@@ -62,14 +63,18 @@ class PreparationConfig:
 
 
 def render_recording(
-    folder: Path, drive: str, network: PlaceNetworkConfig, config: PreparationConfig
+    folder: Path,
+    drive: str,
+    bag: BagReaderConfig,
+    network: PlaceNetworkConfig,
+    config: PreparationConfig,
 ) -> dict[str, Tensor]:
     """Tensors of a recording, or of one of its drives, by their names in a prepared file.
 
     These are the names in `PreparedRecording`; those of panoramas are `panorama.range_m` and so on.
     `segmented` is left out if the map has no labels of its own, as it would equal `panorama`.
     """
-    drives = open_drives(folder, drive)
+    drives = open_drives(folder, drive, bag)
     mapping = [drive for drive in drives if makes_map(drive)]
     queries = [drive for drive in drives if len(drive.image_frames)]
     if not mapping or not queries:
@@ -77,7 +82,7 @@ def render_recording(
             f"{folder}: training needs one drive with scans (the mapping drive) and one with "
             f"images; found {len(mapping)} and {len(queries)}"
         )
-    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad)
+    source = MapSourceConfig(sequence=mapping[0].name, skip_bad=config.skip_bad, bag=bag)
     labelled = load_labelled_cloud(folder, source)
     point_map = labelled.static_map()
     mask_source = _mask_source(labelled, config.min_label_confidence)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.methods.registry import find_method
@@ -31,6 +32,7 @@ class TrainConfig:
         recording. No recording may be in both. Without validation nothing is measured meanwhile.
     sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
         that is one recording without a map.ply; all if empty.
+    bag: topics, frames and conventions of the recordings that are bags.
     allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns whose seeds are
         reserved for validation or test; results on these are then meaningless.
     initial: weights to start from, of a network with the same config; None starts from scratch.
@@ -65,6 +67,7 @@ class TrainConfig:
     validation: Path | None = Path("data/towns/validation")
     sequences: str = ""
     validation_sequences: str = ""
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     allow_test_data: bool = False
     initial: Path | None = None
     initial_share: float = 0.0

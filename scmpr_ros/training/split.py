@@ -87,7 +87,7 @@ class _DriveIdentity(NamedTuple):
 
 def _drives(sources: Sequence[RecordingSource]) -> Iterator[_DriveIdentity]:
     for source in sources:
-        for drive in open_drives(source.folder, source.drive):
+        for drive in open_drives(source.folder, source.drive, source.bag):
             keys = frozenset([f"{source.folder.resolve()}/{drive.name}", *_image_digests(drive)])
             yield _DriveIdentity(source, drive.name, len(drive.frames), keys)
 

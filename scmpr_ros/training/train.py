@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from scmpr_ros import __version__
 from scmpr_ros.atomic_files import exclusive_lock, write_json
 from scmpr_ros.config import flatten
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
@@ -240,16 +241,17 @@ def average_weights(network: nn.Module, other: nn.Module, share: float) -> None:
 
 def _find_split(config: TrainConfig) -> tuple[list[RecordingSource], list[RecordingSource]]:
     """Recordings of training and of validation."""
-    training, validation = find_sources(config.recordings, config.sequences), []
+    training = find_sources(config.recordings, config.sequences, config.bag)
+    validation = []
     if config.validation is not None:
-        validation = find_sources(config.validation, config.validation_sequences)
+        validation = find_sources(config.validation, config.validation_sequences, config.bag)
     check_split(training, validation, allow_test_data=config.allow_test_data)
     return training, validation
 
 
-def find_sources(folder: Path, sequences: str) -> list[RecordingSource]:
+def find_sources(folder: Path, sequences: str, bag: BagReaderConfig) -> list[RecordingSource]:
     """Recordings of a folder, see `find_recordings`; DatasetError if there are none."""
-    sources = find_recordings(folder, sequences)
+    sources = find_recordings(folder, sequences, bag)
     if not sources:
         raise DatasetError(
             f"{folder}: no recording with images and a map or scans, nor a folder of such; "

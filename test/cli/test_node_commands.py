@@ -17,7 +17,7 @@ from scmpr_ros.cli.node_commands import (
     soak_localizer,
 )
 from scmpr_ros.config import flatten
-from scmpr_ros.datasets.rosbag2.options import BagTopics
+from scmpr_ros.datasets.bags.options import BagTopics
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.soak import SoakConfig
 from scmpr_ros.evaluation.node_processes import NodeCommand

@@ -14,13 +14,13 @@ from recording_kitti360 import write_kitti360
 from recording_kitti_raw import NAME as RAW_NAME
 from recording_kitti_raw import write_kitti_raw
 
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.drive import FrameReader
 from scmpr_ros.datasets.kitti.kitti360 import Kitti360Drive
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti.raw import KittiRawDrive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import DatasetError
 
 
@@ -71,7 +71,7 @@ def test_kitti360(tmp_path: Path) -> None:
 def test_rosbag2(tmp_path: Path) -> None:
     write_drive_bag(KittiRawDrive(write_kitti_raw(tmp_path)), tmp_path / "bag")
     (drive,) = open_drives(tmp_path / "bag")
-    assert isinstance(drive, Rosbag2Drive) and drive.name == "bag"
+    assert isinstance(drive, BagDrive) and drive.name == "bag"
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_unknown_layout(tmp_path: Path) -> None:
         match=r"no recording in .*: looked for sequences/ .*data_poses/ .*oxts/ .*metadata\.yaml",
     ):
         open_drives(tmp_path)
-    with pytest.raises(DatasetError, match=r"no recording .*nowhere: the folder does not exist"):
+    with pytest.raises(DatasetError, match=r"no recording .*nowhere: the path does not exist"):
         open_drives(tmp_path / "nowhere")
     assert not is_recording(tmp_path)
     (tmp_path / "sequences").mkdir()

@@ -10,11 +10,11 @@ import pytest
 from circle_drive import CircleDrive
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.drive_frames import FrameChoice
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import make_transform
 
 
@@ -22,7 +22,7 @@ def convert_and_back(
     drive: KittiOdometryDrive, folder: Path, config: BagWriterConfig, choice: FrameChoice
 ) -> KittiOdometryDrive:
     write_drive_bag(drive, folder / "bag", config, choice=choice)
-    write_drive_kitti(Rosbag2Drive(folder / "bag"), folder / "back", "00")
+    write_drive_kitti(BagDrive(folder / "bag"), folder / "back", "00")
     return KittiOdometryDrive(folder / "back", "00")
 
 

@@ -10,9 +10,9 @@ import pytest
 from circle_drive import CircleDrive
 
 from scmpr_ros.cli.evaluate import main
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.protocols import map_protocol
@@ -49,7 +49,7 @@ def place_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def answers(bag: Path, tmp_path: Path) -> Path:
     """Of six images the first is right, the second 100 m off, the others have no answer."""
-    drive, lines = Rosbag2Drive(bag), []
+    drive, lines = BagDrive(bag), []
     for frame, offset_m in zip(drive.image_frames, (0.0, 100.0), strict=False):
         T = drive.T_world_camera(frame)
         T[0, 3] += offset_m
@@ -83,5 +83,5 @@ def test_answers_of_another_bag(bag, place_map, answers: Path, tmp_path: Path) -
     with pytest.raises(DatasetError, match=r"is it the bag that was played\?"):
         predict_from_answers(bag, answers, place_map, PROTOCOL)
     write_drive_kitti(CircleDrive(), tmp_path / "kitti", "07")
-    with pytest.raises(DatasetError, match="is no rosbag2 directory"):
+    with pytest.raises(DatasetError, match="is no bag"):
         predict_from_answers(tmp_path / "kitti", answers, place_map, PROTOCOL)

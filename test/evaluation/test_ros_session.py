@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from recording import write_recording
 
+from scmpr_ros.datasets.bags.storage import Bag
 from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.datasets.ros_poses import pose_matrix
-from scmpr_ros.datasets.rosbag2.topics import open_bag, read_messages
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.node_processes import NodeCommand, NodeProcessError
@@ -66,9 +66,9 @@ def test_the_bag_holds_odometry_of_the_camera_that_drifts(tmp_path: Path) -> Non
     config = RosSessionConfig(odometry=OdometryNoise(drift=0.1))
     with RosSession(tmp_path, tmp_path / "profile.xml", config) as session:
         session.write_bag(drive)
-    with open_bag(session.bag) as reader:
-        odometry = list(read_messages(reader, config.topics.odometry))
-        (mounting,) = read_messages(reader, config.topics.tf_static)
+    bag = Bag(session.bag)
+    odometry = list(bag.messages(config.topics.odometry))
+    (mounting,) = bag.messages(config.topics.tf_static)
     T_base_lidar, T_lidar_camera = (pose_matrix(t.transform) for t in mounting.transforms)
     np.testing.assert_allclose((T_base_lidar @ T_lidar_camera)[:3, 3], 0, atol=1e-9)
     travelled_m = np.array([pose_matrix(each.pose.pose)[0, 3] for each in odometry])

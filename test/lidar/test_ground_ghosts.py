@@ -79,6 +79,22 @@ def test_streak_beyond_the_first_tile_is_removed() -> None:
     assert kept_share(streak, road, ground()) < 0.02
 
 
+@pytest.mark.parametrize(("low", "lost"), [((-10, -12), False), ((190, -12), True)])
+def test_part_of_a_map_with_a_margin_loses_what_the_whole_loses(low, lost: bool) -> None:
+    row = [ground() + [40 * number, 0, 0] for number in range(6)]
+    streak = filled((150, -3, 0), (215, -1.2, 1.5))
+    wall = filled((10, 5, 0), (200, 5.3, 4), 0.3)
+    xyz = np.concatenate([*row, streak, wall]).astype(np.float32)
+    xyz += np.random.default_rng(0).normal(0, 0.02, xyz.shape).astype(np.float32)
+    whole = remove_ghosts_by_ground(xyz, CONFIG)
+    part = ((xyz[:, :2] >= low) & (xyz[:, :2] < np.add(low, 30))).all(axis=1)
+    near = ((xyz[:, :2] >= np.add(low, -40)) & (xyz[:, :2] < np.add(low, 70))).all(axis=1)
+    assert near.mean() < 0.8
+    keep = remove_ghosts_by_ground(xyz[near], CONFIG)
+    np.testing.assert_array_equal(keep[part[near]], whole[part])
+    assert keep[part[near]].all() != lost
+
+
 def test_streak_beside_a_parked_car_is_removed_and_the_car_kept() -> None:
     car, hole = shell((12, 1, 0.2), (16.4, 2.8, 1.5)), (12.3, 16.1, 1.5, 4)
     streak = filled(*STREAK)

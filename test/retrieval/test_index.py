@@ -23,7 +23,7 @@ def searcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Both implementations of the search, on the CPU."""
     if request.param == "as on a GPU":
         on_cpu = index_module._TorchSearch
-        monkeypatch.setattr(index_module, "_FaissSearch", lambda rows: on_cpu(rows, "cpu"))
+        monkeypatch.setattr(index_module, "_FaissSearch", lambda values: on_cpu(values, "cpu"))
     return str(request.param)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.lidar.cloud_files import write_cloud
 from scmpr_ros.lidar.places import PlacesConfig

@@ -14,8 +14,8 @@ from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.ros_images import rgb_from_image
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.ros.conversions import stamp_ns
 from scmpr_ros.ros.qos import LATCHED
 
@@ -43,7 +43,7 @@ def test_plays_all_messages_on_time(start_node, graph, street) -> None:
         f"played {4 * street.num_images + 1 + ('skipping' not in player.output)}" in player.output
     )
 
-    drive = Rosbag2Drive(street.bag)
+    drive = BagDrive(street.bag)
     assert [stamp_ns(m.header) for m in images] == [drive.stamp_ns(f) for f in drive.image_frames]
     np.testing.assert_array_equal(rgb_from_image(images[3]), drive.image(3))
     assert len(poses) >= 1

@@ -8,21 +8,26 @@ import resource
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
+from nav_msgs.msg import OccupancyGrid
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import String
+from std_msgs.msg import Float32, Header, String
 from std_srvs.srv import Trigger
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.resources import DEFAULT_CHECKPOINT
 from scmpr_ros.resources import resource as shipped
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.ros.conversions import cloud_message
 from scmpr_ros.ros.managed_node import FAILURE
 from scmpr_ros.ros.map_loader_node import MapLoaderNode
-from scmpr_ros.ros.qos import LATCHED
+from scmpr_ros.ros.qos import LATCHED, latched
 
 
 def test_builds_once_and_again_only_for_a_reason(
@@ -82,7 +87,6 @@ def test_the_shipped_checkpoint_is_the_default(make_node, street, tmp_path: Path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"source": ""}, "'source' is empty"),
         ({"directory": ""}, "'directory' is empty"),
         ({"source": "/nowhere"}, "/nowhere does not exist"),
         ({"checkpoint": "/none.safetensors"}, "no such checkpoint"),
@@ -139,3 +143,71 @@ def test_invalid_parameters(make_node) -> None:
         make_node(MapLoaderNode, max_points=0)
     with pytest.raises(ConfigError, match=r"unknown parameter 'builder\.spacing'"):
         make_node(MapLoaderNode, **{"builder.spacing": 2.0})
+
+
+def test_progress_coverage_and_another_map(run_node, graph, street, tmp_path: Path) -> None:
+    """The node builds by tiles, says how far it is, and loads another map on request."""
+    name = "/progress/map_loader"
+    shares = graph.collect(Float32, f"{name}/progress", latched(10))
+    coverage = graph.collect(OccupancyGrid, f"{name}/coverage", LATCHED)
+    status = graph.collect(String, f"{name}/status", latched(10))
+    announced = graph.collect(String, f"{name}/place_map", LATCHED)
+    node = run_node(
+        MapLoaderNode, "/progress", source=str(street.cloud), checkpoint=str(street.checkpoint),
+        directory=str(tmp_path / "map"),
+        **{"builder.places.spacing_m": 5.0, "builder.tile_m": 20.0,
+           "builder.whole_up_to_points": 0},
+    )  # fmt: skip
+    graph.until(lambda: coverage, "the coverage of the map", 60)
+    assert shares[0].data == 0.0 and shares[-1].data == 1.0 and len(shares) > 4
+    assert any("describing places: " in message.data for message in status)
+    grid = coverage[-1]
+    cells = np.array(grid.data, np.int8).reshape(grid.info.height, grid.info.width)
+    assert {-1, 100} == set(np.unique(cells).tolist())
+    place_map = PlaceMap.load(tmp_path / "map")
+    index = (
+        place_map.positions[:, :2] - [grid.info.origin.position.x, grid.info.origin.position.y]
+    ) // grid.info.resolution
+    assert (cells[index[:, 1].astype(int), index[:, 0].astype(int)] == 100).all()
+
+    other = tmp_path / "other"
+    assert all(
+        r.successful for r in node.set_parameters([Parameter("directory", value=str(other))])
+    )
+    assert graph.call(Trigger, f"{name}/load").success
+    graph.until(lambda: json.loads(announced[-1].data)["directory"] == str(other), "another map")
+    assert graph.call(Trigger, f"{name}/cancel").message == "nothing to cancel"
+
+
+def test_a_build_can_be_cancelled(run_node, graph, street, tmp_path: Path) -> None:
+    """The service answers at once, the work ends, and the next build goes on."""
+    name = "/cancelled/map_loader"
+    status = graph.collect(String, f"{name}/status", latched(50))
+    run_node(
+        MapLoaderNode, "/cancelled", source=str(street.cloud), checkpoint=str(street.checkpoint),
+        directory=str(tmp_path / "map"),
+        **{"builder.places.spacing_m": 0.5, "builder.tile_m": 5.0,
+           "builder.whole_up_to_points": 0},
+    )  # fmt: skip
+    graph.until(lambda: any("places: 2" in m.data for m in status), "two tiles", 60)
+    assert graph.call(Trigger, f"{name}/cancel").success
+    graph.until(lambda: status[-1].data == "cancelled", "the word of it")
+    assert not (tmp_path / "map").exists()
+    assert len(list((tmp_path / ".map.build/described").glob("*.json"))) >= 2
+
+
+def test_the_cloud_of_a_topic(run_node, graph, street, tmp_path: Path) -> None:
+    """A latched cloud that was published before the node started, in the map's frame."""
+    name, logs = "/live/map_loader", graph.logs("live.map_loader")
+    cloud = read_cloud(street.cloud)
+    publisher = graph.publisher(PointCloud2, "/live/points", LATCHED)
+    publisher.publish(cloud_message(cloud, Header(frame_id="odom")))
+    announced = graph.collect(String, f"{name}/place_map", LATCHED)
+    run_node(
+        MapLoaderNode, "/live", checkpoint=str(street.checkpoint), directory=str(tmp_path / "map"),
+        **{"builder.places.spacing_m": 5.0},
+    )  # fmt: skip
+    graph.until(lambda: "it is in frame 'odom', not in 'map'" in logs(), "the refusal")
+    publisher.publish(cloud_message(cloud, Header(frame_id="map")))
+    graph.until(lambda: announced, "a map", 60)
+    assert len(PlaceMap.load(tmp_path / "map")) > 0

@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 
 from rclpy.qos import DurabilityPolicy
 
-from scmpr_ros.datasets.rosbag2.options import BagTopics
+from scmpr_ros.datasets.bags.options import BagTopics
 from scmpr_ros.ros.localizer_node import LocalizerNode
 from scmpr_ros.ros.managed_node import SUCCESS
 from scmpr_ros.ros.map_loader_node import MapLoaderNode

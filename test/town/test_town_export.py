@@ -14,8 +14,8 @@ import yaml
 
 from scmpr_ros.cli import make_town
 from scmpr_ros.cli.make_town import TownOptions, make_towns
+from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
 from scmpr_ros.datasets.town_files import SEEDS
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.cloud_files import read_cloud
@@ -143,7 +143,7 @@ def test_optional_outputs_are_added_to_a_finished_town(completed: Path) -> None:
     scanned, perfect = (read_cloud(completed / f"{name}.ply") for name in ("map", "mesh_map"))
     assert scanned.label is not None and perfect.label is not None
     assert perfect.xyz[:, 2].max() > scanned.xyz[:, 2].max(), "only the perfect map has roofs"
-    assert len(Rosbag2Drive(completed / "bags" / "01").image_frames) == 6
+    assert len(BagDrive(completed / "bags" / "01").image_frames) == 6
 
 
 def test_complete_town_is_left_alone(completed: Path, export_config: TownExportConfig) -> None:

@@ -13,10 +13,10 @@ from tiny_runs import PAIRS, TINY, TOWN
 
 from scmpr_ros.cli import convert as convert_script
 from scmpr_ros.config import to_dict
+from scmpr_ros.datasets.bags.options import BagTopics
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
 from scmpr_ros.datasets.recordings import open_drives
-from scmpr_ros.datasets.rosbag2.options import BagTopics
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, write_drive_bag
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import CalibrationError, ConfigError
 from scmpr_ros.geometry import R_BODY_OPTICAL, make_transform
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.training.pairs import PairDataset
@@ -71,8 +71,8 @@ def options() -> dict[str, object]:
 
 
 def test_one_options_file_serves_a_folder_of_bags(bags: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no messages of topic /kitti.*it has /front/im"):
-        find_recordings(bags)
+    with pytest.raises(CalibrationError, match="does not connect 'velo_link' with 'camera_color"):
+        load_recordings(find_recordings(bags), TINY, TOWN, tmp_path / "prepared", 1, "bags")
     (bags / "bag.yaml").write_text(yaml.safe_dump(options()))
     sources = find_recordings(bags)
     assert [source.name for source in sources] == ["monday-monday", "tuesday-tuesday"]
@@ -124,7 +124,7 @@ def test_options_of_convert_replace_those_of_the_file(
     arguments = [str(bags / "monday"), str(tmp_path / "kitti")]
     assert convert_script.main(arguments) == 1
     assert "no messages of topic /nothing" in capsys.readouterr().err
-    assert convert_script.main([*arguments, "--topics.points", TOPICS.points]) == 0
+    assert convert_script.main([*arguments, "--bag.topics.points", TOPICS.points]) == 0
     (drive,) = open_drives(tmp_path / "kitti")
     assert len(drive.scan_frames) == 12
     assert to_dict(drive.camera) == to_dict(RobotDrive.camera)

@@ -21,7 +21,7 @@ from recording import (
 )
 from tiny_runs import PAIRS, TINY, TOWN
 
-from scmpr_ros.datasets.rosbag2.writer import write_drive_bag
+from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.cloud_files import read_cloud

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import query_drives
@@ -65,22 +66,24 @@ class RecordingEntry(Entry):
     """An entry about the images of a recording and the map of it.
 
     sequence: the drive that mapped; needed if several have scans. drive: the drive whose images are
-    taken; needed if several have some. mount: how the camera is mounted on the vehicle.
+    taken; needed if several have some. mount: how the camera is mounted on the vehicle. bag: what a
+    bag's messages do not say.
     """
 
     recording: Path
     sequence: str = ""
     drive: str = ""
     mount: Mount = field(default_factory=Mount)
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
 
     def needs(self, bench: Workbench) -> list[Path]:
         """The recording."""
         return [bench.data / self.recording]
 
 
-def camera_drive(folder: Path, sequence: str, name: str) -> Drive:
+def camera_drive(folder: Path, sequence: str, name: str, bag: BagReaderConfig) -> Drive:
     """The drive of a recording whose images are taken; raises DatasetError if it is not one."""
-    drives = query_drives(folder, sequence)
+    drives = query_drives(folder, sequence, bag)
     chosen = [drive for drive in drives if name in ("", drive.name)]
     if len(chosen) != 1:
         names = ", ".join(drive.name for drive in drives)

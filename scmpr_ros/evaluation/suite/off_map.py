@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.evaluation.suite.entry import Column, Entry, Numbers, camera_drive
 from scmpr_ros.evaluation.suite.workbench import Places, Workbench
 from scmpr_ros.evaluation.tracking import EncodedDrive, TrackingTrials, track
@@ -21,6 +22,7 @@ class OffMapEntry(Entry):
     images: the recording whose images are taken; drive: which of its drives. map: the recording
     that is searched; without one, the town that is given to the command. sequence: the drive that
     mapped it. places: see `RecallEntry`. mount: how the camera is mounted on the vehicle.
+    bag: options of the recordings that are bags.
     """
 
     images: Path
@@ -29,6 +31,7 @@ class OffMapEntry(Entry):
     sequence: str = ""
     places: Places = "path"
     mount: Mount = field(default_factory=Mount)
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
 
     title = "Off-map images"
     rules = (
@@ -57,8 +60,10 @@ class OffMapEntry(Entry):
 
     def measure(self, bench: Workbench) -> Numbers:
         """Localise every image in the wrong map, alone and by the tracker."""
-        drive = camera_drive(bench.data / self.images, "", self.drive)
-        localizer = bench.localizer(self._map(bench), self.sequence, self.places, self.mount)
+        drive = camera_drive(bench.data / self.images, "", self.drive, self.bag)
+        localizer = bench.localizer(
+            self._map(bench), self.sequence, self.places, self.mount, self.bag
+        )
         encoded = EncodedDrive.encode(drive, localizer, bench.config.skip_bad, progress=False)
         tracked = track(encoded, localizer, bench.config.tracking, TrackingTrials(), progress=False)
         confidences = tracked.single_confidence

@@ -44,7 +44,8 @@ class RanksEntry(RecordingEntry):
 
     def measure(self, bench: Workbench) -> Numbers:
         """Describe all scans, and search the images among them."""
-        drive = camera_drive(bench.data / self.recording, self.sequence, self.drive)
+        folder = bench.data / self.recording
+        drive = camera_drive(folder, self.sequence, self.drive, self.bag)
         scans = np.asarray(drive.scan_frames, np.int64)
         self._check_frames(drive)
         localizer = self._localizer(drive, scans, bench)

@@ -48,9 +48,9 @@ class ReadingEntry(RecordingEntry):
     def measure(self, bench: Workbench) -> Numbers:
         """Predict every image, and compare with the map rendered at its pose."""
         folder = bench.data / self.recording
-        drive = camera_drive(folder, self.sequence, self.drive)
-        cells = _Cells(drive, bench.point_map(folder, self.sequence), bench,
-                       self.mount.R_level_camera)  # fmt: skip
+        drive = camera_drive(folder, self.sequence, self.drive, self.bag)
+        point_map = bench.point_map(folder, self.sequence, self.bag)
+        cells = _Cells(drive, point_map, bench, self.mount.R_level_camera)
         scores: dict[str, list[float]] = {}
         for frame, image in FrameReader(drive.image_frames, drive.image, bench.config.skip_bad):
             for name, value in cells.score(frame, image).items():

@@ -70,8 +70,8 @@ class RecallEntry(RecordingEntry):
     def measure(self, bench: Workbench) -> Numbers:
         """Build the map, localise every image, score."""
         folder = bench.data / self.recording
-        drive = camera_drive(folder, self.sequence, self.drive)
-        localizer = bench.localizer(folder, self.sequence, self.places, self.mount)
+        drive = camera_drive(folder, self.sequence, self.drive, self.bag)
+        localizer = bench.localizer(folder, self.sequence, self.places, self.mount, self.bag)
         localized = localize_drive(drive, localizer, bench.config.skip_bad, progress=False)
         return {
             "places": self.places, "pose_source": drive.pose_source,

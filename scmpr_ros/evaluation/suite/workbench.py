@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.evaluate import EvaluationConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
@@ -47,22 +48,28 @@ class Workbench:
             raise ConfigError(f"{self.network.method} predicts no masks and no ranges")
         return self.network
 
-    def point_map(self, source: Path, sequence: str = "") -> PointCloudMap:
-        """The labelled points of a recording or of a cloud file."""
-        key = (source, sequence)
+    def point_map(
+        self, source: Path, sequence: str = "", bag: BagReaderConfig | None = None
+    ) -> PointCloudMap:
+        """The labelled points of a recording or of a cloud file; bag: options of a bag."""
+        key = (source, sequence, bag)
         if key not in self._point_maps:
-            config = replace(self.config.source, sequence=sequence)
+            config = replace(
+                self.config.source, sequence=sequence, bag=bag or self.config.source.bag
+            )
             self._point_maps[key] = load_point_cloud_map(source, config)
         return self._point_maps[key]
 
-    def place_map(self, folder: Path, sequence: str, places: Places) -> PlaceMap:
-        """The place map of a recording."""
-        key = (folder, sequence, places)
+    def place_map(
+        self, folder: Path, sequence: str, places: Places, bag: BagReaderConfig | None = None
+    ) -> PlaceMap:
+        """The place map of a recording; bag: options of a bag."""
+        key = (folder, sequence, places, bag)
         if key not in self._place_maps:
             if places == "bare":
                 point_map = self.point_map(folder / PREBUILT_MAP)
             else:
-                point_map = self.point_map(folder, sequence)
+                point_map = self.point_map(folder, sequence, bag)
             if places == "grid":
                 point_map = replace(point_map, trajectory=None)
             self._place_maps[key] = build_map(
@@ -70,8 +77,15 @@ class Workbench:
             )
         return self._place_maps[key]
 
-    def localizer(self, folder: Path, sequence: str, places: Places, mount: Mount) -> Localizer:
-        """A localizer in the place map of a recording."""
-        place_map = self.place_map(folder, sequence, places)
+    def localizer(
+        self,
+        folder: Path,
+        sequence: str,
+        places: Places,
+        mount: Mount,
+        bag: BagReaderConfig | None = None,
+    ) -> Localizer:
+        """A localizer in the place map of a recording; bag: options of a bag."""
+        place_map = self.place_map(folder, sequence, places, bag)
         R_base_camera = mount.T_base_camera_body[:3, :3]
         return Localizer(place_map, self.network, self.config.localizer, R_base_camera)

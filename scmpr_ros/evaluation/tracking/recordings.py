@@ -64,7 +64,7 @@ def chosen_drives(folder: Path, config: EvaluationConfig, names: Sequence[str]) 
 
     Raises DatasetError if there is none.
     """
-    drives = query_drives(folder, config.source.sequence)
+    drives = query_drives(folder, config.source.sequence, config.source.bag)
     chosen = [drive for drive in drives if not names or drive.name in names]
     if not chosen:
         found = ", ".join(drive.name for drive in drives)

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS, Columns, PointTable
+from scmpr_ros.lidar.cloud_formats.point_table import (
+    BLOCK_POINTS,
+    Columns,
+    PointTable,
+    first_line,
+)
 
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
@@ -128,5 +133,4 @@ def _import_pye57(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return DatasetError(f"{path} is damaged or no E57 file: {reason[0]}; copy it again")
+    return DatasetError(f"{path} is damaged or no E57 file: {first_line(error)}; copy it again")

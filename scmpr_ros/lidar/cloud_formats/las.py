@@ -16,7 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import Columns, PointTable, block_rows
+from scmpr_ros.lidar.cloud_formats.point_table import (
+    Columns,
+    PointTable,
+    block_rows,
+    first_line,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +108,8 @@ class _as_dataset_error:  # noqa: N801 - used like a function
         # A panic of lazrs is no Exception.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise DatasetError(
-                f"{self.path} is damaged, truncated or no LAS file: {error}; copy it again"
+                f"{self.path} is damaged, truncated or no LAS file: {first_line(error)}; copy it "
+                "again"
             ) from error
 
 

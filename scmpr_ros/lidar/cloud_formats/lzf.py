@@ -50,7 +50,7 @@ def decompress(data: bytes | mmap, at: int, target: BinaryIO, limit: int) -> int
             if len(out) > _FLUSH:
                 target.write(out[:-_WINDOW])
                 flushed += len(out) - _WINDOW
-                del out[:-_WINDOW]
+                out = out[-_WINDOW:]  # appending to a shortened bytearray would copy it
                 if flushed > limit:
                     raise ValueError("LZF data gives more than its header promises")
     except IndexError:

@@ -18,7 +18,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS, Columns, PointTable, block_rows
+from scmpr_ros.lidar.cloud_formats.point_table import (
+    BLOCK_POINTS,
+    Columns,
+    PointTable,
+    block_rows,
+    first_line,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +61,9 @@ def open_table(path: Path) -> PointTable:
     try:
         arrays = _zip_arrays(path) if zipfile.is_zipfile(path) else {"": _npy_array(path)}
     except _DAMAGE as error:
-        raise DatasetError(f"{path} is not a NumPy file, or damaged: {error}") from error
+        raise DatasetError(
+            f"{path} is not a NumPy file, or damaged: {first_line(error)}"
+        ) from error
     sources = _columns(path, arrays)
     count = next((arrays[array].shape[0] for array, _ in sources.values()), 0)
 
@@ -63,7 +71,9 @@ def open_table(path: Path) -> PointTable:
         try:
             yield from _read(arrays, {name: sources[name] for name in names}, count)
         except _DAMAGE as error:
-            raise DatasetError(f"{path} is truncated or damaged: {error}; copy it again") from error
+            raise DatasetError(
+                f"{path} is truncated or damaged: {first_line(error)}; copy it again"
+            ) from error
 
     return PointTable(path, tuple(sources), count, read)
 

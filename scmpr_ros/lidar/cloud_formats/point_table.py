@@ -38,3 +38,9 @@ class PointTable:
 def block_rows(record_bytes: int) -> int:
     """Rows of a block of records of this size: at most `BLOCK_POINTS` and `BLOCK_BYTES`."""
     return max(1, min(BLOCK_POINTS, BLOCK_BYTES // max(1, record_bytes)))
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, short enough for a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:120]

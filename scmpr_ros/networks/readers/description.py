@@ -35,7 +35,7 @@ class ReaderDescription:
     output_name: str = ""
     """Name of that output of the model; empty: its first."""
     label_set: str = ""
-    """What ids and channels of masks stand for; see `output_classes.LABEL_SETS`. Or say `classes`."""
+    """Meaning of ids and channels of masks, see `output_classes.LABEL_SETS`. Or say `classes`."""
     classes: tuple[str, ...] = ()
     """Name of the joint class of each id or channel, `ignore` for what has none."""
     geometry: Literal["image", "view"] = "image"

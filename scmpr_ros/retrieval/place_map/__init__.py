@@ -23,17 +23,16 @@ the file for a moment; such copies are safe with `rsync` (without `--inplace`) o
 
 from __future__ import annotations
 
-from scmpr_ros.retrieval.place_map.place_map import PlaceMap, SavedIndex
+from scmpr_ros.retrieval.place_map.place_map import PlaceMap
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
-from scmpr_ros.retrieval.place_map.tiled_array import PlaceArray, TiledArray
 from scmpr_ros.retrieval.place_map.writing import MapHeader, is_map_folder, write_place_map
+from scmpr_ros.retrieval.tiled_array import PlaceArray, TiledArray
 
 __all__ = [
     "MapHeader",
     "PlaceArray",
     "PlaceMap",
     "PlaceTile",
-    "SavedIndex",
     "TiledArray",
     "is_map_folder",
     "write_place_map",

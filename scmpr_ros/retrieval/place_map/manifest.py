@@ -11,7 +11,7 @@ from typing import Any
 from scmpr_ros.config import from_dict, to_dict
 from scmpr_ros.errors import ConfigError, MapFormatError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.retrieval.place_map.stored_files import StoredFile, checksum_of, durable_write
+from scmpr_ros.retrieval.stored_files import StoredFile, checksum_of, durable_write
 
 FORMAT = "scmpr_ros place map/5"
 FORMAT_4 = "scmpr_ros place map/4"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.retrieval.compressed_index import SavedIndex
 from scmpr_ros.retrieval.place_map.format_4 import read_format_4
 from scmpr_ros.retrieval.place_map.manifest import (
     FORMAT_4,
@@ -20,35 +21,14 @@ from scmpr_ros.retrieval.place_map.manifest import (
     read_manifest,
 )
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
-from scmpr_ros.retrieval.place_map.stored_files import checksum_of, mapped_bytes
 from scmpr_ros.retrieval.place_map.tile import PlaceTile, without_tokens
-from scmpr_ros.retrieval.place_map.tiled_array import PlaceArray, joined
 from scmpr_ros.retrieval.place_map.writing import MapHeader, mean_tokens, write_place_map
+from scmpr_ros.retrieval.stored_files import mapped_bytes
+from scmpr_ros.retrieval.tiled_array import PlaceArray, joined
 from scmpr_ros.semantics import STATIC_IDS
 
 _PLACES_A_TILE = 4096
 """Of a map that was made in memory, about 300 MB."""
-
-
-@dataclass(frozen=True)
-class SavedIndex:
-    """The index in a map's folder.
-
-    spec: the FAISS factory string. content: the file's bytes, memory-mapped. checksum: expected.
-    """
-
-    spec: str
-    content: NDArray[np.uint8]
-    checksum: str
-
-    def checked(self, name: str) -> NDArray[np.uint8]:
-        """The content, all of it read and compared: FAISS trusts what it is given.
-
-        Raises MapFormatError if a byte has changed; name: of the map.
-        """
-        if checksum_of(self.content) != self.checksum:
-            raise MapFormatError(f"{name}: its index is damaged; run `verify_map`")
-        return self.content
 
 
 @dataclass(frozen=True)
@@ -190,9 +170,11 @@ def _open(folder: Path, manifest: Manifest) -> dict[str, Any]:
     shared = open_shared(folder, manifest)
     tiles = [open_tile(folder, manifest, entry) for entry in manifest.tiles]
     index = manifest.index.file
-    saved = None if index is None else SavedIndex(
-        manifest.index.spec, mapped_bytes(folder / index.name, index.num_bytes), index.checksum
-    )  # fmt: skip
+    saved = None
+    if index is not None:
+        content = mapped_bytes(folder / index.name, index.num_bytes)
+        path = str(folder / index.name)
+        saved = SavedIndex(path, manifest.index.spec, content, index.checksum)
     if not tiles:
         raise MapFormatError(f"{folder}: place map: no places; build the map again")
     return {

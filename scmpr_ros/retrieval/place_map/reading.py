@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.retrieval.place_map.arrays import SHARED_ARRAYS, first_fault
 from scmpr_ros.retrieval.place_map.manifest import Manifest, TileEntry
-from scmpr_ros.retrieval.place_map.stored_files import checksum_of, mapped_arrays, mapped_bytes
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
+from scmpr_ros.retrieval.stored_files import checksum_of, mapped_arrays, mapped_bytes
 
 
 def open_shared(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.retrieval.place_map.arrays import PLACE_ARRAYS, first_fault
-from scmpr_ros.retrieval.place_map.stored_files import (
+from scmpr_ros.retrieval.stored_files import (
     durable_write,
     mapped_arrays,
     serialised,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from scmpr_ros.errors import MapFormatError
-from scmpr_ros.retrieval.index import read_index
+from scmpr_ros.retrieval.compressed_index import read_index
 from scmpr_ros.retrieval.place_map.format_4 import read_format_4
 from scmpr_ros.retrieval.place_map.manifest import (
     FORMAT_4,
@@ -18,7 +18,7 @@ from scmpr_ros.retrieval.place_map.manifest import (
 )
 from scmpr_ros.retrieval.place_map.place_map import PlaceMap
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
-from scmpr_ros.retrieval.place_map.stored_files import (
+from scmpr_ros.retrieval.stored_files import (
     StoredFile,
     checksum_of_file,
     mapped_bytes,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scmpr_ros.atomic_files import exclusive_lock
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.retrieval.index import EXACT, build_index, index_spec
+from scmpr_ros.retrieval.compressed_index import EXACT, build_index, index_spec
 from scmpr_ros.retrieval.place_map.arrays import first_fault
 from scmpr_ros.retrieval.place_map.format_4 import FILES_4
 from scmpr_ros.retrieval.place_map.manifest import (
@@ -28,9 +28,9 @@ from scmpr_ros.retrieval.place_map.manifest import (
     read_manifest,
 )
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
-from scmpr_ros.retrieval.place_map.stored_files import adopt, checksum_of, serialised, store
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
-from scmpr_ros.retrieval.place_map.tiled_array import joined
+from scmpr_ros.retrieval.stored_files import adopt, checksum_of, serialised, store
+from scmpr_ros.retrieval.tiled_array import joined
 
 _SHARED_FORMAT = "scmpr_ros place map shared/1"
 _STORED = re.compile(r"[^/]+-[0-9a-f]{32}\.(safetensors|faiss)")
@@ -163,7 +163,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
     if fault:
         raise MapFormatError(fault)
     content = serialised(shared, {"format": _SHARED_FORMAT})
-    spec = index_spec(index, manifest.places * manifest.headings)
+    spec = index_spec(index, manifest.places * manifest.headings, manifest.descriptor_dim)
     faiss_index = build_index(joined([tile.descriptors for tile in tiles]), spec)
     manifest = replace(
         manifest,

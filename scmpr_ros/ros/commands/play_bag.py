@@ -1,4 +1,4 @@
-"""Play a rosbag2 directory.
+"""Play a bag: a rosbag2 directory or file, or a .bag of ROS 1.
 
 Topics are renamed as for any node: --ros-args -r /from:=/to.
 """

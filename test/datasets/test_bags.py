@@ -13,17 +13,12 @@ from circle_drive import CircleDrive
 from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.datasets.bags.messages import header, image, message, transforms
+from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.storage import TYPES, Bag
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, drive_odometry, write_drive_bag
 from scmpr_ros.datasets.ros_poses import pose_matrix
-from scmpr_ros.datasets.rosbag2.messages import header, image, message, transforms
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig, BagTopics
-from scmpr_ros.datasets.rosbag2.reader import Rosbag2Drive
-from scmpr_ros.datasets.rosbag2.topics import (
-    TYPES,
-    find_connection,
-    open_bag,
-    read_messages,
-)
-from scmpr_ros.datasets.rosbag2.writer import BagWriterConfig, drive_odometry, write_drive_bag
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
@@ -39,7 +34,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_round_trip(bag: Path) -> None:
-    written, read = CircleDrive(), Rosbag2Drive(bag)
+    written, read = CircleDrive(), BagDrive(bag)
     assert read.name == "circle"
     assert read.camera == written.camera
     np.testing.assert_allclose(read.T_lidar_camera, written.T_lidar_camera, atol=1e-12)
@@ -70,19 +65,18 @@ def test_joint_labels_are_stored_as_bytes(tmp_path: Path) -> None:
         label_set = "joint"
 
     write_drive_bag(Joint(), tmp_path / "b")
-    read = Rosbag2Drive(tmp_path / "b")
+    read = BagDrive(tmp_path / "b")
     assert read.label_set == "joint"
     expected = Joint().scan(0).label
     np.testing.assert_array_equal(read.scan(0).label, expected)
     np.testing.assert_array_equal(read.point_labels(0), expected)
-    with open_bag(tmp_path / "b") as reader:
-        cloud = next(read_messages(reader, BagTopics().points))
+    cloud = next(Bag(tmp_path / "b").messages(BagTopics().points))
     assert [f.datatype for f in cloud.fields if f.name == "label"] == [2]  # UINT8
 
 
 def test_the_configured_label_set_has_precedence(bag: Path, tmp_path: Path) -> None:
     """A bag with an unknown label set requires it."""
-    drive = Rosbag2Drive(bag, BagReaderConfig(label_set="kitti360"))
+    drive = BagDrive(bag, BagReaderConfig(label_set="kitti360"))
     assert drive.scan(0).label[1] == 0  # SemanticKITTI's car, 10, is ignored in KITTI-360
     copy = tmp_path / "copy"
     shutil.copytree(bag, copy)
@@ -92,14 +86,14 @@ def test_the_configured_label_set_has_precedence(bag: Path, tmp_path: Path) -> N
         DatasetError,
         match="unknown label set 'mine' in its metadata",
     ):
-        Rosbag2Drive(copy)
-    drive = Rosbag2Drive(copy, BagReaderConfig(label_set="semantickitti"))
+        BagDrive(copy)
+    drive = BagDrive(copy, BagReaderConfig(label_set="semantickitti"))
     assert drive.scan(0).label[1] == class_id("car")
 
 
 def test_a_bag_without_scans_and_one_without_images(tmp_path: Path) -> None:
     write_drive_bag(CircleDrive(), tmp_path / "images", BagWriterConfig(scans=False))
-    images = Rosbag2Drive(tmp_path / "images")
+    images = BagDrive(tmp_path / "images")
     assert list(images.scan_frames) == []
     assert len(images.image_frames) == 6
 
@@ -107,7 +101,7 @@ def test_a_bag_without_scans_and_one_without_images(tmp_path: Path) -> None:
         image_frames = ()
 
     write_drive_bag(WithoutImages(), tmp_path / "scans")
-    scans = Rosbag2Drive(tmp_path / "scans")
+    scans = BagDrive(tmp_path / "scans")
     assert list(scans.image_frames) == []
     assert len(scans.scan_frames) == 4
     with pytest.raises(DatasetError, match="no images, so no camera"):
@@ -122,10 +116,10 @@ def test_base_odometry_and_transforms(tmp_path: Path) -> None:
     config = BagWriterConfig(tf=True, lidar_xyz=(0.5, 0.0, 1.7))
     write_drive_bag(CircleDrive(), tmp_path / "b", config)
     topics, drive = BagTopics(), CircleDrive()
-    with open_bag(tmp_path / "b") as reader:
-        (mounting,) = read_messages(reader, topics.tf_static)
-        odometry = list(read_messages(reader, topics.odometry))
-        moved = [m.transforms[0] for m in read_messages(reader, topics.tf)]
+    bag = Bag(tmp_path / "b")
+    (mounting,) = bag.messages(topics.tf_static)
+    odometry = list(bag.messages(topics.odometry))
+    moved = [m.transforms[0] for m in bag.messages(topics.tf)]
     chain = [(t.header.frame_id, t.child_frame_id) for t in mounting.transforms]
     assert chain == [("base_link", "velo_link"), ("velo_link", "camera_color_left")]
     T_base_lidar = pose_matrix(mounting.transforms[0].transform)
@@ -146,9 +140,8 @@ def test_odometry_with_errors(tmp_path: Path) -> None:
     noise = OdometryNoise(drift=0.1)
     config = BagWriterConfig(odometry_noise=noise, odometry_seed=7, lidar_xyz=(0.0, 0.0, 0.0))
     write_drive_bag(CircleDrive(), tmp_path / "b", config)
-    with open_bag(tmp_path / "b") as reader:
-        odometry = list(read_messages(reader, BagTopics().odometry))
-        poses = list(read_messages(reader, BagTopics().pose))
+    bag = Bag(tmp_path / "b")
+    odometry, poses = (list(bag.messages(t)) for t in (BagTopics().odometry, BagTopics().pose))
     true = np.stack([pose_matrix(each.pose.pose) for each in poses])
     drifted = drifting_poses(true, noise, seed=7)
     for sent, T in zip(odometry, drifted, strict=True):
@@ -192,15 +185,14 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"mask of frame 0 has shape \(24, 33\) and ids up to 77"
     ):
-        Rosbag2Drive(tmp_path / "b").mask(0)
+        BagDrive(tmp_path / "b").mask(0)
 
 
 @pytest.mark.parametrize(("image_format", "tolerance"), [("png", 0), ("jpeg", 12)])
 def test_compressed_images(tmp_path: Path, image_format: str, tolerance: int) -> None:
     write_drive_bag(CircleDrive(), tmp_path / "b", BagWriterConfig(image_format=image_format))  # type: ignore[arg-type]
-    with open_bag(tmp_path / "b") as reader:
-        assert find_connection(reader, BagTopics().image + "/compressed").msgcount == 6
-    image = Rosbag2Drive(tmp_path / "b").image(2).astype(int)
+    assert Bag(tmp_path / "b").topic(BagTopics().image + "/compressed").count == 6
+    image = BagDrive(tmp_path / "b").image(2).astype(int)
     assert np.abs(image - CircleDrive().image(2)).mean() <= tolerance
 
 
@@ -231,7 +223,7 @@ def test_poses_are_interpolated(tmp_path: Path) -> None:
     """Images at 0.05 s and 0.95 s, PoseStamped at 0, 0.1 and 0.2 s: only the first has a pose."""
     path = tmp_path / "async"
     _write_async_bag(path)
-    drive = Rosbag2Drive(path, BagReaderConfig(BagTopics("/i", "/c", "/p", "/g")))
+    drive = BagDrive(path, BagReaderConfig(BagTopics("/i", "/c", "/p", "/g")))
     assert [round(drive.stamp_s(f), 3) for f in drive.frames] == [0.0, 0.05, 0.1, 0.2]
     assert list(drive.image_frames) == [1]
     assert drive.label_set == "joint"
@@ -243,7 +235,7 @@ def test_poses_are_interpolated(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="frame 0 has no message of /i"):
         drive.image(0)
     near = BagReaderConfig(BagTopics("/i", "/c", "/p", "/g"), max_pose_gap_s=0.05)
-    assert list(Rosbag2Drive(path, near).image_frames) == []
+    assert list(BagDrive(path, near).image_frames) == []
 
 
 def test_extrinsics_from_the_config(tmp_path: Path) -> None:
@@ -251,9 +243,9 @@ def test_extrinsics_from_the_config(tmp_path: Path) -> None:
     _write_async_bag(path, mounted=False)
     topics = BagTopics("/i", "/c", "/p", "/g")
     with pytest.raises(CalibrationError, match="does not connect 'velo' with 'cam'"):
-        Rosbag2Drive(path, BagReaderConfig(topics))
+        _ = BagDrive(path, BagReaderConfig(topics)).T_lidar_camera
     rows = CircleDrive.T_lidar_camera[:3].ravel().tolist()
-    drive = Rosbag2Drive(path, BagReaderConfig(topics, T_lidar_camera=tuple(rows)))
+    drive = BagDrive(path, BagReaderConfig(topics, T_lidar_camera=tuple(rows)))
     np.testing.assert_allclose(drive.T_lidar_camera, CircleDrive.T_lidar_camera)
 
 
@@ -272,7 +264,7 @@ def test_bad_config() -> None:
 
 def test_a_missing_topic_lists_the_others(bag: Path) -> None:
     with pytest.raises(DatasetError) as caught:
-        Rosbag2Drive(bag, BagReaderConfig(BagTopics(points="/lidar")))
+        BagDrive(bag, BagReaderConfig(BagTopics(points="/lidar")))
     assert "/lidar" in str(caught.value)
     assert "/kitti/velo/pointcloud (sensor_msgs/msg/PointCloud2)" in str(caught.value)
 
@@ -281,12 +273,12 @@ def test_a_missing_topic_lists_the_others(bag: Path) -> None:
 def test_a_topic_of_another_type(bag: Path, name: str) -> None:
     other = BagTopics().odometry if name != "pose" else BagTopics().points
     with pytest.raises(DatasetError, match=f"topic {other} holds .*, expected .*_msgs/msg/"):
-        Rosbag2Drive(bag, BagReaderConfig(replace(BagTopics(), **{name: other})))
+        _ = BagDrive(bag, BagReaderConfig(replace(BagTopics(), **{name: other}))).camera
 
 
 def test_a_drive_can_be_pickled(bag: Path) -> None:
     """Data loaders need this; the copy opens the bag itself."""
-    drive = Rosbag2Drive(bag)
+    drive = BagDrive(bag)
     drive.image(0)
     copy = pickle.loads(pickle.dumps(drive))
     np.testing.assert_array_equal(copy.image(2), drive.image(2))
@@ -294,7 +286,7 @@ def test_a_drive_can_be_pickled(bag: Path) -> None:
 
 def test_no_bag(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no metadata\.yaml"):
-        Rosbag2Drive(tmp_path)
+        BagDrive(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.4, 0.99])
@@ -304,7 +296,7 @@ def test_truncated_mcap(bag: Path, tmp_path: Path, keep: float) -> None:
     mcap = copy / "circle.mcap"
     mcap.write_bytes(mcap.read_bytes()[: int(keep * mcap.stat().st_size)])
     with pytest.raises(DatasetError, match="damaged"):
-        Rosbag2Drive(copy)
+        BagDrive(copy)
 
 
 def test_missing_mcap_and_broken_metadata(bag: Path, tmp_path: Path) -> None:
@@ -312,11 +304,11 @@ def test_missing_mcap_and_broken_metadata(bag: Path, tmp_path: Path) -> None:
     shutil.copytree(bag, copy)
     (copy / "circle.mcap").unlink()
     with pytest.raises(DatasetError, match="missing"):
-        Rosbag2Drive(copy)
+        BagDrive(copy)
     for damage in (b"rosbag2_bagfile_information: 3", b"\xff\xfe", b"{"):
         (copy / "metadata.yaml").write_bytes(damage)
         with pytest.raises(DatasetError, match="damaged"):
-            Rosbag2Drive(copy)
+            BagDrive(copy)
 
 
 def _write_async_bag(path: Path, mounted: bool = True) -> None:

@@ -13,8 +13,8 @@ class TiledArray:
     """Read-only arrays, one after the other along the first axis, as if they were one.
 
     Only what is asked for is read: `array[7]`, `array[10:20]` and `array[[3, 1]]` copy these
-    entries, further indices apply to the copy (`array[7, :, 3]`). `np.asarray(array)` copies
-    everything.
+    entries, and `array[places, headings]` one row of each. Further integers and slices apply to the
+    copy (`array[7, :, 3]`). `np.asarray(array)` copies everything.
     """
 
     def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
@@ -43,16 +43,17 @@ class TiledArray:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        first, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
+        first, *rest = index if isinstance(index, tuple) else (index,)
         if isinstance(first, (int, np.integer)):
-            entry = self._entry(int(first))
-        elif isinstance(first, slice):
-            entry = self._gather(np.arange(len(self))[first])
-        else:
-            entry = self._gather(self._positions(np.asarray(first)))
-        if not rest:
-            return entry
-        return entry[rest] if entry.ndim < self.ndim else entry[(slice(None), *rest)]
+            return self._entry(int(first))[tuple(rest)]
+        if isinstance(first, slice):
+            return self._gather(np.arange(len(self))[first])[(slice(None), *rest)]
+        positions = self._positions(np.asarray(first))
+        pairs = []
+        while rest and isinstance(rest[0], (np.ndarray, list)):
+            pairs.append(np.broadcast_to(rest.pop(0), positions.shape))
+        found = self._gather(positions, pairs)
+        return found[(*(slice(None),) * positions.ndim, *rest)] if rest else found
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -77,16 +78,22 @@ class TiledArray:
             raise IndexError(f"indices are out of range for {len(self)} entries")
         return positions % len(self)
 
-    def _gather(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """Copy entries at positions (...) in any order, (..., *shape[1:])."""
-        flat = positions.ravel()
-        found = np.empty((len(flat), *self.shape[1:]), self.dtype)
+    def _gather(
+        self, positions: NDArray[np.int64], pairs: Sequence[NDArray[Any]] = ()
+    ) -> NDArray[Any]:
+        """Copy entries at positions (...) in any order, (..., *shape[1:]).
+
+        pairs: indices (...) of the next axes, one for each position.
+        """
+        flat, rows = positions.ravel(), [pair.ravel() for pair in pairs]
+        found = np.empty((len(flat), *self.shape[1 + len(rows) :]), self.dtype)
         part_of = np.searchsorted(self._ends, flat, side="right")
         for part in np.unique(part_of):
             wanted = part_of == part
             values = self._parts[part]
-            found[wanted] = values[flat[wanted] - (self._ends[part] - len(values))]
-        return found.reshape(*positions.shape, *self.shape[1:])
+            local = flat[wanted] - (self._ends[part] - len(values))
+            found[wanted] = values[(local, *(row[wanted] for row in rows))]
+        return found.reshape(*positions.shape, *found.shape[1:])
 
 
 PlaceArray: TypeAlias = NDArray[Any] | TiledArray

@@ -21,13 +21,13 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.atomic_files import atomic_directory
+from scmpr_ros.datasets.bags import messages as make
+from scmpr_ros.datasets.bags.options import BagTopics
+from scmpr_ros.datasets.bags.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
+from scmpr_ros.datasets.bags.storage import TYPES
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
 from scmpr_ros.datasets.ros_clouds import pack_points
-from scmpr_ros.datasets.rosbag2 import messages as make
-from scmpr_ros.datasets.rosbag2.options import BagTopics
-from scmpr_ros.datasets.rosbag2.reader import CAMERA_FRAME_KEY, LABEL_SET_KEY, START_KEY
-from scmpr_ros.datasets.rosbag2.topics import TYPES
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scmpr_ros.retrieval.place_map.tiled_array import TiledArray, joined
+from scmpr_ros.retrieval.tiled_array import TiledArray, joined
 
 PARTS = [np.arange(n * 6).reshape(n, 2, 3) + 100 * n for n in (1, 4, 0, 3)]
 WHOLE = np.concatenate(PARTS)
@@ -34,6 +34,8 @@ def test_other_indices() -> None:
     assert TILED[-1, 1, 2] == WHOLE[-1, 1, 2]
     np.testing.assert_array_equal(TILED[[[0, 7], [3, 3]]], WHOLE[[[0, 7], [3, 3]]])
     np.testing.assert_array_equal(list(TILED), WHOLE)
+    np.testing.assert_array_equal(TILED[[7, 2, 7], [0, 1, 1]], WHOLE[[7, 2, 7], [0, 1, 1]])
+    np.testing.assert_array_equal(TILED[[7, 2], np.array([1, 0]), 1:], WHOLE[[7, 2], [1, 0], 1:])
     for index in (8, -9, [8], mask[:5]):
         with pytest.raises(IndexError):
             TILED[index]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.datasets.bags.storage import TYPES
 from scmpr_ros.datasets.ros_clouds import is_dense, point_fields
-from scmpr_ros.datasets.rosbag2.topics import TYPES
 from scmpr_ros.records import CameraModel
 
 

@@ -1,0 +1,152 @@
+"""Choose the topics that a drive is read from; the only one of a type needs no name.
+
+Nothing is guessed: of several topics that could be meant, none is taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
+from scmpr_ros.datasets.bags.storage import Bag, Topic
+from scmpr_ros.errors import DatasetError
+
+_log = logging.getLogger(__name__)
+
+RAW_IMAGES = ("sensor_msgs/msg/Image",)
+IMAGES = (*RAW_IMAGES, "sensor_msgs/msg/CompressedImage")
+CAMERA_INFOS = ("sensor_msgs/msg/CameraInfo",)
+POINT_CLOUDS = ("sensor_msgs/msg/PointCloud2",)
+TRANSFORMS = ("tf2_msgs/msg/TFMessage",)
+PATHS = ("nav_msgs/msg/Path",)
+STAMPED_POSES = (
+    "nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+)  # fmt: skip
+POSES = (*STAMPED_POSES, *PATHS, *TRANSFORMS)
+
+_COMPRESSED = "/compressed"
+_DEPTH_ENCODINGS = ("16UC1", "32FC1")  # of depth images, by REP 118
+_DRIVER_PACKETS = {
+    "velodyne_msgs/msg/VelodyneScan", "ouster_msgs/msg/PacketMsg",
+    "ouster_sensor_msgs/msg/PacketMsg", "hesai_ros_driver/msg/UdpFrame",
+    "rslidar_msg/msg/RslidarPacket", "livox_ros_driver/msg/CustomMsg",
+    "livox_ros_driver2/msg/CustomMsg", "livox_interfaces/msg/CustomMsg",
+}  # fmt: skip
+"""Scans in the formats of drivers."""
+
+
+@dataclass(frozen=True)
+class SensorTopic:
+    """The topic of a sensor, if the bag has one.
+
+    name: of the topic; empty without one. problem: why none is chosen though the bag has some; it
+    matters only to those who ask for the sensor.
+    """
+
+    name: str = ""
+    problem: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.problem)
+
+    def required(self) -> str:
+        """The name; DatasetError if none could be chosen, empty if the bag has none."""
+        if self.problem:
+            raise DatasetError(self.problem)
+        return self.name
+
+
+def choose_image(bag: Bag, topics: BagTopics) -> SensorTopic:
+    """The topic of the camera's images: raw, or else compressed."""
+    if topics.image not in bag.topics and f"{topics.image}{_COMPRESSED}" in bag.topics:
+        return SensorTopic(f"{topics.image}{_COMPRESSED}")
+    candidates = [
+        topic
+        for topic in bag.of_kind(*IMAGES)
+        if topic.name != topics.mask
+        and not topic.name.endswith("/compressedDepth")
+        and topic.name.removesuffix(_COMPRESSED) not in bag.topics.keys() - {topic.name}
+        and not (topic.kind in RAW_IMAGES and _is_depth(bag, topic))
+    ]
+    return _choose(bag, topics.image, "image", IMAGES, candidates)
+
+
+def choose_camera_info(bag: Bag, topics: BagTopics, image: str) -> SensorTopic:
+    """The topic of the camera's intrinsics: that in the namespace of the images, or the only one.
+
+    image: the chosen topic of images.
+    """
+    candidates = bag.of_kind(*CAMERA_INFOS)
+    beside = f"{image.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
+    ours = [topic for topic in candidates if topic.name == beside]
+    return _choose(bag, topics.camera_info, "camera_info", CAMERA_INFOS, ours or candidates)
+
+
+def choose_points(bag: Bag, topics: BagTopics) -> SensorTopic:
+    """The topic of the LiDAR's scans."""
+    return _choose(bag, topics.points, "points", POINT_CLOUDS, bag.of_kind(*POINT_CLOUDS))
+
+
+def choose_pose(bag: Bag, config: BagReaderConfig, find_in_tf: Callable[[], str]) -> str:
+    """The topic of the poses.
+
+    find_in_tf: returns the topic of TF, or '' if it has no poses that no other topic holds.
+    Raises DatasetError if several topics could be meant, or none.
+    """
+    topics = config.topics
+    candidates = []
+    if topics.pose not in bag.topics:
+        candidates = [t for t in bag.of_kind(*STAMPED_POSES, *PATHS) if t.name != topics.odometry]
+        tf = find_in_tf()
+        candidates += [bag.topics[tf]] if tf else []
+    chosen = _choose(bag, topics.pose, "pose", POSES, candidates).required()
+    if not chosen:
+        raise DatasetError(
+            f"{bag.path}: no messages of topic {topics.pose}, nor other poses "
+            f"({', '.join(POSES)}); it has {bag.listing()}: name a topic with bag.topics.pose, or "
+            "the world of TF with bag.world_frame"
+        )
+    return chosen
+
+
+def no_sensors(bag: Bag) -> DatasetError:
+    """The error for a bag with neither images nor scans."""
+    packets = [topic for topic in bag.topics.values() if topic.kind in _DRIVER_PACKETS]
+    advice = (
+        f"; {', '.join(map(str, packets))} holds scans in a driver's own format: let the driver "
+        "convert them to PointCloud2"
+        if packets
+        else ""
+    )
+    return DatasetError(
+        f"{bag.path}: no messages of type {' or '.join((*IMAGES, *POINT_CLOUDS))}; it has "
+        f"{bag.listing()}{advice}"
+    )
+
+
+def _choose(
+    bag: Bag, wanted: str, option: str, kinds: Collection[str], candidates: Sequence[Topic]
+) -> SensorTopic:
+    """The wanted topic, or the only candidate if the wanted name is the default."""
+    if wanted in bag.topics:
+        return SensorTopic(bag.topic(wanted, kinds).name)
+    if wanted != getattr(BagTopics(), option):
+        bag.topic(wanted)
+    if len(candidates) > 1:
+        names = ", ".join(map(str, candidates))
+        return SensorTopic(
+            problem=f"{bag.path}: {len(candidates)} topics could be the {option} topic ({names}): "
+            f"name one with bag.topics.{option}"
+        )
+    if not candidates:
+        return SensorTopic()
+    _log.info("%s: took %s for the %s topic, the only one of its type", bag.path, candidates[0],
+              option)  # fmt: skip
+    return SensorTopic(candidates[0].name)
+
+
+def _is_depth(bag: Bag, topic: Topic) -> bool:
+    return next(bag.messages(topic.name)).encoding in _DEPTH_ENCODINGS
