@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
 from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
@@ -74,7 +74,7 @@ class LabelledVoxels(NamedTuple):
     @classmethod
     def load(cls, path: Path) -> LabelledVoxels:
         """Read a file of `save`; the voxels of single points are not kept."""
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             described = DescribedVoxels(
                 file["centre"], file["height_m"], file["features"].astype(np.float32),
                 np.empty(0, np.int64),

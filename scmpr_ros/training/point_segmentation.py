@@ -24,7 +24,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write
-from scmpr_ros.datasets.rosbag2.options import BagReaderConfig
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.point_shape import BRIGHTNESS_FEATURES, NUM_FEATURES, describe_points
