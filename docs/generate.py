@@ -43,7 +43,7 @@ API = {
     "retrieval": "The place map on disk, the index, matching (eq. 10), clustering.",
     "networks": "The parts of equations 1 to 9, backbones, checkpoints.",
     "lidar": "Point clouds, ghosts, ground, segmentation, places, panoramas.",
-    "datasets": "Recordings: KITTI, KITTI-360, rosbag2.",
+    "datasets": "Recordings: KITTI, KITTI-360, bags; trajectories.",
     "evaluation": "Metrics, protocols, predictions, tables, suites.",
     "training": "Preparation, pairs, losses, the training loop.",
     "": "Records, geometry, classes, configuration, errors.",

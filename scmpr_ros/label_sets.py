@@ -92,25 +92,24 @@ def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> 
     total = sum(counts.values())
     if total < _FEWEST_POINTS:
         return
-    unknown = {i: n for i, n in counts.items() if i not in labels.joint_of}
+    unknown = sum(n for i, n in counts.items() if i not in labels.joint_of)
     moves = (IGNORE, *DYNAMIC_IDS)
     static = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
-    if sum(unknown.values()) > _MOST_UNKNOWN * total:
-        problem = f"the ids {_shares(unknown, total)}, which {labels.name} does not know"
+    if unknown > _MOST_UNKNOWN * total:
+        problem = f"{unknown / total:.0%} of the points have ids that {labels.name} does not know"
     elif static < _LEAST_STATIC * total:
-        problem = (
-            f"the ids {_shares(counts, total)}, which in {labels.name} are void or things that move"
-        )
+        problem = f"{1 - static / total:.0%} of the points are void or can move in {labels.name}"
     else:
         return
     raise DatasetError(
-        f"{where} holds {problem}: set label_set to {_fitting(counts)}, to a YAML file that maps "
-        f"your ids to classes (such as '{min(counts, key=abs)}: road'), or to none to ignore them"
+        f"{where} holds the ids {_shares(counts, total)}, but {problem}: set label_set to "
+        f"{_fitting(counts)}, to a YAML file that maps your ids to classes (lines such as "
+        f"'{min(counts, key=abs)}: road'), or to none to ignore them"
     )
 
 
 def _fitting(counts: Mapping[int, int]) -> str:
-    """Names of the label sets that explain the ids, or of all."""
+    """Names of the label sets that explain the ids; of all, if none does."""
     total = sum(counts.values())
     fitting = [
         labels.name
@@ -118,7 +117,7 @@ def _fitting(counts: Mapping[int, int]) -> str:
         if sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE)) > total / 2
         and counts.keys() <= labels.joint_of.keys()
     ]
-    return " or ".join(fitting or _BY_NAME)
+    return " or ".join(fitting) if fitting else f"that of the ids ({', '.join(_BY_NAME)})"
 
 
 def _shares(counts: Mapping[int, int], total: int) -> str:

@@ -50,7 +50,7 @@ def write_pcd(
 
     header: lines that replace the usual ones; None leaves a line out.
     """
-    values = [np.asarray(v).reshape(len(v), -1) for _, v in fields]
+    values = [np.reshape(v, (len(v), -1 if np.ndim(v) > 1 else 1)) for _, v in fields]
     types = [PCD_TYPES[v.dtype.str[1:]] for v in values]
     count = len(values[0])
     lines: dict[str, object] = {

@@ -19,17 +19,21 @@ _GIVEN = "given_settings"
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, cls: type, name: str = "settings", title: str = ""
-) -> None:
+    parser: argparse.ArgumentParser, cls: type, name: str = "settings", title: str = "",
+    besides: tuple[str, ...] = (),
+) -> None:  # fmt: skip
     """Add `--<name> FILE` and an option `--<name>.<key>` for each leaf of a dataclass.
 
-    title: of the group of options in the help; by default the name.
+    title: of the group of options in the help; by default the name. besides: beginnings of keys
+        that get no option.
     """
     group = parser.add_argument_group(title or name)
     text = f"YAML file with any of these {name} options; options take precedence"
     group.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
     meanings = descriptions(cls)
     for key, default in flatten(cls()).items():
+        if key.startswith(besides):
+            continue
         group.add_argument(
             f"--{name}.{key}",
             dest=f"{name}.{key}",

@@ -61,6 +61,9 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
         raise ShapeError.of("point cloud data", f"{row_step * message.height} bytes",
                             f"{len(message.data)} bytes")  # fmt: skip
     if width_bytes * message.height == 0:
+        if len(message.data):
+            raise ShapeError.of("size of a cloud with data", "at least 1x1 point",
+                                f"{message.width}x{message.height}")  # fmt: skip
         return np.empty(0, dtype)
     rows = np.frombuffer(message.data, np.uint8, row_step * message.height)
     rows = rows.reshape(message.height, row_step)[:, :width_bytes]

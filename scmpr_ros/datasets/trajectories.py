@@ -14,7 +14,7 @@ Nothing is guessed: what does not look like a robot's poses is refused, with wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -41,13 +41,11 @@ class TrajectoryConfig:
         poses only; `frd`, z down of the poses only, as in KITTI-360; `ned`, of both. `auto` takes
         `body`, and refuses poses that move along z.
     quaternion: order of a TUM file's last four numbers.
-    bag: topics and frames, if the trajectory is a bag's.
     """
 
     format: Format = "auto"
     axes: Axes = "auto"
     quaternion: QuaternionOrder = "xyzw"
-    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,12 @@ class Trajectory:
         return self.T_world_body[:, :3, 3]
 
 
-def read_trajectory(path: Path, config: TrajectoryConfig | None = None) -> Trajectory:
+def read_trajectory(
+    path: Path, config: TrajectoryConfig | None = None, bag: BagReaderConfig | None = None
+) -> Trajectory:
     """Read a trajectory of any format above.
+
+    bag: topics and frames, if it is a bag's.
 
     Raises DatasetError for files that are missing, damaged or of another kind, and for poses that
     are not finite, out of order or not upright.
@@ -80,8 +82,10 @@ def read_trajectory(path: Path, config: TrajectoryConfig | None = None) -> Traje
     path, config = Path(path), config or TrajectoryConfig()
     if not path.exists():
         raise DatasetError(f"no trajectory {path}: the file does not exist")
-    read = _READERS[_format_of(path, config.format)]
-    stamps_s, T, source = read(path, config)
+    kind = _format_of(path, config.format)
+    stamps_s, T, source = (
+        _read_bag(path, bag or BagReaderConfig()) if kind == "bag" else _READERS[kind](path, config)
+    )
     _check(source, stamps_s, T)
     T = in_body_axes(source, T, config.axes)
     check_upright(source, T)
@@ -147,15 +151,15 @@ def _read_pcd(path: Path, config: TrajectoryConfig) -> _Poses:
     return *read_pcd_poses(path), str(path)
 
 
-def _read_bag(path: Path, config: TrajectoryConfig) -> _Poses:
+def _read_bag(path: Path, bag: BagReaderConfig) -> _Poses:
     from scmpr_ros.datasets.bags.poses import read_bag_poses  # imports rosbags
 
-    stamps_s, T, topic = read_bag_poses(path, load_options(path, config.bag))
+    stamps_s, T, topic = read_bag_poses(path, load_options(path, bag))
     return stamps_s, T, f"{path} ({topic})"
 
 
 _READERS: Mapping[str, Callable[[Path, TrajectoryConfig], _Poses]] = {
-    "npy": _read_npy, "pcd": _read_pcd, "bag": _read_bag,
+    "npy": _read_npy, "pcd": _read_pcd,
     **dict.fromkeys(("text", "tum", "kitti", "euroc", "csv"), _read_text),
 }  # fmt: skip
 

@@ -42,7 +42,8 @@ _TALL_M = 1.5
 _FEWEST_CELLS = 20
 _MUCH_MORE = 4.0
 """A tall wall along a narrow street may well be larger than the ground."""
-_CLEARLY = 2.0
+_CLEARLY = 3.0
+"""On real maps, 4 to 7 times as much rises from the ground as falls below it."""
 _VIEW_POINTS = 100_000
 _FINE_CELL_M = 2.0
 _EARTH_RADIUS_M = (6.33e6, 6.40e6)
@@ -59,22 +60,28 @@ class CloudSample:
     count: int
 
 
-def check_units(sample: CloudSample, where: str, georeference: str = "") -> None:
-    """Refuse degrees, and units that are clearly no metres; `where` names the file."""
-    low, high = np.percentile(sample.xyz, [0.5, 99.5], axis=0)
-    extent = high - low
+def check_georeference(georeference: str, where: str) -> None:
+    """Refuse a coordinate system in degrees or feet; `where` names the file."""
     if _is_geographic(georeference):
         raise _geographic(where, georeference[:40])
     foot = _foot(georeference)
     if foot:
-        raise DatasetError(f"{where} is in feet, says its coordinate system: set unit_m to {foot}")
+        raise DatasetError(
+            f"{where} is in feet, says its coordinate system: set cloud.unit_m to {foot}"
+        )
+
+
+def check_units(sample: CloudSample, where: str) -> None:
+    """Refuse degrees, and units that are clearly no metres; `where` names the file."""
+    low, high = np.percentile(sample.xyz, [0.5, 99.5], axis=0)
+    extent = high - low
     if max(extent[:2]) < _SMALLEST_EXTENT:
         degrees = np.abs(low[0]) <= 180 and np.abs(low[1]) <= 90 and np.abs(low[:2]).max() > 0.5
         if degrees and extent[2] > max(extent[:2]):
             raise _geographic(where, f"x from {low[0]:.4f} to {high[0]:.4f}")
         raise DatasetError(
             f"{where} spans {extent[0]:.3g} x {extent[1]:.3g} x {extent[2]:.3g} m, if its unit is "
-            "metres, too little for a map: set unit_m to the metres of its unit (1000 for "
+            "metres, too little for a map: set cloud.unit_m to the metres of its unit (1000 for "
             "kilometres, 1 if these are metres)"
         )
     spacing, relief = _spacing_m(sample), _relief_m(sample)
@@ -86,8 +93,8 @@ def check_units(sample: CloudSample, where: str, georeference: str = "") -> None
         name = min(_UNITS, key=lambda unit: _oddness(_UNITS[unit], spacing, relief))
         raise DatasetError(
             f"{where}: if its unit is metres, points are {spacing:.3g} m apart and walls "
-            f"{relief:.3g} m high; these look like {name}: set unit_m to {_UNITS[name]}, or to 1 "
-            "if they are metres"
+            f"{relief:.3g} m high: either it is too sparse for a map, or these are {name}; set "
+            f"cloud.unit_m to {_UNITS[name]}, or to 1 if they are metres"
         )
 
 
@@ -116,7 +123,8 @@ def check_up(sample: CloudSample, where: str) -> None:
     views = [_view_along(xyz, axis, cell_m) for axis in range(3)]
     areas = [view.level_cells for view in views]
     up = int(np.argmax(areas))
-    if areas[up] < _FEWEST_CELLS or areas[up] < _MUCH_MORE * areas[2]:
+    is_ground = areas[up] > max(_FEWEST_CELLS, _MUCH_MORE * areas[2], views[2].cells // 2)
+    if not is_ground:  # as under a ceiling, where no ground is seen from above
         up = 2
     sign = "-" if views[up].is_reversed else "+"
     if (up, sign) == (2, "+"):
@@ -124,8 +132,8 @@ def check_up(sample: CloudSample, where: str) -> None:
     found = f"{sign}{'xyz'[up]}"
     raise DatasetError(
         f"{where}: its ground is level seen along {'xyz'[up]}, and what stands on it rises towards "
-        f"{found}, not +z (LOAM and optical frames have y up or down): set up to {found}, or to +z "
-        "if z is up"
+        f"{found}, not +z (LOAM and optical frames have y up or down): set cloud.up to {found}, "
+        "or to +z if z is up"
     )
 
 
@@ -147,6 +155,7 @@ def _check_not_earth_centred(
 class _View:
     """A cloud seen along an axis: how much of it is level there, and on which side the rest is."""
 
+    cells: int
     level_cells: int
     is_reversed: bool
 
@@ -157,13 +166,13 @@ def _view_along(xyz: NDArray[np.float64], axis: int, cell_m: float) -> _View:
     level = high - low < max(_LEVEL_M, _LEVEL_SLOPE * cell_m)
     tall = high - low > max(_TALL_M, 2 * _LEVEL_SLOPE * cell_m)
     if level.sum() < _FEWEST_CELLS or tall.sum() < _FEWEST_CELLS:
-        return _View(int(level.sum()), False)
+        return _View(len(cells), int(level.sum()), False)
     distance, nearest = cKDTree(cells[level]).query(cells[tall], distance_upper_bound=6.0)
     near = np.isfinite(distance)
     ground = middle[level][nearest[near]]
     above = np.maximum(high[tall][near] - ground, 0).sum()
     below = np.maximum(ground - low[tall][near], 0).sum()
-    return _View(int(level.sum()), bool(below > _CLEARLY * above))
+    return _View(len(cells), int(level.sum()), bool(below > _CLEARLY * above))
 
 
 def _columns(

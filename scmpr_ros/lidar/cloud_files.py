@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros import ply
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import round_origin
 from scmpr_ros.lidar.cloud_config import CloudConfig
 from scmpr_ros.lidar.raw_cloud import open_raw_cloud
@@ -24,6 +25,8 @@ __all__ = ["CloudConfig", "CloudStream", "choose_origin", "open_cloud", "read_cl
 
 # float32 has steps of 0.5 mm at 4 km; beyond that an origin is subtracted in float64.
 _LARGE_COORDINATE_M = 4096.0
+_MAX_FROM_ORIGIN_M = 120_000.0
+"""A map's largest extent, and some; steps are then below 1 cm."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,13 @@ def open_cloud(path: Path, config: CloudConfig | None = None) -> CloudStream:
     raw = open_raw_cloud(Path(path), config)
     given = config.given_origin()
     origin = _origin_within(raw.bounds, raw.sample) if given is None else given
+    _check_origin(raw.name, origin, raw.bounds)
 
     def blocks() -> Iterator[PointCloud]:
         for block in raw.blocks():
             xyz = block.xyz - origin if origin.any() else block.xyz
-            yield PointCloud(xyz.astype(np.float32), block.label, block.intensity, origin)
+            label = None if block.label is None else block.label.astype(np.uint8)
+            yield PointCloud(xyz.astype(np.float32), label, block.intensity, origin)
 
     return CloudStream(
         raw.name,
@@ -128,6 +133,17 @@ def _origin_within(
     if np.abs(bounds).max() < _LARGE_COORDINATE_M:
         return np.zeros(3)
     return round_origin(np.median(sample, axis=0).astype(np.float64))
+
+
+def _check_origin(where: str, origin: NDArray[np.float64], bounds: NDArray[np.float64]) -> None:
+    """Refuse an origin so far away that float32 would round the points."""
+    farthest = float(np.abs(bounds - origin).max())
+    if farthest > _MAX_FROM_ORIGIN_M:
+        middle = ",".join(f"{v:.0f}" for v in bounds.mean(axis=0))
+        raise ConfigError(
+            f"origin {origin.tolist()} is {farthest / 1000:.0f} km from points of {where}: name a "
+            f"point amid them, such as {middle}, or auto"
+        )
 
 
 def _given(values: NDArray | None) -> NDArray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from scmpr_ros.lidar.ground import MAX_SLOPE, GroundGrid
+from scmpr_ros.lidar.ground import MAX_SLOPE, GroundGrid, cell_indices
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import GROUND_IDS, IGNORE, class_id
 
@@ -112,8 +112,13 @@ class DrivableGround:
 
 def _covered(xy: NDArray[np.floating], spacing_m: float) -> NDArray[np.float64]:
     """Centres (C, 2) of the cells at least half of whose patches hold a point of (N, 2|3)."""
+    if len(xy) == 0:
+        return np.empty((0, 2))
     per_cell = max(1, round(spacing_m / _PATCH_M))
-    patches = np.floor(xy[:, :2] / np.float64(spacing_m / per_cell)).astype(np.int64)
-    patches = np.unique(patches, axis=0)
+    index, first = cell_indices(xy, spacing_m / per_cell)
+    shape = index.max(axis=0) + 1
+    filled = np.zeros(shape, bool)
+    filled[tuple(index.T)] = True
+    patches = np.argwhere(filled) + first
     cells, covered = np.unique(patches // per_cell, axis=0, return_counts=True)
     return (cells[covered >= per_cell**2 / 2] + 0.5) * spacing_m

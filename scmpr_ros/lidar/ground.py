@@ -20,6 +20,7 @@ _SURFACE_M = 0.15
 _MIN_POINTS = 20
 MAX_SLOPE = 0.3
 """Steeper than any road: a wall or a hole."""
+_THINNED_M = 0.25
 _PLACES_PER_CHUNK = 256  # bounds the memory for the points below them
 
 
@@ -47,12 +48,12 @@ class GroundGrid:
         on the ground between them.
         """
         index, first = cell_indices(xyz, cell_m)
-        corner = first * cell_m
         rows, columns = index.max(axis=0) + 1
-        cell = index[:, 0] * columns + index[:, 1]
-        order = np.lexsort((xyz[:, 2], cell))
-        occupied, start, count = np.unique(cell[order], return_index=True, return_counts=True)
-        lowest = xyz[order[start + (_LOW_QUANTILE * count).astype(np.int64)], 2]
+        # Sorting one integer of cell and height is several times as fast as sorting by two keys.
+        keys = ((index[:, 0] * columns + index[:, 1]) << 32) | _ordered(xyz[:, 2])
+        keys.sort()
+        occupied, start, count = np.unique(keys >> 32, return_index=True, return_counts=True)
+        lowest = _unordered(keys[start + (_LOW_QUANTILE * count).astype(np.int64)])
 
         height = np.full(rows * columns, np.nan, dtype=np.float32)
         height[occupied] = lowest
@@ -61,6 +62,7 @@ class GroundGrid:
         height = np.where(closed - height > _STEP_M, closed, height)
         opened = ndimage.grey_opening(height, size=_odd(_BUMP_WIDTH_M / cell_m))
         height = np.where(height - opened > _STEP_M, opened, height)
+        corner = first.astype(np.float64) * cell_m
         return cls(ndimage.uniform_filter(height, size=3), corner, cell_m)
 
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -104,7 +106,7 @@ def ground_aligned_axes(
     The identity where the ground has too few points.
     """
     ground = GroundGrid.of(xyz)
-    surface = xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M].astype(np.float64)
+    surface = _cell_means(xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M])
     tree = cKDTree(surface[:, :2])
     slopes = np.full((len(positions), 2), np.nan)
     for radius_m in _RADII_M:
@@ -117,6 +119,17 @@ def ground_aligned_axes(
     known = np.linalg.norm(slopes, axis=1) <= MAX_SLOPE
     slopes[~known] = 0
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
+
+
+def _cell_means(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Means (M, 3) of points (N, 3) by cell, so that a dense map costs no more than another."""
+    if len(xyz) == 0:
+        return np.empty((0, 3))
+    index, _ = cell_indices(xyz, _THINNED_M)
+    key = index[:, 0] * (index[:, 1].max() + 1) + index[:, 1]
+    _, cell = np.unique(key, return_inverse=True)
+    count = np.bincount(cell)
+    return np.stack([np.bincount(cell, axis) / count for axis in xyz.T], axis=1)
 
 
 def _slope(points: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:
@@ -143,3 +156,16 @@ def _odd(width: float) -> tuple[int, int]:
 def _fill_from_nearest(grid: NDArray[np.float32]) -> NDArray[np.float32]:
     _, nearest = ndimage.distance_transform_edt(np.isnan(grid), return_indices=True)
     return grid[tuple(nearest)]
+
+
+def _ordered(heights_m: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Integers in [0, 2^32) that are in the order of heights, see `_unordered`."""
+    bits = heights_m.astype(np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits + 2**31, -bits - 1)
+
+
+def _unordered(keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Heights of the lowest 32 bits of keys."""
+    bits = keys & 0xFFFFFFFF
+    bits = np.where(bits >= 2**31, bits - 2**31, -bits - 1)
+    return bits.astype(np.int32).view(np.float32)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar import splat_kernel, splatting
+from scmpr_ros.lidar import ray_sampling, splat_kernel, splatting
 from scmpr_ros.lidar.sorted_points import SortedPoints, check_points
 from scmpr_ros.lidar.splatting import NOTHING, RANGE_STEPS_PER_M, RenderConfig
 
@@ -126,18 +126,26 @@ def surface_normals(range_m: Tensor, grid: AngularGrid) -> Tensor:
 def _nearest_points(
     points: SortedPoints, positions: Tensor, axes: Tensor, grid: AngularGrid, config: RenderConfig
 ) -> Tensor:
-    """Keys (B * H * W,) int64 of the nearest splat in each cell, see `splatting.draw`."""
-    half_rad = grid.fov_rad / 2 + config.max_splat_cells * grid.column_rad
+    """Keys (B * H * W,) int64 of what each cell shows, see `splatting.draw`."""
+    if config.rays:
+        margin_rad = math.asin(config.splat_radius_m / config.min_range_m)
+    else:
+        margin_rad = config.max_splat_cells * grid.column_rad
+    half_rad = grid.fov_rad / 2 + margin_rad
     wedge = _wedge(axes, half_rad) if half_rad < math.radians(85) else None
     runs = points.runs_near(positions, config.max_range_m, wedge)
     nearest = torch.full(
         (len(positions) * grid.height * grid.width,), NOTHING, device=positions.device
     )
-    if splat_kernel.unavailable(points.device.type) is None:
-        unsure = splat_kernel.draw(points, runs, positions, axes, grid, config, nearest)
+    arguments = (points, runs, positions, axes, grid, config, nearest)
+    by_kernel = splat_kernel.unavailable(points.device.type) is None
+    if config.rays:
+        (splat_kernel.draw_rays if by_kernel else ray_sampling.draw)(*arguments)
+    elif by_kernel:
+        unsure = splat_kernel.draw_splats(*arguments)
         splatting.draw_pairs(*unsure, points, positions, axes, grid, config, nearest)
     else:
-        splatting.draw(points, runs, positions, axes, grid, config, nearest)
+        splatting.draw(*arguments)
     return nearest
 
 

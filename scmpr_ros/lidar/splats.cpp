@@ -1,16 +1,19 @@
-// Draws the points near each place as splats into a panorama, the nearest in front.
+// Draws the points near each place into a panorama: `draw_splats` as splatting.py, `draw_rays` as
+// ray_sampling.py, which explain what is drawn. Compiled by splat_kernel.py. Each thread draws whole
+// places.
 //
-// Compiled by splat_kernel.py. Each thread draws whole places. Ranges are computed exactly as in
-// splatting.py; rows and columns only nearly: a point too close to the edge of a cell for its cell
-// to be certain is not drawn but listed, and splatting.py draws it. So both give the same picture.
+// Ranges and distances from rays are computed exactly as there; rows and columns only nearly. So a
+// splat too close to the edge of a cell for its cell to be certain is not drawn but listed, and
+// splatting.py draws it; and rays are looked for in a slightly larger window.
 //
-// A splat is not drawn point by point: the points whose splats have the same radius share a buffer,
+// Splats are not drawn cell by cell: the points whose splats have the same radius share a buffer,
 // where each only counts in its central cell. Widening each buffer by its splat at the end gives
 // the same minimum in every cell, with a cost that does not grow with the number of points.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -21,8 +24,8 @@ constexpr int kBlock = 512;  // points whose cells are computed before any is dr
 
 struct Settings {
     float min_range_m, max_range_m, splat_radius_m, cell_rad;
-    float fov_rad, fov_up_rad, row_rad, column_rad;
-    int32_t height, width, is_circle, max_splat_cells;
+    float fov_up_rad, row_rad, column_rad, splat_radius2_m2;
+    int32_t height, width, is_circle, max_splat_cells, surface_mm;
 };
 
 // Square of the half diagonal of a splat: cells within are covered, as in splatting.py.
@@ -130,6 +133,21 @@ inline float distance_to_edge(float x) {
     return std::fabs(x - std::nearbyint(x));
 }
 
+// One place: its position and its axes, as columns of a row-major matrix.
+struct Pose {
+    Pose(const float* p, const float* a)
+        : px(p[0]), py(p[1]), pz(p[2]), ax(a[0]), ay(a[3]), az(a[6]), lx(a[1]), ly(a[4]),
+          lz(a[7]), ux(a[2]), uy(a[5]), uz(a[8]) {}
+    float px, py, pz, ax, ay, az, lx, ly, lz, ux, uy, uz;
+};
+
+// Azimuth to the left, within 4e-7.
+inline float azimuth_of(float ahead, float left) {
+    const float acute = angle(std::fabs(ahead), left);
+    const float turned = std::copysign(3.14159274f, left) - acute;
+    return ahead < 0 ? turned : acute;
+}
+
 // Cells of a block of points.
 struct Block {
     float range_m[kBlock];
@@ -141,12 +159,7 @@ enum State { kHidden, kDrawn, kUnsure };
 
 // One loop without branches, so that compilers turn it into vectors.
 void compute_cells(const float* __restrict x, const float* __restrict y, const float* __restrict z,
-                   int count, const float* p, const float* axes, const Settings& s,
-                   Block* __restrict block) {
-    const float px = p[0], py = p[1], pz = p[2];
-    const float ax = axes[0], ay = axes[3], az = axes[6];
-    const float lx = axes[1], ly = axes[4], lz = axes[7];
-    const float ux = axes[2], uy = axes[5], uz = axes[8];
+                   int count, const Pose pose, const Settings& s, Block* __restrict block) {
     const float per_row = 1 / s.row_rad, per_column = 1 / s.column_rad;
     const float height = float(s.height), width = float(s.width);
     const float half = 0.5f * width, fov_up = s.fov_up_rad * per_row;
@@ -157,16 +170,13 @@ void compute_cells(const float* __restrict x, const float* __restrict y, const f
     const float unsure_row = 2e-6f * per_row + 1e-6f * height;
     const float far_aside = s.is_circle ? 1e9f : 0.0f;
     for (int i = 0; i < count; ++i) {
-        const float dx = x[i] - px, dy = y[i] - py, dz = z[i] - pz;
+        const float dx = x[i] - pose.px, dy = y[i] - pose.py, dz = z[i] - pose.pz;
         const float range = std::sqrt(squares(dx, dy, dz));
-        const float ahead = dx * ax + dy * ay + dz * az;
-        const float left = dx * lx + dy * ly + dz * lz;
-        const float up = dx * ux + dy * uy + dz * uz;
-        const float acute = angle(std::fabs(ahead), left);
-        const float turned = std::copysign(3.14159274f, left) - acute;
-        const float azimuth = ahead < 0 ? turned : acute;
+        const float ahead = dx * pose.ax + dy * pose.ay + dz * pose.az;
+        const float left = dx * pose.lx + dy * pose.ly + dz * pose.lz;
+        const float up = dx * pose.ux + dy * pose.uy + dz * pose.uz;
         const float flat = std::sqrt(std::fabs(range * range - up * up));
-        const float c = half - azimuth * per_column;
+        const float c = half - azimuth_of(ahead, left) * per_column;
         const float r = fov_up - angle(flat, up) * per_row;
         const float cells = std::nearbyint((1 / (range * cell)) * splat_m);
         const float radius = cells < most ? cells : most;
@@ -187,19 +197,122 @@ void compute_cells(const float* __restrict x, const float* __restrict y, const f
     }
 }
 
+// Rays in reach of a block of points: the first row and column, and how many.
+struct Windows {
+    float ahead[kBlock], left[kBlock], up[kBlock];
+    int32_t mm[kBlock], row[kBlock], rows[kBlock], column[kBlock], columns[kBlock];
+};
+
+void compute_windows(const float* __restrict x, const float* __restrict y,
+                     const float* __restrict z, int count, const Pose pose, const Settings& s,
+                     Windows* __restrict w) {
+    const float per_row = 1 / s.row_rad, per_column = 1 / s.column_rad;
+    const float height = float(s.height), width = float(s.width);
+    const float half = 0.5f * width, fov_up = s.fov_up_rad * per_row;
+    const float radius = s.splat_radius_m;
+    const float nearest = s.min_range_m, farthest = s.max_range_m;
+    const float low_column = s.is_circle ? -1e9f : 0.0f;
+    const float high_column = s.is_circle ? 1e9f : width - 1;
+    for (int i = 0; i < count; ++i) {
+        const float dx = x[i] - pose.px, dy = y[i] - pose.py, dz = z[i] - pose.pz;
+        const float range = std::sqrt(squares(dx, dy, dz));
+        const float ahead = dx * pose.ax + dy * pose.ay + dz * pose.az;
+        const float left = dx * pose.lx + dy * pose.ly + dz * pose.lz;
+        const float up = dx * pose.ux + dy * pose.uy + dz * pose.uz;
+        const float flat = std::sqrt(ahead * ahead + left * left);
+        const float c = half - 0.5f - azimuth_of(ahead, left) * per_column;
+        const float r = fov_up - 0.5f - angle(flat, up) * per_row;
+        // Arc sines up to a half are at most 1.05 of their arguments.
+        const float reach_rows = 1.05f * radius / range * per_row + 0.02f;
+        const float some = 1.05f * radius / flat * per_column + 0.02f;
+        const float reach_columns = flat > 2 * radius ? some : width;
+        const float first_row = std::max(std::ceil(r - reach_rows), 0.0f);
+        const float last_row = std::min(std::floor(r + reach_rows), height - 1);
+        const float first_column = std::max(std::ceil(c - reach_columns), low_column);
+        const float last_column = std::min(std::floor(c + reach_columns), high_column);
+        const float columns = std::min(last_column - first_column + 1, width);
+        const bool seen = (range >= nearest) & (range <= farthest) & (columns > 0);
+        w->ahead[i] = ahead;
+        w->left[i] = left;
+        w->up[i] = up;
+        w->mm[i] = int32_t(range * 1000.0f);
+        w->row[i] = int32_t(first_row);
+        w->rows[i] = seen ? int32_t(last_row - first_row + 1) : 0;
+        w->column[i] = int32_t(first_column);
+        w->columns[i] = int32_t(columns);
+    }
+}
+
+// A point near the ray of a cell; `near` orders by distance from the ray, then by number.
+struct Hit {
+    int64_t near;
+    int32_t cell, mm;
+};
+
+// Sines and cosines of the rows' elevations and of the columns' azimuths.
+struct Rays {
+    const float *cos_row, *sin_row, *cos_column, *sin_column;
+};
+
+void find_hits(const Windows& w, int i, int32_t number, const Settings& s, const Rays& rays,
+               std::vector<int32_t>& front, std::vector<Hit>& hits) {
+    for (int row = w.row[i]; row < w.row[i] + w.rows[i]; ++row) {
+        for (int k = 0; k < w.columns[i]; ++k) {
+            int column = w.column[i] + k;
+            if (s.is_circle) column = ((column % s.width) + s.width) % s.width;
+            const float x = rays.cos_row[row] * rays.cos_column[column];
+            const float y = rays.cos_row[row] * rays.sin_column[column];
+            const float z = rays.sin_row[row];
+            const float cx = w.left[i] * z - w.up[i] * y;
+            const float cy = w.up[i] * x - w.ahead[i] * z;
+            const float cz = w.ahead[i] * y - w.left[i] * x;
+            const float off2 = cx * cx + cy * cy + cz * cz;
+            if (!(off2 <= s.splat_radius2_m2)) continue;
+            const int32_t cell = row * s.width + column;
+            int32_t order;  // floats from zero up are ordered as their bits
+            std::memcpy(&order, &off2, sizeof order);
+            front[cell] = std::min(front[cell], w.mm[i]);
+            hits.push_back({int64_t(order) << 32 | number, cell, w.mm[i]});
+        }
+    }
+}
+
 }  // namespace
 
-// Draws `places` pictures of (height, width) keys, `range in mm << 32 | number of the point`.
-// xyz: (3, points); number: (points,). runs: (2, number of runs) first and last point + 1;
-// the runs of place i are those from first_run[i] to first_run[i + 1]. Listed points: (2, capacity)
-// place and sorted point. Returns how many there are; if more than the capacity, call again.
-extern "C" int64_t draw(
-    const float* xyz, const int32_t* number, int64_t points, const int64_t* runs,
-    const int64_t* first_run, int64_t places, const float* positions, const float* axes,
-    const Settings* settings, int64_t* pictures, int64_t* listed, int64_t capacity, int threads) {
+// Points, and those near each place: runs of the place i are from first_run[i] to first_run[i + 1].
+struct Scene {
+    const float* xyz;        // (3, points)
+    const int32_t* number;   // (points,)
+    const int64_t* runs;     // (2, number of runs): first point, last point + 1
+    const int64_t* first_run;
+    const float *positions, *axes;  // (places, 3), (places, 3, 3)
+    int64_t points, num_runs, places;
+
+    Pose pose(int64_t place) const { return Pose(positions + 3 * place, axes + 9 * place); }
+
+    // Calls use(first point, count) for each block of points near a place.
+    template <class Use>
+    void blocks(int64_t place, Use use) const {
+        for (int64_t run = first_run[place]; run < first_run[place + 1]; ++run) {
+            const int64_t stop = runs[num_runs + run];
+            for (int64_t begin = runs[run]; begin < stop; begin += kBlock) {
+                use(begin, int(std::min<int64_t>(kBlock, stop - begin)));
+            }
+        }
+    }
+
+    const float* x(int64_t i) const { return xyz + i; }
+    const float* y(int64_t i) const { return xyz + points + i; }
+    const float* z(int64_t i) const { return xyz + 2 * points + i; }
+};
+
+// Draws pictures of (height, width) keys, `range in mm << 32 | number of the point`. Lists points
+// that are not drawn, (2, capacity) place and sorted point, and returns how many there are: if more
+// than the capacity, call again.
+extern "C" int64_t draw_splats(const Scene* scene, const Settings* settings, int64_t* pictures,
+                               int64_t* listed, int64_t capacity, int threads) {
     const Settings s = *settings;
-    const int64_t num_runs = first_run[places], cells = int64_t(s.height) * s.width;
-    const float *xs = xyz, *ys = xyz + points, *zs = xyz + 2 * points;
+    const int64_t cells = int64_t(s.height) * s.width;
     int64_t num_listed = 0;
 #pragma omp parallel num_threads(threads)
     {
@@ -208,31 +321,23 @@ extern "C" int64_t draw(
         std::vector<int64_t> wide, own;
         Block block;
 #pragma omp for schedule(dynamic)
-        for (int64_t place = 0; place < places; ++place) {
+        for (int64_t place = 0; place < scene->places; ++place) {
             own.clear();
-            for (int64_t run = first_run[place]; run < first_run[place + 1]; ++run) {
-                const int64_t stop = runs[num_runs + run];
-                for (int64_t begin = runs[run]; begin < stop; begin += kBlock) {
-                    const int count = int(std::min<int64_t>(kBlock, stop - begin));
-                    compute_cells(xs + begin, ys + begin, zs + begin, count, positions + 3 * place,
-                                  axes + 9 * place, s, &block);
-                    for (int i = 0; i < count; ++i) {
-                        if (block.state[i] == kUnsure) own.push_back(begin + i);
-                        if (block.state[i] != kDrawn) continue;
-                        const int radius = block.radius[i], row = block.row[i];
-                        int column = block.column[i];
-                        if (s.is_circle) {
-                            column = column < 0 ? column + s.width : column;
-                            column = column >= s.width ? column - s.width : column;
-                        } else if (column < -radius || column >= s.width + radius) {
-                            continue;
-                        }
-                        if (row < -radius || row >= s.height + radius) continue;
-                        const int64_t mm = int64_t(block.range_m[i] * 1000.0f);
-                        layers[radius].draw(row, column, mm << 32 | number[begin + i]);
-                    }
+            const Pose pose = scene->pose(place);
+            scene->blocks(place, [&](int64_t begin, int count) {
+                compute_cells(scene->x(begin), scene->y(begin), scene->z(begin), count, pose, s,
+                              &block);
+                for (int i = 0; i < count; ++i) {
+                    if (block.state[i] == kUnsure) own.push_back(begin + i);
+                    if (block.state[i] != kDrawn) continue;
+                    const int radius = block.radius[i], row = block.row[i];
+                    const int column = block.column[i];
+                    if (row < -radius || row >= s.height + radius || column < -radius
+                        || column >= s.width + radius) continue;
+                    const int64_t mm = int64_t(block.range_m[i] * 1000.0f);
+                    layers[radius].draw(row, column, mm << 32 | scene->number[begin + i]);
                 }
-            }
+            });
             int64_t* picture = pictures + place * cells;
             std::fill_n(picture, cells, kNothing);
             for (Layer& layer : layers) layer.widen(picture, wide);
@@ -246,4 +351,43 @@ extern "C" int64_t draw(
         }
     }
     return num_listed;
+}
+
+// Draws pictures of the same keys, of the points nearest to the ray of each cell.
+extern "C" void draw_rays(const Scene* scene, const Settings* settings, const Rays* rays,
+                          int64_t* pictures, int threads) {
+    const Settings s = *settings;
+    const int64_t cells = int64_t(s.height) * s.width;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<int32_t> front(cells), mm(cells);
+        std::vector<Hit> hits;
+        Windows windows;
+#pragma omp for schedule(dynamic)
+        for (int64_t place = 0; place < scene->places; ++place) {
+            std::fill(front.begin(), front.end(), std::numeric_limits<int32_t>::max());
+            hits.clear();
+            const Pose pose = scene->pose(place);
+            scene->blocks(place, [&](int64_t begin, int count) {
+                compute_windows(scene->x(begin), scene->y(begin), scene->z(begin), count, pose, s,
+                                &windows);
+                for (int i = 0; i < count; ++i) {
+                    if (windows.rows[i] > 0) {
+                        find_hits(windows, i, scene->number[begin + i], s, *rays, front, hits);
+                    }
+                }
+            });
+            int64_t* picture = pictures + place * cells;
+            std::fill_n(picture, cells, kNothing);
+            for (const Hit& hit : hits) {
+                if (hit.mm > front[hit.cell] + s.surface_mm || hit.near >= picture[hit.cell]) continue;
+                picture[hit.cell] = hit.near;
+                mm[hit.cell] = hit.mm;
+            }
+            for (int64_t cell = 0; cell < cells; ++cell) {
+                if (picture[cell] == kNothing) continue;
+                picture[cell] = int64_t(mm[cell]) << 32 | (picture[cell] & 0xFFFFFFFF);
+            }
+        }
+    }
 }

@@ -28,12 +28,20 @@ _UNSURE_CELLS = 0.01  # far more than the arc functions of any device differ
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """Range of the points that are drawn, and the size of their splats."""
+    """Range of the points that are drawn, and how they are drawn.
+
+    splat_radius_m, max_splat_cells: radius of a point's splat, and its limit in cells.
+    rays: show what the ray through each cell's centre meets (`ray_sampling`), instead of splats:
+        the rays pass points within `splat_radius_m`, and those up to `surface_m` behind the first
+        one are on the same surface. Networks are trained with splats; see also `fine`.
+    """
 
     min_range_m: float = 1.0
     max_range_m: float = 50.0
     splat_radius_m: float = 0.12
     max_splat_cells: int = 5
+    rays: bool = False
+    surface_m: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 < self.min_range_m < self.max_range_m:
@@ -41,11 +49,27 @@ class RenderConfig:
                 f"panorama ranges {self.min_range_m}..{self.max_range_m} m: "
                 "need 0 < min_range_m < max_range_m"
             )
-        if self.splat_radius_m < 0 or self.max_splat_cells < 0:
+        if min(self.splat_radius_m, self.max_splat_cells, self.surface_m) < 0:
             raise ConfigError(
-                f"splat_radius_m={self.splat_radius_m} and max_splat_cells={self.max_splat_cells} "
-                "must not be negative"
+                f"splat_radius_m={self.splat_radius_m}, max_splat_cells={self.max_splat_cells} "
+                f"and surface_m={self.surface_m} must not be negative"
             )
+        if self.rays and self.splat_radius_m > self.min_range_m / 2:
+            raise ConfigError(
+                f"splat_radius_m={self.splat_radius_m} around rays is too wide for points at "
+                f"min_range_m={self.min_range_m}: at most half of it"
+            )
+
+    @classmethod
+    def fine(cls, voxel_m: float = 0.1, max_range_m: float = max_range_m) -> RenderConfig:
+        """Rays for panoramas of a high resolution, such as 64 x 1024, of a map with such voxels.
+
+        The radius lets next to no ray through between the points of a surface, which are up to
+        0.7 voxels away from a ray that hits it.
+        """
+        return cls(
+            max_range_m=max_range_m, splat_radius_m=0.6 * voxel_m, rays=True, surface_m=2 * voxel_m
+        )
 
 
 def draw(
@@ -76,7 +100,7 @@ def draw_pairs(
 ) -> None:  # fmt: skip
     """Draw sorted points `index` (P,) into the pictures of places `place` (P,), in `nearest`."""
     offset = torch.stack([axis[index] for axis in points.xyz], 1) - positions[place]
-    range_m = _norm(offset)
+    range_m = ranges_of(offset)
     near = (range_m >= config.min_range_m) & (range_m <= config.max_range_m)
     place, index, offset, range_m = place[near], index[near], offset[near], range_m[near]
     row, column = _cells(offset, range_m, place, axes, grid)
@@ -101,7 +125,7 @@ def draw_pairs(
         nearest.scatter_reduce_(0, cell[inside], key[chosen][inside], "amin")
 
 
-def _norm(offset: Tensor) -> Tensor:
+def ranges_of(offset: Tensor) -> Tensor:
     """Norms (P,) of offsets (P, 3): fused multiply-adds in the order of the axes, as torch's norm.
 
     Products of float32 are exact in double; so is nearly every rounding twice.
@@ -111,6 +135,22 @@ def _norm(offset: Tensor) -> Tensor:
     return (z * z + xy).float().double().sqrt().float()
 
 
+def components(offset: Tensor, axes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts (P,) of offsets (P, 3) along axes (P or 1, 3, 3): ahead, to the left and up."""
+    x, y, z = offset.unbind(1)
+    ahead, left, up = (x * u + y * v + z * w for u, v, w in axes.permute(2, 1, 0))
+    return ahead, left, up
+
+
+def rows_and_columns(
+    ahead: Tensor, left: Tensor, up: Tensor, range_m: Tensor, grid: AngularGrid
+) -> tuple[Tensor, Tensor]:
+    """Continuous rows and columns (P,); devices differ by the rounding of their arc functions."""
+    column = (0.5 - torch.atan2(left, ahead) / grid.fov_rad) * grid.width
+    elevation = torch.asin((up / range_m.clamp_min(1e-6)).clamp(-1, 1))
+    return (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad, column
+
+
 def _cells(
     offset: Tensor, range_m: Tensor, place: Tensor, axes: Tensor, grid: AngularGrid
 ) -> tuple[Tensor, Tensor]:
@@ -118,11 +158,7 @@ def _cells(
 
     Next to the edges of cells they are the same on all devices, elsewhere nearly.
     """
-    x, y, z = offset.unbind(1)
-    ahead, left, up = (x * u + y * v + z * w for u, v, w in axes[place].permute(2, 1, 0))
-    column = (0.5 - torch.atan2(left, ahead) / grid.fov_rad) * grid.width
-    elevation = torch.asin((up / range_m.clamp_min(1e-6)).clamp(-1, 1))
-    row = (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad
+    row, column = rows_and_columns(*components(offset, axes[place]), range_m, grid)
     if offset.device.type != "cpu":
         off_edge = torch.minimum((row - row.round()).abs(), (column - column.round()).abs())
         which = (off_edge < _UNSURE_CELLS).nonzero().squeeze(1)

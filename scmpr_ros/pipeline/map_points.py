@@ -25,6 +25,7 @@ from scmpr_ros.pipeline.map_source import (
     CloudFile,
     MapSource,
     MapSourceConfig,
+    find_positions,
     open_map_source,
     posed_scans,
 )
@@ -32,6 +33,8 @@ from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
 _STORAGE_GRID = TileGrid(50.0)
+GHOSTS = "ghosts"
+"""Folder of the tiles of carved ghosts, beside that of the points; missing if there are none."""
 
 
 def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
@@ -68,7 +71,7 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
 
     Raises DatasetError as `load_point_cloud_map` does.
     """
-    origin = open_map_source(Path(source), config.sequence, config.bag)
+    origin = open_map_source(Path(source), config)
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
@@ -76,19 +79,26 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
         classified = classifier.of_cloud(*points)
     else:
         carved = carve_ghosts(points, origin, config)
-        classified = (
-            _classified_without_ghosts(points, classifier, config) if carved is None
-            else classifier.of_cloud(*carved)
-        )  # fmt: skip
+        separated = _ghosts_by_ground(points, config) if carved is None else carved
+        classified = _classified(separated, classifier)
     cloud, confidence, confusion = classified
-    return LabelledCloud(cloud, confidence, origin.trajectory(cloud.origin), confusion)
+    positions = find_positions(Path(source), origin, config)
+    trajectory = None if positions is None else positions - cloud.origin
+    return LabelledCloud(cloud, confidence, trajectory, confusion)
+
+
+class Separated(NamedTuple):
+    """Points of a map, and the ghosts of moving objects that were among them."""
+
+    points: ClassifiedVoxels
+    ghosts: PointCloud
 
 
 class GatheredPoints(NamedTuple):
     """The points of a map in tiles.
 
-    carved: whether ghosts have been removed. by_geometry: whether points are to be classified by
-    their geometry. georeference: of the coordinates; empty if unknown.
+    carved: whether ghosts have been removed, see `GHOSTS`. by_geometry: whether points are to be
+    classified by their geometry. georeference: of the coordinates; empty if unknown.
     """
 
     tiles: PointTiles
@@ -98,7 +108,7 @@ class GatheredPoints(NamedTuple):
 
 
 def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
-    """Spread the points of a map over tiles in a folder.
+    """Spread the points of a map over tiles in a folder, and ghosts over tiles beside it.
 
     A file without scans beside it is streamed. Otherwise the points are accumulated in memory, and
     ghosts are carved out by the scans.
@@ -113,48 +123,56 @@ def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> G
         points = origin.voxels(config, classifier)
         certain = _are_labels_certain(points.cloud, config)
         carved = None if certain else carve_ghosts(points, origin, config)
-        blocks = iter([(points if carved is None else carved).cloud])
+        blocks = iter([points.cloud if carved is None else carved.points.cloud])
+        if carved is not None and len(carved.ghosts):
+            PointTiles.spread([carved.ghosts], folder.with_name(GHOSTS), _STORAGE_GRID)
     tiles = PointTiles.spread(blocks, folder, _STORAGE_GRID, config.voxel_m)
     by_geometry = config.classes.source == "geometry" or not tiles.has_label
     return GatheredPoints(tiles, carved is not None, by_geometry, georeference)
 
 
-def label_points(cloud: PointCloud, carved: bool, config: MapSourceConfig) -> PointCloud:
-    """Classify points by their geometry; remove ghosts by the ground, unless they were carved."""
-    classifier = PointClassifier(PointClassConfig("geometry"))
-    if carved:
-        return classifier.of_cloud(cloud).cloud
-    return _classified_without_ghosts(ClassifiedVoxels(cloud, None), classifier, config).cloud
+def label_points(
+    cloud: PointCloud, ghosts: PointCloud | None, config: MapSourceConfig
+) -> PointCloud:
+    """Classify points by their geometry, without what remains of ghosts and vehicles.
+
+    ghosts: those that were carved out of the cloud; None to look for them by the ground.
+    """
+    points = ClassifiedVoxels(cloud, None)
+    separated = _ghosts_by_ground(points, config) if ghosts is None else Separated(points, ghosts)
+    return _classified(separated, PointClassifier(PointClassConfig("geometry"))).cloud
 
 
 def carve_ghosts(
     points: ClassifiedVoxels, origin: MapSource, config: MapSourceConfig
-) -> ClassifiedVoxels | None:
-    """Remove what later scans see through; None without scans."""
+) -> Separated | None:
+    """Separate what later scans see through; None without scans."""
     if origin.drive is None or not origin.has_scans:
         return None
     scans = posed_scans(origin.drive, "carving ghosts", config)
     keep = remove_ghosts(points.cloud, scans, config.ghosts)
     _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
-    return _select(points, keep)
+    return Separated(_select(points, keep), points.cloud.select(~keep))
 
 
-def _classified_without_ghosts(
-    points: ClassifiedVoxels, classifier: PointClassifier, config: MapSourceConfig
-) -> ClassifiedCloud:
-    """Classify points without ghosts, which have no hole beneath them, nor what remains of them."""
+def _ghosts_by_ground(points: ClassifiedVoxels, config: MapSourceConfig) -> Separated:
+    """Separate what has no hole beneath it."""
     keep = remove_ghosts_by_ground(points.cloud.xyz, config.ground_ghosts)
     _log.info(
         "removed %d ghosts of moving objects, beneath which the ground was seen", np.sum(~keep)
     )
-    cloud, confidence, confusion = classifier.of_cloud(*_select(points, keep))
-    if config.ground_ghosts.enabled and confidence is not None and len(cloud):
-        assert cloud.label is not None
-        ghosts = points.cloud.xyz[~keep]
-        keep = remove_vehicle_remains(cloud.xyz, cloud.label, ghosts)
-        _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
-        cloud, confidence = cloud.select(keep), confidence[keep]
-    return ClassifiedCloud(cloud, confidence, confusion)
+    return Separated(_select(points, keep), points.cloud.select(~keep))
+
+
+def _classified(separated: Separated, classifier: PointClassifier) -> ClassifiedCloud:
+    """Classify points, and remove what lies amid ghosts and vehicles if geometry found these."""
+    cloud, confidence, confusion = classifier.of_cloud(*separated.points)
+    if confusion is None or confidence is None or len(cloud) == 0:
+        return ClassifiedCloud(cloud, confidence, confusion)
+    assert cloud.label is not None
+    keep = remove_vehicle_remains(cloud.xyz, cloud.label, separated.ghosts.xyz)
+    _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
+    return ClassifiedCloud(cloud.select(keep), confidence[keep], confusion)
 
 
 def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxels:

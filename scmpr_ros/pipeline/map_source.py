@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import (
@@ -25,11 +27,13 @@ from scmpr_ros.lidar.accumulation import (
     accumulate_classes,
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
+from scmpr_ros.lidar.cloud_tiles import is_tile_folder
 from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
 from scmpr_ros.records import PointCloud
 
+_log = logging.getLogger(__name__)
 PREBUILT_MAP = "map.ply"
 
 
@@ -40,6 +44,9 @@ class MapSourceConfig:
     sequence: the drive to map in a folder with several; empty takes the only one with scans.
     cloud: how a point cloud file is read. classes: what gives points their classes.
     bag: topics, frames and conventions of a bag.
+    trajectory: file with the poses of the sensor that mapped, in the frame of the map: places lie
+        along it; empty takes one that lies beside the map in its folder, or a drive's poses.
+    trajectory_file: what that file does not say.
     skip_bad: skip damaged scans with a warning instead of stopping at the first.
     voxel_m: clouds that are denser than that are thinned to one point for each voxel of this size.
     ghosts: removal of ghosts by scans. ground_ghosts: by the ground, for clouds without scans.
@@ -49,6 +56,8 @@ class MapSourceConfig:
     cloud: CloudConfig = field(default_factory=CloudConfig)
     classes: PointClassConfig = field(default_factory=PointClassConfig)
     skip_bad: bool = False
+    trajectory: str = ""
+    trajectory_file: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     voxel_m: float = 0.1
     bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
@@ -76,21 +85,17 @@ class MapSource(ABC):
     def mapped_frames(self) -> Sequence[int]:
         """Frames of the drive between which the map was made."""
 
-    def trajectory(self, origin: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Positions (S, 3) of the LiDAR relative to `origin`, in driving order; None without drive.
-
-        From the first to the last mapped frame.
-        """
-        if self.drive is None:
-            return None
+    def positions(self) -> NDArray[np.float64]:
+        """Positions (S, 3) of the drive's LiDAR, from the first to the last mapped frame."""
+        assert self.drive is not None
         mapped = range(min(self.mapped_frames), max(self.mapped_frames) + 1)
         frames = [frame for frame in self.drive.frames if frame in mapped]
-        return np.stack([self.drive.T_world_lidar(frame)[:3, 3] for frame in frames]) - origin
+        return np.stack([self.drive.T_world_lidar(frame)[:3, 3] for frame in frames])
 
 
 @dataclass(frozen=True)
 class CloudFile(MapSource):
-    """A point cloud file, alone or as the prebuilt map of a drive."""
+    """A point cloud file or a folder of tiles, alone, or the prebuilt map of a drive."""
 
     path: Path
     drive: Drive | None = None
@@ -151,18 +156,17 @@ class AccumulatedScans(MapSource):
         return self.drive.scan_frames
 
 
-def open_map_source(
-    path: Path, sequence: str = "", bag: BagReaderConfig | None = None
-) -> MapSource:
+def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSource:
     """Decide what a map is made of: a file, or in a folder the first of these that is there.
 
-    A map.ply, static clouds, scans. sequence: the drive in a folder that has several. bag: options
-    of bags, which may be files.
+    A map.ply, static clouds, scans, tiles of a cloud.
     """
-    if not path.is_dir() and not is_recording(path):
-        return CloudFile(path)
+    config = config or MapSourceConfig()
     prebuilt = path / PREBUILT_MAP
-    drive = _mapping_drive(path, sequence, bag)
+    is_cloud = not path.is_dir() or (is_tile_folder(path) and not prebuilt.is_file())
+    if is_cloud and not is_recording(path):
+        return CloudFile(path)
+    drive = _mapping_drive(path, config)
     if prebuilt.is_file() or drive is None:
         return CloudFile(prebuilt, drive)
     if drive.mapped_frames:
@@ -173,6 +177,25 @@ def open_map_source(
             "of: name another `sequence`"
         )
     return AccumulatedScans(drive)
+
+
+def find_positions(
+    path: Path, origin: MapSource, config: MapSourceConfig
+) -> NDArray[np.float64] | None:
+    """Positions (S, 3) of the sensor that mapped, in the map's frame, in driving order.
+
+    Those of the trajectory that the config names, else of the drive, else of a trajectory that lies
+    in the map's folder; None if there is none of these.
+    """
+    file = Path(config.trajectory) if config.trajectory else None
+    if file is None and origin.drive is not None:
+        return origin.positions()
+    if file is None and path.is_dir():
+        file = find_trajectory(path)
+    if file is None:
+        return None
+    _log.info("places lie along the trajectory %s", file)
+    return read_trajectory(file, config.trajectory_file, config.bag).positions
 
 
 def makes_map(drive: Drive) -> bool:
@@ -191,12 +214,12 @@ def posed_scans(drive: Drive, purpose: str, config: MapSourceConfig) -> Iterator
         yield scan
 
 
-def _mapping_drive(folder: Path, sequence: str, bag: BagReaderConfig | None) -> Drive | None:
+def _mapping_drive(folder: Path, config: MapSourceConfig) -> Drive | None:
     """The drive that made the map; None if the folder holds a map.ply and no scans."""
-    prebuilt = (folder / PREBUILT_MAP).is_file()
+    prebuilt, sequence = (folder / PREBUILT_MAP).is_file(), config.sequence
     if prebuilt and not sequence and not is_recording(folder):
         return None
-    drives = open_drives(folder, sequence, bag)
+    drives = open_drives(folder, sequence, config.bag)
     if sequence:
         return drives[0]
     mapping = [drive for drive in drives if makes_map(drive)]

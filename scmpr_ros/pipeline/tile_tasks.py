@@ -23,7 +23,7 @@ from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_t
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_points import label_points
+from scmpr_ros.pipeline.map_points import GHOSTS, label_points
 from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
@@ -90,13 +90,22 @@ def label_tile(task: TileTask) -> int:
     """Write a tile's points with their classes, moving ones too; return their number."""
     raw = PointTiles(task.folder / RAW)
     box = task.grid.box(task.tile)
-    cloud = raw.points_in(box.grown(_CONTEXT_M))
+    around = box.grown(_CONTEXT_M)
+    cloud = raw.points_in(around)
     if task.by_geometry:
-        cloud = label_points(cloud, task.carved, task.source)
+        ghosts = _carved_ghosts(task, around) if task.carved else None
+        cloud = label_points(cloud, ghosts, task.source)
     assert cloud.label is not None
     inside = cloud.select(box.contains(cloud.xyz))
     write_tile(task.folder / LABELLED, task.tile, inside)
     return len(inside)
+
+
+def _carved_ghosts(task: TileTask, box: Box) -> PointCloud:
+    folder = task.folder / GHOSTS
+    if not folder.is_dir():
+        return PointCloud(np.empty((0, 3), np.float32))
+    return PointTiles(folder).points_in(box)
 
 
 def describe_tile(task: TileTask) -> TileSummary:

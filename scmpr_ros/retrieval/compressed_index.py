@@ -1,9 +1,8 @@
-"""Search of the descriptors of a large map: compressed codes first, exact products of few after.
+"""Search of the descriptors of a large map, from coarse to fine.
 
-A FAISS index ranks all viewpoints by codes of a few bytes. Heading windows overlap, so neighbouring
-headings of a place are alike: the best viewpoints name places, and of these all headings are read
-from the map and compared exactly. So phi is exact, and a viewpoint whose code ranks it low is found
-beside its neighbours.
+A FAISS index sorts all viewpoints (place, heading) into lists by descriptor, and ranks those of the
+lists nearest to the image by short codes. The best of them are compared exactly, with their
+descriptors in the files of the map. So phi is exact, and memory holds only the codes.
 """
 
 from __future__ import annotations
@@ -25,14 +24,18 @@ EXACT = "exact"
 """The index that needs no file: all descriptors, in float16."""
 AUTO = "auto"
 _EXACT_VIEWPOINTS = 60_000
-_TRAINING_ROWS = 100_000
+_ROWS_PER_LIST = 40
+"""Descriptors from which the middle of a list is learnt."""
+_TRAINING_ROWS = 80_000
+_PCA_ROWS = 50_000
 _PCA_DIM = 96
-_PROBES = 32
-"""Lists of an IVF index that are looked through, at least; or one in so many."""
+_MIN_PROBES, _MAX_PROBES, _LISTS_PER_PROBE = 32, 128, 32
+"""Lists of an IVF index that are looked through: one in so many, within bounds."""
+_REFINED = 200
+"""Viewpoints that are compared exactly, at least."""
+_REFINED_PER_RESULT = 5
 _BLOCK_PLACES = 512
-_SCANNED_VIEWPOINTS = 1000
-_REFINED_PLACES = 100
-"""Places whose headings are compared exactly, at least."""
+_BLOCK_ROWS = 16_384
 
 
 def index_spec(index: str, viewpoints: int, dim: int) -> str:
@@ -44,12 +47,12 @@ def index_spec(index: str, viewpoints: int, dim: int) -> str:
         return index
     if viewpoints <= _EXACT_VIEWPOINTS:
         return EXACT
-    lists = 2 ** round(np.log2(4 * np.sqrt(viewpoints)))
+    lists = 2 ** round(np.log2(2 * np.sqrt(viewpoints)))
     reduced = f"PCA{_PCA_DIM}," if dim > _PCA_DIM else ""
     return f"{reduced}IVF{lists},SQ8"
 
 
-def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
+def build_index(descriptors: PlaceArray, spec: str) -> bytes | None:
     """The file of an index of descriptors (P, V, D), as bytes; None if `exact`.
 
     The same descriptors give the same bytes. Raises ConfigError if `spec` is no factory string, or
@@ -58,9 +61,12 @@ def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
     if spec == EXACT:
         return None
     places, headings, dim = descriptors.shape
-    sample = _rows(descriptors, np.arange(0, places, max(1, places * headings // _TRAINING_ROWS)))
     try:
         index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
+        lists = _lists(index)
+        wanted = max(_TRAINING_ROWS, 0 if lists is None else _ROWS_PER_LIST * lists.nlist)
+        count = min(places, -(-wanted // headings))
+        sample = _rows(descriptors, np.linspace(0, places - 1, count).astype(np.int64))
         _centre_at_zero(index, sample)
         index.train(sample)
         for begin in range(0, places, _BLOCK_PLACES):
@@ -71,11 +77,14 @@ def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
             f"index {spec!r} cannot be made of {places * headings} descriptors of {dim} numbers: "
             f"{reason}; use auto, exact or another FAISS factory string"
         ) from None
-    _set_probes(index)
-    return np.asarray(faiss.serialize_index(index))
+    if lists is not None:
+        lists.nprobe = min(max(lists.nlist // _LISTS_PER_PROBE, _MIN_PROBES), _MAX_PROBES)
+    return bytes(faiss.serialize_index(index).tobytes())
 
 
-def read_index(content: NDArray[np.uint8], shape: tuple[int, int, int], name: str) -> faiss.Index:
+def read_index(
+    content: bytes | NDArray[np.uint8], shape: tuple[int, int, int], name: str
+) -> faiss.Index:
     """The index in a file's bytes, which must have been compared with their checksum.
 
     shape: of the descriptors, (P, V, D). name: of the file.
@@ -83,7 +92,7 @@ def read_index(content: NDArray[np.uint8], shape: tuple[int, int, int], name: st
     Raises MapFormatError if it is none, or not of that many descriptors.
     """
     try:
-        index = faiss.deserialize_index(np.array(content))
+        index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
     except RuntimeError as error:
         reason = str(error).split("Error: ")[-1].splitlines()[0]
         raise MapFormatError(f"{name} is no FAISS index ({reason}); build it again") from None
@@ -131,18 +140,19 @@ class CompressedSearch:
     ) -> tuple[Tensor, Tensor]:
         """See `index.DescriptorIndex`."""
         query = descriptor.cpu()
-        places = self._candidates(query, k, allowed)
-        phi = torch.cat(
-            [
-                torch.from_numpy(_rows(self._descriptors, places[begin : begin + _BLOCK_PLACES]))
-                @ query
-                for begin in range(0, len(places), _BLOCK_PLACES)
-            ]
-        )
+        candidates = self._candidates(query, k, allowed)
+        blocks = range(0, len(candidates), _BLOCK_ROWS)
+        phi = torch.cat([self.rows(candidates[i : i + _BLOCK_ROWS]) @ query for i in blocks])
         phi, best = phi.topk(min(k, len(phi)))
-        place = torch.from_numpy(places)[best // self._headings]
-        rows = place * self._headings + best % self._headings
-        return phi.to(descriptor.device), rows.to(descriptor.device)
+        return phi.to(descriptor.device), torch.from_numpy(candidates)[best].to(descriptor.device)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of codes that a search reads, about."""
+        lists = _lists(self._index)
+        if lists is None:
+            return int(self._index.ntotal * self._index.sa_code_size())
+        return int(self._index.ntotal * lists.code_size * lists.nprobe / lists.nlist)
 
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         """Descriptors (M, D) float32 of some viewpoints."""
@@ -152,16 +162,16 @@ class CompressedSearch:
     def _candidates(
         self, query: Tensor, k: int, allowed: NDArray[np.bool_] | None
     ) -> NDArray[np.int64]:
-        """Places to be compared exactly, in the order of their indices."""
+        """Viewpoints (M,) to be compared exactly, sorted as they lie in the map."""
+        wanted = max(_REFINED, _REFINED_PER_RESULT * k)
+        places = len(self._descriptors) if allowed is None else int(allowed.sum())
+        if places * self._headings > wanted:
+            rows = self._nearest(query, wanted, allowed)
+            if len(rows) >= k:
+                return np.sort(rows)
+        # Few are allowed, or few of those lie in the lists that were looked through.
         every = np.arange(len(self._descriptors)) if allowed is None else np.flatnonzero(allowed)
-        wanted = max(_REFINED_PLACES, k)
-        if len(every) <= wanted:
-            return every
-        rows = self._nearest(query, max(_SCANNED_VIEWPOINTS, 10 * k), allowed)
-        places, first = np.unique(rows // self._headings, return_index=True)
-        if len(places) * self._headings < k:  # few allowed ones lie where the index looks
-            return every
-        return np.sort(places[np.argsort(first)[:wanted]])
+        return (every[:, None] * self._headings + np.arange(self._headings)).ravel()
 
     def _nearest(
         self, query: Tensor, count: int, allowed: NDArray[np.bool_] | None
@@ -186,10 +196,10 @@ def _parameters(index: faiss.Index, selector: faiss.IDSelector) -> faiss.SearchP
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         inner = _parameters(index.index, selector)
-        return faiss.SearchParametersPreTransform(index_params=inner)
+        return faiss.SearchParametersPreTransform(index_params=inner)  # type: ignore[call-arg]
     if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
-    return faiss.SearchParameters(sel=selector)
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)  # type: ignore[call-arg]
+    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
 
 def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:
@@ -198,18 +208,18 @@ def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:
     Inner products change by different amounts for different descriptors if a mean is subtracted.
     """
     if isinstance(index, faiss.IndexPreTransform):
-        transform = faiss.downcast_VectorTransform(index.chain.at(0))
+        transform = faiss.downcast_VectorTransform(index.chain.at(0))  # type: ignore[attr-defined]
         if isinstance(transform, faiss.PCAMatrix):
-            transform.train(np.concatenate([sample, -sample]))
+            few = sample[:: max(1, len(sample) // _PCA_ROWS)]
+            transform.train(np.concatenate([few, -few]))
 
 
-def _set_probes(index: faiss.Index) -> None:
-    """Choose how many of an index's lists are looked through; it is stored with the index."""
+def _lists(index: faiss.Index) -> faiss.IndexIVF | None:
+    """The part of an index that sorts descriptors into lists."""
     try:
-        lists = faiss.extract_index_ivf(index)
-    except RuntimeError:  # it has none
-        return
-    lists.nprobe = max(_PROBES, lists.nlist // _PROBES)
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None
 
 
 def _rows(descriptors: PlaceArray, places: Any) -> NDArray[np.float32]:

@@ -41,11 +41,11 @@ class StoredFile:
     checksum: str
 
 
-def checksum_of(*data: bytes | memoryview | NDArray[Any]) -> str:
+def checksum_of(*data: bytes | NDArray[Any]) -> str:
     """The checksum of some bytes, as in the names of files."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for block in data:
-        digest.update(np.ascontiguousarray(block) if isinstance(block, np.ndarray) else block)
+        digest.update(block if isinstance(block, bytes) else np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
@@ -58,11 +58,14 @@ def checksum_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def store(folder: Path, stem: str, suffix: str, content: bytes | memoryview) -> StoredFile:
-    """Write a file below a map's folder. stem: its name up to the checksum, `tiles/a`."""
+def store(folder: Path, stem: str, suffix: str, content: bytes) -> StoredFile:
+    """Write a file below a map's folder, which must be flushed when all are written.
+
+    stem: its name up to the checksum, such as `tiles/a`.
+    """
     checksum = checksum_of(content)
     name = f"{stem}-{checksum}{suffix}"
-    with durable_write(folder / name) as temporary:
+    with _written(folder / name) as temporary:
         temporary.write_bytes(content)
     return StoredFile(name, len(content), checksum)
 
@@ -73,7 +76,7 @@ def adopt(folder: Path, stem: str, suffix: str, source: Path) -> StoredFile:
     name = f"{stem}-{checksum}{suffix}"
     target = folder / name
     if not (target.exists() and target.samefile(source)):
-        with durable_write(target) as temporary:
+        with _written(target) as temporary:
             try:
                 os.link(source, temporary)
             except OSError:  # another disk, or one without links
@@ -83,17 +86,19 @@ def adopt(folder: Path, stem: str, suffix: str, source: Path) -> StoredFile:
 
 @contextmanager
 def durable_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; flush it to the disk, then rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
+    """Give a temporary path to write to; rename it to `path` when it is on the disk for good."""
+    with _written(path) as temporary:
         yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def serialised(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> bytes:
@@ -168,10 +173,15 @@ def _arrays_in(content: NDArray[np.uint8]) -> tuple[dict[str, NDArray[Any]], dic
     return arrays, metadata
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """As `durable_write`, but the new name is on the disk only when its folder is flushed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     try:
-        os.fsync(handle)
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
     finally:
-        os.close(handle)
+        temporary.unlink(missing_ok=True)

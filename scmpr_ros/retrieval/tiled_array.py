@@ -47,13 +47,14 @@ class TiledArray:
         if isinstance(first, (int, np.integer)):
             return self._entry(int(first))[tuple(rest)]
         if isinstance(first, slice):
-            return self._gather(np.arange(len(self))[first])[(slice(None), *rest)]
+            inner = (slice(None), *rest)
+            return self._gather(np.arange(len(self))[first])[inner]
         positions = self._positions(np.asarray(first))
         pairs = []
         while rest and isinstance(rest[0], (np.ndarray, list)):
             pairs.append(np.broadcast_to(rest.pop(0), positions.shape))
         found = self._gather(positions, pairs)
-        return found[(*(slice(None),) * positions.ndim, *rest)] if rest else found
+        return found[(slice(None),) * positions.ndim + tuple(rest)] if rest else found
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -92,7 +93,8 @@ class TiledArray:
             wanted = part_of == part
             values = self._parts[part]
             local = flat[wanted] - (self._ends[part] - len(values))
-            found[wanted] = values[(local, *(row[wanted] for row in rows))]
+            inner = (local, *(row[wanted] for row in rows))
+            found[wanted] = values[inner]
         return found.reshape(*positions.shape, *found.shape[1:])
 
 

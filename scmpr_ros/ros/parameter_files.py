@@ -43,7 +43,8 @@ def parameter_file(node: str) -> str:
         parents = groups
         if texts[key]:
             lines.append(f"{_indent(len(groups))}# {texts[key]}")
-        lines.append(f"{_indent(len(groups))}{name}: {_scalar(value)}")
+        hidden = "# " if value == [] else ""  # rclpy refuses an empty list in a file
+        lines.append(f"{_indent(len(groups))}{hidden}{name}: {_scalar(value)}")
     return "\n".join(lines) + "\n"
 
 

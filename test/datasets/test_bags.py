@@ -25,6 +25,8 @@ from scmpr_ros.geometry import invert, make_transform, rotation_z
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
+CENTRED = np.array([[2.0, 0, 0.5, 0], [0, 2.0, 0.5, 0], [0, 0, 1, 0]])
+
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -344,8 +346,8 @@ def _write_async_bag(path: Path, mounted: bool = True) -> None:
                       width=0, do_rectify=False)  # fmt: skip
         send("/c", 0.0, message(
             "sensor_msgs/msg/CameraInfo", header=at(0.0, "cam"), height=2, width=2,
-            distortion_model="", d=np.zeros(0), k=np.eye(3).ravel(), r=np.eye(3).ravel(),
-            p=np.eye(3, 4).ravel(), binning_x=0, binning_y=0, roi=roi,
+            distortion_model="", d=np.zeros(0), k=CENTRED[:, :3].ravel(), r=np.eye(3).ravel(),
+            p=CENTRED.ravel(), binning_x=0, binning_y=0, roi=roi,
         ))  # fmt: skip
         for seconds in (0.05, 0.95):
             send("/i", seconds, image(at(seconds, "cam"), np.zeros((2, 2), np.uint8)))

@@ -49,7 +49,7 @@ def test_every_axis_that_points_up(tmp_path: Path, up: str) -> None:
     if up == "+z":
         assert open_cloud(path).count == len(XYZ)
     else:
-        with pytest.raises(DatasetError, match=f"set up to [{up[0]}]{up[1]}, or to [+]z"):
+        with pytest.raises(DatasetError, match=f"set cloud.up to [{up[0]}]{up[1]}, or to [+]z"):
             open_cloud(path)
     cloud = open_cloud(path, CloudConfig(up=up)).read()
     np.testing.assert_allclose(cloud.xyz, XYZ, atol=1e-4)
@@ -185,8 +185,8 @@ def test_real_map(shared_data: Path) -> None:
         if up == "+z":
             check_up(sample, "m.ply")
         else:
-            with pytest.raises(DatasetError, match=f"set up to [{up[0]}]{up[1]}"):
+            with pytest.raises(DatasetError, match=f"set cloud.up to [{up[0]}]{up[1]}"):
                 check_up(sample, "m.ply")
     for unit_m in (0.001, 0.01):
-        with pytest.raises(DatasetError, match=f"set unit_m to {unit_m}"):
+        with pytest.raises(DatasetError, match=f"set cloud.unit_m to {unit_m}"):
             check_units(CloudSample(xyz / unit_m, len(xyz)), "m.ply")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,27 @@ def draw_plainly(
     return range_m, height_m, labels.to(torch.uint8)
 
 
+def draw_rays_plainly(
+    points: Tensor, label: Tensor, position: Tensor, axes: Tensor, grid: AngularGrid,
+    config: RenderConfig,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Ranges and labels (H, W) of what each ray meets, found by comparing it with every point."""
+    offset = points.double() - position
+    range_m = offset.norm(dim=1)
+    directions = torch.from_numpy(grid.directions()).reshape(-1, 1, 3) @ axes.T
+    along = (directions * offset).sum(2)
+    off = (offset - along[..., None] * directions).norm(dim=2)
+    met = (off <= config.splat_radius_m) & (along > 0)
+    met &= (range_m >= config.min_range_m) & (range_m <= config.max_range_m)
+    front = torch.where(met, range_m, math.inf).amin(1, keepdim=True)
+    shown = met & (range_m <= front + config.surface_m)
+    index = torch.where(shown, off, math.inf).argmin(1)
+    hit = shown.any(1)
+    pictures = torch.where(hit, range_m[index], 0.0), torch.where(hit, label[index], 0)
+    range_m, labels = (picture.view(grid.height, grid.width) for picture in pictures)
+    return range_m, labels
+
+
 @contextmanager
 def without_kernel() -> Iterator[None]:
     """As on a machine without a compiler."""
@@ -102,6 +125,20 @@ def test_pictures_are_those_of_the_reference(grid: AngularGrid) -> None:
             assert torch.equal(getattr(got, name)[i], picture), name
 
 
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_rays_meet_what_a_search_of_all_points_finds(grid: AngularGrid) -> None:
+    grid = grid.resized(min(grid.height, 12), min(grid.width, 45))
+    points, label, positions, axes = scene(seed=4, count=1500)
+    config = RenderConfig(2.0, splat_radius_m=0.6, rays=True, surface_m=1.0)
+    got = render(points, label, positions, grid, config, axes)
+    for i, (position, turned) in enumerate(zip(positions, axes, strict=True)):
+        range_m, labels = draw_rays_plainly(points, label, position, turned, grid, config)
+        same = (got.range_m[i] - range_m).abs() < 0.002  # both round, so next to edges they differ
+        assert same.float().mean() > 0.995
+        assert torch.equal(got.label[i][same], labels[same])
+        assert (range_m > 0).float().mean() > 0.1
+
+
 @pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 @settings(max_examples=40, deadline=None)
 @given(
@@ -110,12 +147,14 @@ def test_pictures_are_those_of_the_reference(grid: AngularGrid) -> None:
     splat_radius_m=st.sampled_from([0.0, 0.12, 0.5]),
     max_splat_cells=st.integers(0, 7),
     max_range_m=st.floats(2.0, 60.0),
+    rays=st.booleans(),
 )
 def test_kernel_and_torch_draw_the_same(
-    seed: int, grid: AngularGrid, splat_radius_m: float, max_splat_cells: int, max_range_m: float
-) -> None:
+    seed: int, grid: AngularGrid, splat_radius_m: float, max_splat_cells: int, max_range_m: float,
+    rays: bool,
+) -> None:  # fmt: skip
     points, label, positions, axes = scene(seed)
-    config = RenderConfig(1.0, max_range_m, splat_radius_m, max_splat_cells)
+    config = RenderConfig(1.0, max_range_m, splat_radius_m, max_splat_cells, rays)
     by_kernel = render(points, label, positions, grid, config, axes)
     with without_kernel():
         assert_same(by_kernel, render(points, label, positions, grid, config, axes))
@@ -151,18 +190,19 @@ def test_points_on_the_edges_of_cells_fall_to_the_same_side() -> None:
 @pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", ["DEFAULT", *VECTOR_FLAGS])
+@pytest.mark.parametrize("config", [RenderConfig(), RenderConfig.fine(0.5)], ids=["splats", "rays"])
 def test_vector_widths_draw_the_same(
-    capability: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    capability: str, config: RenderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = ["DEFAULT", *reversed(VECTOR_FLAGS)]
     if order.index(capability) > order.index(CAPABILITY):
         pytest.skip(f"this processor has no {capability}")
     points, label, positions, axes = scene(seed=5, count=50_000)
     with without_kernel():
-        expected = render(points, label, positions, GRIDS[1], RenderConfig(), axes)
+        expected = render(points, label, positions, GRIDS[1], config, axes)
     library = load_library(splat_kernel.SOURCE, capability, tmp_path, splat_kernel.FLAGS)
     monkeypatch.setattr(splat_kernel, "_library", lambda: (library, None))
-    assert_same(expected, render(points, label, positions, GRIDS[1], RenderConfig(), axes))
+    assert_same(expected, render(points, label, positions, GRIDS[1], config, axes))
 
 
 def test_chunks_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,9 +275,9 @@ def test_points_that_cannot_be_sorted_are_named() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_draws_the_same() -> None:
-    for seed, grid in enumerate(GRIDS):
-        points, label, positions, axes = scene(seed, count=200_000)
-        here = render(points, label, positions, grid, RenderConfig(), axes)
+    for config, grid in itertools.product((RenderConfig(), RenderConfig.fine()), GRIDS):
+        points, label, positions, axes = scene(seed=7, count=200_000)
+        here = render(points, label, positions, grid, config, axes)
         moved = (x.cuda() for x in (points, label, positions))
-        there = render(*moved, grid, RenderConfig(), axes.cuda())
+        there = render(*moved, grid, config, axes.cuda())
         assert_same(here, Panoramas(*(value.cpu() for value in vars(there).values())))

@@ -25,7 +25,8 @@ from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map
-from scmpr_ros.pipeline.map_directory import check_reusable, read_viewer_points
+from scmpr_ros.pipeline.map_directory import check_reusable
+from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.semantics import class_id

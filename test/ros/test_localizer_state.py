@@ -209,8 +209,8 @@ def test_maps_by_topic(
     # reading this map blocks while the pipe in the place of a file is open
     blocking = tmp_path / "blocking"
     shutil.copytree(street_map, blocking)
-    (blocking / "positions.npy").unlink()
-    os.mkfifo(blocking / "positions.npy")
+    (blocking / "metadata.json").unlink()
+    os.mkfifo(blocking / "metadata.json")
 
     def announce_blocking_map() -> int:
         """Return the pipe's descriptor once the map is being read."""
@@ -219,7 +219,7 @@ def test_maps_by_topic(
 
         def open_pipe() -> bool:
             with contextlib.suppress(OSError):  # there is no reader yet
-                opened.append(os.open(blocking / "positions.npy", os.O_WRONLY | os.O_NONBLOCK))
+                opened.append(os.open(blocking / "metadata.json", os.O_WRONLY | os.O_NONBLOCK))
             return bool(opened)
 
         graph.until(open_pipe, "the localizer to read the map")
@@ -231,7 +231,7 @@ def test_maps_by_topic(
     assert graph.call(GetState, f"{name}/get_state").current_state.label == "active"
     os.close(pipe)
     graph.until(lambda: f"cannot use map {blocking}" in logs(), "the error")
-    assert "positions.npy" in logs() and logs().count("must be JSON") == 1
+    assert "metadata.json" in logs() and logs().count("must be JSON") == 1
     camera.localise()
     assert camera.states[-1].data == "LOCALIZED", "the map before is still in use"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,15 +108,26 @@ _ByStamp = dict[int, NDArray[np.float64] | None]
 def _read_stamped(bag: Bag, topic: str) -> tuple[str, str, _ByStamp]:
     """World, posed frame, and poses by stamp in ns of messages with a pose each."""
     by_stamp: _ByStamp = {}
-    world = frame = ""
-    count = 0
+    frames: set[tuple[str, str]] = set()
     for message in bag.messages(topic):
-        world, frame = message.header.frame_id, getattr(message, "child_frame_id", "")
-        pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
-        by_stamp[stamp_ns(message.header)] = usable_pose(pose)
-        count += 1
-    check_stamps(bag, topic, len(by_stamp), count)
+        frames.add((message.header.frame_id, getattr(message, "child_frame_id", "")))
+        by_stamp[stamp_ns(message.header)] = usable_pose(_pose_of(message))
+    check_stamps(bag, topic, len(by_stamp), bag.topics[topic].count)
+    if len(frames) > 1:
+        found = ", ".join(f"{frame!r} in {world!r}" for world, frame in sorted(frames))
+        raise DatasetError(
+            f"{bag.path}: {topic} has poses of several frames ({found}): name a topic with those of "
+            "one by bag.topics.pose"
+        )
+    ((world, frame),) = frames
     return world.lstrip("/"), frame.lstrip("/"), by_stamp
+
+
+def _pose_of(message: Any) -> Any:
+    """The Pose or Transform in a message of `STAMPED_POSES`."""
+    if hasattr(message, "transform"):
+        return message.transform
+    return message.pose.pose if hasattr(message.pose, "pose") else message.pose
 
 
 def _read_path(bag: Bag, topic: str) -> tuple[str, str, _ByStamp]:

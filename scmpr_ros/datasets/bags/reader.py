@@ -21,7 +21,6 @@ from scmpr_ros.datasets.bags.files import bag_name
 from scmpr_ros.datasets.bags.options import (
     KNOWN_LABEL_SETS,
     NO_LABELS,
-    OPTIONS,
     BagReaderConfig,
     load_options,
 )
@@ -50,12 +49,13 @@ from scmpr_ros.datasets.ros_clouds import (
 )
 from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
-from scmpr_ros.errors import CalibrationError, DatasetError, ScmprError, ShapeError
+from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
 from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
 
 _log = logging.getLogger(__name__)
+_IMAGE_OPTIONS = "bag.images"
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
 """Custom data: label set of the points' field `label`."""
@@ -196,16 +196,15 @@ class BagDrive(Drive):
 
     @cached_property
     def _ros_camera(self) -> RosCamera:
-        info, topics = self._camera_info, self.config.topics
-        calibration = f"{topics.camera_info} of {self.path}"
-        source = ImageSource(self._image.required(), calibration, OPTIONS)
-        return RosCamera(info, self.config.images, source)
+        info_topic = choose_camera_info(self._bag, self.config.topics, self._image.name).name
+        source = ImageSource(self._image.name, f"{info_topic} of {self.path}", _IMAGE_OPTIONS)
+        return RosCamera(self._camera_info, self.config.images, source)
 
     @cached_property
     def _camera_images(self) -> CameraImages:
-        """What the images become; they have the size of the first one."""
+        """What becomes of the images; all have the size of the first one."""
         camera = self._ros_camera
-        first = next(self._bag.messages(self._image.required(), IMAGES))
+        first = next(self._bag.messages(self._image.name, IMAGES))
         return camera.images(size_of_image(first))
 
     @property
@@ -223,8 +222,13 @@ class BagDrive(Drive):
 
     @property
     def image_frames(self) -> Sequence[int]:
-        """Frames that have an image and a pose."""
-        return self._frames_of(self._image.required())
+        """Frames that have an image and a pose.
+
+        Raises CalibrationError if the images have no usable camera, before anything is made of
+        them.
+        """
+        frames = self._frames_of(self._image.required())
+        return frames if frames and self.camera else []
 
     @property
     def scan_frames(self) -> Sequence[int]:
@@ -252,15 +256,16 @@ class BagDrive(Drive):
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """RGB image (H, W, 3)."""
-        topic = self._image.required()
-        content, images = self._read(topic, frame), self._camera_images
+        content, images = self._read(self._image.required(), frame), self._camera_images
         try:
             if size_of_image(content) != images.size:
                 raise ShapeError.of("image size", "{}x{}".format(*images.size),
                                     "{}x{}".format(*size_of_image(content)))  # fmt: skip
             return images.rectified(self._ros_camera.decode(content))
-        except ScmprError as error:
-            raise DatasetError(f"{self.path}, {topic}, frame {frame}: {error}") from None
+        except ShapeError as error:
+            raise DatasetError(
+                f"{self.path}: frame {frame} of {self._image.name}: {error}"
+            ) from error
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint ids if the bag has them.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import os
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +22,8 @@ from typing import Any
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]  # as Python has it
 from rosbags.typesys import Stores, get_typestore
 
 from scmpr_ros.datasets.bags.files import COMPRESSED, METADATA, find_bags
@@ -242,10 +243,30 @@ def _open_file(path: Path, at_end: Callable[[Callable[[], Any]], Any]) -> Reader
         folder = Path(tempfile.mkdtemp(prefix="scmpr_ros_bag_"))
         at_end(partial(_remove, folder, os.getpid()))
         path = _decompress(path, folder / path.stem)
+    _check_complete(path)
     reader = Reader1(path) if path.suffix == ".bag" else Reader2(path)
     reader.open()
     at_end(lambda: _close(reader))
     return reader
+
+
+def _check_complete(path: Path) -> None:
+    """Raise DatasetError for databases without their last messages, which the library accepts."""
+    for database in path.glob("*.db3") if path.is_dir() else [path]:
+        log = Path(f"{database}-wal")
+        if log.is_file() and log.stat().st_size > 0:
+            raise DatasetError(
+                f"{database}: the recorder was stopped before it was done, and {log.name} holds the "
+                f"last messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
+            )
+        with database.open("rb") as file:
+            header = file.read(32)
+        pages = int.from_bytes(header[28:32], "big")
+        page_bytes = int.from_bytes(header[16:18], "big")
+        page_bytes = 65536 if page_bytes == 1 else page_bytes  # two bytes cannot say it
+        size = database.stat().st_size
+        if header.startswith(b"SQLite format 3\0") and size < pages * page_bytes:
+            raise ReaderError(f"{database.name} has {size} of {pages * page_bytes} bytes")
 
 
 def _close(reader: Reader1 | Reader2) -> None:
@@ -259,10 +280,6 @@ def _remove(folder: Path, owner: int) -> None:
 
 
 def _decompress(path: Path, target: Path) -> Path:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd  # a dependency of `rosbags`
     with path.open("rb") as packed, zstd.open(packed, "rb") as source, target.open("wb") as out:
         shutil.copyfileobj(source, out)
     return target

@@ -23,7 +23,7 @@ TRANSFORMS = ("tf2_msgs/msg/TFMessage",)
 PATHS = ("nav_msgs/msg/Path",)
 STAMPED_POSES = (
     "nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped",
-    "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped", "geometry_msgs/msg/TransformStamped",
 )  # fmt: skip
 POSES = (*STAMPED_POSES, *PATHS, *TRANSFORMS)
 

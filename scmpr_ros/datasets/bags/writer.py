@@ -29,7 +29,7 @@ from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.drive_frames import DriveFrame, DriveFrames, FrameChoice
 from scmpr_ros.datasets.ros_clouds import pack_points
 from scmpr_ros.datasets.simulated_odometry import OdometryNoise, drifting_poses
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import CalibrationError, ConfigError, DatasetError
 from scmpr_ros.geometry import invert, make_transform, rotation_z
 
 _NS = 1_000_000_000
@@ -174,11 +174,13 @@ class _DriveWriter:
     def _mounting(self, T_base_lidar: NDArray[np.float64]) -> None:
         config, first = self.config, self.frames.numbers[0]
         base, lidar = (self._header(first, f) for f in (config.base_frame, config.lidar_frame))
-        content = make.transforms(
-            [(base, config.lidar_frame, T_base_lidar),
-             (lidar, config.camera_frame, self.drive.T_lidar_camera)]
-        )  # fmt: skip
-        self._send(self.topics.tf_static, content, first, latched=True)
+        edges = [(base, config.lidar_frame, T_base_lidar)]
+        try:
+            edges.append((lidar, config.camera_frame, self.drive.T_lidar_camera))
+        except CalibrationError:
+            if self.drive.image_frames:
+                raise
+        self._send(self.topics.tf_static, make.transforms(edges), first, latched=True)
 
     def _truth(self, frame: int, T_world_lidar: NDArray[np.float64]) -> None:
         content = make.odometry(self._header(frame, self.config.map_frame), self.config.lidar_frame,

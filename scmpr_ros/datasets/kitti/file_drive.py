@@ -100,7 +100,7 @@ class FileDrive(Drive):
 
     def _first_size(self) -> tuple[int, int]:
         """Width and height of the first readable image."""
-        for frame in self.image_frames:
+        for frame in self._posed_images:
             try:
                 return read_image_size(self._images.path(frame))
             except DatasetError as error:
@@ -114,7 +114,16 @@ class FileDrive(Drive):
 
     @cached_property
     def image_frames(self) -> Sequence[int]:
-        """Frames that have an image and a pose; empty if the folder of images is missing."""
+        """Frames that have an image and a pose; empty if the folder of images is missing.
+
+        Raises CalibrationError if the images have no usable camera, before anything is made of
+        them.
+        """
+        frames = self._posed_images
+        return frames if frames and self.camera else []
+
+    @cached_property
+    def _posed_images(self) -> Sequence[int]:
         return self._posed_frames(self._images)
 
     @cached_property
@@ -163,7 +172,8 @@ class FileDrive(Drive):
         """Value of white in 16-bit images: as configured, else found in some of all the drive."""
         if self._config.white_level:
             return self._config.white_level
-        some = self.image_frames[:: max(1, len(self.image_frames) // _LOOKED_AT)]
+        frames = self._posed_images
+        some = frames[:: max(1, len(frames) // _LOOKED_AT)]
         images = (read_deep_image(self._images.path(frame)) for frame in some)
         return find_white_level((i for i in images if i is not None), str(self._images.folder))
 
@@ -227,6 +237,12 @@ class FileDrive(Drive):
         numbers = files.numbers()
         posed = [n for n in numbers if n in self._T_world_lidar]
         if not posed:
+            if not numbers:
+                found = next((path.name for path in sorted(files.folder.iterdir())), "none at all")
+                raise DatasetError(
+                    f"{files.folder} has no file that is named by its frame, like "
+                    f"{files.path(0).name}; it has {found}"
+                )
             raise DatasetError(
                 f"{files.folder} has {len(numbers)} files like {files.path(0).name}, none of them "
                 f"with a pose ({len(self._T_world_lidar)} frames have poses)"

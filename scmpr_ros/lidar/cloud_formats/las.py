@@ -33,6 +33,10 @@ _GEOKEY_RECORD = 34735
 _GEOKEYS = {3072: "projected", 2048: "geographic", 3076: "unit"}
 _FEET = {9002: "foot", 9003: "US survey foot"}
 _VLR_BYTES, _EVLR_BYTES = 54, 60
+_LASZIP_RECORD, _LAYERED = 22204, 3
+_LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}
+"""Layers of compressed items: POINT14, RGB14, RGBNIR14, WAVEPACKET14; of BYTE14, one a byte."""
+_BYTE14 = 14
 _CHUNK_TABLE = struct.Struct("<II")
 
 
@@ -70,6 +74,8 @@ def open_table(path: Path) -> PointTable:
         with path.open("rb") as file, _as_dataset_error(path):
             reader = laspy.open(file, closefd=False, read_evlrs=False,
                                 laz_backend=laspy.LazBackend.Lazrs)  # fmt: skip
+            if header.compressed and header.count:
+                _check_layers(file, header, reader.header.vlrs)
             yield from _read(path, reader, wanted, header)
 
     return PointTable(path, fields, header.count, read, _georeference(vlrs), "asprs")
@@ -173,6 +179,32 @@ def _chunks(file: BinaryIO, header: _Header, size: int) -> str:
     if chunks * header.point_bytes > size:
         return f"it cannot hold {chunks} chunks"
     return ""
+
+
+def _check_layers(file: BinaryIO, header: _Header, vlrs: Sequence[Any]) -> None:
+    """Compare the sizes of the layers of each chunk with the chunk: lazrs allocates what they say.
+
+    Layers are how the point formats of LAS 1.4 are compressed. ValueError if they do not fit.
+    """
+    import lazrs
+
+    data = next(vlr.record_data for vlr in vlrs if vlr.record_id == _LASZIP_RECORD)
+    (items,) = struct.unpack_from("<H", data, 32)
+    kinds = [struct.unpack_from("<HHH", data, 34 + 6 * k) for k in range(items)]
+    layers = sum(size if kind == _BYTE14 else _LAYERS.get(kind, 0) for kind, size, _ in kinds)
+    if struct.unpack_from("<H", data)[0] == _LAYERED:
+        file.seek(header.points_at)
+        chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(data))
+        if sum(count for count, _ in chunks) < header.count:
+            raise ValueError(f"{len(chunks)} chunks cannot hold {header.count} points")
+        at = header.points_at + 8
+        for _, size in chunks:
+            file.seek(at + header.point_bytes + 4)
+            sizes = np.frombuffer(file.read(4 * layers), "<u4")
+            if len(sizes) < layers or int(sizes.sum(dtype=np.uint64)) > size:
+                raise ValueError(f"the layers of a chunk of {size} bytes do not fit into it")
+            at += size
+    file.seek(header.points_at)
 
 
 def _extended_wkt(file: BinaryIO, header: _Header) -> Iterator[tuple[str, int, bytes]]:

@@ -29,7 +29,7 @@ from scmpr_ros.retrieval.place_map.manifest import (
 )
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
-from scmpr_ros.retrieval.stored_files import adopt, checksum_of, serialised, store
+from scmpr_ros.retrieval.stored_files import adopt, checksum_of, flush, serialised, store
 from scmpr_ros.retrieval.tiled_array import joined
 
 _SHARED_FORMAT = "scmpr_ros place map shared/1"
@@ -153,7 +153,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
         provenance=header.provenance,
     )  # fmt: skip
     tiles = [open_tile(folder, manifest, entry) for entry in entries]
-    shared = {
+    shared: dict[str, NDArray[Any]] = {
         "headings": np.asarray(header.headings_rad, np.float64),
         "confusion": np.asarray(header.confusion, np.float32),
         "context": mean_tokens(tiles) if header.context is None
@@ -174,6 +174,8 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
             None if faiss_index is None else store(folder, "index", ".faiss", faiss_index),
         ),
     )
+    for names in (folder / "tiles", folder):
+        flush(names)
     manifest.write(folder)
     return manifest
 

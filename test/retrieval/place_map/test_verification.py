@@ -26,28 +26,33 @@ from scmpr_ros.retrieval.place_map.verification import faults_of
 folder = Path(sys.argv[1])
 
 def write_whole():
-    write_place_map(folder, header(), [tile(key, 4, 10 * i) for i, key in enumerate("abcdef")])
+    write_place_map(folder, header(), [tile(key, 4, 10 * i) for i, key in enumerate("abc")])
+
+def write_and_update(number):
+    write_whole()
+    update_place_map(folder, [tile(key, 4, 10 * i, number) for i, key in enumerate("b")])
 
 def write_for_ever():
-    for number in count():
-        write_whole()
-        update_place_map(folder, [tile(key, 4, 10 * i, number) for i, key in enumerate("bd")])
+    for number in count(1):
+        write_and_update(number)
 
-write_whole()
+began_s = time.monotonic()
+write_and_update(1)
+cycle_s = time.monotonic() - began_s
 generator = random.Random(0)
 contents, leftovers = set(), 0
 for _ in range(20):
     child = os.fork()
     if child == 0:
         write_for_ever()
-    time.sleep(generator.uniform(0, 0.2))
+    time.sleep(generator.uniform(0, 2 * cycle_s))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert faults_of(folder) == [], faults_of(folder)
     place_map = PlaceMap.load(folder)
-    assert len(place_map) == 24
+    assert len(place_map) == 12
     contents.add(float(place_map.descriptors[7].sum()))
-    leftovers += len(list(folder.rglob("*.safetensors*"))) > 7
+    leftovers += len(list(folder.rglob("*.safetensors*"))) > 4
 print(len(contents), leftovers)
 """
 
@@ -89,7 +94,7 @@ def test_a_killed_process_leaves_the_old_map_or_the_new_one(tmp_path: Path) -> N
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     contents, leftovers = map(int, run.stdout.split())
-    assert contents > 1 and leftovers > 3, "not killed in the middle"
+    assert contents > 1 and leftovers > 0, f"not killed in the middle: {run.stdout}"
     write_place_map(folder, header(), [tile("a")])
     assert {path.name.split("-")[0] for path in folder.rglob("*") if path.is_file()} == {
         "a", "metadata.json", "shared"
