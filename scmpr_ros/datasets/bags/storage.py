@@ -256,8 +256,8 @@ def _check_complete(path: Path) -> None:
         log = Path(f"{database}-wal")
         if log.is_file() and log.stat().st_size > 0:
             raise DatasetError(
-                f"{database}: the recorder was stopped before it was done, and {log.name} holds the "
-                f"last messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
+                f"{database}: the recorder was stopped too early: {log.name} holds the last "
+                f"messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
             )
         with database.open("rb") as file:
             header = file.read(32)
