@@ -172,7 +172,8 @@ class AccumulatedScans(MapSource):
     def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        return accumulate_classes(classifier.of_scans(scans), config.accumulation)
+        classified = classifier.of_scans(scans)
+        return accumulate_classes(classified, config.accumulation, classifier.needs_scans)
 
     def tiles(
         self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
