@@ -18,9 +18,11 @@ _MAX_HEADER_BYTES = 4096
 def read_npy_poses(path: Path) -> NDArray[np.float64]:
     """Poses (N, 4, 4) of a .npy file with matrices (N, 4, 4), (N, 3, 4) or (N, 12)."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DatasetError(f"{path}: this is no array of NumPy: {error}") from error
+        # mapped, so that a damaged shape cannot ask for more memory than the file has
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # the header is Python, whose errors are of any type
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: this is no array of NumPy: {reason}") from error
     shape = getattr(array, "shape", None)
     sizes = {(4, 4): 4, (3, 4): 3, (12,): 3}
     if shape is None or shape[1:] not in sizes or array.dtype.kind not in "fiu":
@@ -90,12 +92,11 @@ def _pcd_rows(body: bytes, data: str, dtype: np.dtype[np.void], number: int) -> 
     if data != "ascii":
         raise ValueError(f"DATA {data}: only ascii and binary can be read as a trajectory")
     rows = [line.split() for line in body.decode("ascii", "replace").splitlines() if line.strip()]
-    if len(rows) != number:
-        raise ValueError(f"{number} points in {len(rows)} lines")
+    widths = [dtype[name].shape[0] for name in dtype.names or ()]
+    if len(rows) != number or any(len(row) != sum(widths) for row in rows):
+        raise ValueError(f"not {number} lines of {sum(widths)} numbers")
+    values = np.array([[float(value) for value in row] for row in rows]).reshape(number, -1)
     table = np.zeros(number, dtype)
-    for index, row in enumerate(rows):
-        values = iter([float(value) for value in row])
-        for name in dtype.names or ():
-            for column in range(dtype[name].shape[0]):
-                table[name][index, column] = next(values)
+    for name, first, width in zip(dtype.names or (), np.cumsum([0, *widths]), widths, strict=False):
+        table[name] = values[:, first : first + width]
     return table

@@ -39,7 +39,7 @@ from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
 from scmpr_ros.pipeline.map_builder import map_header
 from scmpr_ros.pipeline.map_directory import check_writable
-from scmpr_ros.pipeline.map_points import GHOSTS, GatheredPoints, gather_points
+from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
 from scmpr_ros.pipeline.map_source import (
     MapSource,
     MapSourceConfig,
@@ -229,8 +229,9 @@ class _Build:
     def _task(self, tile: Tile) -> TileTask:
         places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
         return TileTask(
-            self.folder, tile, self.grid, self.request.checkpoint, self.config.source,
-            self.config.builder, self.gathered.carved, self.gathered.by_geometry, places,
+            self.folder, tile, self.grid, self.request.checkpoint, self.request.source,
+            self.config.source,
+            self.config.builder, self.gathered.carve, self.gathered.by_geometry, places,
         )  # fmt: skip
 
     def _unlabelled(self, pending: Sequence[TileTask]) -> list[TileTask]:
@@ -263,7 +264,7 @@ class _Build:
         points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
         places = b"" if task.places is None else task.places.tobytes()
         return _digest(
-            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carved,
+            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carve,
             to_dict(self.config), fingerprint(self.network),
         ).hex()  # fmt: skip
 
@@ -348,8 +349,7 @@ def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> Gathere
     raw = folder / RAW
     facts = gathered(folder)
     if facts is None:
-        for left in (raw, folder / GHOSTS):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(raw, ignore_errors=True)
         points = gather_points(origin, config, raw)
         set_gathered(folder, points._asdict() | {"tiles": RAW})
     else:

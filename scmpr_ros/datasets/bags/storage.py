@@ -46,6 +46,7 @@ _SAME_IN_ROS1 = frozenset(
 )
 """Types with equal fields in ROS 1 and ROS 2, but for the header's `seq`, which is dropped."""
 
+_LONGEST_REASON = 300
 _AGAIN = "copy it again, or run `ros2 bag reindex` (`mcap recover`, for ROS 1 `rosbag reindex`)"
 
 
@@ -227,7 +228,9 @@ class Bag:
         except (DatasetError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # the library raises errors of any type for damaged bytes
-            reason = str(error).strip().rstrip(".") or "nothing more is known"
+            reason = (
+                " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
+            )
             name = "" if type(error).__name__ == "ReaderError" else f"{type(error).__name__}: "
             raise DatasetError(
                 f"{self.path}: {where} is damaged or unsupported ({name}{reason}): {_AGAIN}"
@@ -256,8 +259,8 @@ def _check_complete(path: Path) -> None:
         log = Path(f"{database}-wal")
         if log.is_file() and log.stat().st_size > 0:
             raise DatasetError(
-                f"{database}: the recorder was stopped before it was done, and {log.name} holds the "
-                f"last messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
+                f"{database}: the recorder was stopped too early: {log.name} holds the last "
+                f"messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
             )
         with database.open("rb") as file:
             header = file.read(32)
