@@ -23,9 +23,22 @@ PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE" if FAST_DDS_2 else "FASTDDS_DEFAULT_P
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "source", description="Point cloud map: a PLY or PCD file, or a folder in KITTI layout."
+        "source", default_value="",
+        description="Point cloud map: a file, a folder of tiles, or a recording. Empty: the cloud "
+                    "that comes on the topic `points`.",
     ),
     DeclareLaunchArgument("directory", description="Directory of the place map."),
+    DeclareLaunchArgument("points", default_value="points",
+                          description="Topic of a point cloud map, without a source."),
+    DeclareLaunchArgument(
+        "trajectory", default_value="",
+        description="File with the poses of the sensor that mapped. Empty: a drive's poses, or "
+                    "places all over the open ground.",
+    ),
+    DeclareLaunchArgument(
+        "sensor_height", default_value="",
+        description="Height of the camera above the ground in metres, without a trajectory.",
+    ),
     DeclareLaunchArgument(
         "checkpoint", default_value="",
         description="Weight file of the network; the localizer needs the same. Empty: the one in "
@@ -62,6 +75,7 @@ def map_loader(context: LaunchContext) -> list[Node]:
         Node(
             package="scmpr_ros", executable="map_loader", name=name, namespace=namespace,
             output="screen", parameters=[params_file, given_parameters(context)],
+            remappings=[("points", LaunchConfiguration("points"))],
         )
     ]  # fmt: skip
 
@@ -85,6 +99,10 @@ def given_parameters(context: LaunchContext) -> dict[str, Any]:
         for name in ("source", "directory", "checkpoint")
         if texts[name]
     }
+    if texts["trajectory"]:
+        parameters["map_source.trajectory"] = ParameterValue(texts["trajectory"], value_type=str)
+    if texts["sensor_height"]:
+        parameters["builder.places.sensor_height_m"] = float(texts["sensor_height"])
     for name in ("use_sim_time", "autostart"):
         parameters[name] = texts[name] == "true"
     return parameters

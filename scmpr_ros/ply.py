@@ -6,6 +6,7 @@ fills missing rows of a truncated file with uninitialised memory.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from scmpr_ros.atomic_files import write_file
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.text_rows import text_rows, whole_numbers
+
+_log = logging.getLogger(__name__)
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -121,6 +124,10 @@ def open_ply(path: Path) -> PlyFile:
             "needs format ascii or binary, and an element vertex; export the points as binary PLY"
         )
     vertex, before = elements[index], elements[:index]
+    faces = next((element.count for element in elements if element.name == "face"), 0)
+    if faces:
+        _log.warning("%s is a mesh: its %d faces are ignored, only their corners are points", path,
+                     faces)  # fmt: skip
     order = _BYTE_ORDER[form]
     dtype = _vertex_record(path, vertex, order)
     if form == "ascii":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -13,6 +14,7 @@ from scmpr_ros.errors import DatasetError
 
 _BLOCK_BYTES = 1 << 23
 _MAX_LINE_BYTES = 1 << 20
+_NAN_OF_WINDOWS = re.compile(r"[-+]?(nan\(\w+\)|1\.#\w+)")
 
 
 def text_rows(
@@ -59,6 +61,8 @@ def _parse(lines: Sequence[str], path: Path, columns: int) -> NDArray[np.float64
     try:
         rows = np.loadtxt(lines, dtype=np.float64, comments=None, ndmin=2)
     except ValueError:
+        if any(map(_NAN_OF_WINDOWS.search, lines)):
+            return _parse([_NAN_OF_WINDOWS.sub("nan", line) for line in lines], path, columns)
         _refuse(lines, path, columns)
     if rows.shape != (len(lines), columns):
         _refuse(lines, path, columns)

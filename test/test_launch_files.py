@@ -39,7 +39,7 @@ def test_every_argument_is_described(repository: Path, name: str) -> None:
     ("name", "required"),
     [
         ("localize", set()),
-        ("build_map", {"source", "directory"}),
+        ("build_map", {"directory"}),
         ("replay", {"bag"}),
         ("demo", {"source", "directory", "bag"}),
     ],

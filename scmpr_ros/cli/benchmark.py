@@ -1,9 +1,9 @@
-"""`benchmark`: time queries, networks, scans and towns; soak the localizer."""
+"""`benchmark`: time queries, networks, scans, panoramas and towns; soak the localizer."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.cli.console import run_command
+from scmpr_ros.cli.panorama_accuracy import PanoramaAccuracyConfig, run_panorama_accuracy
 from scmpr_ros.cli.soak import run_soak
 from scmpr_ros.evaluation.benchmark.index import (
     IndexBenchmark,
@@ -31,6 +32,7 @@ from scmpr_ros.evaluation.benchmark.networks import (
 from scmpr_ros.evaluation.benchmark.picture import (
     draw_networks,
     draw_queries,
+    draw_renders,
     draw_scans,
     draw_towns,
 )
@@ -39,6 +41,11 @@ from scmpr_ros.evaluation.benchmark.queries import (
     QueryBenchmark,
     QueryBenchmarkConfig,
     benchmark_queries,
+)
+from scmpr_ros.evaluation.benchmark.renders import (
+    RenderBenchmarkConfig,
+    RenderTiming,
+    benchmark_renders,
 )
 from scmpr_ros.evaluation.benchmark.scans import (
     ScanBenchmarkConfig,
@@ -59,9 +66,16 @@ _KINDS: dict[str, tuple[type, str]] = {
     "networks": (NetworkBenchmarkConfig, "backbones with their classifiers, on one image"),
     "training": (TrainingBenchmarkConfig, "training steps of backbones"),
     "scan": (ScanBenchmarkConfig, "backends of the selective scan"),
+    "render": (RenderBenchmarkConfig, "panoramas of maps of two extents"),
     "town": (TownBenchmarkConfig, "recording of synthetic towns, frame by frame"),
+    "panoramas": (PanoramaAccuracyConfig, "panoramas of a town's maps, against ray-cast truth"),
     "soak": (SoakConfig, "a real localizer that is driven for long: leaks, latencies, drops"),
 }
+_REPORTS: dict[str, Callable[[Any, Path], None]] = {
+    "panoramas": run_panorama_accuracy,
+    "soak": run_soak,
+}
+"""What is no comparison of speeds prints and writes its own report."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +96,8 @@ def _parser() -> ArgumentParser:
     )
     commands = parser.add_subcommands(dest="kind")
     for kind, (config, description) in _KINDS.items():
-        command = ArgumentParser(description=f"Time {description}.")
+        verb = "Measure" if kind in _REPORTS else "Time"
+        command = ArgumentParser(description=f"{verb} {description}.")
         command.add_argument(
             "--out", type=Path, default=Path("out/benchmark"),
             help="folder for the numbers (JSON) and the figure (PNG)",
@@ -94,8 +109,8 @@ def _parser() -> ArgumentParser:
 
 def _run(kind: str, options: Namespace) -> None:
     settings, out = options.settings, options.out
-    if kind == "soak":
-        run_soak(settings, out)
+    if kind in _REPORTS:
+        _REPORTS[kind](settings, out)
         return
     machine = measure_machine(choose_device(_device(kind, settings)))
     picture = out / f"{kind}.png"
@@ -116,6 +131,10 @@ def _run(kind: str, options: Namespace) -> None:
         results, missing = benchmark_scans(settings, machine)
         table = _scan_table(results, missing)
         draw_scans(results, machine, picture)
+    elif kind == "render":
+        results = benchmark_renders(settings, machine)
+        table = _render_table(results)
+        draw_renders(results, machine, picture)
     else:
         run = benchmark_networks if kind == "networks" else benchmark_training
         results = run(settings, machine)
@@ -205,6 +224,21 @@ def _scan_table(timings: Sequence[ScanTiming], missing: dict[str, str]) -> Table
         table.add_row(
             f"{t.height}x{t.width}", str(t.dim), t.way, t.backend, f"{t.timing.median_ms:.2f}",
             f"{t.timing.p95_ms:.2f}", f"{t.floor_ms:.3f}", f"{t.error:.0e}",
+        )  # fmt: skip
+    return table
+
+
+def _render_table(timings: Sequence[RenderTiming]) -> Table:
+    table = Table(title=f"One panorama, {timings[0].reached:,} points in reach; ms")
+    for name in ("map", "grid", "way"):
+        table.add_column(name, no_wrap=True)
+    for name in ("median", "95 %", "floor", "a second"):
+        table.add_column(name, justify="right")
+    for t in timings:
+        table.add_row(
+            f"{t.points / 1e6:.1f} M, {t.extent_m:.0f} m", t.grid, t.way,
+            f"{t.timing.median_ms:.1f}", f"{t.timing.p95_ms:.1f}", f"{t.floor_ms:.1f}",
+            f"{t.panoramas_per_s:.1f}",
         )  # fmt: skip
     return table
 

@@ -167,7 +167,7 @@ class Rectifier:
 
 
 def needs_rectification(calibration: Calibration, topic: str, choice: Rectify) -> tuple[bool, str]:
-    """Decide whether the images of a topic are raw; see docs/how-to/rectification.md.
+    """Decide whether the images of a topic are raw; see docs/how-to/images.md.
 
     camera_info describes raw and rectified images alike, so it does not say which of them come.
     Returns the answer, and a sentence about what was assumed, empty if nothing was. Messages end

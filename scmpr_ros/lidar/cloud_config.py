@@ -69,6 +69,12 @@ class CloudConfig:
             raise ConfigError(f"origin {self.origin!r}: expected auto, or three numbers 'x,y,z'")
         return origin
 
+    def in_map(self, xyz: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Points (N, 3) of the file's axes and unit, in metres and z up; the type stays."""
+        if self.unit_m not in (0.0, 1.0):
+            xyz = (xyz * np.float64(self.unit_m)).astype(xyz.dtype)
+        return xyz if self.up in ("", "+z") else xyz @ self.R_map_file.T.astype(xyz.dtype)
+
     @property
     def R_map_file(self) -> NDArray[np.float64]:
         """Rotation (3, 3) from the file's axes to the map's, z up."""

@@ -31,6 +31,8 @@ class CloudSurvey:
 
     count: int = 0
     not_finite: int = 0
+    dark: int = 0
+    """Number of points without a finite intensity."""
     bounds: NDArray[np.float64] = field(
         default_factory=lambda: np.array([[np.inf] * 3, [-np.inf] * 3])
     )

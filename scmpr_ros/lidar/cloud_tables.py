@@ -24,8 +24,7 @@ _MOST_BROKEN_LABELS = 0.001
 class RawBlock:
     """Finite points (N, 3) in metres, z up, in the file's precision.
 
-    label: (N,) raw class ids, or joint ids once known. intensity: (N,) float32, 0 where it was not
-        finite.
+    label: (N,) raw class ids, or joint ids once known. intensity: (N,) float32.
     """
 
     xyz: NDArray[np.floating]
@@ -57,7 +56,7 @@ class CloudTables:
         """Finite points of all files, with raw class ids if `labels` are wanted."""
         for table, fields in self.tables:
             names = [name for name in fields.names if name != fields.label or labels is not None]
-            for columns in table.read(names):
+            for columns in _readable(table, names):
                 block = self._block(columns, fields)
                 finite = np.isfinite(block.xyz).all(axis=1)
                 if not finite.all():
@@ -72,14 +71,19 @@ class CloudTables:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):
             xyz = xyz.astype(np.float64)
-        if self.config.unit_m not in (0.0, 1.0):
-            xyz = xyz * np.float64(self.config.unit_m)
-        if self.config.up not in ("", "+z"):
-            xyz = xyz @ self.config.R_map_file.T.astype(xyz.dtype)
+        xyz = self.config.in_map(xyz)
         intensity = columns[fields.intensity] if self.has_intensity and fields.intensity else None
         if intensity is not None:
-            intensity = np.nan_to_num(intensity.astype(np.float32), posinf=0.0, neginf=0.0)
+            intensity = intensity.astype(np.float32)
         return RawBlock(xyz, None if fields.label is None else columns.get(fields.label), intensity)
+
+
+def _readable(table: PointTable, names: Sequence[str]) -> Iterator[Columns]:
+    """Read a table; an error of the disk is one of the file."""
+    try:
+        yield from table.read(names)
+    except OSError as error:
+        raise DatasetError(f"cannot read {table.path}: {error.strerror or error}") from error
 
 
 def open_tables(path: Path, config: CloudConfig) -> CloudTables:
@@ -90,27 +94,38 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
         georeference, paths = tiles.georeference, list(tiles.paths)
     opened = [open_table(file, config.bin_layout) for file in paths]
     tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
-    systems = {table.georeference: table.path for table in opened}
-    if len(systems) > 1:
-        (_, first), (_, second) = list(systems.items())[:2]
-        raise DatasetError(
-            f"{path}: its tiles {first.name} and {second.name} are in different coordinate systems:"
-            " transform them to one"
-        )
-    for kind in ("label", "intensity"):
-        without = [table.path for table, fields in tables if getattr(fields, kind) is None]
-        if (
-            without
-            and len(without) < len(tables)
-            and kind == "label"
-            and config.label_set != "none"
-        ):
-            raise DatasetError(
-                f"{path}: {len(without)} of {len(tables)} tiles have no labels, such as "
-                f"{without[0].name}: label them, or set label_set to none to ignore the others'"
-            )
+    _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)
-    return CloudTables(path, tables, config, georeference or next(iter(systems)), has_intensity)
+    georeference = " ".join((georeference or opened[0].georeference).split())
+    return CloudTables(path, tables, config, georeference, has_intensity)
+
+
+def _check_alike(
+    path: Path, tables: Sequence[tuple[PointTable, CloudFields]], config: CloudConfig
+) -> None:
+    """Refuse tiles that differ in coordinate system, or in what their labels are."""
+    systems = {table.georeference: table.path.name for table, _ in tables}
+    if len(systems) > 1:
+        first, second, *_ = systems.values()
+        raise DatasetError(
+            f"{path}: its tiles {first} and {second} are in different coordinate systems: "
+            "transform them to one"
+        )
+    if config.label_set == "none":
+        return
+    without = [table.path.name for table, fields in tables if fields.label is None]
+    if 0 < len(without) < len(tables):
+        raise DatasetError(
+            f"{path}: {len(without)} of {len(tables)} tiles have no labels, such as {without[0]}: "
+            "label them, or set cloud.label_set to none to ignore those of the others"
+        )
+    meanings = {fields.label_set: table.path.name for table, fields in tables}
+    if len(meanings) > 1 and config.label_set == "auto":
+        names = ", ".join(f"{file} ({meaning})" for meaning, file in meanings.items())
+        raise DatasetError(
+            f"{path}: the label fields of its tiles have different meanings, {names}: set "
+            "cloud.label_set to the one of all"
+        )
 
 
 def _whole(label: NDArray, where: str) -> NDArray[np.integer]:
@@ -119,14 +134,14 @@ def _whole(label: NDArray, where: str) -> NDArray[np.integer]:
         return label
     if not np.isfinite(label).all():
         raise DatasetError(
-            f"{where} holds values that are not finite: set label_set to none to ignore it"
+            f"{where} holds values that are not finite: set cloud.label_set to none to ignore it"
         )
     whole = np.round(label)
     broken = np.abs(label - whole) > 1e-3
     if broken.mean() > _MOST_BROKEN_LABELS or np.abs(whole).max(initial=0) >= 2.0**62:
         raise DatasetError(
             f"{where} holds numbers such as {label[np.argmax(broken)]:g}, which are no ids of "
-            "classes (a mean of labels, as voxel filters make it?): set label_set to none to "
+            "classes (a mean of labels, as voxel filters make it?): set cloud.label_set to none to "
             "ignore it"
         )
     return whole.astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.cloud_formats.registry import TILE_SUFFIXES, cloud_suffix
+
+_log = logging.getLogger(__name__)
 
 METADATA = "pointcloud_map_metadata.yaml"
 _PROJECTION = "map_projector_info.yaml"
@@ -27,10 +30,13 @@ class CloudTiles:
 
 
 def is_tile_folder(folder: Path) -> bool:
-    """Whether a folder holds a map in tiles: Autoware's metadata, or cloud files side by side."""
-    return _metadata_file(folder) is not None or _map_folder(folder) is not None or bool(
-        _cloud_files(folder)
-    )  # fmt: skip
+    """Whether a folder holds point clouds: Autoware's map, or cloud files or scans side by side."""
+    return (
+        _metadata_file(folder) is not None
+        or _map_folder(folder) is not None
+        or len(_cloud_files(folder)) > 0
+        or any(folder.glob("*.bin"))
+    )
 
 
 def find_tiles(folder: Path) -> CloudTiles:
@@ -113,7 +119,12 @@ def _listed_tiles(metadata: Path, place: Path) -> tuple[Path, ...]:
             f"{metadata} names {len(names)} tiles, but {len(missing)} of them are not in {place}, "
             f"such as {missing[0]}: copy the whole map again"
         )
-    return tuple(file for file in files if file is not None)
+    tiles = tuple(file for file in files if file is not None)
+    others = set(_cloud_files(place)) - set(tiles)
+    if others:
+        _log.warning("%s: left out %d clouds that %s does not list, such as %s",
+                     place, len(others), metadata.name, min(others).name)  # fmt: skip
+    return tiles
 
 
 def _tile(metadata: Path, place: Path, name: str) -> Path | None:

@@ -62,7 +62,8 @@ class GroundGrid:
         height = np.where(closed - height > _STEP_M, closed, height)
         opened = ndimage.grey_opening(height, size=_odd(_BUMP_WIDTH_M / cell_m))
         height = np.where(height - opened > _STEP_M, opened, height)
-        return cls(ndimage.uniform_filter(height, size=3), first * cell_m, cell_m)
+        corner = first.astype(np.float64) * cell_m
+        return cls(ndimage.uniform_filter(height, size=3), corner, cell_m)
 
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
         """Ground height (N,) at positions (N, 2|3); outside the grid, that of its border."""

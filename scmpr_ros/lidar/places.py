@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
+_AT_BORDER = "at the border of the map"
 TILE_MARGIN_M = 60.0
 """Points this far around an area are all that `grid_places` needs for the places inside."""
 
@@ -92,9 +93,30 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> Places:
     if point_map.trajectory is not None:
         return Places(trajectory_places(point_map.trajectory, config.spacing_m))
     places = grid_places(point_map.cloud, config)
+    if has_borders_only(len(places.positions), places.dropped):
+        warn_of_borders(places.dropped)
+        places = grid_places(point_map.cloud, with_borders(config))
     _log.info("%s", places.summary)
     check_grid_places(places, config)
     return places
+
+
+def with_borders(config: PlacesConfig) -> PlacesConfig:
+    """The settings with places at the border of the map, for maps that have no others."""
+    return replace(config, max_unmapped_share=1.0)
+
+
+def warn_of_borders(dropped: Mapping[str, int]) -> None:
+    """Log that a map keeps the places at its border, as it has no others."""
+    _log.warning(
+        "all %d places of this small map are at its border and are kept: map more of the "
+        "surroundings, or expect wrong answers", dropped[_AT_BORDER],
+    )  # fmt: skip
+
+
+def has_borders_only(places: int, dropped: Mapping[str, int]) -> bool:
+    """Whether a whole map has no places but those at its border. places: those that were kept."""
+    return places == 0 and _AT_BORDER in dropped
 
 
 def check_grid_places(places: Places, config: PlacesConfig) -> None:
@@ -152,7 +174,7 @@ def grid_places(
     open_places = np.flatnonzero(fault == "")
     views = Horizon.of(cloud, ground).views(xy[open_places])
     for why, poor in (
-        ("at the border of the map", views.unmapped_share > config.max_unmapped_share),
+        (_AT_BORDER, views.unmapped_share > config.max_unmapped_share),
         ("with an empty view", views.structure_share < config.min_view_share),
     ):
         where = np.zeros(len(xy), bool)

@@ -14,7 +14,13 @@ from tqdm import tqdm
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.label_sets import LabelSet, check_label_ids, open_label_set
-from scmpr_ros.lidar.cloud_checks import FEWEST_POINTS, check_resolution, check_units, check_up
+from scmpr_ros.lidar.cloud_checks import (
+    FEWEST_POINTS,
+    check_georeference,
+    check_resolution,
+    check_units,
+    check_up,
+)
 from scmpr_ros.lidar.cloud_config import CloudConfig
 from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS
 from scmpr_ros.lidar.cloud_survey import CloudSurvey
@@ -55,8 +61,14 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
     _check_count(str(path), survey)
     if labels is not None and not _use_labels(tables, survey, labels):
         labels = None
+    if config.unit_m == 0:
+        check_georeference(tables.georeference, str(path))
     if survey.count >= FEWEST_POINTS:
-        _check(str(path), survey, tables.georeference, config)
+        _check(str(path), survey, config)
+    has_intensity = tables.has_intensity and survey.dark < survey.count
+    if tables.has_intensity and survey.dark:
+        fate = "taken as 0" if has_intensity else "so it has no intensity"
+        _log.warning("%s: the intensity of %d points is not finite, %s", path, survey.dark, fate)
     strays = survey.cells.strays()
     if strays.count:
         _log.warning(
@@ -68,10 +80,13 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
         for block in kept if kept is not None else tables.blocks(labels):
             raise_if_cancelled()
             block = block.select(~strays.contain(block.xyz)) if strays.count else block
-            if labels is None or block.label is None:
-                yield replace(block, label=None)
-            else:
-                yield replace(block, label=labels.to_joint(block.label))
+            if len(block.xyz) == 0:
+                continue
+            label = None if labels is None or block.label is None else labels.to_joint(block.label)
+            intensity = None
+            if has_intensity and block.intensity is not None:
+                intensity = np.nan_to_num(block.intensity, posinf=0.0, neginf=0.0)
+            yield replace(block, label=label, intensity=intensity)
 
     bounds = _bounds(blocks()) if strays.count else survey.bounds
     _check_extent(str(path), bounds)
@@ -83,7 +98,7 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
         survey.count - strays.count,
         tables.georeference,
         labels is not None,
-        tables.has_intensity,
+        has_intensity,
         blocks,
     )
 
@@ -103,7 +118,7 @@ def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> b
     ):  # fmt: skip
         _log.warning(
             "%s: only %.0f %% of its points are classified (field %s), so classes are found by "
-            "geometry; set label_set to asprs to use them",
+            "geometry; set cloud.label_set to asprs to use them",
             tables.path, 100 * known / survey.count, field,
         )  # fmt: skip
         return False
@@ -136,13 +151,15 @@ def _survey(
             raise_if_cancelled()
             survey.not_finite += block.dropped
             survey.add(block.xyz)
+            if block.intensity is not None:
+                survey.dark += int(np.sum(~np.isfinite(block.intensity)))
             if block.label is not None:
                 ids, counts = np.unique(block.label, return_counts=True)
                 survey.label_counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
                 if len(survey.label_counts) > _MAX_LABEL_IDS:
                     raise DatasetError(
                         f"{path}: field {tables.tables[0][1].label} holds more than "
-                        f"{_MAX_LABEL_IDS} ids, so it holds no classes: set label_set to none"
+                        f"{_MAX_LABEL_IDS} ids, so it holds no classes: set cloud.label_set to none"
                     )
             kept.append(block)
             if survey.count > 2 * BLOCK_POINTS:
@@ -161,11 +178,11 @@ def _check_count(where: str, survey: CloudSurvey) -> None:
         _log.warning("%s: dropped %d points that are not finite", where, survey.not_finite)
 
 
-def _check(where: str, survey: CloudSurvey, georeference: str, config: CloudConfig) -> None:
+def _check(where: str, survey: CloudSurvey, config: CloudConfig) -> None:
     """Check what the settings leave open."""
     sample = survey.sample()
     if config.unit_m == 0:
-        check_units(sample, where, georeference)
+        check_units(sample, where)
     check_resolution(sample, where)
     if config.up == "":
         check_up(sample, where)
@@ -176,20 +193,19 @@ def _check_extent(where: str, bounds: NDArray[np.float64]) -> None:
     if not farthest <= _MAX_COORDINATE_M:
         raise DatasetError(
             f"{where} has coordinates of {farthest:.3g} m, which are on no map: it is damaged, or "
-            "its unit is not metres (set unit_m)"
+            "its unit is not metres (set cloud.unit_m)"
         )
     extent = float(np.max(bounds[1] - bounds[0]))
     if not extent <= _MAX_EXTENT_M:
         raise DatasetError(
             f"{where} reaches over {extent / 1000:.4g} km, too far for one map: are parts of it in "
-            "different coordinate systems, or is its unit not metres (set unit_m)?"
+            "different coordinate systems, or is its unit not metres (set cloud.unit_m)?"
         )
 
 
 def _bounds(blocks: Iterator[RawBlock]) -> NDArray[np.float64]:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for block in blocks:
-        if len(block.xyz):
-            low = np.minimum(low, block.xyz.min(axis=0))
-            high = np.maximum(high, block.xyz.max(axis=0))
+        low = np.minimum(low, block.xyz.min(axis=0))
+        high = np.maximum(high, block.xyz.max(axis=0))
     return np.stack([low, high])

@@ -1,6 +1,6 @@
 """Draw points as splats into angular grids, the nearest in front: the reference, for any device.
 
-`splat_kernel` draws the same pictures faster on CPUs. So that all devices agree in every cell,
+`panorama_kernel` draws the same pictures faster on CPUs. So that all devices agree in every cell,
 ranges are computed with one rounding for each operation, and where the row or column of a point is
 too close to an edge for a device's arc functions, the CPU's decide.
 """

@@ -19,6 +19,7 @@ from scmpr_ros.lidar.cloud_files import open_cloud
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion, segment_points
+from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig, posed_scans
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import label_confusion
@@ -59,12 +60,15 @@ def load_label_free_map(
     drives = open_drives(folder, config.sequence, config.bag) if known else []
     drive = next((drive for drive in drives if drive.scan_frames), None)
     cloud = _cloud_with_vehicles(folder, drive, config, labelled)
+    is_ghost = np.zeros(len(cloud), bool)
     if drive is not None:
         scans = posed_scans(drive, "carving ghosts", config)
-        cloud = cloud.select(remove_ghosts(cloud, scans, config.ghosts))
+        is_ghost = ~remove_ghosts(cloud, scans, config.ghosts)
+    cloud, ghosts = cloud.select(~is_ghost), cloud.select(is_ghost)
     assert cloud.label is not None
     predicted = segment_points(replace(cloud, label=None))
-    return LabelFreeMap(replace(cloud, label=predicted), cloud.label)
+    keep = remove_vehicle_remains(cloud.xyz, predicted, ghosts.xyz)
+    return LabelFreeMap(replace(cloud, label=predicted).select(keep), cloud.label[keep])
 
 
 def _cloud_with_vehicles(

@@ -167,9 +167,10 @@ class Localizer:
             for x in (place_map.context, place_map.headings_rad)
         )
         self.encoder = _encoder(network, context, self.device, self.config)
-        self._index = DescriptorIndex.of(
+        self.index = DescriptorIndex.of(
             place_map.descriptors, self.config.index, place_map.saved_index, self.device
         )
+        """Finds viewpoints by descriptor."""
         self.panoramas = Panoramas(
             place_map.panorama_labels, place_map.panorama_ranges, self.device
         )
@@ -273,7 +274,7 @@ class Localizer:
         """Shortlist viewpoints by descriptor, and score them."""
         with stage("search"):
             descriptor = query.descriptor[0]
-            near = self._index.search(descriptor, self.config.shortlist, allowed)
+            near = self.index.search(descriptor, self.config.shortlist, allowed)
             listed = near if also is None else near + self._others(descriptor, near, also)
         with stage("psi"):
             return self._match(query, seen, listed, len(near.place))
@@ -283,7 +284,7 @@ class Localizer:
         count = len(self._headings)
         known = _on_host(near.place * count + near.heading)
         new = ~np.isin(also.place * count + also.heading, known)
-        return self._index.compare(descriptor, also.place[new], also.heading[new])
+        return self.index.compare(descriptor, also.place[new], also.heading[new])
 
     def _match(self, query: Query, seen: Tensor, near: Neighbours, shortlisted: int) -> Observation:
         """Score viewpoints by eq. 10; the first `shortlisted` are the nearest by descriptor."""

@@ -13,7 +13,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,19 +23,22 @@ from numpy.typing import NDArray
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
 from scmpr_ros.lidar.place_checks import check_trajectory_on_map, heights_above_ground
-from scmpr_ros.lidar.places import Places, check_grid_places, trajectory_places
-from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, joined
+from scmpr_ros.lidar.places import (
+    Places,
+    check_grid_places,
+    has_borders_only,
+    trajectory_places,
+    warn_of_borders,
+    with_borders,
+)
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid
 from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
 from scmpr_ros.pipeline.map_builder import map_header
-from scmpr_ros.pipeline.map_directory import (
-    check_writable,
-    read_viewer_points,
-    write_viewer_points,
-)
+from scmpr_ros.pipeline.map_directory import check_writable
 from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
 from scmpr_ros.pipeline.map_source import (
     MapSource,
@@ -48,15 +51,16 @@ from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
 from scmpr_ros.pipeline.tile_tasks import (
     LABELLED,
     RAW,
+    TileSummary,
     TileTask,
     describe_tile,
     label_tile,
     needed_around_m,
 )
-from scmpr_ros.records import PointCloud
+from scmpr_ros.pipeline.viewer_points import keep_viewer_points
 from scmpr_ros.retrieval.place_map.manifest import Manifest, read_manifest
 from scmpr_ros.retrieval.place_map.writing import write_place_map
-from scmpr_ros.semantics import IS_DYNAMIC, label_confusion
+from scmpr_ros.semantics import label_confusion
 
 _log = logging.getLogger(__name__)
 
@@ -129,10 +133,29 @@ class _Build:
         self.request, self.network, self.folder = request, network, folder
         self.config = request.config
         self.existing = _existing(request, network)
-        self.gathered = _gather(origin, self.config.source, folder)
+        self.gathered = _gather(origin, self._source_config(), folder)
         self.points = self.gathered.tiles
+        self._check_origin()
         self.grid = self._grid()
         self.along = self._places_along(find_positions(request.source, origin, self.config.source))
+
+    def _source_config(self) -> MapSourceConfig:
+        """How the source is read: an update has the origin of the existing map."""
+        source = self.config.source
+        if self.existing is None:
+            return source
+        origin = ",".join(repr(value) for value in self.existing.provenance["origin"])
+        return replace(source, cloud=replace(source.cloud, origin=origin))
+
+    def _check_origin(self) -> None:
+        """Tiles of an update must lie as those of the existing map do."""
+        origin = self.points.origin.tolist()
+        if self.existing is not None and origin != self.existing.provenance["origin"]:
+            raise DatasetError(
+                f"{self.request.source} has its origin at {origin}, the map in "
+                f"{self.request.directory} at {self.existing.provenance['origin']}: build it as a "
+                "map of its own, and merge them with `edit_map merge`"
+            )
 
     def run(
         self, source: SourceDigest, scheduler: str, workers: int, progress: Progress | None
@@ -147,7 +170,20 @@ class _Build:
             runner.run(label_tile, self._unlabelled(pending), "labelling points")
             self._finish_labels()
             runner.run(describe_tile, pending, "describing places")
+            if self._has_borders_only(changed):
+                runner.run(describe_tile, [_with_borders(t) for t in changed], "describing places")
         return self._write(source, changed, digests, before)
+
+    def _has_borders_only(self, changed: Sequence[TileTask]) -> bool:
+        """Whether this new map would have no places but those at its border; warn if so."""
+        if self.existing is not None:
+            return False
+        summaries = [task.summary() for task in changed]
+        dropped = _all_dropped(summaries)
+        only = has_borders_only(sum(summary.places for summary in summaries), dropped)
+        if only:
+            warn_of_borders(dropped)
+        return only
 
     def _grid(self) -> TileGrid:
         """The tiles of the map: one that holds everything, if it is small."""
@@ -193,8 +229,9 @@ class _Build:
     def _task(self, tile: Tile) -> TileTask:
         places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
         return TileTask(
-            self.folder, tile, self.grid, self.request.checkpoint, self.config.source,
-            self.config.builder, self.gathered.carved, self.gathered.by_geometry, places,
+            self.folder, tile, self.grid, self.request.checkpoint, self.request.source,
+            self.config.source,
+            self.config.builder, self.gathered.carve, self.gathered.by_geometry, places,
         )  # fmt: skip
 
     def _unlabelled(self, pending: Sequence[TileTask]) -> list[TileTask]:
@@ -227,7 +264,7 @@ class _Build:
         points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
         places = b"" if task.places is None else task.places.tobytes()
         return _digest(
-            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carved,
+            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carve,
             to_dict(self.config), fingerprint(self.network),
         ).hex()  # fmt: skip
 
@@ -246,8 +283,7 @@ class _Build:
         }  # fmt: skip
         replaced = {task.tile.key for task in changed}
         kept = {key: path for key, path in old.items() if key not in replaced}
-        summaries = [task.summary() for task in changed]
-        dropped: Counter[str] = sum((Counter(s.dropped) for s in summaries), Counter())
+        dropped = _all_dropped([task.summary() for task in changed])
         if not new and not kept:
             self._refuse(dropped)
         provenance = {
@@ -255,6 +291,7 @@ class _Build:
             "source_digest": to_dict(source),
             "config": to_dict(self.config),
             "grid": to_dict(self.grid),
+            "origin": self.points.origin.tolist(),
             "tiles": {**before, **digests},
         }
         confusion = point_confusion() if self.gathered.by_geometry else label_confusion()
@@ -265,7 +302,11 @@ class _Build:
         )  # fmt: skip
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
         manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
-        write_viewer_points(self.request.directory, self._viewer_points(replaced))
+        labelled = PointTiles(self.folder / LABELLED)
+        keep_viewer_points(
+            self.request.directory, labelled, replaced, self.existing is not None,
+            self.config.max_points,
+        )  # fmt: skip
         return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
 
     def _refuse(self, dropped: Counter[str]) -> NoReturn:
@@ -276,31 +317,15 @@ class _Build:
             raise DatasetError(f"{self.request.source}: {error}") from None
         raise AssertionError("a map without places passed")
 
-    def _viewer_points(self, replaced: set[str]) -> PointCloud:
-        """Some of the new points, and of the existing map's those outside the replaced tiles."""
-        labelled = PointTiles(self.folder / LABELLED)
-        clouds = [labelled.points_of(Tile.of_key(key)) for key in sorted(replaced)]
-        before = None if self.existing is None else read_viewer_points(self.request.directory)
-        if before is not None:
-            shifted = (before.xyz + (before.origin - labelled.origin)).astype(np.float32)
-            keys = [Tile(*tile).key for tile in self.grid.index(shifted).tolist()]
-            outside = np.array([key not in replaced for key in keys], bool)
-            moved = PointCloud(shifted, before.label, before.intensity, labelled.origin)
-            clouds.append(moved.select(outside))
-        return _at_most(self.config.max_points, joined([_static(cloud) for cloud in clouds]))
+
+def _all_dropped(summaries: Sequence[TileSummary]) -> Counter[str]:
+    """Number of positions that make no place, by reason."""
+    return sum((Counter(summary.dropped) for summary in summaries), Counter())
 
 
-def _static(cloud: PointCloud) -> PointCloud:
-    assert cloud.label is not None
-    return cloud.select(~IS_DYNAMIC[cloud.label])
-
-
-def _at_most(max_points: int, cloud: PointCloud) -> PointCloud:
-    """At most `max_points` of a cloud, chosen at random with a fixed seed."""
-    if len(cloud) <= max_points:
-        return cloud
-    chosen = np.random.default_rng(0).choice(len(cloud), max_points, replace=False)
-    return cloud.select(np.sort(chosen))
+def _with_borders(task: TileTask) -> TileTask:
+    places = with_borders(task.builder.places)
+    return replace(task, builder=replace(task.builder, places=places))
 
 
 def _existing(request: BuildRequest, network: PlaceNetwork) -> Manifest | None:

@@ -10,14 +10,11 @@ from pathlib import Path
 
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import ConfigError, MapFormatError
-from scmpr_ros.lidar.cloud_files import read_cloud, write_cloud
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.source_digest import SourceDigest
-from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map.manifest import read_manifest
 from scmpr_ros.retrieval.place_map.writing import is_map_folder
 
-_POINTS = "points.ply"
 _PROBE_BYTES = 2**16
 
 
@@ -56,14 +53,3 @@ def check_reusable(directory: Path, source: Path, config: MapBuildConfig, finger
         raise ConfigError("the settings have changed")
     if not SourceDigest(**made["source_digest"]).matches(source, directory):
         raise ConfigError("the source has changed")
-
-
-def write_viewer_points(directory: Path, cloud: PointCloud) -> None:
-    """Keep points beside a map."""
-    write_cloud(directory / _POINTS, cloud)
-
-
-def read_viewer_points(directory: Path) -> PointCloud | None:
-    """Points with classes for viewers; None if the map has none."""
-    path = directory / _POINTS
-    return read_cloud(path) if path.is_file() else None

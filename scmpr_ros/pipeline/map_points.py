@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.lidar.accumulation import ClassifiedVoxels
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import remove_ghosts_by_ground
 from scmpr_ros.lidar.point_classes import ClassifiedCloud, PointClassConfig, PointClassifier
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
 from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import (
     CloudFile,
     MapSource,
     MapSourceConfig,
+    carving_frames,
     find_positions,
     open_map_source,
     posed_scans,
@@ -73,91 +76,116 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
-    if _are_labels_certain(points.cloud, config):  # they already say what moves
+    if _are_labels_certain(points.cloud.label is not None, config):  # they already say what moves
         classified = classifier.of_cloud(*points)
     else:
         carved = carve_ghosts(points, origin, config)
-        classified = (
-            _classified_without_ghosts(points, classifier, config) if carved is None
-            else classifier.of_cloud(*carved)
-        )  # fmt: skip
+        separated = _ghosts_by_ground(points, config) if carved is None else carved
+        classified = _classified(separated, classifier)
     cloud, confidence, confusion = classified
     positions = find_positions(Path(source), origin, config)
     trajectory = None if positions is None else positions - cloud.origin
     return LabelledCloud(cloud, confidence, trajectory, confusion)
 
 
-class GatheredPoints(NamedTuple):
-    """The points of a map in tiles.
+class Separated(NamedTuple):
+    """Points of a map, and the ghosts of moving objects that were among them."""
 
-    carved: whether ghosts have been removed. by_geometry: whether points are to be classified by
-    their geometry. georeference: of the coordinates; empty if unknown.
+    points: ClassifiedVoxels
+    ghosts: PointCloud
+
+
+class GatheredPoints(NamedTuple):
+    """The points of a map in tiles, as they came.
+
+    carve: whether ghosts are to be carved out by scans. by_geometry: whether points are to be
+    classified by their geometry. georeference: of the coordinates; empty if unknown.
     """
 
     tiles: PointTiles
-    carved: bool
+    carve: bool
     by_geometry: bool
     georeference: str
 
 
 def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
-    """Spread the points of a map over tiles in a folder.
-
-    A file without scans beside it is streamed. Otherwise the points are accumulated in memory, and
-    ghosts are carved out by the scans.
-    """
-    classifier = PointClassifier(config.classes)
+    """Spread the points of a map over tiles in a folder; memory holds a part of them at a time."""
+    tiles = origin.tiles(config, PointClassifier(config.classes), folder, _STORAGE_GRID)
     georeference = config.cloud.georeference
-    if isinstance(origin, CloudFile) and not origin.has_scans:
-        stream = origin.stream(config)
-        blocks, carved, georeference = stream.blocks(), None, stream.georeference
-        classifier.check(stream.has_label)
-    else:
-        points = origin.voxels(config, classifier)
-        certain = _are_labels_certain(points.cloud, config)
-        carved = None if certain else carve_ghosts(points, origin, config)
-        blocks = iter([(points if carved is None else carved).cloud])
-    tiles = PointTiles.spread(blocks, folder, _STORAGE_GRID, config.voxel_m)
-    by_geometry = config.classes.source == "geometry" or not tiles.has_label
-    return GatheredPoints(tiles, carved is not None, by_geometry, georeference)
+    if isinstance(origin, CloudFile) and not georeference:
+        georeference = origin.stream(config).georeference
+    return GatheredPoints(
+        tiles,
+        carve=origin.has_scans and not _are_labels_certain(tiles.has_label, config),
+        by_geometry=config.classes.source == "geometry" or not tiles.has_label,
+        georeference=georeference,
+    )
 
 
-def label_points(cloud: PointCloud, carved: bool, config: MapSourceConfig) -> PointCloud:
-    """Classify points by their geometry; remove ghosts by the ground, unless they were carved."""
-    classifier = PointClassifier(PointClassConfig("geometry"))
-    if carved:
-        return classifier.of_cloud(cloud).cloud
-    return _classified_without_ghosts(ClassifiedVoxels(cloud, None), classifier, config).cloud
+def carve_tile(cloud: PointCloud, box: Box, source: Path, config: MapSourceConfig) -> Separated:
+    """Carve ghosts out of the points in a box by the scans that see them.
+
+    box: relative to the cloud's origin.
+    """
+    drive = _mapping_drive(source, config)
+    frames = carving_frames(drive, cloud.origin, box, config.ghosts)
+    keep = np.ones(len(cloud), bool)
+    if frames and len(cloud):
+        scans = posed_scans(drive, "carving ghosts", config, frames)
+        keep = remove_ghosts(cloud, scans, config.ghosts)
+    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
+    return Separated(ClassifiedVoxels(cloud.select(keep), None), cloud.select(~keep))
+
+
+@lru_cache(maxsize=1)
+def _mapping_drive(source: Path, config: MapSourceConfig) -> Drive:
+    """The drive whose scans made a map, kept open between the tiles of a worker process."""
+    drive = open_map_source(source, config).drive
+    assert drive is not None, "only maps with scans are carved"
+    return drive
+
+
+def label_points(
+    cloud: PointCloud, carved: Separated | None, config: MapSourceConfig
+) -> PointCloud:
+    """Classify points by their geometry, without what remains of ghosts and vehicles.
+
+    carved: the points without ghosts; None to look for ghosts by the ground.
+    """
+    separated = carved or _ghosts_by_ground(ClassifiedVoxels(cloud, None), config)
+    return _classified(separated, PointClassifier(PointClassConfig("geometry"))).cloud
 
 
 def carve_ghosts(
     points: ClassifiedVoxels, origin: MapSource, config: MapSourceConfig
-) -> ClassifiedVoxels | None:
-    """Remove what later scans see through; None without scans."""
+) -> Separated | None:
+    """Separate what later scans see through; None without scans."""
     if origin.drive is None or not origin.has_scans:
         return None
     scans = posed_scans(origin.drive, "carving ghosts", config)
     keep = remove_ghosts(points.cloud, scans, config.ghosts)
     _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
-    return _select(points, keep)
+    return Separated(_select(points, keep), points.cloud.select(~keep))
 
 
-def _classified_without_ghosts(
-    points: ClassifiedVoxels, classifier: PointClassifier, config: MapSourceConfig
-) -> ClassifiedCloud:
-    """Classify points without ghosts, which have no hole beneath them, nor what remains of them."""
+def _ghosts_by_ground(points: ClassifiedVoxels, config: MapSourceConfig) -> Separated:
+    """Separate what has no hole beneath it."""
     keep = remove_ghosts_by_ground(points.cloud.xyz, config.ground_ghosts)
     _log.info(
         "removed %d ghosts of moving objects, beneath which the ground was seen", np.sum(~keep)
     )
-    cloud, confidence, confusion = classifier.of_cloud(*_select(points, keep))
-    if config.ground_ghosts.enabled and confidence is not None and len(cloud):
-        assert cloud.label is not None
-        ghosts = points.cloud.xyz[~keep]
-        keep = remove_vehicle_remains(cloud.xyz, cloud.label, ghosts)
-        _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
-        cloud, confidence = cloud.select(keep), confidence[keep]
-    return ClassifiedCloud(cloud, confidence, confusion)
+    return Separated(_select(points, keep), points.cloud.select(~keep))
+
+
+def _classified(separated: Separated, classifier: PointClassifier) -> ClassifiedCloud:
+    """Classify points, and remove what lies amid ghosts and vehicles if geometry found these."""
+    cloud, confidence, confusion = classifier.of_cloud(*separated.points)
+    if confusion is None or confidence is None or len(cloud) == 0:
+        return ClassifiedCloud(cloud, confidence, confusion)
+    assert cloud.label is not None
+    keep = remove_vehicle_remains(cloud.xyz, cloud.label, separated.ghosts.xyz)
+    _log.info("removed %d points amid those of vehicles and ghosts", np.sum(~keep))
+    return ClassifiedCloud(cloud.select(keep), confidence[keep], confusion)
 
 
 def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxels:
@@ -165,6 +193,6 @@ def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxe
     return ClassifiedVoxels(points.cloud.select(keep), confidence)
 
 
-def _are_labels_certain(cloud: PointCloud, config: MapSourceConfig) -> bool:
+def _are_labels_certain(has_label: bool, config: MapSourceConfig) -> bool:
     """Whether points came with labels that are to be kept, which say what moves."""
-    return cloud.label is not None and config.classes.source in ("auto", "labels")
+    return has_label and config.classes.source in ("auto", "labels")

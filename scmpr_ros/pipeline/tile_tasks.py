@@ -23,7 +23,7 @@ from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_t
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_points import label_points
+from scmpr_ros.pipeline.map_points import carve_tile, label_points
 from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
@@ -39,8 +39,8 @@ _SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at 
 class TileTask:
     """One tile of a build.
 
-    folder: of the build. checkpoint: weights of the network. carved: ghosts have been removed from
-        the points. by_geometry: points are to be classified by their geometry.
+    folder: of the build. checkpoint: weights of the network. carve: ghosts are to be carved out by
+        scans. by_geometry: points are to be classified by their geometry.
     places: (S, 3) positions along a trajectory inside the tile, relative to the origin; None to
         spread places over open ground.
     """
@@ -49,9 +49,10 @@ class TileTask:
     tile: Tile
     grid: TileGrid
     checkpoint: Path
+    source_path: Path
     source: MapSourceConfig
     builder: MapBuilderConfig
-    carved: bool
+    carve: bool
     by_geometry: bool
     places: NDArray[np.float64] | None
 
@@ -90,9 +91,14 @@ def label_tile(task: TileTask) -> int:
     """Write a tile's points with their classes, moving ones too; return their number."""
     raw = PointTiles(task.folder / RAW)
     box = task.grid.box(task.tile)
-    cloud = raw.points_in(box.grown(_CONTEXT_M))
+    around = box.grown(_CONTEXT_M)
+    cloud = raw.points_in(around)
+    carved = None
+    if task.carve:
+        carved = carve_tile(cloud, around, task.source_path, task.source)
+        cloud = carved.points.cloud
     if task.by_geometry:
-        cloud = label_points(cloud, task.carved, task.source)
+        cloud = label_points(cloud, carved, task.source)
     assert cloud.label is not None
     inside = cloud.select(box.contains(cloud.xyz))
     write_tile(task.folder / LABELLED, task.tile, inside)

@@ -29,8 +29,8 @@ _ROWS_PER_LIST = 40
 _TRAINING_ROWS = 80_000
 _PCA_ROWS = 50_000
 _PCA_DIM = 96
-_MIN_PROBES, _MAX_PROBES, _LISTS_PER_PROBE = 32, 128, 32
-"""Lists of an IVF index that are looked through: one in so many, within bounds."""
+_SCANNED, _MIN_PROBES = 65_536, 64
+"""Codes that a search reads, about: all of small maps. At least so many lists are read."""
 _REFINED = 200
 """Viewpoints that are compared exactly, at least."""
 _REFINED_PER_RESULT = 5
@@ -52,7 +52,7 @@ def index_spec(index: str, viewpoints: int, dim: int) -> str:
     return f"{reduced}IVF{lists},SQ8"
 
 
-def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
+def build_index(descriptors: PlaceArray, spec: str) -> bytes | None:
     """The file of an index of descriptors (P, V, D), as bytes; None if `exact`.
 
     The same descriptors give the same bytes. Raises ConfigError if `spec` is no factory string, or
@@ -78,11 +78,14 @@ def build_index(descriptors: PlaceArray, spec: str) -> NDArray[np.uint8] | None:
             f"{reason}; use auto, exact or another FAISS factory string"
         ) from None
     if lists is not None:
-        lists.nprobe = min(max(lists.nlist // _LISTS_PER_PROBE, _MIN_PROBES), _MAX_PROBES)
-    return np.asarray(faiss.serialize_index(index))
+        probes = max(_MIN_PROBES, round(lists.nlist * _SCANNED / (places * headings)))
+        lists.nprobe = min(lists.nlist, probes)
+    return bytes(faiss.serialize_index(index).tobytes())
 
 
-def read_index(content: NDArray[np.uint8], shape: tuple[int, int, int], name: str) -> faiss.Index:
+def read_index(
+    content: bytes | NDArray[np.uint8], shape: tuple[int, int, int], name: str
+) -> faiss.Index:
     """The index in a file's bytes, which must have been compared with their checksum.
 
     shape: of the descriptors, (P, V, D). name: of the file.
@@ -90,7 +93,7 @@ def read_index(content: NDArray[np.uint8], shape: tuple[int, int, int], name: st
     Raises MapFormatError if it is none, or not of that many descriptors.
     """
     try:
-        index = faiss.deserialize_index(np.array(content))
+        index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
     except RuntimeError as error:
         reason = str(error).split("Error: ")[-1].splitlines()[0]
         raise MapFormatError(f"{name} is no FAISS index ({reason}); build it again") from None
@@ -144,6 +147,14 @@ class CompressedSearch:
         phi, best = phi.topk(min(k, len(phi)))
         return phi.to(descriptor.device), torch.from_numpy(candidates)[best].to(descriptor.device)
 
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of codes that a search reads, about."""
+        lists = _lists(self._index)
+        if lists is None:
+            return int(self._index.ntotal * self._index.sa_code_size())
+        return int(self._index.ntotal * lists.code_size * lists.nprobe / lists.nlist)
+
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         """Descriptors (M, D) float32 of some viewpoints."""
         place, heading = np.divmod(indices, self._headings)
@@ -186,10 +197,10 @@ def _parameters(index: faiss.Index, selector: faiss.IDSelector) -> faiss.SearchP
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         inner = _parameters(index.index, selector)
-        return faiss.SearchParametersPreTransform(index_params=inner)
+        return faiss.SearchParametersPreTransform(index_params=inner)  # type: ignore[call-arg]
     if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
-    return faiss.SearchParameters(sel=selector)
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)  # type: ignore[call-arg]
+    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
 
 def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:
@@ -198,7 +209,7 @@ def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:
     Inner products change by different amounts for different descriptors if a mean is subtracted.
     """
     if isinstance(index, faiss.IndexPreTransform):
-        transform = faiss.downcast_VectorTransform(index.chain.at(0))
+        transform = faiss.downcast_VectorTransform(index.chain.at(0))  # type: ignore[attr-defined]
         if isinstance(transform, faiss.PCAMatrix):
             few = sample[:: max(1, len(sample) // _PCA_ROWS)]
             transform.train(np.concatenate([few, -few]))

@@ -98,8 +98,8 @@ class DescriptorIndex:
         if setting == AUTO and torch.device(device).type != "cpu":
             setting = EXACT
         if saved is not None and setting in (AUTO, saved.spec):
-            content = saved.checked_content()
-            return cls(descriptors, device, read_index(content, descriptors.shape, saved.name))
+            index = read_index(saved.checked_content(), descriptors.shape, saved.name)
+            return cls(descriptors, device, index)
         spec = index_spec(setting, places * headings, dim)
         content = build_index(descriptors, spec)
         if content is None:
@@ -131,6 +131,11 @@ class DescriptorIndex:
         place = torch.div(row, self._headings, rounding_mode="floor")
         return Neighbours(place, row % self._headings, phi)
 
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of descriptors or of their codes that a search reads, about."""
+        return self._search.bytes_read
+
     def compare(
         self, descriptor: Tensor, place: NDArray[np.int64], heading: NDArray[np.int64]
     ) -> Neighbours:
@@ -151,6 +156,10 @@ class _Search(Protocol):
     def __call__(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[Tensor, Tensor]: ...
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that a call reads, about."""
 
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         """Descriptors (M, D) float32 of some rows."""
@@ -185,6 +194,10 @@ class _FaissSearch:
         phi, row = self._index.search(query, min(k, self._index.ntotal), params=parameters)
         return torch.from_numpy(phi[0]), torch.from_numpy(row[0])
 
+    @property
+    def bytes_read(self) -> int:
+        return int(self._index.ntotal * self._index.sa_code_size())
+
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self._index.reconstruct_batch(indices))
 
@@ -211,6 +224,10 @@ class _TorchSearch:
         shortlist = coarse.topk(min(4 * k, count)).indices
         phi, best = (self._rows[shortlist].float() @ descriptor).topk(k)
         return phi, shortlist[best]
+
+    @property
+    def bytes_read(self) -> int:
+        return self._rows.nbytes
 
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         return self._rows[torch.from_numpy(indices).to(self._rows.device)].float()

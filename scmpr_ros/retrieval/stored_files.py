@@ -45,9 +45,7 @@ def checksum_of(*data: bytes | NDArray[Any]) -> str:
     """The checksum of some bytes, as in the names of files."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for block in data:
-        digest.update(
-            block if isinstance(block, bytes) else memoryview(np.ascontiguousarray(block))
-        )
+        digest.update(block if isinstance(block, bytes) else np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
@@ -60,7 +58,7 @@ def checksum_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def store(folder: Path, stem: str, suffix: str, content: bytes | NDArray[np.uint8]) -> StoredFile:
+def store(folder: Path, stem: str, suffix: str, content: bytes) -> StoredFile:
     """Write a file below a map's folder, which must be flushed when all are written.
 
     stem: its name up to the checksum, such as `tiles/a`.

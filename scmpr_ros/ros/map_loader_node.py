@@ -27,8 +27,9 @@ from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildRequest, build_place_map
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig
-from scmpr_ros.pipeline.map_directory import check_reusable, read_viewer_points
+from scmpr_ros.pipeline.map_directory import check_reusable
 from scmpr_ros.pipeline.map_source import MapSourceConfig
+from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import cloud_message
@@ -105,14 +106,14 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
         self._map_publishers: MapPublishers | None = None
         self._live: LiveCloud | None = None
         self._frames = StaticFrames(self)
-        for name, reuse in (("load", True), ("build", False)):
+        for name, callback in (
+            ("~/load", self._answer(reuse=True)),
+            ("~/build", self._answer(reuse=False)),
+            ("~/cancel", self._on_cancel),
+        ):
             self.create_service(
-                Trigger, f"~/{name}", self._answer(reuse),
-                callback_group=MutuallyExclusiveCallbackGroup(),
-            )  # fmt: skip
-        self.create_service(
-            Trigger, "~/cancel", self._on_cancel, callback_group=MutuallyExclusiveCallbackGroup()
-        )
+                Trigger, name, callback, callback_group=MutuallyExclusiveCallbackGroup()
+            )
 
     # --- lifecycle ---------------------------------------------------------------------------
 

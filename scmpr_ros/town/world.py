@@ -116,6 +116,12 @@ class Town:
         scene = Scene(Solid(mesh, glow), self.textures, self._openness(mesh), condition)
         return scene, traffic
 
+    def bare_scene(self, condition: Condition) -> Scene:
+        """The scene without vehicles and people."""
+        mesh = dress(self.static, condition.season, self.textures)
+        glow = switch_on(mesh, condition.lamps, stream(self.seed, "windows"))
+        return Scene(Solid(mesh, glow), self.textures, self._openness(mesh), condition)
+
     def _openness(self, mesh: Mesh) -> Openness:
         low, size = self.ground.extent
         shape = grid_shape(size)

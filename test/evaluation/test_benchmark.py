@@ -14,6 +14,7 @@ from scmpr_ros.cli import benchmark
 from scmpr_ros.cli.benchmark import main
 from scmpr_ros.evaluation.benchmark.machine import Machine, work_of
 from scmpr_ros.evaluation.benchmark.queries import STAGES
+from scmpr_ros.evaluation.benchmark.renders import BLOCK_M, repeat_blocks, street_block
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
 from scmpr_ros.town.benchmark import TownTiming, time_task
 from scmpr_ros.town.drives import DriveConfig
@@ -78,6 +79,28 @@ def test_scans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(report["results"]) == 4 * 2
     assert all(r["error"] < 1e-5 for r in report["results"])
     assert "mamba_ssm" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(
+        tmp_path, "render", "--settings.runs=1", "--settings.places=2", "--settings.points=900_000",
+        "--settings.blocks_of_small=1", "--settings.grids=[[8, 64]]",
+    )  # fmt: skip
+    small, large = ([r for r in report["results"] if r["extent_m"] == m] for m in (60, 120))
+    assert {r["way"] for r in small} == {r["way"] for r in large} > {"rays, torch"}
+    assert large[0]["points"] == 2 * small[0]["points"]
+    assert all(0 < r["reached"] <= r["points"] and r["floor_ms"] > 0 for r in report["results"])
+    assert "peer: all points" in capsys.readouterr().out
+
+
+def test_blocks_surround_the_first() -> None:
+    points, label = street_block()
+    repeated, labels, extent_m = repeat_blocks(points, label, 9)
+    assert extent_m == 3 * BLOCK_M and len(repeated) == len(labels) == 9 * len(points)
+    low, high = repeated.amin(0), repeated.amax(0)
+    assert torch.allclose(low[:2], torch.tensor(-1.5 * BLOCK_M), atol=0.1)
+    assert torch.allclose(high[:2], torch.tensor(1.5 * BLOCK_M), atol=0.2)
 
 
 @pytest.mark.usefixtures("known_machine")

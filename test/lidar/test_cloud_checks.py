@@ -49,7 +49,7 @@ def test_every_axis_that_points_up(tmp_path: Path, up: str) -> None:
     if up == "+z":
         assert open_cloud(path).count == len(XYZ)
     else:
-        with pytest.raises(DatasetError, match=f"set up to [{up[0]}]{up[1]}, or to [+]z"):
+        with pytest.raises(DatasetError, match=f"set cloud.up to [{up[0]}]{up[1]}, or to [+]z"):
             open_cloud(path)
     cloud = open_cloud(path, CloudConfig(up=up)).read()
     np.testing.assert_allclose(cloud.xyz, XYZ, atol=1e-4)
@@ -74,6 +74,15 @@ def test_a_street_on_a_slope_is_upright() -> None:
     slope = np.radians(8)
     R = np.array([[np.cos(slope), 0, np.sin(slope)], [0, 1, 0], [-np.sin(slope), 0, np.cos(slope)]])
     check_up(CloudSample(XYZ @ R.T, len(XYZ)), "m.ply")
+
+
+@pytest.mark.parametrize("degrees", [0, 6, 15, 30])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_tilted_sensor(degrees: int, axis: int, caplog) -> None:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    R = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]] if axis else [[1, 0, 0], [0, c, s], [0, -s, c]])
+    check_up(CloudSample(XYZ @ R.T, len(XYZ)), "m.ply")
+    assert ("its ground rises by" in caplog.text) == (degrees > 10)
 
 
 def test_a_wall_larger_than_the_ground_is_no_ground() -> None:
@@ -185,8 +194,8 @@ def test_real_map(shared_data: Path) -> None:
         if up == "+z":
             check_up(sample, "m.ply")
         else:
-            with pytest.raises(DatasetError, match=f"set up to [{up[0]}]{up[1]}"):
+            with pytest.raises(DatasetError, match=f"set cloud.up to [{up[0]}]{up[1]}"):
                 check_up(sample, "m.ply")
     for unit_m in (0.001, 0.01):
-        with pytest.raises(DatasetError, match=f"set unit_m to {unit_m}"):
+        with pytest.raises(DatasetError, match=f"set cloud.unit_m to {unit_m}"):
             check_units(CloudSample(xyz / unit_m, len(xyz)), "m.ply")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_files import read_cloud, write_cloud
+from scmpr_ros.lidar.cloud_files import open_cloud, read_cloud, write_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import NUM_CLASSES, class_id
 
@@ -150,6 +150,88 @@ def test_non_finite_points_are_dropped_with_a_warning(tmp_path: Path, caplog) ->
     cloud = read_cloud(tmp_path / "m.ply")
     assert cloud.label.tolist() == [ROAD, ROAD, BUILDING]
     assert "dropped 1 points" in caplog.text
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_intensity_that_is_not_finite(tmp_path: Path, whole: bool, caplog) -> None:
+    intensity = np.full(4, np.nan if whole else 0.5, "f4")
+    intensity[0] = np.inf
+    write_binary_ply(tmp_path / "m.ply", xyz_rows(intensity=intensity))
+    cloud = read_cloud(tmp_path / "m.ply")
+    if whole:
+        assert cloud.intensity is None
+        assert "intensity of 4 points is not finite, so it has no intensity" in caplog.text
+    else:
+        assert cloud.intensity is not None
+        assert cloud.intensity.tolist() == [0, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("prefix", ["scalar_", "Scalar_", ""])
+@pytest.mark.parametrize("upper", [True, False])
+def test_names_of_cloudcompare(tmp_path: Path, prefix: str, upper: bool) -> None:
+    names = [name.capitalize() if upper else name for name in ("intensity", "label")]
+    columns = {prefix + names[0]: np.ones(4, "f4"), prefix + names[1]: np.full(4, 50, "f4")}
+    write_binary_ply(tmp_path / "m.ply", xyz_rows(**columns))
+    cloud = read_cloud(tmp_path / "m.ply")
+    assert cloud.intensity is not None
+    assert cloud.label is not None
+    assert cloud.label.tolist() == [BUILDING] * 4
+
+
+def test_label_sets_of_field_names_and_settings(tmp_path: Path) -> None:
+    write_binary_ply(tmp_path / "m.ply", xyz_rows(classification=np.full(4, 6, "u1")))
+    path = tmp_path / "m.ply"
+    assert set(read_cloud(path).label.tolist()) == {BUILDING}
+    assert read_cloud(path, "none").label is None
+    (tmp_path / "own.yaml").write_text("6: car")
+    assert set(read_cloud(path, str(tmp_path / "own.yaml")).label.tolist()) == {CAR}
+
+
+@pytest.mark.parametrize("value", [40.5, 1e30])
+def test_labels_that_are_no_whole_numbers(tmp_path: Path, value: float) -> None:
+    write_binary_ply(tmp_path / "m.ply", xyz_rows(label=np.full(4, value, "f4")))
+    with pytest.raises(DatasetError, match=r"field label holds numbers such as"):
+        read_cloud(tmp_path / "m.ply")
+
+
+def test_a_large_cloud_is_read_in_blocks_and_as_often_as_wanted(tmp_path: Path) -> None:
+    """More points than are kept in memory after the check."""
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform((-300, -300, 0), (300, 300, 0.1), (1_200_000, 3)).astype("f4")
+    label = np.where(np.arange(len(xyz)) % 2, 40, 50).astype("u2")
+    path = tmp_path / "m.ply"
+    write_binary_ply(path, rows_of(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2], label=label))
+    cloud = open_cloud(path)
+    for _ in range(2):
+        blocks = list(cloud.blocks())
+        assert [len(block) for block in blocks] == [500_000, 500_000, 200_000]
+        np.testing.assert_array_equal(np.concatenate([block.xyz for block in blocks]), xyz)
+    np.testing.assert_array_equal(cloud.read().label == ROAD, label == 40)
+    np.testing.assert_array_equal(cloud.bounds, [xyz.min(axis=0), xyz.max(axis=0)])
+
+
+@pytest.mark.parametrize("suffix", ["bag", "mcap", "db3", "gz", "zip"])
+def test_files_that_are_no_clouds_say_what_they_are(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"m.{suffix}").touch()
+    with pytest.raises(DatasetError, match=rf"m\.{suffix} is (a|an|compressed)\b"):
+        read_cloud(tmp_path / f"m.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["pcd", "las", "bin", "npz", "xyz", ""])
+def test_a_wrong_suffix_is_said(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / (f"m.{suffix}" if suffix else "m")
+    write_binary_ply(path, xyz_rows())
+    with pytest.raises(
+        DatasetError, match=r"is a PLY file with the suffix .*: rename it to m\.ply"
+    ):
+        read_cloud(path)
+
+
+@pytest.mark.parametrize("suffix", ["ply", "pcd", "las", "laz", "e57", "npz", "npy", "bin"])
+def test_an_empty_file(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"m.{suffix}").touch()
+    with pytest.raises(DatasetError, match=rf"m\.{suffix} is empty and holds no points"):
+        read_cloud(tmp_path / f"m.{suffix}")
 
 
 class TestBadFiles:

@@ -62,11 +62,12 @@ def test_autoware_undivided(tmp_path: Path) -> None:
     assert open_cloud(tmp_path).count == len(XYZ)
 
 
-def test_autoware_lists_what_belongs_to_the_map(tmp_path: Path) -> None:
+def test_autoware_lists_what_belongs_to_the_map(tmp_path: Path, caplog) -> None:
     write_tiles(tmp_path)
     (tmp_path / "pointcloud_map_metadata.yaml").write_text(METADATA)
     shutil.copy(tmp_path / "0_0.pcd", tmp_path / "backup.pcd")
     expect_street(tmp_path)
+    assert "left out 1 clouds that pointcloud_map_metadata.yaml does not list" in caplog.text
     (tmp_path / "20_0.pcd").unlink()
     with pytest.raises(DatasetError, match=r"names 2 tiles, but 1 .* such as 20_0\.pcd"):
         open_cloud(tmp_path)
@@ -94,7 +95,7 @@ class TestRefused:
 
     def test_scans_without_poses(self, tmp_path: Path) -> None:
         (tmp_path / "000000.bin").write_bytes(bytes(160))
-        assert not is_tile_folder(tmp_path)
+        assert is_tile_folder(tmp_path)
         self.expect(tmp_path, r"holds 1 scans \(.bin\) without poses")
 
     def test_nothing(self, tmp_path: Path) -> None:
@@ -120,6 +121,14 @@ class TestRefused:
         write_pcd(tmp_path / "20_0.pcd", list(columns_of(XYZ[~LEFT]).items()))
         self.expect(tmp_path, r"1 of 2 tiles have no labels, such as 20_0\.pcd")
         assert not open_cloud(tmp_path, CloudConfig(label_set="none")).has_label
+
+    def test_labels_of_different_kinds(self, tmp_path: Path) -> None:
+        write_tiles(tmp_path, label=np.full(len(XYZ), 40, "u1"))
+        columns = columns_of(XYZ[~LEFT], classification=np.full(np.sum(~LEFT), 2, "u1"))
+        write_pcd(tmp_path / "20_0.pcd", list(columns.items()))
+        self.expect(
+            tmp_path, r"different meanings, 0_0\.pcd \(semantickitti\), 20_0\.pcd \(asprs\)"
+        )
 
     def test_a_damaged_tile_is_named(self, tmp_path: Path) -> None:
         write_tiles(tmp_path)

@@ -112,7 +112,7 @@ def test_tiles_are_indexed_like_one_array() -> None:
     tiles = TiledArray(np.split(DESCRIPTORS, [100, 450]))
     first, second = (build_index(values, SPEC) for values in (DESCRIPTORS, tiles))
     assert first is not None and second is not None
-    assert first.tobytes() == second.tobytes(), "and the same bytes again"
+    assert first == second, "and the same bytes again"
     found = DescriptorIndex.of(tiles, SPEC).search(queries(1)[0], 20)
     expected = DescriptorIndex.of(DESCRIPTORS, SPEC).search(queries(1)[0], 20)
     assert torch.equal(found.place, expected.place)

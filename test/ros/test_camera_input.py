@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from copy import deepcopy
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
@@ -15,6 +18,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.ros.camera_input import CameraInput
 from scmpr_ros.ros.conversions import image_message
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
@@ -112,6 +116,79 @@ def test_camera_info_is_followed(graph, camera, street_image, street_info) -> No
     useless = CameraInfo(width=320, height=192, p=[float("nan")] * 12)
     received.camera_input._on_camera_info(useless)
     assert received.queries[1].camera is received.camera_input._camera, "the last usable one stays"
+
+
+def bent(info: CameraInfo) -> CameraInfo:
+    """The camera_info of a raw camera with that pinhole camera."""
+    raw = deepcopy(info)
+    raw.distortion_model, raw.d = "plumb_bob", [-0.3, 0.1, 0.0, 0.0, 0.0]
+    raw.k = np.reshape(raw.p, (3, 4))[:, :3].ravel()
+    return raw
+
+
+def test_raw_images_are_rectified(camera, street_image, street_info) -> None:
+    """As by OpenCV; not where the parameter forbids it. P = K stays the camera."""
+    pixels, _ = street_image()
+    K = np.reshape(street_info.p, (3, 4))[:, :3]
+    expected = cv2.undistort(pixels, K, np.array([-0.3, 0.1, 0, 0, 0])).astype(int)
+    for rectify, difference in (("auto", 2), ("always", 2), ("never", None)):
+        received = camera(bent(street_info), images=CameraImageConfig(rectify=rectify))
+        received.camera_input._on_image(image_at(street_image, 1))
+        image, model = received.queries[0].read()
+        assert (model.width, model.fx) == (160, K[0, 0])
+        if difference is None:
+            np.testing.assert_array_equal(image, pixels)
+        else:
+            assert np.abs(image - expected)[2:-2, 2:-2].max() <= difference
+
+
+def test_maps_are_computed_once_and_anew_for_another_lens(
+    camera, street_image, street_info
+) -> None:
+    received = camera(bent(street_info))
+    first = received.camera_input._camera
+    received.camera_input._on_camera_info(bent(street_info))
+    assert received.camera_input._camera is first, "the same content changes nothing"
+    assert first.images((160, 96)) is first.images((160, 96))
+    other = bent(street_info)
+    other.d = [0.2, 0.0, 0.0, 0.0, 0.0]
+    received.camera_input._on_camera_info(other)
+    assert received.camera_input._camera is not first
+
+
+def test_images_that_were_scaled(camera, street_image, street_info) -> None:
+    double = deepcopy(street_info)
+    double.width, double.height, double.p = 320, 192, 2 * double.p
+    double.p[10] = 1.0
+    received = camera(double, images=CameraImageConfig(calibrated_size=(320, 192)))
+    received.camera_input._on_image(image_at(street_image, 1))
+    image, model = received.queries[0].read()
+    assert image.shape == (96, 160, 3)
+    assert model.fx == pytest.approx(street_info.p[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": np.zeros(9), "p": np.zeros(12)}, "neither P nor K: the camera is not calibrated"),
+        ({"k": np.full(9, np.nan)}, "K holds numbers that are not finite"),
+    ],
+)
+def test_an_unusable_camera_info_is_named_as_long_as_none_is_better(
+    camera, street_image, street_info, capfd, changes, message: str
+) -> None:
+    info = deepcopy(street_info)
+    for name, values in changes.items():
+        setattr(info, name, values)
+    received = camera(info, camera_info_timeout_s=0.001)
+    received.camera_input._on_image(image_at(street_image, 1))
+    time.sleep(0.01)
+    received.camera_input.check()
+    assert message in received.camera_input.problem
+    logged = capfd.readouterr().err
+    assert message in logged and "no camera_info" not in logged
+    received.camera_input._on_camera_info(street_info)
+    assert received.camera_input.problem == "" and len(received.queries) == 1
 
 
 def test_an_image_without_a_frame_has_that_of_its_camera_info(

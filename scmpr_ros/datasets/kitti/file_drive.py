@@ -237,6 +237,12 @@ class FileDrive(Drive):
         numbers = files.numbers()
         posed = [n for n in numbers if n in self._T_world_lidar]
         if not posed:
+            if not numbers:
+                found = next((path.name for path in sorted(files.folder.iterdir())), "none at all")
+                raise DatasetError(
+                    f"{files.folder} has no file that is named by its frame, like "
+                    f"{files.path(0).name}; it has {found}"
+                )
             raise DatasetError(
                 f"{files.folder} has {len(numbers)} files like {files.path(0).name}, none of them "
                 f"with a pose ({len(self._T_world_lidar)} frames have poses)"

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scmpr_ros.evaluation.benchmark.machine import Machine
 from scmpr_ros.evaluation.benchmark.networks import NetworkTiming
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryBenchmark
+from scmpr_ros.evaluation.benchmark.renders import RenderTiming
 from scmpr_ros.evaluation.benchmark.scans import ScanTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.published import LATENCY_MS
@@ -94,6 +95,24 @@ def draw_scans(timings: Sequence[ScanTiming], machine: Machine, path: Path) -> N
     figure.axes[0].set_ylabel("milliseconds, median")
     figure.axes[0].legend(frameon=False)
     save_figure(figure, path)
+
+
+def draw_renders(timings: Sequence[RenderTiming], machine: Machine, path: Path) -> None:
+    """Draw the median of each way to render a panorama, with the lower bound as a mark."""
+    figure, axes = _canvas(1.6 + 0.4 * len(timings), str(machine))
+    figure.suptitle(
+        f"One panorama of a map; {timings[0].reached:,} points in reach", x=0.02, ha="left",
+        fontsize=15, weight="bold", color=INK,
+    )  # fmt: skip
+    labels = []
+    for row, t in enumerate(timings):
+        colour = _PEER if t.way.startswith("peer") else _COLOURS[2]
+        axes.barh(row, t.timing.median_ms, color=colour)
+        axes.plot([t.floor_ms] * 2, [row - 0.4, row + 0.4], color="#d1352b", lw=2,
+                  label="floor: points in reach, read once" if row == 0 else None)  # fmt: skip
+        _write(axes, row, t.timing.median_ms, f"{t.timing.median_ms:.1f} ms")
+        labels.append(f"{t.points / 1e6:.1f} million, {t.grid}, {t.way}")
+    _finish(figure, axes, labels, path)
 
 
 class FrameTiming(Protocol):

@@ -164,7 +164,7 @@ class _Run:
         work = work_of(_Perception(self.network), image)
         # A bfloat16 weight has half the bytes.
         least_bytes = work.num_bytes * encoder.dtype.itemsize / 4
-        index_bytes = self.localizer.place_map.descriptors.nbytes
+        index_bytes = self.localizer.index.bytes_read
         return QueryTiming(
             network=self.name,
             precision=_precision_name(encoder.dtype),

@@ -88,8 +88,10 @@ def _read(path: Path, reader: Any, wanted: Sequence[str], header: _Header) -> It
         keep = ~np.isin(np.asarray(points.classification), _NOISE)
         keep &= np.asarray(points.withheld) == 0
         noise += int(np.sum(~keep))
-        yield {name: np.asarray(getattr(points, name) if name in "xyz" else points[name])[keep]
-               for name in wanted}  # fmt: skip
+        with np.errstate(over="ignore"):  # of absurd scales, whose points are not finite
+            columns = {name: np.asarray(getattr(points, name) if name in "xyz" else points[name])
+                       for name in wanted}  # fmt: skip
+        yield {name: values[keep] for name, values in columns.items()}
     if found < header.count:
         raise DatasetError(
             f"{path} is truncated: its header promises {header.count} points, it has {found}; "
@@ -194,8 +196,11 @@ def _check_layers(file: BinaryIO, header: _Header, vlrs: Sequence[Any]) -> None:
     layers = sum(size if kind == _BYTE14 else _LAYERS.get(kind, 0) for kind, size, _ in kinds)
     if struct.unpack_from("<H", data)[0] == _LAYERED:
         file.seek(header.points_at)
+        chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(data))
+        if sum(count for count, _ in chunks) < header.count:
+            raise ValueError(f"{len(chunks)} chunks cannot hold {header.count} points")
         at = header.points_at + 8
-        for _, size in lazrs.read_chunk_table(file, lazrs.LazVlr(data)):
+        for _, size in chunks:
             file.seek(at + header.point_bytes + 4)
             sizes = np.frombuffer(file.read(4 * layers), "<u4")
             if len(sizes) < layers or int(sizes.sum(dtype=np.uint64)) > size:

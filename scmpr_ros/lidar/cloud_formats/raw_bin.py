@@ -79,7 +79,7 @@ def open_table(path: Path, layout: str = "auto") -> PointTable:
     if size % chosen.row_bytes:
         raise DatasetError(
             f"{path} has {size} bytes, not a multiple of {chosen.row_bytes} ({chosen}): it is "
-            "truncated or has another layout; copy it again, or set bin_layout"
+            "truncated or has another layout; copy it again, or set cloud.bin_layout"
         )
     count = size // chosen.row_bytes
     label_file = _label_file(path)
@@ -134,7 +134,7 @@ def _detect(path: Path, size: int) -> BinLayout:
             return kitti
         raise DatasetError(
             f"{path} has {size} bytes, not a multiple of 16 (float32 x, y, z, reflectance): it is "
-            "truncated or has another layout; copy it again, or set bin_layout"
+            "truncated or has another layout; copy it again, or set cloud.bin_layout"
         )
     kind, columns = best
     if best == ("float32", 4):
@@ -146,7 +146,7 @@ def _detect(path: Path, size: int) -> BinLayout:
     advice = advice or f"{kind} x y z{' intensity' if columns > 3 else ''}{' _' * (columns - 4)}"
     raise DatasetError(
         f"{path} is no KITTI scan of four float32 (x, y, z, reflectance): its numbers look like "
-        f"rows of {columns} {kind}; set bin_layout to '{advice}' if that is so"
+        f"rows of {columns} {kind}; set cloud.bin_layout to '{advice}' if that is so"
     )
 
 
@@ -173,7 +173,7 @@ def _likely_layout(path: Path, size: int) -> tuple[str, int] | None:
         return None
     raise DatasetError(
         f"{path} holds {size} bytes that are no scan: neither as float32 nor as float64 are they "
-        "coordinates in rows of 3 to 8; set bin_layout if you know its columns"
+        "coordinates in rows of 3 to 8; set cloud.bin_layout if you know its columns"
     )
 
 

@@ -27,6 +27,15 @@ TILE_SUFFIXES: Mapping[str, str] = {
 }  # fmt: skip
 """Formats that maps are divided into; scans (`.bin`) side by side need poses."""
 
+_SIGNATURES: Mapping[bytes, str] = {
+    b"ply\n": ".ply",
+    b"ply\r": ".ply",
+    b"# .PCD": ".pcd",
+    b"LASF": ".las",
+    b"ASTM-E57": ".e57",
+    b"\x93NUMPY": ".npy",
+}
+
 _ADVICE: Mapping[str, str] = {
     ".bag": "a ROS 1 bag, a recording and no point cloud: commands that take recordings read it",
     ".mcap": "a bag, a recording and no point cloud: commands that take recordings read it",
@@ -55,6 +64,7 @@ def open_table(path: Path, bin_layout: str = "auto") -> PointTable:
         raise DatasetError(f"no point cloud file {path}: check the path")
     suffix = cloud_suffix(path)
     try:
+        _check_signature(path, suffix)
         if suffix == _BIN:
             return raw_bin.open_table(path, bin_layout)
         if suffix in _READERS:
@@ -67,3 +77,17 @@ def open_table(path: Path, bin_layout: str = "auto") -> PointTable:
         f"cannot read {path}: expected {', '.join(SUFFIXES)}, found suffix {path.suffix!r}; "
         "convert it to PLY or LAS"
     )
+
+
+def _check_signature(path: Path, suffix: str) -> None:
+    """Refuse files that are empty, or of a known format under the suffix of another."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    found = next((s for magic, s in _SIGNATURES.items() if head.startswith(magic)), suffix)
+    if found != suffix and TILE_SUFFIXES[found] != TILE_SUFFIXES.get(suffix):
+        raise DatasetError(
+            f"{path} is a {TILE_SUFFIXES[found]} file with the suffix {suffix!r}: rename it to "
+            f"{path.stem}{found}"
+        )
+    if not head and suffix in SUFFIXES:
+        raise DatasetError(f"{path} is empty and holds no points: copy it again")

@@ -79,7 +79,7 @@ def box(lower: Sequence[float], upper: Sequence[float]) -> Inside:
     low, high = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
     if low.shape != (2,) or high.shape != (2,) or not (low < high).all():
         raise ConfigError(f"a box from {lower} to {upper} is empty: give x and y, lower ones first")
-    return lambda xyz: ((xyz[:, :2] >= low) & (xyz[:, :2] <= high)).all(1)
+    return lambda xyz: np.all((xyz[:, :2] >= low) & (xyz[:, :2] <= high), axis=1)
 
 
 def circle(centre: Sequence[float], radius_m: float) -> Inside:
@@ -87,7 +87,7 @@ def circle(centre: Sequence[float], radius_m: float) -> Inside:
     middle = np.asarray(centre, np.float64)
     if middle.shape != (2,) or not radius_m > 0:
         raise ConfigError(f"a circle around {centre} of radius {radius_m} m is none")
-    return lambda xyz: np.hypot(*(xyz[:, :2] - middle).T) <= radius_m
+    return lambda xyz: np.asarray(np.linalg.norm(xyz[:, :2] - middle, axis=1) <= radius_m)
 
 
 def crop_place_map(
@@ -181,22 +181,16 @@ def _check_same_kind(first: Path, expected: Manifest, other: Path, found: Manife
                 f"{first} and {other} {meaning} ({getattr(expected, name)} and "
                 f"{getattr(found, name)}): build one of them again as the other"
             )
-    shared = [open_shared(*each) for each in ((first, expected), (other, found))]
-    headings, confusion, context = (
-        [arrays[name] for arrays in shared] for name in ("headings", "confusion", "context")
-    )
-    if not np.allclose(*headings):
-        raise MapFormatError(
-            f"{first} and {other} have different headings: build one of them again"
-        )
-    if not np.allclose(*confusion, atol=1e-6):
+    here, there = open_shared(first, expected), open_shared(other, found)
+    if not np.allclose(here["headings"], there["headings"]):
+        raise MapFormatError(f"{first} and {other} have different headings: build one again")
+    if not np.allclose(here["confusion"], there["confusion"], atol=1e-6):
         raise MapFormatError(
             f"{first} and {other} were labelled in different ways (their confusion differs): label "
             "and build one of them again as the other"
         )
-    if expected.tokens != found.tokens or (
-        not all(expected.tokens) and not np.array_equal(*context)
-    ):
+    same_context = np.array_equal(here["context"], there["context"])
+    if expected.tokens != found.tokens or not (all(expected.tokens) or same_context):
         raise MapFormatError(
             f"{first} or {other} was written without the tokens of its places, so that no common "
             "context (eq. 7) can be computed: build it again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ class PlaceTile:
 
     def select(self, chosen: NDArray[np.bool_]) -> PlaceTile:
         """The same tile with some of its places. chosen: (n,)."""
-        return replace(self, **{name: array[chosen] for name, array in self.arrays.items()})
+        arrays = {name: array[chosen] for name, array in self.arrays.items()}
+        return PlaceTile(self.key, **arrays)
 
     def check_values(self) -> None:
         """Read everything; raise MapFormatError if a value is invalid.

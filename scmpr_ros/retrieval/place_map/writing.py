@@ -153,7 +153,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
         provenance=header.provenance,
     )  # fmt: skip
     tiles = [open_tile(folder, manifest, entry) for entry in entries]
-    shared = {
+    shared: dict[str, NDArray[Any]] = {
         "headings": np.asarray(header.headings_rad, np.float64),
         "confusion": np.asarray(header.confusion, np.float32),
         "context": mean_tokens(tiles) if header.context is None

@@ -81,7 +81,7 @@ def test_feet_are_refused_and_served_when_said(tmp_path: Path) -> None:
     feet = WKT.replace('UNIT["metre",1]', 'UNIT["US survey foot",0.3048006096012192]')
     xyz = street_points() + UTM
     write_las(tmp_path / "m.las", xyz / 0.3048006096012192, wkt=feet)
-    with pytest.raises(DatasetError, match=r"is in feet.* set unit_m to 0\.3048006"):
+    with pytest.raises(DatasetError, match=r"is in feet.* set cloud.unit_m to 0\.3048006"):
         open_cloud(tmp_path / "m.las")
     cloud = open_cloud(tmp_path / "m.las", CloudConfig(unit_m=0.3048006096012192)).read()
     np.testing.assert_allclose(cloud.xyz + cloud.origin, xyz, atol=0.001)

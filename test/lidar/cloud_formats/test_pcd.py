@@ -84,6 +84,14 @@ def test_a_viewpoint_is_not_applied_but_said(tmp_path: Path, caplog) -> None:
     assert "VIEWPOINT 1 2 3 1 0 0 0 is not applied" in caplog.text
 
 
+@pytest.mark.parametrize("nan", ["nan", "NaN", "-nan", "-nan(ind)", "1.#QNAN", "inf", "-Inf"])
+def test_every_spelling_of_no_number(tmp_path: Path, nan: str) -> None:
+    write_pcd(tmp_path / "m.pcd", xyz_fields(), "ascii")
+    text = (tmp_path / "m.pcd").read_text().replace("4.0 5.25 6.0", f"4.0 {nan} {nan}")
+    (tmp_path / "m.pcd").write_text(text)
+    np.testing.assert_array_equal(read_cloud(tmp_path / "m.pcd").xyz, XYZ[[0, 2]])
+
+
 def test_text_keeps_its_digits(tmp_path: Path) -> None:
     """Though its header calls them float32, which has none to spare so far from zero."""
     far = XYZ + [458000, 5428000, 100]

@@ -40,7 +40,7 @@ def test_other_layouts_are_refused_with_what_to_set(tmp_path: Path, name: str) -
     values, dtype, layout = OTHERS[name]
     path = tmp_path / "000000.bin"
     values.astype(dtype).tofile(path)
-    with pytest.raises(DatasetError, match=f"no KITTI scan .* set bin_layout to '{layout}'"):
+    with pytest.raises(DatasetError, match=f"no KITTI scan .* set cloud.bin_layout to '{layout}'"):
         open_cloud(path)
     cloud = open_cloud(path, CloudConfig(bin_layout=layout)).read()
     np.testing.assert_allclose(cloud.xyz, values[:, :3], atol=1e-5)

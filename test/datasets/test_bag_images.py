@@ -1,0 +1,174 @@
+"""Images of bags: encodings, raw images, calibrations that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from circle_drive import CircleDrive
+from rosbags.rosbag2 import Reader, Writer
+
+from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
+from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.storage import TYPES
+from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
+from scmpr_ros.datasets.camera_images import CameraImageConfig
+from scmpr_ros.errors import CalibrationError, DatasetError
+from scmpr_ros.semantics import IGNORE
+
+IMAGE, INFO = BagTopics().image, BagTopics().camera_info
+K = CircleDrive.camera.matrix
+Change = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "circle"
+    write_drive_bag(CircleDrive(), path)
+    return path
+
+
+def rewrite(bag: Path, path: Path, image: Change | None = None, info: Change | None = None,
+            image_topic: str = IMAGE) -> Path:  # fmt: skip
+    """Copy a bag with changed messages."""
+    change = {IMAGE: image, INFO: info}
+    with Reader(bag) as source, Writer(path, version=9) as target:
+        for old in source.connections:
+            topic = image_topic if old.topic == IMAGE else old.topic
+            new = target.add_connection(topic, old.msgtype, typestore=TYPES)
+            for _, log_ns, raw in source.messages([old]):
+                content = TYPES.deserialize_cdr(raw, old.msgtype)
+                edit = change.get(old.topic)
+                content = content if edit is None else edit(content)
+                target.write(new, log_ns, TYPES.serialize_cdr(content, old.msgtype))
+    return path
+
+
+def pixels(message: Any) -> np.ndarray:
+    return np.reshape(message.data, (message.height, message.width, 3))
+
+
+def distorted(D: tuple[float, ...], model: str) -> Change:
+    def info(message: Any) -> Any:
+        return replace(message, d=np.array(D), distortion_model=model)
+
+    return info
+
+
+def opened(path: Path, **images: Any) -> BagDrive:
+    return BagDrive(path, BagReaderConfig(images=CameraImageConfig(**images)))
+
+
+def test_raw_images_are_rectified(bag: Path, tmp_path: Path, caplog) -> None:
+    """Where the raw lens looks, OpenCV's own undistortion looks, too; P = K stays the camera."""
+    D = (-0.3, 0.1, 0.0, 0.0, 0.0)
+    drive = opened(rewrite(bag, tmp_path / "raw", info=distorted(D, "plumb_bob")))
+    expected = cv2.undistort(CircleDrive().image(4), K, np.array(D))
+    assert np.abs(drive.image(4).astype(int) - expected)[2:-2, 2:-2].max() <= 2
+    assert drive.camera == CircleDrive.camera
+    assert "taken for raw" in caplog.text and "set rectify to never in bag.images" in caplog.text
+    as_it_is = opened(tmp_path / "raw", rectify="never")
+    np.testing.assert_array_equal(as_it_is.image(4), CircleDrive().image(4))
+
+
+def test_masks_are_rectified_with_the_images(bag: Path, tmp_path: Path) -> None:
+    def pincushion(message: Any) -> Any:
+        return replace(message, d=np.array([0.5, 0, 0, 0, 0]), distortion_model="plumb_bob")
+
+    mask = opened(rewrite(bag, tmp_path / "raw", info=pincushion)).mask(4)
+    original = CircleDrive().mask(4)
+    assert mask is not None and original is not None
+    assert mask[0, 0] == IGNORE, "the raw image shows nothing there"
+    assert mask[12, 16] in original[11:14, 15:18]
+
+
+def test_rectified_images_are_not_rectified_again(bag: Path, tmp_path: Path) -> None:
+    """image_rect comes with the camera_info of the raw images; only its name tells them apart."""
+    topic = IMAGE.replace("image_raw", "image_rect")
+    info = distorted((-0.3, 0.1, 0.0, 0.0, 0.0), "plumb_bob")
+    path = rewrite(bag, tmp_path / "rect", info=info, image_topic=topic)
+    np.testing.assert_array_equal(opened(path).image(4), CircleDrive().image(4))
+
+
+def test_what_is_written_is_not_rectified_again(bag: Path, tmp_path: Path) -> None:
+    raw = rewrite(bag, tmp_path / "raw", info=distorted((-0.02, 0.01, 0, 0), "equidistant"))
+    write_drive_bag(opened(raw), tmp_path / "copy", BagWriterConfig(scans=False))
+    np.testing.assert_array_equal(opened(tmp_path / "copy").image(4), opened(raw).image(4))
+
+
+def half(message: Any) -> Any:
+    small = np.ascontiguousarray(pixels(message)[::2, ::2])
+    height, width = small.shape[:2]
+    return replace(message, height=height, width=width, step=3 * width, data=small.reshape(-1))
+
+
+def test_images_that_were_scaled(bag: Path, tmp_path: Path) -> None:
+    path = rewrite(bag, tmp_path / "half", image=half)
+    expected = r"16x12 pixels, but \S+info of \S+half is of 32x24.* \[32, 24\] in bag.images"
+    for use in (lambda d: d.camera, lambda d: d.image_frames, lambda d: d.image(2)):
+        with pytest.raises(CalibrationError, match=expected):
+            use(opened(path))
+    assert list(opened(path).scan_frames), "scans need no camera"
+    assert opened(path, calibrated_size=(32, 24)).camera == CircleDrive.camera.resized(16, 12)
+
+
+def test_binning_and_region_are_applied(bag: Path, tmp_path: Path) -> None:
+    """A region of 16x12 at (4, 6) of an image twice as large, of which 2x2 pixels are one."""
+
+    def info(message: Any) -> Any:
+        roi = replace(message.roi, x_offset=4, y_offset=6, width=64, height=48)
+        return replace(message, width=80, height=60, roi=roi, binning_x=2, binning_y=2,
+                       p=np.array([40, 0, 36, 0, 0, 40, 30, 0, 0, 0, 1.0, 0]))  # fmt: skip
+
+    camera = opened(rewrite(bag, tmp_path / "binned", info=info)).camera
+    assert (camera.width, camera.fx, camera.cx, camera.cy) == (32, 20.0, 16.0, 12.0)
+
+    def outside(message: Any) -> Any:
+        return replace(message, roi=replace(message.roi, x_offset=4, width=32, height=24))
+
+    with pytest.raises(CalibrationError, match=r"region of interest of 32x24 at \(4, 0\)"):
+        opened(rewrite(bag, tmp_path / "outside", info=outside)).camera
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": np.zeros(9), "p": np.zeros(12)}, "neither P nor K"),
+        ({"k": np.full(9, np.nan)}, "K holds numbers that are not finite"),
+        ({"d": np.array([0.1, 0.2]), "distortion_model": "plumb_bob"}, "D holds 2"),
+        ({"d": np.array([0.1]), "distortion_model": "lens"}, "distortion_model is 'lens'"),
+        ({"width": 0, "height": 0}, "is of images of 0x0"),
+        ({"p": np.ravel([[0.02, 0, 16, 0], [0, 0.02, 12, 0], [0, 0, 1, 0]])}, "not in pixels"),
+    ],
+)
+def test_calibrations_that_are_refused(bag: Path, tmp_path: Path, changes, message: str) -> None:
+    path = rewrite(bag, tmp_path / "bad", info=lambda info: replace(info, **changes))
+    with pytest.raises(CalibrationError, match=rf"{INFO} of \S+bad.*{message}"):
+        opened(path).camera
+
+
+def test_images_that_cannot_be_decoded_are_named(bag: Path, tmp_path: Path) -> None:
+    path = rewrite(bag, tmp_path / "depth", image=lambda m: replace(m, encoding="32FC1"))
+    with pytest.raises(DatasetError, match=rf"depth: frame 4 of {IMAGE}: image encoding '32FC1'"):
+        opened(path).image(4)
+    count = iter(range(99))
+    path = rewrite(bag, tmp_path / "mixed", image=lambda m: half(m) if next(count) == 2 else m)
+    with pytest.raises(DatasetError, match=r"frame 4 of .*image size: expected 32x24, got 16x12"):
+        opened(path).image(4)
+
+
+def test_16_bit_images_with_a_stated_white(bag: Path, tmp_path: Path) -> None:
+    def deep(message: Any) -> Any:
+        data = (pixels(message).astype("<u2") * 16).view(np.uint8).reshape(-1)
+        return replace(message, encoding="rgb16", step=2 * message.step, data=data)
+
+    path = rewrite(bag, tmp_path / "deep", image=deep)
+    read = opened(path, white_level=16 * 255).image(4)
+    np.testing.assert_array_equal(read, CircleDrive().image(4))
+    with pytest.raises(DatasetError, match=r"frame 4 of .*set white_level, such as 4095"):
+        opened(path).image(4)
