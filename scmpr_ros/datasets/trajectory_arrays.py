@@ -29,7 +29,8 @@ def read_npy_poses(path: Path) -> NDArray[np.float64]:
         raise DatasetError(
             f"{path}: the array has shape {shape}, a trajectory has (N, 4, 4), (N, 3, 4) or (N, 12)"
         )
-    return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are refused later
+        return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
 
 
 def homogeneous(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
