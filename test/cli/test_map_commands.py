@@ -71,8 +71,8 @@ def test_edit(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "keep one of them" in capsys.readouterr().err
     assert run(edit_map, "merge", both, west, east, "--overlap", "first") == 0
     assert len(PlaceMap.load(both)) == 7
-    assert run(edit_map, "remove", folder, "a", "c") == 0
+    assert run(edit_map, "remove", folder, "--keys=a,c") == 0
     assert PlaceMap.load(folder).positions[:, 0].tolist() == [10, 12, 14, 16]
-    assert run(edit_map, "remove", folder, "a") == 1
+    assert run(edit_map, "remove", folder, "--keys", "a") == 1
     assert run(edit_map, "crop", folder, west) == 1
     assert "by --box or by --circle" in capsys.readouterr().err
