@@ -37,6 +37,7 @@ from document_checks import (
 
 from scmpr_ros.config import from_dict
 from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.errors import ScmprError
 from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.lidar.range_view.description import RangeViewDescription
@@ -178,6 +179,9 @@ def test_parameter_files_in_the_documents() -> None:
         content = yaml.safe_load(fence.body)
         if "topics" in content:
             from_dict(BagReaderConfig, content, source="bag.yaml")
+            continue
+        if "white_level" in content:
+            from_dict(CameraImageConfig, content, source="camera.yaml")
             continue
         if "model" in content:
             from_dict(RangeViewDescription if "channels" in content else ReaderDescription, content)
