@@ -99,7 +99,10 @@ class CameraImages:
             self._rectifier = Rectifier(calibration) if is_raw else None
         except CalibrationError as error:
             raise CalibrationError(f"{source.calibration}: {error} in {source.options}") from None
-        camera = calibration.pinhole if self._rectifier is None else self._rectifier.camera
+        try:
+            camera = calibration.pinhole if self._rectifier is None else self._rectifier.camera
+        except CalibrationError as error:
+            raise CalibrationError(f"{source.calibration}: {error}") from None
         self.camera: CameraModel = camera
         implausible, unusual = find_implausible(camera), find_unusual(camera)
         if implausible and config.calibrated_size != size:

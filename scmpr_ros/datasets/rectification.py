@@ -124,7 +124,7 @@ class Calibration:
 class Rectifier:
     """Makes the images of a pinhole camera of the raw images of a calibration.
 
-    camera: the pinhole camera. It is P; without P, the largest that the raw image fills.
+    The pinhole camera is P; without P, the one with the largest view that the raw image fills.
 
     Raises CalibrationError if K is missing, or the distortion is of an unknown model or has the
     wrong number of coefficients.
@@ -138,9 +138,13 @@ class Rectifier:
             )
         self._D = _coefficients(calibration)
         self._calibration = calibration
-        size = calibration.width, calibration.height
         self._P = _matrix(calibration.P) if calibration.P else _largest_view(calibration, self._D)
-        self.camera = CameraModel.from_matrix(self._P, *size)
+        self._size = calibration.width, calibration.height
+
+    @cached_property
+    def camera(self) -> CameraModel:
+        """The pinhole camera of rectified images."""
+        return CameraModel.from_matrix(self._P, *self._size)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Rectify an image (H, W, 3); black where the raw image shows nothing."""
@@ -160,9 +164,10 @@ class Rectifier:
         """Where each rectified pixel is in the raw image, in OpenCV's fixed-point form."""
         calibration = self._calibration
         K, R = _matrix(calibration.K), _rotation(calibration)
-        size = calibration.width, calibration.height
         make = cv2.fisheye if calibration.model in _FISHEYE else cv2
-        first, second = make.initUndistortRectifyMap(K, self._D, R, self._P, size, cv2.CV_16SC2)
+        first, second = make.initUndistortRectifyMap(
+            K, self._D, R, self._P, self._size, cv2.CV_16SC2
+        )
         return first, second
 
 

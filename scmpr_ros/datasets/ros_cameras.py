@@ -7,6 +7,7 @@ the nodes and the bag reader share this code, which imports neither ROS nor a me
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,35 +26,43 @@ _log = logging.getLogger(__name__)
 class RosCamera:
     """A camera whose images are messages, with the calibration of one camera_info.
 
-    frame_id: that of the camera_info.
+    calibration: as of the images that are published with it. frame_id: that of the camera_info.
     """
 
-    def __init__(self, info: Any, config: CameraImageConfig, source: ImageSource) -> None:
-        """Read the calibration; raises CalibrationError, which names the topic, if it is bad."""
+    def __init__(
+        self,
+        info: Any,
+        config: CameraImageConfig,
+        source: ImageSource,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
+        """Read the calibration.
+
+        warn: called with what is assumed of the images.
+        Raises CalibrationError, which names the topic, if the calibration is bad.
+        """
         try:
-            self._calibration = calibration_from_info(info)
+            self.calibration = calibration_from_info(info)
+            if self.calibration.width and self.calibration.height:
+                _ = self.calibration.pinhole
         except CalibrationError as error:
             raise CalibrationError(
                 f"camera_info on {source.calibration} is unusable: {error}"
             ) from None
-        self.frame_id, self._info = str(info.header.frame_id), _content(info)
-        self._config, self._source = config, source
+        self.frame_id = str(info.header.frame_id)
+        self._config, self._source, self._warn = config, source, warn
         self._white_level = config.white_level
         self._images: CameraImages | None = None
-
-    def is_of(self, info: Any) -> bool:
-        """Whether another camera_info says the same."""
-        return _content(info) == self._info
 
     def images(self, size: tuple[int, int]) -> CameraImages:
         """How images of a width and height are made those of a pinhole camera.
 
-        Logs what is assumed. Raises CalibrationError if the calibration does not fit.
+        Warns of what is assumed. Raises CalibrationError if the calibration does not fit.
         """
         if self._images is None or self._images.size != size:
-            self._images = CameraImages(self._calibration, size, self._config, self._source)
+            self._images = CameraImages(self.calibration, size, self._config, self._source)
             for note in self._images.notes:
-                _log.warning("%s", note)
+                self._warn(note)
         return self._images
 
     def read(self, message: Any) -> tuple[NDArray[np.uint8], CameraModel]:
@@ -111,8 +120,8 @@ def camera_from_info(message: Any) -> CameraModel:
     return calibration_from_info(message).pinhole
 
 
-def _content(info: Any) -> tuple[Any, ...]:
-    """All that a camera_info says but its stamp."""
+def info_content(info: Any) -> tuple[Any, ...]:
+    """All that a camera_info says but its stamp, to tell whether it has changed."""
     roi = info.roi
     return (
         info.header.frame_id, info.width, info.height, info.distortion_model, info.binning_x,

@@ -29,7 +29,8 @@ def read_npy_poses(path: Path) -> NDArray[np.float64]:
         raise DatasetError(
             f"{path}: the array has shape {shape}, a trajectory has (N, 4, 4), (N, 3, 4) or (N, 12)"
         )
-    return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are refused later
+        return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
 
 
 def homogeneous(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,20 +69,18 @@ def _read_pcd(path: Path) -> dict[str, NDArray[np.float64]]:
     lines = (line.split() for line in content[:end].decode("ascii", "replace").splitlines())
     header = {line[0]: line[1:] for line in lines if line}
     try:
-        counts = [int(c) for c in header.get("COUNT", ["1"] * len(header["FIELDS"]))]
-        kinds = zip(header["TYPE"], map(int, header["SIZE"]), strict=True)
-        formats = [(_PCD_CODES[kind], (count,)) for kind, count in zip(kinds, counts, strict=True)]
-        dtype = np.dtype([(f"f{i}", *form) for i, form in enumerate(formats)])
+        names = header["FIELDS"]
+        counts = [int(count) for count in header.get("COUNT", ["1"] * len(names))]
+        sizes = map(int, header["SIZE"])
+        columns = list(zip(names, header["TYPE"], sizes, counts, strict=True))
+        dtype = np.dtype([(f"f{i}", _PCD_CODES[kind, size], (count,))
+                          for i, (_, kind, size, count) in enumerate(columns)])  # fmt: skip
         number = int(header["POINTS"][0])
         table = _pcd_rows(content[end + 1 :], header["DATA"][0], dtype, number)
-        names = header["FIELDS"]
     except (KeyError, ValueError, IndexError, OverflowError) as error:
         raise DatasetError(f"{path}: the PCD is damaged or unsupported: {error}") from error
-    return {
-        name: table[f"f{i}"][:, 0].astype(np.float64)
-        for i, name in enumerate(names)
-        if counts[i] == 1
-    }
+    single = {name: i for i, (name, _, _, count) in enumerate(columns) if count == 1}
+    return {name: table[f"f{i}"][:, 0].astype(np.float64) for name, i in single.items()}
 
 
 def _pcd_rows(body: bytes, data: str, dtype: np.dtype[np.void], number: int) -> NDArray[np.void]:

@@ -67,6 +67,20 @@ class CloudTables:
                     where = f"{table.path}: field {fields.label}"
                     yield replace(block, label=labels.class_ids(_whole(block.label, where)))
 
+    def used_fields(self, labels: LabelSet | None, has_intensity: bool) -> str:
+        """Which fields are read, for the log: a name that is not known is lost otherwise."""
+        table, fields = self.tables[0]
+        used = list(fields.axes)
+        text = "no labels"
+        if labels is not None and fields.label:
+            used.append(fields.label)
+            text = f"labels from {fields.label} ({labels.name})"
+        if has_intensity and fields.intensity:
+            used.append(fields.intensity)
+            text += f", intensity from {fields.intensity}"
+        others = [name for name in table.fields if name not in used]
+        return f"{text}; fields not used: {', '.join(others)}" if others else text
+
     def _block(self, columns: Columns, fields: CloudFields) -> RawBlock:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):

@@ -69,6 +69,7 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
     if tables.has_intensity and survey.dark:
         fate = "taken as 0" if has_intensity else "so it has no intensity"
         _log.warning("%s: the intensity of %d points is not finite, %s", path, survey.dark, fate)
+    _log.info("%s: %s", path, tables.used_fields(labels, has_intensity))
     strays = survey.cells.strays()
     if strays.count:
         _log.warning(

@@ -172,14 +172,16 @@ class AccumulatedScans(MapSource):
     def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        return accumulate_classes(classifier.of_scans(scans), config.accumulation)
+        classified = classifier.of_scans(scans)
+        return accumulate_classes(classified, config.accumulation, classifier.needs_scans)
 
     def tiles(
         self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
     ) -> PointTiles:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        return accumulate_tiles(classifier.of_scans(scans), config.accumulation, folder, grid)
+        classified, keep_dynamic = classifier.of_scans(scans), classifier.needs_scans
+        return accumulate_tiles(classified, config.accumulation, folder, grid, keep_dynamic)
 
     @property
     def mapped_frames(self) -> Sequence[int]:

@@ -51,8 +51,8 @@ from scmpr_ros.semantics import (
 
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
-_KEPT_CELLS = 1 << 28
-"""Cells, of a byte or two, that are kept on a CPU: 30,000 places of 24 x 360."""
+_KEPT_CELLS = 1 << 27
+"""Cells, of a byte or two, that are kept on a CPU: 15,000 places of 24 x 360."""
 _BLOCK_PLACES = 1024
 
 

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from scmpr_ros.datasets.camera_images import ImageSource
-from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.datasets.ros_cameras import RosCamera, info_content
 from scmpr_ros.errors import CalibrationError
 from scmpr_ros.records import CameraModel
 from scmpr_ros.ros.image_stamps import BACK_IN_TIME_S, ImageStamps, Order
@@ -29,6 +29,7 @@ from scmpr_ros.ros.throttled_log import ThrottledLog
 
 IMAGE_PARAMETERS = "the parameters images.*"
 """Where messages say that the localizer's `CameraImageConfig` is set."""
+_KNOWN_CAMERAS = 8
 _CHANGES_OF_SOURCE = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
 
 
@@ -76,12 +77,14 @@ class CameraInput:
         self._node, self._config, self._statistics = node, config, statistics
         self._on_query, self._on_time_jump = on_query, on_time_jump
         self._camera: RosCamera | None = None
+        self._cameras: dict[tuple[Any, ...], RosCamera] = {}
         self._camera_error = ""
         self._is_latched = False
         self._waiting: deque[Query] = deque(maxlen=config.queue_size)
         self._image_topic = image = node.resolve_topic_name("image")
         self._stamps = ImageStamps(node, image)
         self._errors = ThrottledLog()
+        self._warnings = ThrottledLog()  # of the worker's thread
         self._camera_info_topic = node.resolve_topic_name("camera_info")
         self._subscriptions: list[Any] = []
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-BACK_IN_TIME_S))
@@ -154,11 +157,8 @@ class CameraInput:
         self._subscriptions.clear()
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        if self._camera is not None and self._camera.is_of(message):
-            return
-        source = ImageSource(self._image_topic, self._camera_info_topic, IMAGE_PARAMETERS)
         try:
-            self._camera = RosCamera(message, self._config.images, source)
+            self._camera = self._camera_of(message)
         except CalibrationError as error:
             self._camera_error = str(error)
             if self._errors.is_due(self._camera_error):
@@ -167,6 +167,22 @@ class CameraInput:
         self._camera_error = ""
         while self._waiting:
             self._on_query(replace(self._waiting.popleft(), camera=self._camera))
+
+    def _camera_of(self, info: CameraInfo) -> RosCamera:
+        """The camera of a camera_info; of few different ones it is made once."""
+        content = info_content(info)
+        camera = self._cameras.get(content)
+        if camera is None:
+            source = ImageSource(self._image_topic, self._camera_info_topic, IMAGE_PARAMETERS)
+            camera = RosCamera(info, self._config.images, source, self._warn)
+            self._cameras[content] = camera
+            if len(self._cameras) > _KNOWN_CAMERAS:
+                del self._cameras[next(iter(self._cameras))]
+        return camera
+
+    def _warn(self, text: str) -> None:
+        if self._warnings.is_due(text):
+            self._node.get_logger().warning(text)
 
     def _on_image(self, message: Image) -> None:
         self._take(Query(message, time.monotonic()))

@@ -60,6 +60,7 @@ def test_option_file_and_bag_yaml_in_this_order(
     assert convert.main([*arguments, "--bag.topics.points", "/rear"]) == 0
 
 
+@pytest.mark.slow
 def test_every_command_passes_them_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bag = write(tmp_path / "b", lidar(TIMES), camera(TIMES), odom(TIMES), mounting())
     for command, arguments in {

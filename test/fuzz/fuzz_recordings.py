@@ -63,6 +63,8 @@ def write_seeds(folder: Path, suffix: str) -> None:
     times = [0.0, 0.1]
     streams = lidar(times), odom(times), mounting(with_camera=False)
     tf = lidar(times), moving(times, "map", "lidar", pose_at)
+    for earlier in (*folder.glob("odometry.*"), *folder.glob("tf.*")):
+        earlier.unlink()
     if suffix == "bag":
         write_ros1(folder / "odometry.bag", *streams)
         write_ros1(folder / "tf.bag", *tf)

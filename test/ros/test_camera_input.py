@@ -150,6 +150,9 @@ def test_maps_are_computed_once_and_anew_for_another_lens(
     received.camera_input._on_camera_info(bent(street_info))
     assert received.camera_input._camera is first, "the same content changes nothing"
     assert first.images((160, 96)) is first.images((160, 96))
+    received.camera_input._on_camera_info(street_info)
+    received.camera_input._on_camera_info(bent(street_info))
+    assert received.camera_input._camera is first, "nor do two that take turns"
     other = bent(street_info)
     other.d = [0.2, 0.0, 0.0, 0.0, 0.0]
     received.camera_input._on_camera_info(other)

@@ -91,7 +91,8 @@ class Bag:
     @property
     def start_ns(self) -> int:
         """Log time of the first message."""
-        return min(reader.start_time for reader in self._open())
+        with self._errors():
+            return min(int(reader.start_time) for reader in self._open())
 
     @property
     def custom_data(self) -> Mapping[str, str]:
@@ -99,7 +100,9 @@ class Bag:
         (first, *_) = self._open()
         storage = first.storage if isinstance(first, Reader2) else None
         custom = None if storage is None else storage.metadata.custom
-        return custom if isinstance(custom, Mapping) else {}
+        if not isinstance(custom, Mapping):
+            return {}
+        return {key: text for key, text in custom.items() if isinstance(text, str)}
 
     def topic(self, name: str, kinds: Collection[str] = ()) -> Topic:
         """The topic of a name; DatasetError, with the bag's topics, if it has no messages.
@@ -181,6 +184,8 @@ class Bag:
                     connection, log_ns, data = next(messages)
                 except StopIteration:
                     return
+                if not (isinstance(log_ns, int) and isinstance(data, bytes | memoryview)):
+                    raise ReaderError(f"a message of {connection.topic} has no time or no bytes")
                 if isinstance(reader, Reader1):
                     data = self._from_ros1(data, connection)
             yield connection, log_ns, data
@@ -201,7 +206,8 @@ class Bag:
         for path in self._parts():
             with self._errors():
                 self._readers.append(_open_file(path, lambda close: weakref.finalize(self, close)))
-        self._topics = _topics_of(self._readers)
+        with self._errors():
+            self._topics = _topics_of(self._readers)
         self._process = os.getpid()
         return self._readers
 
@@ -228,9 +234,7 @@ class Bag:
         except (DatasetError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # the library raises errors of any type for damaged bytes
-            reason = (
-                " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
-            )
+            reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
             name = "" if type(error).__name__ == "ReaderError" else f"{type(error).__name__}: "
             raise DatasetError(
                 f"{self.path}: {where} is damaged or unsupported ({name}{reason}): {_AGAIN}"
@@ -292,6 +296,8 @@ def _topics_of(readers: Sequence[Reader1 | Reader2]) -> dict[str, Topic]:
     """Topics with messages; of a name with several types, the first type."""
     topics: dict[str, Topic] = {}
     for connection in (c for reader in readers for c in reader.connections):
+        if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+            raise ReaderError("the name or type of a topic is no text")  # SQLite has dynamic types
         kind, known = _kind(connection), topics.get(connection.topic)
         if connection.msgcount > 0 and (known is None or known.kind == kind):
             count, latched = (known.count, known.latched) if known else (0, False)
