@@ -24,7 +24,6 @@ from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
 from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import (
-    CloudFile,
     MapSource,
     MapSourceConfig,
     carving_frames,
@@ -111,23 +110,23 @@ class GatheredPoints(NamedTuple):
 def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
     """Spread the points of a map over tiles in a folder; memory holds a part of them at a time."""
     tiles = origin.tiles(config, PointClassifier(config.classes), folder, _STORAGE_GRID)
-    georeference = config.cloud.georeference
-    if isinstance(origin, CloudFile) and not georeference:
-        georeference = origin.stream(config).georeference
     return GatheredPoints(
         tiles,
         carve=origin.has_scans and not _are_labels_certain(tiles.has_label, config),
         by_geometry=config.classes.source == "geometry" or not tiles.has_label,
-        georeference=georeference,
+        georeference=config.cloud.georeference or tiles.georeference,
     )
 
 
-def carve_tile(cloud: PointCloud, box: Box, source: Path, config: MapSourceConfig) -> Separated:
+def carve_tile(
+    cloud: PointCloud, box: Box, source: Path, config: MapSourceConfig, build: str
+) -> Separated:
     """Carve ghosts out of the points in a box by the scans that see them.
 
-    box: relative to the cloud's origin.
+    box: relative to the cloud's origin. build: digest of the build, during which the source does
+    not change.
     """
-    drive = _mapping_drive(source, config)
+    drive = _mapping_drive(source, config, build)
     frames = carving_frames(drive, cloud.origin, box, config.ghosts)
     keep = np.ones(len(cloud), bool)
     if frames and len(cloud):
@@ -138,8 +137,9 @@ def carve_tile(cloud: PointCloud, box: Box, source: Path, config: MapSourceConfi
 
 
 @lru_cache(maxsize=1)
-def _mapping_drive(source: Path, config: MapSourceConfig) -> Drive:
-    """The drive whose scans made a map, kept open between the tiles of a worker process."""
+def _mapping_drive(source: Path, config: MapSourceConfig, build: str) -> Drive:
+    """The drive whose scans made a map, kept open between the tiles of a build."""
+    del build
     drive = open_map_source(source, config).drive
     assert drive is not None, "only maps with scans are carved"
     return drive

@@ -119,7 +119,7 @@ class CloudFile(MapSource):
         """Stream the file."""
         stream = self.stream(config)
         classifier.check(stream.has_label)
-        return PointTiles.spread(stream.blocks(), folder, grid, config.voxel_m)
+        return PointTiles.spread(stream.blocks(), folder, grid, config.voxel_m, stream.georeference)
 
     def stream(self, config: MapSourceConfig) -> CloudStream:
         """Open the file."""

@@ -39,13 +39,15 @@ _SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at 
 class TileTask:
     """One tile of a build.
 
-    folder: of the build. checkpoint: weights of the network. carve: ghosts are to be carved out by
-        scans. by_geometry: points are to be classified by their geometry.
+    folder: of the build. build: digest of what it depends on. checkpoint: weights of the network.
+    carve: ghosts are to be carved out by scans. by_geometry: points are to be classified by their
+        geometry.
     places: (S, 3) positions along a trajectory inside the tile, relative to the origin; None to
         spread places over open ground.
     """
 
     folder: Path
+    build: str
     tile: Tile
     grid: TileGrid
     checkpoint: Path
@@ -95,7 +97,7 @@ def label_tile(task: TileTask) -> int:
     cloud = raw.points_in(around)
     carved = None
     if task.carve:
-        carved = carve_tile(cloud, around, task.source_path, task.source)
+        carved = carve_tile(cloud, around, task.source_path, task.source, task.build)
         cloud = carved.points.cloud
     if task.by_geometry:
         cloud = label_points(cloud, carved, task.source)
@@ -107,7 +109,7 @@ def label_tile(task: TileTask) -> int:
 
 def describe_tile(task: TileTask) -> TileSummary:
     """Write the description of a tile's places."""
-    network = _network(task.checkpoint)
+    network = _network(task.checkpoint, task.build)
     box = task.grid.box(task.tile)
     around = box.grown(max(network.config.max_range_m + _SPLATS_M, TILE_MARGIN_M))
     cloud = PointTiles(task.folder / LABELLED).points_in(around)
@@ -133,6 +135,7 @@ def _places(task: TileTask, cloud: PointCloud, box: Box) -> Places:
 
 
 @lru_cache(maxsize=1)
-def _network(checkpoint: Path) -> PlaceNetwork:
-    """The network of a worker process."""
+def _network(checkpoint: Path, build: str) -> PlaceNetwork:
+    """The network of a build, loaded once in a process."""
+    del build
     return load_checkpoint(checkpoint).eval()
