@@ -20,6 +20,7 @@ _SURFACE_M = 0.15
 _MIN_POINTS = 20
 MAX_SLOPE = 0.3
 """Steeper than any road: a wall or a hole."""
+_THINNED_M = 0.25
 _PLACES_PER_CHUNK = 256  # bounds the memory for the points below them
 
 
@@ -118,6 +119,17 @@ def ground_aligned_axes(
     known = np.linalg.norm(slopes, axis=1) <= MAX_SLOPE
     slopes[~known] = 0
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
+
+
+def cell_means(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Means (M, 3) of points (N, 3) by cell, so that a dense map costs no more than another."""
+    if len(xyz) == 0:
+        return np.empty((0, 3))
+    index, _ = cell_indices(xyz, _THINNED_M)
+    key = index[:, 0] * (index[:, 1].max() + 1) + index[:, 1]
+    _, cell = np.unique(key, return_inverse=True)
+    count = np.bincount(cell)
+    return np.stack([np.bincount(cell, axis) / count for axis in xyz.T], axis=1)
 
 
 def _slope(points: NDArray[np.float64], radius_m: float) -> NDArray[np.float64]:

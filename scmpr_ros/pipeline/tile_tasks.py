@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
-from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places
+from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places, places_on_map
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
@@ -130,7 +130,7 @@ def describe_tile(task: TileTask) -> TileSummary:
 def _places(task: TileTask, cloud: PointCloud, box: Box) -> Places:
     """The places inside a tile, and why others are none."""
     if task.places is not None:
-        return Places(task.places)
+        return places_on_map(cloud, task.places)
     return grid_places(cloud, task.builder.places, np.array(box))
 
 
