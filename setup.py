@@ -94,7 +94,7 @@ setup(
     package_data={
         PACKAGE: ["py.typed"],
         f"{PACKAGE}.evaluation": ["map_page.html"],
-        f"{PACKAGE}.lidar": ["segmentation.safetensors", "splats.cpp"],
+        f"{PACKAGE}.lidar": ["segmentation.safetensors", "panorama.cpp"],
         f"{PACKAGE}.networks.selective_scan": ["scan.cpp"],
     },
     data_files=[

@@ -142,6 +142,14 @@ def voxel_keys(xyz: FloatArray, voxel_m: float) -> NDArray[np.int64]:
     return (index[:, 0] << (2 * _VOXEL_BITS)) | (index[:, 1] << _VOXEL_BITS) | index[:, 2]
 
 
+def voxel_centres(keys: NDArray[np.int64], voxel_m: float) -> NDArray[np.float64]:
+    """Centre (N, 3) of the voxels of `voxel_keys`."""
+    mask, half = (1 << _VOXEL_BITS) - 1, 1 << (_VOXEL_BITS - 1)
+    index = np.stack([keys >> (2 * _VOXEL_BITS), (keys >> _VOXEL_BITS) & mask, keys & mask], axis=1)
+    centres: NDArray[np.float64] = (index - half + 0.5) * voxel_m
+    return centres
+
+
 def round_origin(position: FloatArray) -> NDArray[np.float64]:
     """Round a position (3,) to 100 m: an origin to subtract before coordinates become float32."""
     return np.round(position / _ORIGIN_GRID_M) * _ORIGIN_GRID_M

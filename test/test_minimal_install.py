@@ -62,7 +62,7 @@ def test_build_map_runs_without_extras(tmp_path: Path) -> None:
     code += "from scmpr_ros.cli.console_scripts import build_map\nsys.exit(build_map())"
     result = run_without(OF_EXTRAS, code)
     assert result.returncode == 0, result.stderr
-    assert "places written to" in result.stdout
+    assert "places in 1 tiles written to" in result.stdout
     assert (tmp_path / "map").is_dir()
 
 

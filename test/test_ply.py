@@ -79,12 +79,18 @@ def test_windows_line_ends(tmp_path: Path) -> None:
         (header("ascii", VERTEX) + b"1.5 nan\n3 4\n", "should hold uint8 numbers but holds nan"),
         (header("ascii", VERTEX) + b"1.5 x\n3 4\n", "the line '1.5 x' is not 2 numbers"),
         (header("ascii", VERTEX) + b"1.5 2\n", "promises 2 points, it has 1"),
-        (header("ascii", VERTEX) + b"1" * (10 << 20), "a line of more than"),
         (b"ply\n" + b"comment no end\n" * 3, "not a PLY file"),
     ],
+    ids=range(12),
 )
 def test_damaged(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "m.ply").write_bytes(data)
     with pytest.raises(DatasetError, match=message) as caught:
         read_ply(tmp_path / "m.ply")
     assert "m.ply" in str(caught.value)
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    (tmp_path / "m.ply").write_bytes(header("ascii", VERTEX) + b"1" * (10 << 20))
+    with pytest.raises(DatasetError, match=r"m\.ply has a line of more than"):
+        read_ply(tmp_path / "m.ply")

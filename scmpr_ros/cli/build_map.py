@@ -88,8 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     cloud = parser.add_argument_group("what a point cloud file does not say")
     meanings = descriptions(CloudConfig)
     for name, default in flatten(CloudConfig()).items():
-        cloud.add_argument(f"--{name}", type=type(default), metavar=type(default).__name__.upper(),
-                           help=f"{meanings[name]} (default: {default})")  # fmt: skip
+        cloud.add_argument(
+            f"--{name}", f"--cloud.{name}", dest=name, type=type(default),
+            metavar=type(default).__name__.upper(),
+            help=f"{meanings[name]} (default: {default})",
+        )  # fmt: skip
     add_settings(parser, MapBuildConfig, besides=("source.bag.", "source.cloud."))
     add_settings(parser, BagReaderConfig, "bag", "how a bag is read")
     return parser

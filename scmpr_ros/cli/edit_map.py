@@ -46,7 +46,7 @@ def _merge(options: argparse.Namespace) -> Manifest:
 
 
 def _remove(options: argparse.Namespace) -> Manifest:
-    return update_place_map(options.map, [], options.keys, options.index)
+    return update_place_map(options.map, [], options.keys.split(","), options.index)
 
 
 def _index(options: argparse.Namespace) -> Manifest:
@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
 
     remove = command("remove", _remove, "Remove tiles from a map.")
     remove.add_argument("map", type=Path, help="the map")
-    remove.add_argument("keys", nargs="+", help="keys of the tiles, see metadata.json")
+    remove.add_argument("--keys", required=True, metavar="KEY,KEY",
+                        help="keys of the tiles, see metadata.json; write --keys=-00002_+00001 as "
+                        "keys may begin with -")  # fmt: skip
 
     index = command("index", _index, "Compute the index of a map again.")
     index.add_argument("map", type=Path, help="the map")

@@ -18,16 +18,19 @@ _MAX_HEADER_BYTES = 4096
 def read_npy_poses(path: Path) -> NDArray[np.float64]:
     """Poses (N, 4, 4) of a .npy file with matrices (N, 4, 4), (N, 3, 4) or (N, 12)."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DatasetError(f"{path}: this is no array of NumPy: {error}") from error
+        # mapped, so that a damaged shape cannot ask for more memory than the file has
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # the header is Python, whose errors are of any type
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: this is no array of NumPy: {reason}") from error
     shape = getattr(array, "shape", None)
     sizes = {(4, 4): 4, (3, 4): 3, (12,): 3}
     if shape is None or shape[1:] not in sizes or array.dtype.kind not in "fiu":
         raise DatasetError(
             f"{path}: the array has shape {shape}, a trajectory has (N, 4, 4), (N, 3, 4) or (N, 12)"
         )
-    return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are refused later
+        return homogeneous(array.astype(np.float64).reshape(-1, sizes[shape[1:]], 4))
 
 
 def homogeneous(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,20 +69,18 @@ def _read_pcd(path: Path) -> dict[str, NDArray[np.float64]]:
     lines = (line.split() for line in content[:end].decode("ascii", "replace").splitlines())
     header = {line[0]: line[1:] for line in lines if line}
     try:
-        counts = [int(c) for c in header.get("COUNT", ["1"] * len(header["FIELDS"]))]
-        kinds = zip(header["TYPE"], map(int, header["SIZE"]), strict=True)
-        formats = [(_PCD_CODES[kind], (count,)) for kind, count in zip(kinds, counts, strict=True)]
-        dtype = np.dtype([(f"f{i}", *form) for i, form in enumerate(formats)])
+        names = header["FIELDS"]
+        counts = [int(count) for count in header.get("COUNT", ["1"] * len(names))]
+        sizes = map(int, header["SIZE"])
+        columns = list(zip(names, header["TYPE"], sizes, counts, strict=True))
+        dtype = np.dtype([(f"f{i}", _PCD_CODES[kind, size], (count,))
+                          for i, (_, kind, size, count) in enumerate(columns)])  # fmt: skip
         number = int(header["POINTS"][0])
         table = _pcd_rows(content[end + 1 :], header["DATA"][0], dtype, number)
-        names = header["FIELDS"]
     except (KeyError, ValueError, IndexError, OverflowError) as error:
         raise DatasetError(f"{path}: the PCD is damaged or unsupported: {error}") from error
-    return {
-        name: table[f"f{i}"][:, 0].astype(np.float64)
-        for i, name in enumerate(names)
-        if counts[i] == 1
-    }
+    single = {name: i for i, (name, _, _, count) in enumerate(columns) if count == 1}
+    return {name: table[f"f{i}"][:, 0].astype(np.float64) for name, i in single.items()}
 
 
 def _pcd_rows(body: bytes, data: str, dtype: np.dtype[np.void], number: int) -> NDArray[np.void]:
@@ -90,12 +91,11 @@ def _pcd_rows(body: bytes, data: str, dtype: np.dtype[np.void], number: int) -> 
     if data != "ascii":
         raise ValueError(f"DATA {data}: only ascii and binary can be read as a trajectory")
     rows = [line.split() for line in body.decode("ascii", "replace").splitlines() if line.strip()]
-    if len(rows) != number:
-        raise ValueError(f"{number} points in {len(rows)} lines")
+    widths = [dtype[name].shape[0] for name in dtype.names or ()]
+    if len(rows) != number or any(len(row) != sum(widths) for row in rows):
+        raise ValueError(f"not {number} lines of {sum(widths)} numbers")
+    values = np.array([[float(value) for value in row] for row in rows]).reshape(number, -1)
     table = np.zeros(number, dtype)
-    for index, row in enumerate(rows):
-        values = iter([float(value) for value in row])
-        for name in dtype.names or ():
-            for column in range(dtype[name].shape[0]):
-                table[name][index, column] = next(values)
+    for name, first, width in zip(dtype.names or (), np.cumsum([0, *widths]), widths, strict=False):
+        table[name] = values[:, first : first + width]
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,31 +94,60 @@ def accumulate_classes(
     keep_dynamic: let all returns vote, so that single wrong labels leave no holes in the map.
     Raises DatasetError as `accumulate` does.
     """
-    voxels: _VoxelSums | None = None
+    voxels: VoxelSums | None = None
+    for returns, confidence in _batches(scans, config, keep_dynamic):
+        voxels = voxels or VoxelSums(config.voxel_m, returns.origin)
+        voxels.fold(returns, confidence)
+    assert voxels is not None
+    result = voxels.means(config.min_hits)
+    if len(result.cloud) == 0:
+        raise no_voxels(config)
+    return result
+
+
+def voxel_sums(
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool = False
+) -> Iterator[VoxelSums]:
+    """Sums of batches of scans, which `VoxelSums.merge` adds up, for maps larger than memory.
+
+    Raises DatasetError as `accumulate` does.
+    """
+    for returns, confidence in _batches(scans, config, keep_dynamic):
+        voxels = VoxelSums(config.voxel_m, returns.origin)
+        voxels.fold(returns, confidence)
+        yield voxels
+
+
+def no_voxels(config: AccumulationConfig) -> DatasetError:
+    """The error for scans that leave no voxel."""
+    return DatasetError(
+        f"no voxel of {config.voxel_m} m was hit {config.min_hits} times: give more scans, "
+        "larger voxels or a smaller min_hits"
+    )
+
+
+def _batches(
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool
+) -> Iterator[tuple[PointCloud, NDArray[np.float32] | None]]:
+    """Returns of several scans in the map frame, with the confidence of their labels."""
+    origin: NDArray[np.float64] | None = None
     buffer: list[ClassifiedScan] = []
     buffered = 0
     for scan, T_map_lidar, confidence in scans:
-        if voxels is None:
-            voxels = _VoxelSums(config.voxel_m, choose_origin(T_map_lidar[None, :3, 3]))
+        if origin is None:
+            origin = choose_origin(T_map_lidar[None, :3, 3])
         used = _used_returns(scan, config, keep_dynamic)
-        in_map = _to_map(scan.select(used), T_map_lidar, voxels.origin)
+        in_map = _to_map(scan.select(used), T_map_lidar, origin)
         weight = None if confidence is None else confidence[used]
         buffer.append(ClassifiedScan(in_map, T_map_lidar, weight))
         buffered += len(in_map)
         if buffered > _FOLD_EVERY_POINTS:
-            voxels.fold(*_concatenate(buffer))
+            yield _concatenate(buffer)
             buffer, buffered = [], 0
-    if voxels is None:
+    if origin is None:
         raise DatasetError("no scans to build a map from")
     if buffer:
-        voxels.fold(*_concatenate(buffer))
-    result = voxels.means(config.min_hits)
-    if len(result.cloud) == 0:
-        raise DatasetError(
-            f"no voxel of {config.voxel_m} m was hit {config.min_hits} times: give more scans, "
-            "larger voxels or a smaller min_hits"
-        )
-    return result
+        yield _concatenate(buffer)
 
 
 def _used_returns(
@@ -162,7 +191,7 @@ def _concatenate(
     return PointCloud(xyz, label, intensity, clouds[0].origin), confidence
 
 
-class _VoxelSums:
+class VoxelSums:
     """Sums of positions, intensities and votes per voxel, sorted by voxel key."""
 
     def __init__(self, voxel_m: float, origin: NDArray[np.float64]) -> None:
@@ -192,6 +221,30 @@ class _VoxelSums:
                                minlength=len(cells) * NUM_CLASSES)  # fmt: skip
             sums["votes"] = flat.reshape(-1, NUM_CLASSES).astype(np.float32)
         self._merge(cells, sums)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def records(self) -> NDArray[np.void]:
+        """The sums as a structured array (V,), for files; see `of_records`."""
+        fields = [("key", np.int64)]
+        fields += [(name, v.dtype, v.shape[1:]) for name, v in self._sums.items()]  # type: ignore[misc]
+        rows = np.empty(len(self), fields)
+        rows["key"] = self._keys
+        for name, values in self._sums.items():
+            rows[name] = values
+        return rows
+
+    @classmethod
+    def of_records(
+        cls, rows: NDArray[np.void], voxel_m: float, origin: NDArray[np.float64]
+    ) -> VoxelSums:
+        """Add up the `records` of several batches, in the order of the batches."""
+        voxels = cls(voxel_m, origin)
+        names = [name for name in rows.dtype.names or () if name != "key"]
+        voxels._merge(rows["key"][:0], {name: rows[name][:0] for name in names})
+        voxels._merge(rows["key"], {name: rows[name] for name in names})
+        return voxels
 
     def _merge(self, cells: NDArray[np.int64], sums: dict[str, NDArray]) -> None:
         if not self._sums:

@@ -7,6 +7,8 @@ apart, and the ground is what the sky looks at.
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,8 @@ from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import upright_axes
+
+_log = logging.getLogger(__name__)
 
 FEWEST_POINTS = 1000
 """Smaller clouds are not judged: anything may look like anything."""
@@ -46,6 +50,8 @@ _CLEARLY = 3.0
 """On real maps, 4 to 7 times as much rises from the ground as falls below it."""
 _VIEW_POINTS = 100_000
 _FINE_CELL_M = 2.0
+_STEEP_DEG = 10.0
+_ROW_COLUMN = np.array([1 << 32, 1])
 _EARTH_RADIUS_M = (6.33e6, 6.40e6)
 
 
@@ -128,6 +134,7 @@ def check_up(sample: CloudSample, where: str) -> None:
         up = 2
     sign = "-" if views[up].is_reversed else "+"
     if (up, sign) == (2, "+"):
+        _warn_of_tilt(xyz, cell_m, where)
         return
     found = f"{sign}{'xyz'[up]}"
     raise DatasetError(
@@ -135,6 +142,28 @@ def check_up(sample: CloudSample, where: str) -> None:
         f"{found}, not +z (LOAM and optical frames have y up or down): set cloud.up to {found}, "
         "or to +z if z is up"
     )
+
+
+def _warn_of_tilt(xyz: NDArray[np.float64], cell_m: float, where: str) -> None:
+    """Warn of a ground that rises the same way all over, as in the frame of a tilted sensor."""
+    cells, low, _, high = _columns(xyz[:, :2], xyz[:, 2], cell_m)
+    is_ground = high - low < _TALL_M
+    cells, low = cells[is_ground].astype(np.int64), low[is_ground]
+    keys = cells @ _ROW_COLUMN  # sorted: cells are
+    rises = []
+    for step in _ROW_COLUMN:
+        at = np.minimum(np.searchsorted(keys, keys + step), len(keys) - 1)
+        beside = keys[at] == keys + step
+        if beside.sum() < _FEWEST_CELLS:
+            return
+        rises.append(float(np.median(low[at[beside]] - low[beside])) / cell_m)
+    tilt_deg = math.degrees(math.atan(math.hypot(*rises)))
+    if tilt_deg > _STEEP_DEG:
+        _log.warning(
+            "%s: its ground rises by %.0f deg throughout; if it is level in truth, the map is in "
+            "the frame of a tilted sensor: turn it upright, or places will be tilted",
+            where, tilt_deg,
+        )  # fmt: skip
 
 
 def _check_not_earth_centred(

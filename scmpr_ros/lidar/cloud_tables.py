@@ -67,6 +67,20 @@ class CloudTables:
                     where = f"{table.path}: field {fields.label}"
                     yield replace(block, label=labels.class_ids(_whole(block.label, where)))
 
+    def used_fields(self, labels: LabelSet | None, has_intensity: bool) -> str:
+        """Which fields are read, for the log: a name that is not known is lost otherwise."""
+        table, fields = self.tables[0]
+        used = list(fields.axes)
+        text = "no labels"
+        if labels is not None and fields.label:
+            used.append(fields.label)
+            text = f"labels from {fields.label} ({labels.name})"
+        if has_intensity and fields.intensity:
+            used.append(fields.intensity)
+            text += f", intensity from {fields.intensity}"
+        others = [name for name in table.fields if name not in used]
+        return f"{text}; fields not used: {', '.join(others)}" if others else text
+
     def _block(self, columns: Columns, fields: CloudFields) -> RawBlock:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):
@@ -94,36 +108,38 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
         georeference, paths = tiles.georeference, list(tiles.paths)
     opened = [open_table(file, config.bin_layout) for file in paths]
     tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
-    systems = {table.georeference: table.path for table in opened}
+    _check_alike(path, tables, config)
+    has_intensity = all(fields.intensity is not None for _, fields in tables)
+    georeference = " ".join((georeference or opened[0].georeference).split())
+    return CloudTables(path, tables, config, georeference, has_intensity)
+
+
+def _check_alike(
+    path: Path, tables: Sequence[tuple[PointTable, CloudFields]], config: CloudConfig
+) -> None:
+    """Refuse tiles that differ in coordinate system, or in what their labels are."""
+    systems = {table.georeference: table.path.name for table, _ in tables}
     if len(systems) > 1:
-        (_, first), (_, second) = list(systems.items())[:2]
+        first, second, *_ = systems.values()
         raise DatasetError(
-            f"{path}: its tiles {first.name} and {second.name} are in different coordinate systems:"
-            " transform them to one"
+            f"{path}: its tiles {first} and {second} are in different coordinate systems: "
+            "transform them to one"
         )
-    for kind in ("label", "intensity"):
-        without = [table.path for table, fields in tables if getattr(fields, kind) is None]
-        if (
-            without
-            and len(without) < len(tables)
-            and kind == "label"
-            and config.label_set != "none"
-        ):
-            raise DatasetError(
-                f"{path}: {len(without)} of {len(tables)} tiles have no labels, such as "
-                f"{without[0].name}: label them, or set cloud.label_set to none to ignore "
-                "those of the others"
-            )
-    meanings = {fields.label_set: table.path for table, fields in tables if fields.label}
+    if config.label_set == "none":
+        return
+    without = [table.path.name for table, fields in tables if fields.label is None]
+    if 0 < len(without) < len(tables):
+        raise DatasetError(
+            f"{path}: {len(without)} of {len(tables)} tiles have no labels, such as {without[0]}: "
+            "label them, or set cloud.label_set to none to ignore those of the others"
+        )
+    meanings = {fields.label_set: table.path.name for table, fields in tables}
     if len(meanings) > 1 and config.label_set == "auto":
-        names = ", ".join(f"{file.name} ({name})" for name, file in meanings.items())
+        names = ", ".join(f"{file} ({meaning})" for meaning, file in meanings.items())
         raise DatasetError(
             f"{path}: the label fields of its tiles have different meanings, {names}: set "
             "cloud.label_set to the one of all"
         )
-    has_intensity = all(fields.intensity is not None for _, fields in tables)
-    georeference = " ".join((georeference or next(iter(systems))).split())
-    return CloudTables(path, tables, config, georeference, has_intensity)
 
 
 def _whole(label: NDArray, where: str) -> NDArray[np.integer]:

@@ -106,7 +106,7 @@ def ground_aligned_axes(
     The identity where the ground has too few points.
     """
     ground = GroundGrid.of(xyz)
-    surface = _cell_means(xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M])
+    surface = xyz[np.abs(xyz[:, 2] - ground.at(xyz)) < _SURFACE_M].astype(np.float64)
     tree = cKDTree(surface[:, :2])
     slopes = np.full((len(positions), 2), np.nan)
     for radius_m in _RADII_M:
@@ -121,7 +121,7 @@ def ground_aligned_axes(
     return upright_axes(np.column_stack([-slopes, np.ones(len(slopes))]))
 
 
-def _cell_means(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+def cell_means(xyz: NDArray[np.floating]) -> NDArray[np.float64]:
     """Means (M, 3) of points (N, 3) by cell, so that a dense map costs no more than another."""
     if len(xyz) == 0:
         return np.empty((0, 3))

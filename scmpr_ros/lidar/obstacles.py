@@ -16,6 +16,7 @@ from scmpr_ros.semantics import IGNORE, IS_DYNAMIC, class_id
 _KNEE_M = 0.4
 _HIP_M = 1.0
 _HEADROOM_M = 0.5
+_MIN_POINTS = 3  # fewer are stray returns
 _BUILDING = class_id("building")
 
 
@@ -55,8 +56,8 @@ class Obstacles:
 def _is_near(
     xy: NDArray[np.floating], points: NDArray[np.floating], radius_m: float
 ) -> NDArray[np.bool_]:
-    """Which positions (P, 2) have one of the points (M, 2) within a radius."""
+    """Which positions (P, 2) have several of the points (M, 2) within a radius."""
     if len(points) == 0 or len(xy) == 0:
         return np.zeros(len(xy), bool)
-    distance_m, _ = cKDTree(points).query(xy, distance_upper_bound=radius_m)
-    return distance_m < radius_m
+    distance_m, _ = cKDTree(points).query(xy, k=[_MIN_POINTS], distance_upper_bound=radius_m)
+    return distance_m[:, 0] < radius_m

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar import ray_sampling, splat_kernel, splatting
+from scmpr_ros.lidar import panorama_kernel, ray_sampling, splatting
 from scmpr_ros.lidar.sorted_points import SortedPoints, check_points
 from scmpr_ros.lidar.splatting import NOTHING, RANGE_STEPS_PER_M, RenderConfig
 
@@ -81,7 +81,9 @@ def render_sorted(
     nearest = _nearest_points(points, positions, axes, grid, config)
     hit = nearest != NOTHING
     index = points.rank[torch.where(hit, nearest & 0xFFFFFFFF, 0)]
-    range_m = torch.where(hit, (nearest >> 32).float() / RANGE_STEPS_PER_M, 0.0)
+    # By a tensor, as GPUs multiply by the inverse of a number, which rounds differently.
+    steps = torch.tensor(float(RANGE_STEPS_PER_M), device=positions.device)
+    range_m = torch.where(hit, (nearest >> 32).float() / steps, 0.0)
     up = axes[:, :, 2]
     x, y, z = (
         (points.xyz[i][index].view(len(positions), -1) - positions[:, i, None]) * up[:, i, None]
@@ -138,11 +140,11 @@ def _nearest_points(
         (len(positions) * grid.height * grid.width,), NOTHING, device=positions.device
     )
     arguments = (points, runs, positions, axes, grid, config, nearest)
-    by_kernel = splat_kernel.unavailable(points.device.type) is None
+    by_kernel = panorama_kernel.unavailable(points.device.type) is None
     if config.rays:
-        (splat_kernel.draw_rays if by_kernel else ray_sampling.draw)(*arguments)
+        (panorama_kernel.draw_rays if by_kernel else ray_sampling.draw)(*arguments)
     elif by_kernel:
-        unsure = splat_kernel.draw_splats(*arguments)
+        unsure = panorama_kernel.draw_splats(*arguments)
         splatting.draw_pairs(*unsure, points, positions, axes, grid, config, nearest)
     else:
         splatting.draw(*arguments)

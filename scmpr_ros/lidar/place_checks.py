@@ -1,4 +1,4 @@
-"""Is a place of use, and does a trajectory belong to the map? What cannot be is said at once."""
+"""Does a trajectory belong to the map, and which part of it?"""
 
 from __future__ import annotations
 
@@ -9,28 +9,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.ground import GroundGrid
-from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.lidar.ground import GroundGrid, cell_means
 
 _log = logging.getLogger(__name__)
-_MIN_CELLS = 0.05
-_MIN_COLUMNS = 0.5
 _REACH_M = 3.0
 _MIN_ON_MAP = 0.5
 _LOWEST_M, _HIGHEST_M = 0.2, 5.0
-
-
-def view_faults(panoramas: Panoramas) -> list[str | None]:
-    """Why each of B panoramas shows too little to be recognised; None for those that do not."""
-    hit = panoramas.range_m > 0
-    cells = hit.float().mean(dim=(1, 2)).tolist()
-    columns = hit.any(dim=1).float().mean(dim=1).tolist()
-    return [
-        f"with returns in {share:.0%} of the panorama" if share < _MIN_CELLS
-        else f"with returns in {width:.0%} of the directions" if width < _MIN_COLUMNS
-        else None
-        for share, width in zip(cells, columns, strict=True)
-    ]  # fmt: skip
 
 
 def heights_above_ground(
@@ -42,7 +26,9 @@ def heights_above_ground(
     """
     heights_m = np.full(len(positions), np.nan)
     if len(xyz) and len(positions):
-        distance_m, _ = cKDTree(xyz[:, :2]).query(positions[:, :2], distance_upper_bound=_REACH_M)
+        distance_m, _ = cKDTree(cell_means(xyz)[:, :2]).query(
+            positions[:, :2], distance_upper_bound=_REACH_M
+        )
         above = np.isfinite(distance_m)
         if above.any():
             ground_m = GroundGrid.of(xyz).at(positions[above])

@@ -16,6 +16,7 @@ from scmpr_ros.lidar.drivable_ground import DrivableGround
 from scmpr_ros.lidar.ground import MAX_SLOPE
 from scmpr_ros.lidar.horizon import Horizon
 from scmpr_ros.lidar.obstacles import Obstacles
+from scmpr_ros.lidar.place_checks import heights_above_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.records import PointCloud
 
@@ -62,7 +63,7 @@ class Places:
     """Places of a map, and why other candidates are none.
 
     positions: (P, 3) float64, relative to the origin of the cloud.
-    dropped: number of candidates by reason; empty for places along a trajectory.
+    dropped: number of candidates by reason.
     """
 
     positions: NDArray[np.float64]
@@ -137,6 +138,16 @@ def check_grid_places(places: Places, config: PlacesConfig) -> None:
 def trajectory_places(trajectory: NDArray[np.float64], spacing_m: float) -> NDArray[np.float64]:
     """Places (P, 3) every `spacing_m` along a trajectory (S, 3), none where it comes by again."""
     return _drop_revisits(_resample(trajectory, spacing_m), spacing_m / 2)
+
+
+def places_on_map(cloud: PointCloud, positions: NDArray[np.float64]) -> Places:
+    """Those of the places (P, 3) along a trajectory that have points of the map within 3 m.
+
+    Elsewhere panoramas are empty, and look like each other.
+    """
+    on_map = np.isfinite(heights_above_ground(cloud.xyz, positions))
+    dropped = int(np.sum(~on_map))
+    return Places(positions[on_map], {"off the map": dropped} if dropped else {})
 
 
 def grid_places(

@@ -173,18 +173,21 @@ class PointTiles:
             self.origin: NDArray[np.float64] = np.array(header["origin"], np.float64)
             self.has_label = bool(header["has_label"])
             self.has_intensity = bool(header["has_intensity"])
+            self.georeference = str(header["georeference"])
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DatasetError(f"{self.folder} holds no complete tiles of points") from error
 
     @classmethod
     def spread(
-        cls, blocks: Iterable[PointCloud], folder: Path, grid: TileGrid, voxel_m: float = 0.0
-    ) -> PointTiles:
+        cls, blocks: Iterable[PointCloud], folder: Path, grid: TileGrid, voxel_m: float = 0.0,
+        georeference: str = "",
+    ) -> PointTiles:  # fmt: skip
         """Write the points of a stream into the tiles of an empty folder.
 
         blocks: clouds with one origin and the same fields.
         voxel_m: thin dense tiles to one point for each voxel of this size, see `thinned`; 0 keeps
             all points.
+        georeference: of the coordinates; empty if unknown.
 
         Raises DatasetError if there are no points.
         """
@@ -202,7 +205,7 @@ class PointTiles:
             raise DatasetError(
                 f"the cloud covers {len(tiles)} tiles of {grid.edge_m} m: are its units metres?"
             )
-        cls.finish(folder, grid, first)
+        cls.finish(folder, grid, first, georeference)
         point_tiles = cls(folder)
         if voxel_m > 0:
             for tile in tiles:
@@ -210,7 +213,7 @@ class PointTiles:
         return point_tiles
 
     @staticmethod
-    def finish(folder: Path, grid: TileGrid, like: PointCloud) -> None:
+    def finish(folder: Path, grid: TileGrid, like: PointCloud, georeference: str = "") -> None:
         """Declare the tiles of a folder complete; their origin and fields are those of `like`."""
         header = {
             "edge_m": grid.edge_m,
@@ -218,6 +221,7 @@ class PointTiles:
             "origin": like.origin.tolist(),
             "has_label": like.label is not None,
             "has_intensity": like.intensity is not None,
+            "georeference": georeference,
         }
         write_json(folder / _HEADER, header)
 

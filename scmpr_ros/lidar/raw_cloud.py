@@ -69,6 +69,7 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
     if tables.has_intensity and survey.dark:
         fate = "taken as 0" if has_intensity else "so it has no intensity"
         _log.warning("%s: the intensity of %d points is not finite, %s", path, survey.dark, fate)
+    _log.info("%s: %s", path, tables.used_fields(labels, has_intensity))
     strays = survey.cells.strays()
     if strays.count:
         _log.warning(
@@ -80,6 +81,8 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
         for block in kept if kept is not None else tables.blocks(labels):
             raise_if_cancelled()
             block = block.select(~strays.contain(block.xyz)) if strays.count else block
+            if len(block.xyz) == 0:
+                continue
             label = None if labels is None or block.label is None else labels.to_joint(block.label)
             intensity = None
             if has_intensity and block.intensity is not None:
@@ -204,7 +207,6 @@ def _check_extent(where: str, bounds: NDArray[np.float64]) -> None:
 def _bounds(blocks: Iterator[RawBlock]) -> NDArray[np.float64]:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for block in blocks:
-        if len(block.xyz):
-            low = np.minimum(low, block.xyz.min(axis=0))
-            high = np.maximum(high, block.xyz.max(axis=0))
+        low = np.minimum(low, block.xyz.min(axis=0))
+        high = np.maximum(high, block.xyz.max(axis=0))
     return np.stack([low, high])

@@ -5,7 +5,7 @@ little behind it lie on the same surface, and of these the cell shows the point 
 the ray. So silhouettes are as wide as the radius and not as cells, and neither the near side of a
 cell nor the near one of two classes wins it: sharper than splats, at a high resolution.
 
-`splat_kernel` draws the same pictures faster on CPUs. All devices agree, since distances are
+`panorama_kernel` draws the same pictures faster on CPUs. All devices agree, since distances are
 computed with one rounding for each operation; rows and columns only say where to look.
 """
 

@@ -1,6 +1,6 @@
 """Draw points as splats into angular grids, the nearest in front: the reference, for any device.
 
-`splat_kernel` draws the same pictures faster on CPUs. So that all devices agree in every cell,
+`panorama_kernel` draws the same pictures faster on CPUs. So that all devices agree in every cell,
 ranges are computed with one rounding for each operation, and where the row or column of a point is
 too close to an edge for a device's arc functions, the CPU's decide.
 """
@@ -41,7 +41,7 @@ class RenderConfig:
     splat_radius_m: float = 0.12
     max_splat_cells: int = 5
     rays: bool = False
-    surface_m: float = 0.2
+    surface_m: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 < self.min_range_m < self.max_range_m:
@@ -68,7 +68,7 @@ class RenderConfig:
         0.7 voxels away from a ray that hits it.
         """
         return cls(
-            max_range_m=max_range_m, splat_radius_m=0.6 * voxel_m, rays=True, surface_m=2 * voxel_m
+            max_range_m=max_range_m, splat_radius_m=0.6 * voxel_m, rays=True, surface_m=3 * voxel_m
         )
 
 

@@ -39,7 +39,7 @@ from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
 from scmpr_ros.pipeline.map_builder import map_header
 from scmpr_ros.pipeline.map_directory import check_writable
-from scmpr_ros.pipeline.map_points import GHOSTS, GatheredPoints, gather_points
+from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
 from scmpr_ros.pipeline.map_source import (
     MapSource,
     MapSourceConfig,
@@ -112,11 +112,14 @@ def build_place_map(
     check_writable(request.directory)
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(source, request.directory)
-    plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
+    plan = _digest(
+        _VERSION, digest.listing, _stamp(config.source.trajectory), to_dict(config),
+        fingerprint(network), request.update,
+    )  # fmt: skip
     origin = open_map_source(source, config.source)
     try:
-        with build_folder(request.directory, plan.hex()) as folder:
-            build = _Build(request, network, folder, origin)
+        with build_folder(request.directory, plan) as folder:
+            build = _Build(request, network, plan, folder, origin)
             return build.run(digest, scheduler, workers, progress)
     except OSError as error:
         raise ConfigError(
@@ -128,14 +131,15 @@ class _Build:
     """One build in its folder."""
 
     def __init__(
-        self, request: BuildRequest, network: PlaceNetwork, folder: Path, origin: MapSource
-    ) -> None:
-        self.request, self.network, self.folder = request, network, folder
+        self, request: BuildRequest, network: PlaceNetwork, plan: str, folder: Path,
+        origin: MapSource,
+    ) -> None:  # fmt: skip
+        self.request, self.network, self.plan, self.folder = request, network, plan, folder
         self.config = request.config
         self.existing = _existing(request, network)
         self.gathered = _gather(origin, self._source_config(), folder)
         self.points = self.gathered.tiles
-        self._check_origin()
+        self._check_fits()
         self.grid = self._grid()
         self.along = self._places_along(find_positions(request.source, origin, self.config.source))
 
@@ -147,14 +151,23 @@ class _Build:
         origin = ",".join(repr(value) for value in self.existing.provenance["origin"])
         return replace(source, cloud=replace(source.cloud, origin=origin))
 
-    def _check_origin(self) -> None:
-        """Tiles of an update must lie as those of the existing map do."""
-        origin = self.points.origin.tolist()
-        if self.existing is not None and origin != self.existing.provenance["origin"]:
+    def _check_fits(self) -> None:
+        """Tiles of an update must lie as those of the existing map do, and be labelled alike."""
+        if self.existing is None:
+            return
+        before, origin = self.existing.provenance, self.points.origin.tolist()
+        if origin != before["origin"]:
             raise DatasetError(
                 f"{self.request.source} has its origin at {origin}, the map in "
-                f"{self.request.directory} at {self.existing.provenance['origin']}: build it as a "
-                "map of its own, and merge them with `edit_map merge`"
+                f"{self.request.directory} at {before['origin']}: build it as a map of its own, "
+                "and merge them with `edit_map merge`"
+            )
+        if self.gathered.by_geometry != before["by_geometry"]:
+            how = {True: "by geometry", False: "by its labels"}
+            raise DatasetError(
+                f"{self.request.source} is classified {how[self.gathered.by_geometry]}, the map "
+                f"in {self.request.directory} {how[before['by_geometry']]}: choose alike with "
+                "--settings.source.classes.source"
             )
 
     def run(
@@ -229,8 +242,9 @@ class _Build:
     def _task(self, tile: Tile) -> TileTask:
         places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
         return TileTask(
-            self.folder, tile, self.grid, self.request.checkpoint, self.config.source,
-            self.config.builder, self.gathered.carved, self.gathered.by_geometry, places,
+            self.folder, self.plan, tile, self.grid, self.request.checkpoint,
+            self.request.source, self.config.source, self.config.builder,
+            self.gathered.carve, self.gathered.by_geometry, places,
         )  # fmt: skip
 
     def _unlabelled(self, pending: Sequence[TileTask]) -> list[TileTask]:
@@ -263,9 +277,9 @@ class _Build:
         points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
         places = b"" if task.places is None else task.places.tobytes()
         return _digest(
-            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carved,
+            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carve,
             to_dict(self.config), fingerprint(self.network),
-        ).hex()  # fmt: skip
+        )  # fmt: skip
 
     def _digests_before(self) -> dict[str, str]:
         """Digests of the tiles of the existing map."""
@@ -291,6 +305,7 @@ class _Build:
             "config": to_dict(self.config),
             "grid": to_dict(self.grid),
             "origin": self.points.origin.tolist(),
+            "by_geometry": self.gathered.by_geometry,
             "tiles": {**before, **digests},
         }
         confusion = point_confusion() if self.gathered.by_geometry else label_confusion()
@@ -348,8 +363,7 @@ def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> Gathere
     raw = folder / RAW
     facts = gathered(folder)
     if facts is None:
-        for left in (raw, folder / GHOSTS):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(raw, ignore_errors=True)
         points = gather_points(origin, config, raw)
         set_gathered(folder, points._asdict() | {"tiles": RAW})
     else:
@@ -373,6 +387,6 @@ def _stamp(trajectory: str) -> str:
     return SourceDigest.of(Path(trajectory), Path()).listing if Path(trajectory).exists() else ""
 
 
-def _digest(*parts: object) -> bytes:
+def _digest(*parts: object) -> str:
     text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

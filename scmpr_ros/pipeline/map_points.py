@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.lidar.accumulation import ClassifiedVoxels
 from scmpr_ros.lidar.ghosts import remove_ghosts
 from scmpr_ros.lidar.ground_ghosts import remove_ghosts_by_ground
 from scmpr_ros.lidar.point_classes import ClassifiedCloud, PointClassConfig, PointClassifier
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
-from scmpr_ros.lidar.point_tiles import PointTiles, TileGrid
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
 from scmpr_ros.lidar.vehicle_remains import remove_vehicle_remains
 from scmpr_ros.pipeline.map_source import (
-    CloudFile,
     MapSource,
     MapSourceConfig,
+    carving_frames,
     find_positions,
     open_map_source,
     posed_scans,
@@ -33,8 +35,6 @@ from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
 _STORAGE_GRID = TileGrid(50.0)
-GHOSTS = "ghosts"
-"""Folder of the tiles of carved ghosts, beside that of the points; missing if there are none."""
 
 
 def load_point_cloud_map(source: Path, config: MapSourceConfig) -> PointCloudMap:
@@ -75,7 +75,7 @@ def load_labelled_cloud(source: Path, config: MapSourceConfig) -> LabelledCloud:
     classifier = PointClassifier(config.classes)
     points = origin.voxels(config, classifier)
     _log.info("%s: %d points", source, len(points.cloud))
-    if _are_labels_certain(points.cloud, config):  # they already say what moves
+    if _are_labels_certain(points.cloud.label is not None, config):  # they already say what moves
         classified = classifier.of_cloud(*points)
     else:
         carved = carve_ghosts(points, origin, config)
@@ -95,51 +95,64 @@ class Separated(NamedTuple):
 
 
 class GatheredPoints(NamedTuple):
-    """The points of a map in tiles.
+    """The points of a map in tiles, as they came.
 
-    carved: whether ghosts have been removed, see `GHOSTS`. by_geometry: whether points are to be
+    carve: whether ghosts are to be carved out by scans. by_geometry: whether points are to be
     classified by their geometry. georeference: of the coordinates; empty if unknown.
     """
 
     tiles: PointTiles
-    carved: bool
+    carve: bool
     by_geometry: bool
     georeference: str
 
 
 def gather_points(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
-    """Spread the points of a map over tiles in a folder, and ghosts over tiles beside it.
+    """Spread the points of a map over tiles in a folder; memory holds a part of them at a time."""
+    tiles = origin.tiles(config, PointClassifier(config.classes), folder, _STORAGE_GRID)
+    return GatheredPoints(
+        tiles,
+        carve=origin.has_scans and not _are_labels_certain(tiles.has_label, config),
+        by_geometry=config.classes.source == "geometry" or not tiles.has_label,
+        georeference=config.cloud.georeference or tiles.georeference,
+    )
 
-    A file without scans beside it is streamed. Otherwise the points are accumulated in memory, and
-    ghosts are carved out by the scans.
+
+def carve_tile(
+    cloud: PointCloud, box: Box, source: Path, config: MapSourceConfig, build: str
+) -> Separated:
+    """Carve ghosts out of the points in a box by the scans that see them.
+
+    box: relative to the cloud's origin. build: digest of the build, during which the source does
+    not change.
     """
-    classifier = PointClassifier(config.classes)
-    georeference = config.cloud.georeference
-    if isinstance(origin, CloudFile) and not origin.has_scans:
-        stream = origin.stream(config)
-        blocks, carved, georeference = stream.blocks(), None, stream.georeference
-        classifier.check(stream.has_label)
-    else:
-        points = origin.voxels(config, classifier)
-        certain = _are_labels_certain(points.cloud, config)
-        carved = None if certain else carve_ghosts(points, origin, config)
-        blocks = iter([points.cloud if carved is None else carved.points.cloud])
-        if carved is not None and len(carved.ghosts):
-            PointTiles.spread([carved.ghosts], folder.with_name(GHOSTS), _STORAGE_GRID)
-    tiles = PointTiles.spread(blocks, folder, _STORAGE_GRID, config.voxel_m)
-    by_geometry = config.classes.source == "geometry" or not tiles.has_label
-    return GatheredPoints(tiles, carved is not None, by_geometry, georeference)
+    drive = _mapping_drive(source, config, build)
+    frames = carving_frames(drive, cloud.origin, box, config.ghosts)
+    keep = np.ones(len(cloud), bool)
+    if frames and len(cloud):
+        scans = posed_scans(drive, "carving ghosts", config, frames)
+        keep = remove_ghosts(cloud, scans, config.ghosts)
+    _log.info("removed %d ghosts of moving objects, which later scans see through", np.sum(~keep))
+    return Separated(ClassifiedVoxels(cloud.select(keep), None), cloud.select(~keep))
+
+
+@lru_cache(maxsize=1)
+def _mapping_drive(source: Path, config: MapSourceConfig, build: str) -> Drive:
+    """The drive whose scans made a map, kept open between the tiles of a build."""
+    del build
+    drive = open_map_source(source, config).drive
+    assert drive is not None, "only maps with scans are carved"
+    return drive
 
 
 def label_points(
-    cloud: PointCloud, ghosts: PointCloud | None, config: MapSourceConfig
+    cloud: PointCloud, carved: Separated | None, config: MapSourceConfig
 ) -> PointCloud:
     """Classify points by their geometry, without what remains of ghosts and vehicles.
 
-    ghosts: those that were carved out of the cloud; None to look for them by the ground.
+    carved: the points without ghosts; None to look for ghosts by the ground.
     """
-    points = ClassifiedVoxels(cloud, None)
-    separated = _ghosts_by_ground(points, config) if ghosts is None else Separated(points, ghosts)
+    separated = carved or _ghosts_by_ground(ClassifiedVoxels(cloud, None), config)
     return _classified(separated, PointClassifier(PointClassConfig("geometry"))).cloud
 
 
@@ -180,6 +193,6 @@ def _select(points: ClassifiedVoxels, keep: NDArray[np.bool_]) -> ClassifiedVoxe
     return ClassifiedVoxels(points.cloud.select(keep), confidence)
 
 
-def _are_labels_certain(cloud: PointCloud, config: MapSourceConfig) -> bool:
+def _are_labels_certain(has_label: bool, config: MapSourceConfig) -> bool:
     """Whether points came with labels that are to be kept, which say what moves."""
-    return cloud.label is not None and config.classes.source in ("auto", "labels")
+    return has_label and config.classes.source in ("auto", "labels")

@@ -21,6 +21,7 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import (
     AccumulationConfig,
+    ClassifiedScan,
     ClassifiedVoxels,
     PosedScan,
     accumulate,
@@ -31,6 +32,8 @@ from scmpr_ros.lidar.cloud_tiles import is_tile_folder
 from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
+from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
+from scmpr_ros.lidar.tiled_accumulation import accumulate_tiles
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -73,7 +76,13 @@ class MapSource(ABC):
 
     @abstractmethod
     def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
-        """Read or accumulate all points, with the classes that they have by then."""
+        """Read or accumulate all points in memory, with the classes that they have by then."""
+
+    @abstractmethod
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """The same points, in the tiles of an empty folder."""
 
     @property
     def has_scans(self) -> bool:
@@ -104,6 +113,14 @@ class CloudFile(MapSource):
         """Read the whole file."""
         return ClassifiedVoxels(self.stream(config).read(), None)
 
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Stream the file."""
+        stream = self.stream(config)
+        classifier.check(stream.has_label)
+        return PointTiles.spread(stream.blocks(), folder, grid, config.voxel_m, stream.georeference)
+
     def stream(self, config: MapSourceConfig) -> CloudStream:
         """Open the file."""
         return open_cloud(self.path, config.cloud)
@@ -122,8 +139,16 @@ class StaticClouds(MapSource):
 
     def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Join the clouds."""
-        whole = replace(config.accumulation, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
-        return ClassifiedVoxels(accumulate(self._as_scans(), whole), None)
+        classifier.check(has_label=True)
+        return ClassifiedVoxels(accumulate(self._as_scans(), _whole(config.accumulation)), None)
+
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Join the clouds."""
+        classifier.check(has_label=True)
+        scans = (ClassifiedScan(*scan, None) for scan in self._as_scans())
+        return accumulate_tiles(scans, _whole(config.accumulation), folder, grid)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -147,7 +172,16 @@ class AccumulatedScans(MapSource):
     def voxels(self, config: MapSourceConfig, classifier: PointClassifier) -> ClassifiedVoxels:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        return accumulate_classes(classifier.of_scans(scans), config.accumulation)
+        classified = classifier.of_scans(scans)
+        return accumulate_classes(classified, config.accumulation, classifier.needs_scans)
+
+    def tiles(
+        self, config: MapSourceConfig, classifier: PointClassifier, folder: Path, grid: TileGrid
+    ) -> PointTiles:
+        """Accumulate the scans."""
+        scans = posed_scans(self.drive, "accumulating scans", config)
+        classified, keep_dynamic = classifier.of_scans(scans), classifier.needs_scans
+        return accumulate_tiles(classified, config.accumulation, folder, grid, keep_dynamic)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -197,20 +231,50 @@ def find_positions(
     return read_trajectory(file, config.trajectory_file, config.bag).positions
 
 
+def _whole(config: AccumulationConfig) -> AccumulationConfig:
+    """How clouds that are a map already are accumulated: no return is left out."""
+    return replace(config, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
+
+
 def makes_map(drive: Drive) -> bool:
     """Whether a map can be made of a drive: it has scans or static clouds."""
     return len(drive.scan_frames) > 0 or len(drive.mapped_frames) > 0
 
 
-def posed_scans(drive: Drive, purpose: str, config: MapSourceConfig) -> Iterator[PosedScan]:
-    """Scans of a drive with their poses; `purpose` labels the progress bar."""
+def posed_scans(
+    drive: Drive, purpose: str, config: MapSourceConfig, frames: Sequence[int] | None = None
+) -> Iterator[PosedScan]:
+    """Scans of a drive with their poses.
+
+    purpose: label of the progress bar. frames: some of those with a scan; all if None.
+    """
 
     def read(frame: int) -> PosedScan:
         return drive.scan(frame), drive.T_world_lidar(frame)
 
-    scans = FrameReader(drive.scan_frames, read, config.skip_bad)
+    scans = FrameReader(drive.scan_frames if frames is None else frames, read, config.skip_bad)
     for _, scan in tqdm(scans, desc=purpose, unit="scan", disable=None):
         yield scan
+
+
+def carving_frames(
+    drive: Drive, origin: NDArray[np.float64], around: Box, config: GhostConfig
+) -> list[int]:
+    """Frames whose scans may see through points around a tile: near it, and not redundant.
+
+    origin: (3,) that `around` is relative to.
+    """
+    frames: list[int] = []
+    last: NDArray[np.float64] | None = None
+    reach = around.grown(config.max_range_m)
+    for frame in drive.scan_frames:
+        position = drive.T_world_lidar(frame)[:3, 3] - origin
+        if last is not None and np.linalg.norm(position - last) < config.scan_spacing_m:
+            continue
+        last = position
+        if reach.contains(position[None]).all():
+            frames.append(frame)
+    return frames
 
 
 def _mapping_drive(folder: Path, config: MapSourceConfig) -> Drive | None:

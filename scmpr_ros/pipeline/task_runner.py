@@ -7,6 +7,7 @@ run again.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,7 @@ def task_runner(
             'tiles in several processes need Dask: pip install "scmpr_ros[cluster]", or set '
             "workers to 1"
         ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # it tells each worker's life
     if scheduler:
         try:
             client = Client(scheduler, timeout="4s")

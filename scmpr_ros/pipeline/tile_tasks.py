@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
-from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places
+from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places, places_on_map
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_points import GHOSTS, label_points
+from scmpr_ros.pipeline.map_points import carve_tile, label_points
 from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
@@ -39,19 +39,22 @@ _SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at 
 class TileTask:
     """One tile of a build.
 
-    folder: of the build. checkpoint: weights of the network. carved: ghosts have been removed from
-        the points. by_geometry: points are to be classified by their geometry.
+    folder: of the build. build: digest of what it depends on. checkpoint: weights of the network.
+    carve: ghosts are to be carved out by scans. by_geometry: points are to be classified by their
+        geometry.
     places: (S, 3) positions along a trajectory inside the tile, relative to the origin; None to
         spread places over open ground.
     """
 
     folder: Path
+    build: str
     tile: Tile
     grid: TileGrid
     checkpoint: Path
+    source_path: Path
     source: MapSourceConfig
     builder: MapBuilderConfig
-    carved: bool
+    carve: bool
     by_geometry: bool
     places: NDArray[np.float64] | None
 
@@ -92,25 +95,21 @@ def label_tile(task: TileTask) -> int:
     box = task.grid.box(task.tile)
     around = box.grown(_CONTEXT_M)
     cloud = raw.points_in(around)
+    carved = None
+    if task.carve:
+        carved = carve_tile(cloud, around, task.source_path, task.source, task.build)
+        cloud = carved.points.cloud
     if task.by_geometry:
-        ghosts = _carved_ghosts(task, around) if task.carved else None
-        cloud = label_points(cloud, ghosts, task.source)
+        cloud = label_points(cloud, carved, task.source)
     assert cloud.label is not None
     inside = cloud.select(box.contains(cloud.xyz))
     write_tile(task.folder / LABELLED, task.tile, inside)
     return len(inside)
 
 
-def _carved_ghosts(task: TileTask, box: Box) -> PointCloud:
-    folder = task.folder / GHOSTS
-    if not folder.is_dir():
-        return PointCloud(np.empty((0, 3), np.float32))
-    return PointTiles(folder).points_in(box)
-
-
 def describe_tile(task: TileTask) -> TileSummary:
     """Write the description of a tile's places."""
-    network = _network(task.checkpoint)
+    network = _network(task.checkpoint, task.build)
     box = task.grid.box(task.tile)
     around = box.grown(max(network.config.max_range_m + _SPLATS_M, TILE_MARGIN_M))
     cloud = PointTiles(task.folder / LABELLED).points_in(around)
@@ -131,11 +130,12 @@ def describe_tile(task: TileTask) -> TileSummary:
 def _places(task: TileTask, cloud: PointCloud, box: Box) -> Places:
     """The places inside a tile, and why others are none."""
     if task.places is not None:
-        return Places(task.places)
+        return places_on_map(cloud, task.places)
     return grid_places(cloud, task.builder.places, np.array(box))
 
 
 @lru_cache(maxsize=1)
-def _network(checkpoint: Path) -> PlaceNetwork:
-    """The network of a worker process."""
+def _network(checkpoint: Path, build: str) -> PlaceNetwork:
+    """The network of a build, loaded once in a process."""
+    del build
     return load_checkpoint(checkpoint).eval()

@@ -29,8 +29,8 @@ _ROWS_PER_LIST = 40
 _TRAINING_ROWS = 80_000
 _PCA_ROWS = 50_000
 _PCA_DIM = 96
-_MIN_PROBES, _MAX_PROBES, _LISTS_PER_PROBE = 32, 128, 32
-"""Lists of an IVF index that are looked through: one in so many, within bounds."""
+_SCANNED, _MIN_PROBES = 65_536, 64
+"""Codes that a search reads, about: all of small maps. At least so many lists are read."""
 _REFINED = 200
 """Viewpoints that are compared exactly, at least."""
 _REFINED_PER_RESULT = 5
@@ -78,7 +78,8 @@ def build_index(descriptors: PlaceArray, spec: str) -> bytes | None:
             f"{reason}; use auto, exact or another FAISS factory string"
         ) from None
     if lists is not None:
-        lists.nprobe = min(max(lists.nlist // _LISTS_PER_PROBE, _MIN_PROBES), _MAX_PROBES)
+        probes = max(_MIN_PROBES, round(lists.nlist * _SCANNED / (places * headings)))
+        lists.nprobe = min(lists.nlist, probes)
     return bytes(faiss.serialize_index(index).tobytes())
 
 

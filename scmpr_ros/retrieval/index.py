@@ -6,6 +6,7 @@ compressed index.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from scmpr_ros.retrieval.compressed_index import (
 from scmpr_ros.retrieval.tiled_array import PlaceArray
 
 _BLOCK_PLACES = 512
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ class DescriptorIndex:
             index = read_index(saved.checked_content(), descriptors.shape, saved.name)
             return cls(descriptors, device, index)
         spec = index_spec(setting, places * headings, dim)
+        if spec != EXACT:
+            _log.info("making the index %s of %d viewpoints; `edit_map index` saves it",
+                      spec, places * headings)  # fmt: skip
         content = build_index(descriptors, spec)
         if content is None:
             return cls(descriptors, device)

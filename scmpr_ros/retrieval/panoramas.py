@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scmpr_ros.errors import MapFormatError
 from scmpr_ros.retrieval.tiled_array import PlaceArray
+from scmpr_ros.semantics import NUM_CLASSES
 
 
 class Panoramas:
@@ -35,11 +37,19 @@ class Panoramas:
         return int(np.prod(self._labels.shape))
 
     def of(self, places: NDArray[np.int64] | Sequence[int] | slice) -> tuple[Tensor, Tensor]:
-        """Labels and ranges (K, H, W) of some places, on the device."""
+        """Labels and ranges (K, H, W) of some places, on the device.
+
+        Raises MapFormatError for an unknown label: files that are mapped are not read before.
+        """
         labels, ranges_m = (
             torch.from_numpy(_copied(array[places])).to(self.device)
             for array in (self._labels, self._ranges_m)
         )
+        if labels.numel() and labels.max() >= NUM_CLASSES:
+            raise MapFormatError(
+                f"the map's panoramas hold the unknown label {int(labels.max())}: it is damaged; "
+                "run `verify_map` and build it again"
+            )
         return labels, ranges_m
 
 

@@ -14,7 +14,7 @@ from scmpr_ros.retrieval.place_map import PlaceMap, write_place_map
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     tiles = [tile("a", 3, 0), tile("b", 4, 10), tile("c", 2, 60)]
-    provenance = {"source": {"path": "survey <1>.laz", "points": 7}}
+    provenance = {"source": "survey <1>.laz", "config": dict.fromkeys("abcdefgh", "x" * 20)}
     write_place_map(
         tmp_path / "map", header(provenance=provenance, georeference="EPSG:25832"), tiles
     )
@@ -34,7 +34,8 @@ def test_inspect(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "100 m2" in printed["coverage"], "four cells of 5 m hold places"
     assert "2.00 m" in printed["spacing"] and "EPSG:25832" in printed["frame"]
     assert "3 of 2 to 4 places" in printed["tiles"] and "exact" in printed["index"]
-    assert "survey <1>.laz" in printed["made of: source.path"]
+    assert "survey <1>.laz" in printed["made of: source"]
+    assert "8 entries, see metadata.json" in printed["made of: config"]
     text = page.read_text()
     assert "survey &lt;1&gt;.laz" in text and text.count("data:image/png;base64,") == 18
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
@@ -70,8 +71,8 @@ def test_edit(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "keep one of them" in capsys.readouterr().err
     assert run(edit_map, "merge", both, west, east, "--overlap", "first") == 0
     assert len(PlaceMap.load(both)) == 7
-    assert run(edit_map, "remove", folder, "a", "c") == 0
+    assert run(edit_map, "remove", folder, "--keys=a,c") == 0
     assert PlaceMap.load(folder).positions[:, 0].tolist() == [10, 12, 14, 16]
-    assert run(edit_map, "remove", folder, "a") == 1
+    assert run(edit_map, "remove", folder, "--keys", "a") == 1
     assert run(edit_map, "crop", folder, west) == 1
     assert "by --box or by --circle" in capsys.readouterr().err

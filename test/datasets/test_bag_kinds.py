@@ -145,7 +145,7 @@ class TestFiles:
         folder = write(tmp_path / "robot", *robot(), storage="sqlite3")
         (folder / "robot.db3-wal").write_bytes(b"rest")
         for path in (folder, folder / "robot.db3"):
-            with pytest.raises(DatasetError, match=r"robot\.db3-wal holds the rest"):
+            with pytest.raises(DatasetError, match=r"robot\.db3-wal holds the last"):
                 open_drives(path)
 
     @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])

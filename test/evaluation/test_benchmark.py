@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from place_maps import example
 from torch import nn
 
 from scmpr_ros.cli import benchmark
 from scmpr_ros.cli.benchmark import main
+from scmpr_ros.evaluation.benchmark.index import enlarged
 from scmpr_ros.evaluation.benchmark.machine import Machine, work_of
 from scmpr_ros.evaluation.benchmark.queries import STAGES
 from scmpr_ros.evaluation.benchmark.renders import BLOCK_M, repeat_blocks, street_block
@@ -57,6 +60,29 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["results"]["peers"]["timm/test_resnet"]["runs"] == 2
     printed = capsys.readouterr().out
     assert all(stage in printed for stage in timing["stages"])
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place_map = example(40)
+    place_map.save(tmp_path / "map")
+    settings = {
+        "map": tmp_path / "map", "indexes": '[exact, "IVF16,SQ8"]', "viewpoints": 3000,
+        "queries": 20, "neighbours": 5,
+    }  # fmt: skip
+    given = [f"--settings.{name}={value}" for name, value in settings.items()]
+    assert main(["index", "--out", str(tmp_path), *given]) == 0
+    results = json.loads((tmp_path / "index.json").read_text())["results"]
+    exact, compressed = results["timings"]
+    assert results["viewpoints"] == 3000 and results["queries"] == 20
+    assert exact["recall"] == 1 and exact["bytes_per_viewpoint"] == 2 * 8
+    assert compressed["recall"] > 0.95 and compressed["recall_of_codes"] > 0.5
+    assert 16 <= compressed["bytes_per_viewpoint"] < 25
+    assert "IVF16,SQ8" in capsys.readouterr().out
+    big = enlarged(np.asarray(place_map.descriptors), 3000, np.random.default_rng(0))
+    assert big.shape == (500, 6, 8)
+    np.testing.assert_array_equal(big[:40], place_map.descriptors)
+    np.testing.assert_allclose(np.linalg.norm(big.astype(float), axis=2), 1, atol=2e-3)
 
 
 @pytest.mark.usefixtures("known_machine")

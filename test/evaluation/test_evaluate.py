@@ -130,14 +130,14 @@ def test_all_drives_of_a_prebuilt_map_are_localised(
 
 
 def test_shipped_weights_on_a_real_drive(shared_data: Path) -> None:
-    """19 of 31; a rounding of another processor may turn one answer."""
+    """21 of 31; a rounding of another processor may turn one answer."""
     network = load_checkpoint(resource(DEFAULT_CHECKPOINT))
     config = EvaluationConfig()
     (result,) = evaluate_recording(shared_data / "kitti_drive_0005", network, config)
     scores = result.scores
     assert scores.num_queries == scores.num_answered == 31 and scores.num_places == 36
-    assert scores.recall_at_1 == pytest.approx(19 / 31, abs=1.1 / 31)
-    assert scores.recall_at_5 == pytest.approx(27 / 31, abs=1.1 / 31)
+    assert scores.recall_at_1 == pytest.approx(21 / 31, abs=1.1 / 31)
+    assert scores.recall_at_5 == pytest.approx(29 / 31, abs=1.1 / 31)
     # Too careful on this street; it was too confident before there was "none of these".
     assert scores.calibration is not None
     assert scores.calibration.expected_calibration_error == pytest.approx(0.53, abs=0.05)

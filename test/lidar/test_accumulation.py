@@ -8,7 +8,12 @@ import pytest
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform, rotation_z, voxel_keys
 from scmpr_ros.lidar import accumulation
-from scmpr_ros.lidar.accumulation import AccumulationConfig, accumulate
+from scmpr_ros.lidar.accumulation import (
+    AccumulationConfig,
+    ClassifiedScan,
+    accumulate,
+    accumulate_classes,
+)
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import class_id
 
@@ -73,6 +78,38 @@ def test_folding_equals_a_plain_loop(monkeypatch, fold_every: int) -> None:
         members = voxels[tuple(np.floor(p).astype(int))]
         np.testing.assert_allclose(p, np.mean([m[0] for m in members], axis=0), atol=1e-5)
         assert label == np.bincount([m[1] for m in members]).argmax()
+
+
+def test_returns_vote_with_their_confidence() -> None:
+    """One sure return outvotes two unsure ones, and the confidence is what it gives to them all."""
+    scan = cloud_of([[5.1, 0.1, 0.1], [5.2, 0.1, 0.1], [5.3, 0.1, 0.1]], [ROAD, ROAD, BUILDING])
+    sure = ClassifiedScan(scan, np.eye(4), np.array([0.3, 0.2, 0.9], np.float32))
+    cloud, confidence = accumulate_classes([sure], ANYTHING)
+    assert cloud.label.tolist() == [BUILDING]
+    np.testing.assert_allclose(confidence, [0.3])
+    certain = accumulate_classes([sure._replace(confidence=None)], ANYTHING)
+    assert certain.cloud.label.tolist() == [ROAD]
+    np.testing.assert_allclose(certain.confidence, [2 / 3])
+    unlabelled = ClassifiedScan(cloud_of(scan.xyz), np.eye(4), None)
+    assert accumulate_classes([unlabelled], ANYTHING).confidence is None
+
+
+def test_dynamic_returns_vote_where_they_are_kept() -> None:
+    scan = cloud_of([[5, 0, 0], [5, 0, 0.1], [5, 0, 0.2]], [ROAD, CAR, CAR])
+    scans = [ClassifiedScan(scan, np.eye(4), None)]
+    assert accumulate_classes(scans, ANYTHING).cloud.label.tolist() == [ROAD]
+    assert accumulate_classes(scans, ANYTHING, keep_dynamic=True).cloud.label.tolist() == [CAR]
+
+
+@pytest.mark.parametrize("fold_every", [0, 10**9])
+def test_all_or_no_scans_have_a_confidence(monkeypatch, fold_every: int) -> None:
+    monkeypatch.setattr(accumulation, "_FOLD_EVERY_POINTS", fold_every)
+    first = ClassifiedScan(cloud_of([[5, 0, 0]], [ROAD]), np.eye(4), np.ones(1, np.float32))
+    if fold_every:
+        with pytest.raises(DatasetError, match="1 of 2 scans have confidence"):
+            accumulate_classes([first, first._replace(confidence=None)], ANYTHING)
+    cloud, confidence = accumulate_classes([first, first], ANYTHING)
+    assert confidence.tolist() == [1.0]
 
 
 def test_large_map_coordinates_get_an_origin() -> None:

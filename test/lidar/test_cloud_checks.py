@@ -76,6 +76,15 @@ def test_a_street_on_a_slope_is_upright() -> None:
     check_up(CloudSample(XYZ @ R.T, len(XYZ)), "m.ply")
 
 
+@pytest.mark.parametrize("degrees", [0, 6, 15, 30])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_tilted_sensor(degrees: int, axis: int, caplog) -> None:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    R = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]] if axis else [[1, 0, 0], [0, c, s], [0, -s, c]])
+    check_up(CloudSample(XYZ @ R.T, len(XYZ)), "m.ply")
+    assert ("its ground rises by" in caplog.text) == (degrees > 10)
+
+
 def test_a_wall_larger_than_the_ground_is_no_ground() -> None:
     rng = np.random.default_rng(0)
     ground = rng.uniform((0, 0, 0), (200, 8, 0.02), (20_000, 3))

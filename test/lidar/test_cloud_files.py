@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_files import open_cloud, read_cloud, write_cloud
+from scmpr_ros.lidar.cloud_files import CloudConfig, open_cloud, read_cloud, write_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import NUM_CLASSES, class_id
 
@@ -168,14 +168,18 @@ def test_intensity_that_is_not_finite(tmp_path: Path, whole: bool, caplog) -> No
 
 @pytest.mark.parametrize("prefix", ["scalar_", "Scalar_", ""])
 @pytest.mark.parametrize("upper", [True, False])
-def test_names_of_cloudcompare(tmp_path: Path, prefix: str, upper: bool) -> None:
+def test_names_of_cloudcompare(tmp_path: Path, prefix: str, upper: bool, caplog) -> None:
+    caplog.set_level("INFO")
     names = [name.capitalize() if upper else name for name in ("intensity", "label")]
     columns = {prefix + names[0]: np.ones(4, "f4"), prefix + names[1]: np.full(4, 50, "f4")}
+    columns["scalar_Mine"] = np.ones(4, "u1")
     write_binary_ply(tmp_path / "m.ply", xyz_rows(**columns))
     cloud = read_cloud(tmp_path / "m.ply")
     assert cloud.intensity is not None
     assert cloud.label is not None
     assert cloud.label.tolist() == [BUILDING] * 4
+    assert f"labels from {prefix}{names[1]} (semantickitti), intensity from" in caplog.text
+    assert "fields not used: scalar_Mine" in caplog.text
 
 
 def test_label_sets_of_field_names_and_settings(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_a_large_cloud_is_read_in_blocks_and_as_often_as_wanted(tmp_path: Path) 
     label = np.where(np.arange(len(xyz)) % 2, 40, 50).astype("u2")
     path = tmp_path / "m.ply"
     write_binary_ply(path, rows_of(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2], label=label))
-    cloud = open_cloud(path)
+    cloud = open_cloud(path, CloudConfig(up="+z", unit_m=1.0))
     for _ in range(2):
         blocks = list(cloud.blocks())
         assert [len(block) for block in blocks] == [500_000, 500_000, 200_000]

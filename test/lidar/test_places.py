@@ -17,6 +17,7 @@ from scmpr_ros.lidar.places import (
     PlacesConfig,
     grid_places,
     place_positions,
+    places_on_map,
 )
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.records import PointCloud
@@ -252,6 +253,14 @@ def test_tile_with_a_margin_has_the_places_of_the_map_in_one_piece(
     assert len(tile.dropped) >= 4
     np.testing.assert_array_equal(tile.positions, whole.positions)
     assert tile.dropped == whole.dropped
+
+
+def test_places_off_the_map_are_dropped() -> None:
+    drive = np.column_stack([np.arange(0, 60, 2.0), np.full(30, 20.0), np.full(30, 3.7)])
+    places = places_on_map(yard(), drive)
+    assert places.positions[:, 0].max() == 42
+    assert places.dropped == {"off the map": 8}
+    assert places_on_map(yard(), drive[:20]).dropped == {}
 
 
 def test_places_of_parts_are_joined() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from scmpr_ros.compilation import VECTOR_FLAGS, find_compiler, load_library
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import AngularGrid, upright_axes
-from scmpr_ros.lidar import splat_kernel, splatting
+from scmpr_ros.lidar import panorama_kernel, splatting
 from scmpr_ros.lidar.panorama import Panoramas, RenderConfig, render, render_sorted
 from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.records import PointCloud
@@ -104,7 +104,7 @@ def draw_rays_plainly(
 def without_kernel() -> Iterator[None]:
     """As on a machine without a compiler."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splat_kernel, "unavailable", lambda device_type: "no compiler")
+        patch.setattr(panorama_kernel, "unavailable", lambda device_type: "no compiler")
         yield
 
 
@@ -200,8 +200,8 @@ def test_vector_widths_draw_the_same(
     points, label, positions, axes = scene(seed=5, count=50_000)
     with without_kernel():
         expected = render(points, label, positions, GRIDS[1], config, axes)
-    library = load_library(splat_kernel.SOURCE, capability, tmp_path, splat_kernel.FLAGS)
-    monkeypatch.setattr(splat_kernel, "_library", lambda: (library, None))
+    library = load_library(panorama_kernel.SOURCE, capability, tmp_path, panorama_kernel.FLAGS)
+    monkeypatch.setattr(panorama_kernel, "_library", lambda: (library, None))
     assert_same(expected, render(points, label, positions, GRIDS[1], config, axes))
 
 

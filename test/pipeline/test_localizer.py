@@ -280,6 +280,26 @@ def test_the_pose_is_the_mean_of_those_that_agree(
     assert np.linalg.norm(places - best, axis=1).min() > 0.01
 
 
+def test_a_saved_index_gives_the_same_answer(
+    place_map: PlaceMap, network: ScmprNetwork, tmp_path: Path
+) -> None:
+    place_map.save(tmp_path / "map", index="PCA32,IVF4,SQ8")
+    config = LocalizerConfig(shortlist=40, device="cpu")
+    expected = Localizer(place_map, network, config)
+    found = Localizer(PlaceMap.load(tmp_path / "map"), network, config)
+    assert found.index.bytes_read < expected.index.bytes_read / 10
+    exact, compressed = (x.observe(image(), CAMERA) for x in (expected, found))
+    np.testing.assert_allclose(compressed.phi, exact.phi, atol=1e-6)
+    ordered = [np.lexsort((x.heading, x.place)) for x in (compressed, exact)]  # many are equal
+    for name in ("place", "heading", "psi", "yaw_rad"):
+        values = (getattr(x, name)[o] for x, o in zip((compressed, exact), ordered, strict=True))
+        np.testing.assert_allclose(*values, atol=1e-5)
+    only = np.arange(len(place_map)) == 3
+    assert set(found.observe(image(), CAMERA, only).place) == {3}
+    overridden = Localizer(PlaceMap.load(tmp_path / "map"), network, replace(config, index="exact"))
+    assert overridden.index.bytes_read == expected.index.bytes_read
+
+
 def test_a_planted_descriptor_is_found(place_map: PlaceMap, network: ScmprNetwork) -> None:
     """Put the query's own descriptor at one place and heading: it must win there."""
     probe = Localizer(place_map, network, LocalizerConfig(device="cpu"))

@@ -29,6 +29,7 @@ from scmpr_ros.pipeline.map_directory import check_reusable
 from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.retrieval.place_map.verification import faults_of
 from scmpr_ros.semantics import class_id
 
 BUILDER = MapBuilderConfig(places=PlacesConfig(spacing_m=5.0), device="cpu", batch_size=4)
@@ -217,6 +218,22 @@ def test_what_cannot_be_built(cloud_file: Path, checkpoint: Path, tmp_path: Path
     assert not (tmp_path / "map").exists()
 
 
+def tiles(folder: Path) -> set[str]:
+    """Names of the files of a map's tiles, which hold the checksums of their content."""
+    return {tile.file.name for tile in build_files(folder)}
+
+
+def command(source: Path, out: Path, checkpoint: Path) -> list[str]:
+    """The command that builds what `TILES` says."""
+    return [
+        sys.executable, "-m", "scmpr_ros.cli.build_map", str(source), str(out),
+        "--checkpoint", str(checkpoint), "--workers", "1", "--settings.builder.tile_m", "50",
+        "--settings.builder.whole_up_to_points", "0", "--settings.builder.places.spacing_m", "5",
+        "--settings.builder.batch_size", "4", "--settings.builder.device", "cpu",
+        "--settings.max_points", "1000",
+    ]  # fmt: skip
+
+
 def build_files(folder: Path) -> tuple:  # type: ignore[type-arg]
     from scmpr_ros.retrieval.place_map.manifest import read_manifest
 
@@ -224,31 +241,26 @@ def build_files(folder: Path) -> tuple:  # type: ignore[type-arg]
 
 
 @pytest.mark.slow
-def test_builds_and_updates_killed_at_any_moment(
+def test_builds_killed_at_any_moment(
     tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     """Twenty kills of one build: it ends with the same map, and the old map stays until then."""
     out = tmp_path / "map"
-    build(cloud_file, out, checkpoint, replace(TILES, max_points=10))
-    old = files(out)
-    command = [
-        sys.executable, "-m", "scmpr_ros.cli.build_map", str(cloud_file), str(out),
-        "--checkpoint", str(checkpoint), "--workers", "1", "--settings.builder.tile_m", "50",
-        "--settings.builder.whole_up_to_points", "0", "--settings.builder.places.spacing_m", "5",
-        "--settings.builder.batch_size", "4", "--settings.builder.device", "cpu",
-        "--settings.max_points", "1000",
-    ]  # fmt: skip
-    generator = np.random.default_rng(0)
+    spacing = replace(BUILDER, places=PlacesConfig(spacing_m=7.0))
+    build(cloud_file, out, checkpoint, replace(ONE_TILE, builder=spacing))
+    old = tiles(out)
+    started = time.monotonic()
+    assert subprocess.run(command(cloud_file, tmp_path / "first", checkpoint)).returncode == 0
+    whole_s = time.monotonic() - started
+    generator, unfinished = np.random.default_rng(0), 0
     for _ in range(20):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(generator.uniform(2.0, 6.0))
-        ended = process.poll() is not None
+        process = subprocess.Popen(command(cloud_file, out, checkpoint))
+        time.sleep(generator.uniform(0.2, 1.0) * whole_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert len(PlaceMap.load(out)) > 50
-        if ended:
-            break
-        assert files(out) in (old, files(tiled))
-    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    assert files(out) == files(tiled)
+        unfinished += (tmp_path / ".map.build").is_dir()
+        assert faults_of(out) == [] and tiles(out) in (old, tiles(tiled))
+    assert unfinished > 0, "never killed in the middle"
+    assert subprocess.run(command(cloud_file, out, checkpoint)).returncode == 0
+    assert tiles(out) == tiles(tiled)
     assert not os.path.lexists(tmp_path / ".map.build")

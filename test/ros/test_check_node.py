@@ -100,7 +100,7 @@ def test_a_robot_that_is_ready(graph, start_node, camera, spinning_localizer) ->
 
 
 def test_a_robot_with_faults(graph, camera, street, street_map: Path) -> None:
-    publish = camera("/cam", "image_raw", frame_id="", d=[-0.3, 0.1, 0.0, 0.0, 0.0], width=320)
+    publish = camera("/cam", "image_raw", frame_id="", d=[-0.3, 0.1, 0.0, 0.0, 0.0])
     remapped = ["--ros-args", "-r", "image:=/cam/image_raw", "-r", "camera_info:=/cam/camera_info"]
     overrides = {"seconds": 1.0, "map": str(street_map), "checkpoint": str(street.other_checkpoint)}
     node = CheckNode(
@@ -121,7 +121,7 @@ def test_a_robot_with_faults(graph, camera, street, street_map: Path) -> None:
         thread.join()
         node.destroy_node()
     for text in (
-        "/cam/image_raw is not rectified", "images are 160x96, but camera_info is for 320x96",
+        "/cam/image_raw cannot be rectified",
         "there is no node /localizer", "build the map again with this checkpoint",
     ):  # fmt: skip
         assert any(text in error for error in found), found

@@ -188,7 +188,7 @@ class StreetDrive(CircleDrive):
     """A straight street between two walls, with images and labelled scans, but no masks."""
 
     name = "street"
-    camera = CameraModel(64, 24, 40.0, 40.0, 31.5, 11.5)
+    camera = CameraModel(32, 24, 20.0, 20.0, 15.5, 11.5)
     image_frames = scan_frames = frames = tuple(range(12))
 
     def T_world_lidar(self, frame: int) -> np.ndarray:
@@ -214,7 +214,7 @@ def test_the_map_serves_as_mask_of_a_bag_without_masks(tmp_path: Path) -> None:
     """One drive with scans and images."""
     write_drive_bag(StreetDrive(), tmp_path / "bags" / "street")
     (source,) = find_recordings(tmp_path / "bags")
-    assert source == (tmp_path / "bags" / "street", "street")
+    assert source[:2] == (tmp_path / "bags" / "street", "street")
     recording = load_recording(source, TINY, TOWN, tmp_path / "prepared")
     assert (recording.depth > 0).any()
     assert len(PairDataset([recording], PAIRS, TINY.mask_grid, TINY.panorama)) > 0

@@ -116,8 +116,8 @@ def _read_stamped(bag: Bag, topic: str) -> tuple[str, str, _ByStamp]:
     if len(frames) > 1:
         found = ", ".join(f"{frame!r} in {world!r}" for world, frame in sorted(frames))
         raise DatasetError(
-            f"{bag.path}: {topic} has poses of several frames ({found}): name a topic with those of "
-            "one by bag.topics.pose"
+            f"{bag.path}: {topic} has poses of several frames ({found}): name another topic with "
+            "bag.topics.pose"
         )
     ((world, frame),) = frames
     return world.lstrip("/"), frame.lstrip("/"), by_stamp

@@ -108,7 +108,8 @@ class BagDrive(Drive):
         self.label_set: str = self._label_set()
         stamps = set(self._poses.track.stamps.tolist()).union(*log_ns.values())
         self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
-        self._start_ns = int(self._custom.get(START_KEY, self._stamps[0]))
+        start = self._custom.get(START_KEY, "")
+        self._start_ns = int(start) if start.isdecimal() else int(self._stamps[0])
         posed = self._poses.track.at(self._stamps, self.config.max_pose_gap_s)
         T_posed_lidar = self._lidar_mounting()
         self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.poses.items()}

@@ -46,6 +46,7 @@ _SAME_IN_ROS1 = frozenset(
 )
 """Types with equal fields in ROS 1 and ROS 2, but for the header's `seq`, which is dropped."""
 
+_LONGEST_REASON = 300
 _AGAIN = "copy it again, or run `ros2 bag reindex` (`mcap recover`, for ROS 1 `rosbag reindex`)"
 
 
@@ -90,7 +91,8 @@ class Bag:
     @property
     def start_ns(self) -> int:
         """Log time of the first message."""
-        return min(reader.start_time for reader in self._open())
+        with self._errors():
+            return min(int(reader.start_time) for reader in self._open())
 
     @property
     def custom_data(self) -> Mapping[str, str]:
@@ -98,7 +100,9 @@ class Bag:
         (first, *_) = self._open()
         storage = first.storage if isinstance(first, Reader2) else None
         custom = None if storage is None else storage.metadata.custom
-        return custom if isinstance(custom, Mapping) else {}
+        if not isinstance(custom, Mapping):
+            return {}
+        return {key: text for key, text in custom.items() if isinstance(text, str)}
 
     def topic(self, name: str, kinds: Collection[str] = ()) -> Topic:
         """The topic of a name; DatasetError, with the bag's topics, if it has no messages.
@@ -180,6 +184,8 @@ class Bag:
                     connection, log_ns, data = next(messages)
                 except StopIteration:
                     return
+                if not (isinstance(log_ns, int) and isinstance(data, bytes | memoryview)):
+                    raise ReaderError(f"a message of {connection.topic} has no time or no bytes")
                 if isinstance(reader, Reader1):
                     data = self._from_ros1(data, connection)
             yield connection, log_ns, data
@@ -200,7 +206,8 @@ class Bag:
         for path in self._parts():
             with self._errors():
                 self._readers.append(_open_file(path, lambda close: weakref.finalize(self, close)))
-        self._topics = _topics_of(self._readers)
+        with self._errors():
+            self._topics = _topics_of(self._readers)
         self._process = os.getpid()
         return self._readers
 
@@ -227,7 +234,7 @@ class Bag:
         except (DatasetError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # the library raises errors of any type for damaged bytes
-            reason = str(error).strip().rstrip(".") or "nothing more is known"
+            reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
             name = "" if type(error).__name__ == "ReaderError" else f"{type(error).__name__}: "
             raise DatasetError(
                 f"{self.path}: {where} is damaged or unsupported ({name}{reason}): {_AGAIN}"
@@ -256,8 +263,8 @@ def _check_complete(path: Path) -> None:
         log = Path(f"{database}-wal")
         if log.is_file() and log.stat().st_size > 0:
             raise DatasetError(
-                f"{database}: the recorder was stopped before it was done, and {log.name} holds the "
-                f"last messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
+                f"{database}: the recorder was stopped too early: {log.name} holds the last "
+                f"messages: run `sqlite3 {database.name} 'PRAGMA wal_checkpoint'`"
             )
         with database.open("rb") as file:
             header = file.read(32)
@@ -289,6 +296,8 @@ def _topics_of(readers: Sequence[Reader1 | Reader2]) -> dict[str, Topic]:
     """Topics with messages; of a name with several types, the first type."""
     topics: dict[str, Topic] = {}
     for connection in (c for reader in readers for c in reader.connections):
+        if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+            raise ReaderError("the name or type of a topic is no text")  # SQLite has dynamic types
         kind, known = _kind(connection), topics.get(connection.topic)
         if connection.msgcount > 0 and (known is None or known.kind == kind):
             count, latched = (known.count, known.latched) if known else (0, False)

@@ -17,6 +17,8 @@ from scmpr_ros.geometry import invert
 
 _Link = NDArray[np.float64] | PoseTrack
 _STILL = 1e-9
+_FARTHEST_M = 1e8
+_ROUNDING = 1e-3
 
 
 class TransformTree:
@@ -144,12 +146,16 @@ def make_track(name: str, by_stamp: dict[int, NDArray[np.float64] | None]) -> Po
 
 
 def usable_pose(pose: object) -> NDArray[np.float64] | None:
-    """Matrix (4, 4) of a message's pose or transform; None if it is not finite or not a pose."""
+    """Matrix (4, 4) of a message's pose or transform.
+
+    None if it is not finite, no pose, or farther away than the size of the Earth.
+    """
     try:
         T = pose_matrix(pose)
     except ShapeError:
         return None
-    return T if np.isfinite(T).all() else None
+    is_rotation = abs(np.linalg.det(T[:3, :3]) - 1) < _ROUNDING  # not of a quaternion of 1e200
+    return T if is_rotation and np.abs(T).max() < _FARTHEST_M else None
 
 
 def _edges(bag: Bag, topic: str) -> Iterator[tuple[str, str, int, NDArray[np.float64] | None]]:

@@ -14,7 +14,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.lidar import ray_sampling, splat_kernel, splatting
+from scmpr_ros.lidar import panorama_kernel, ray_sampling, splatting
 from scmpr_ros.lidar.panorama import RenderConfig, render_sorted
 from scmpr_ros.lidar.sorted_points import SortedPoints
 from scmpr_ros.networks.device import choose_device
@@ -105,9 +105,9 @@ def _calls(
     splats, rays, one = RenderConfig(), RenderConfig.fine(_VOXEL_M), positions[:1]
     calls: dict[str, tuple[Callable[[], object], int]] = {}
     for name, config in (("splats", splats), ("rays", rays)):
-        way = name + (", kernel" if splat_kernel.unavailable(points.device.type) is None else "")
+        way = name + (", kernel" if panorama_kernel.unavailable(points.device.type) is None else "")
         calls[way] = partial(render_sorted, sorted_points, positions, grid, config), len(positions)
-    if splat_kernel.unavailable(points.device.type) is None:
+    if panorama_kernel.unavailable(points.device.type) is None:
         for name, draw, config in (
             ("splats", splatting.draw, splats), ("rays", ray_sampling.draw, rays)
         ):  # fmt: skip

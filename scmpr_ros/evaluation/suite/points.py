@@ -45,14 +45,16 @@ class PointsEntry(Entry):
 
     def measure(self, bench: Workbench) -> Numbers:
         """Segment the scan and count."""
-        xyz = read_points(bench.data / self.scan)[:, :3].copy()
+        points = read_points(bench.data / self.scan)
+        xyz, intensity = points[:, :3].copy(), points[:, 3].copy()
         true = to_joint(read_labels(bench.data / self.labels), "semantickitti")
         if len(true) != len(xyz):
             raise DatasetError(
                 f"{self.labels} has {len(true)} labels for the {len(xyz)} points of {self.scan}"
             )
         finite = np.isfinite(xyz).all(axis=1)
-        confusion = count_classes(true[finite], segment_points(PointCloud(xyz[finite])))
+        scan = PointCloud(xyz, intensity=intensity).select(finite)
+        confusion = count_classes(true[finite], segment_points(scan))
         return {
             "num_points": int(finite.sum()), **named_iou(confusion),
             "ground": _joined_iou(confusion),

@@ -88,8 +88,10 @@ def _read(path: Path, reader: Any, wanted: Sequence[str], header: _Header) -> It
         keep = ~np.isin(np.asarray(points.classification), _NOISE)
         keep &= np.asarray(points.withheld) == 0
         noise += int(np.sum(~keep))
-        yield {name: np.asarray(getattr(points, name) if name in "xyz" else points[name])[keep]
-               for name in wanted}  # fmt: skip
+        with np.errstate(over="ignore"):  # of absurd scales, whose points are not finite
+            columns = {name: np.asarray(getattr(points, name) if name in "xyz" else points[name])
+                       for name in wanted}  # fmt: skip
+        yield {name: values[keep] for name, values in columns.items()}
     if found < header.count:
         raise DatasetError(
             f"{path} is truncated: its header promises {header.count} points, it has {found}; "

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from scmpr_ros.retrieval.place_map.manifest import FORMAT_4, Manifest, read_format, read_manifest
+from scmpr_ros.retrieval.panoramas import Panoramas
+from scmpr_ros.retrieval.place_map.manifest import (
+    FORMAT_4,
+    MANIFEST,
+    Manifest,
+    read_format,
+    read_manifest,
+)
 from scmpr_ros.retrieval.place_map.place_map import PlaceMap
 from scmpr_ros.semantics import CLASSES, IGNORE
 
 _CELL_M = 5.0
 _SAMPLED_PLACES = 500
+_MAX_TEXT = 120
 
 
 def sampled_places(place_map: PlaceMap, count: int) -> NDArray[np.int64]:
@@ -25,7 +32,7 @@ def sampled_places(place_map: PlaceMap, count: int) -> NDArray[np.int64]:
 
 def summary_of(directory: Path, place_map: PlaceMap) -> Iterator[tuple[str, str]]:
     """Names and values of what a map contains. directory: it was loaded from."""
-    version, content = read_format(directory)
+    version, _ = read_format(directory)
     yield "format", version
     yield "checkpoint", place_map.fingerprint
     yield "places", f"{len(place_map):,} with {len(place_map.headings_rad)} headings each"
@@ -36,8 +43,9 @@ def summary_of(directory: Path, place_map: PlaceMap) -> Iterator[tuple[str, str]
         yield "sensor height", f"{place_map.sensor_height_m:.2f} m above the ground"
     if version != FORMAT_4:
         yield from _files(read_manifest(directory), place_map)
-    provenance = place_map.provenance or {k: v for k, v in content.items() if k == "provenance"}
-    yield from (("made of: " + key, value) for key, value in _flat(provenance))
+    for key, value in place_map.provenance.items():
+        several = isinstance(value, (Mapping, list)) and len(str(value)) > _MAX_TEXT
+        yield f"made of: {key}", f"{len(value)} entries, see {MANIFEST}" if several else str(value)
 
 
 def _extent(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
@@ -65,8 +73,8 @@ def _extent(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
 
 def _views(place_map: PlaceMap) -> Iterator[tuple[str, str]]:
     grid, places = place_map.grid, sampled_places(place_map, _SAMPLED_PLACES)
-    labels = np.asarray(place_map.panorama_labels[places])
-    ranges = np.asarray(place_map.panorama_ranges[places])
+    panoramas = Panoramas(place_map.panorama_labels, place_map.panorama_ranges)
+    labels, ranges = (cells.numpy() for cells in panoramas.of(places))
     seen = (labels != IGNORE).mean((1, 2))
     yield (
         "panoramas",
@@ -118,14 +126,6 @@ def _files(manifest: Manifest, place_map: PlaceMap) -> Iterator[tuple[str, str]]
                 f"{each:.0f} bytes a viewpoint"
             ),
         )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), str(value)
 
 
 def _megabytes(num_bytes: int) -> str:

@@ -29,8 +29,15 @@ from scmpr_ros.retrieval.place_map.manifest import (
 )
 from scmpr_ros.retrieval.place_map.reading import open_shared, open_tile
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
-from scmpr_ros.retrieval.stored_files import adopt, checksum_of, flush, serialised, store
-from scmpr_ros.retrieval.tiled_array import joined
+from scmpr_ros.retrieval.stored_files import (
+    StoredFile,
+    adopt,
+    checksum_of,
+    flush,
+    serialised,
+    store,
+)
+from scmpr_ros.retrieval.tiled_array import PlaceArray, joined
 
 _SHARED_FORMAT = "scmpr_ros place map shared/1"
 _STORED = re.compile(r"[^/]+-[0-9a-f]{32}\.(safetensors|faiss)")
@@ -153,31 +160,36 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
         provenance=header.provenance,
     )  # fmt: skip
     tiles = [open_tile(folder, manifest, entry) for entry in entries]
-    shared: dict[str, NDArray[Any]] = {
-        "headings": np.asarray(header.headings_rad, np.float64),
-        "confusion": np.asarray(header.confusion, np.float32),
-        "context": mean_tokens(tiles) if header.context is None
-        else np.asarray(header.context, np.float32),
-    }  # fmt: skip
-    fault = first_fault(shared)
-    if fault:
-        raise MapFormatError(fault)
-    content = serialised(shared, {"format": _SHARED_FORMAT})
-    spec = index_spec(index, manifest.places * manifest.headings, manifest.descriptor_dim)
-    faiss_index = build_index(joined([tile.descriptors for tile in tiles]), spec)
     manifest = replace(
         manifest,
-        shared=store(folder, "shared", ".safetensors", content),
-        index=IndexEntry(
-            index,
-            spec,
-            None if faiss_index is None else store(folder, "index", ".faiss", faiss_index),
-        ),
+        shared=_store_shared(folder, header, tiles),
+        index=_store_index(folder, index, joined([tile.descriptors for tile in tiles])),
     )
     for names in (folder / "tiles", folder):
         flush(names)
     manifest.write(folder)
     return manifest
+
+
+def _store_shared(folder: Path, header: MapHeader, tiles: Sequence[PlaceTile]) -> StoredFile:
+    context = mean_tokens(tiles) if header.context is None else header.context
+    shared: dict[str, NDArray[Any]] = {
+        "headings": np.asarray(header.headings_rad, np.float64),
+        "confusion": np.asarray(header.confusion, np.float32),
+        "context": np.asarray(context, np.float32),
+    }
+    fault = first_fault(shared)
+    if fault:
+        raise MapFormatError(fault)
+    return store(folder, "shared", ".safetensors", serialised(shared, {"format": _SHARED_FORMAT}))
+
+
+def _store_index(folder: Path, setting: str, descriptors: PlaceArray) -> IndexEntry:
+    places, headings, dim = descriptors.shape
+    spec = index_spec(setting, places * headings, dim)
+    content = build_index(descriptors, spec)
+    file = None if content is None else store(folder, "index", ".faiss", content)
+    return IndexEntry(setting, spec, file)
 
 
 def header_of(folder: Path, manifest: Manifest) -> MapHeader:

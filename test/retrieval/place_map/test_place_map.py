@@ -14,12 +14,14 @@ import pytest
 from place_maps import example, files_in, header, tile
 
 from scmpr_ros.errors import MapFormatError
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.place_map import PlaceMap, write_place_map
 
 READ_AFTER_OPENING = """
 import sys
 from pathlib import Path
 import numpy as np
+from scmpr_ros.retrieval.panoramas import Panoramas
 from scmpr_ros.retrieval.place_map import PlaceMap
 
 place_map = PlaceMap.load(Path(sys.argv[1]))
@@ -263,3 +265,18 @@ def test_a_missing_or_empty_map_is_refused(tmp_path: Path) -> None:
         PlaceMap.load(tmp_path)
     with pytest.raises(MapFormatError, match="no places"):
         example(0)
+
+
+def test_a_changed_label_is_found_when_it_is_used(tmp_path: Path) -> None:
+    """Opening a map does not read it all, but nothing may fail because of what it holds."""
+    example().save(tmp_path / "map")
+    (path,) = (tmp_path / "map" / "tiles").iterdir()
+    labels = np.asarray(example().panorama_labels).tobytes()
+    changed = bytearray(path.read_bytes())
+    changed[changed.index(labels) + 100] |= 0x40
+    path.write_bytes(changed)
+    read = PlaceMap.load(tmp_path / "map")
+    panoramas = Panoramas(read.panorama_labels, read.panorama_ranges)
+    panoramas.of([0, 1])
+    with pytest.raises(MapFormatError, match=r"unknown label \d+.*verify_map"):
+        panoramas.of([2])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from place_maps import header, tile
 
-from scmpr_ros.retrieval.place_map import write_place_map
+from scmpr_ros.errors import MapFormatError
+from scmpr_ros.retrieval.place_map import PlaceMap, manifest, write_place_map
+from scmpr_ros.retrieval.place_map.manifest import FORMAT
 from scmpr_ros.retrieval.place_map.verification import faults_of
 
 KILL_WHILE_WRITING = """
@@ -85,6 +89,42 @@ def test_all_faults_are_listed(tmp_path: Path) -> None:
         path.write_bytes(b"x" * path.stat().st_size)
     assert len(faults_of(folder)) == 2
     assert "no place map there" in faults_of(tmp_path / "nowhere")[0]
+
+
+def changed_value(content: Any, generator: random.Random) -> None:
+    """Change or remove one value somewhere in JSON content."""
+    values: list[Any] = [None, -1, 0, 1e308, 2**70, "x", [], {}, [1] * 3, "../../etc/passwd", True]
+    while True:
+        key = generator.choice(list(content) if isinstance(content, dict) else range(len(content)))
+        if isinstance(content[key], (dict, list)) and content[key] and generator.random() < 0.8:
+            content = content[key]
+            continue
+        if isinstance(content, dict) and generator.random() < 0.2:
+            del content[key]
+        else:
+            content[key] = generator.choice(values)
+        return
+
+
+def test_a_forged_manifest_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Its checksum is right, its content is not."""
+    folder = tmp_path / "map"
+    write_place_map(folder, header(), [tile("a"), tile("b", 3, 9)])
+    path, generator = folder / "metadata.json", random.Random(0)
+    original, refused = path.read_text(), 0
+    for _ in range(300):
+        content = json.loads(original)
+        del content["checksum"], content["format"]
+        changed_value(content, generator)
+        checksum = manifest._checksum(content)
+        path.write_text(json.dumps({"format": FORMAT, "checksum": checksum, **content}))
+        try:
+            PlaceMap.load(folder)
+        except MapFormatError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(folder) in str(error)
+            assert faults_of(folder)
+    assert refused > 150
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 // Draws the points near each place into a panorama: `draw_splats` as splatting.py, `draw_rays` as
-// ray_sampling.py, which explain what is drawn. Compiled by splat_kernel.py. Each thread draws whole
+// ray_sampling.py, which explain what is drawn. Compiled by panorama_kernel.py. Each thread draws whole
 // places.
 //
 // Ranges and distances from rays are computed exactly as there; rows and columns only nearly. So a
@@ -28,7 +28,7 @@ struct Settings {
     int32_t height, width, is_circle, max_splat_cells, surface_mm;
 };
 
-// Square of the half diagonal of a splat: cells within are covered, as in splatting.py.
+// Columns to each side that a splat covers in one of its rows: a disc, as in splatting.py.
 int half_width(int radius, int d_row) {
     const double limit = (radius + 0.5) * (radius + 0.5) - double(d_row) * d_row;
     int half = 0;
@@ -101,7 +101,7 @@ private:
     std::vector<uint8_t> touched_;
 };
 
-// Range with one rounding for each operation, as in splatting.py: fused, or in double.
+// Squared norm with one rounding for each fused multiply-add, as in splatting.py.
 inline float squares(float x, float y, float z) {
 #ifdef __FMA__
     return __builtin_fmaf(z, z, __builtin_fmaf(y, y, x * x));

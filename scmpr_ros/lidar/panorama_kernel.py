@@ -1,4 +1,4 @@
-"""Panoramas drawn by a C++ kernel (`splats.cpp`), compiled on first use: the fast way on CPUs."""
+"""Panoramas drawn by a C++ kernel (`panorama.cpp`), compiled on first use: the fast way on CPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scmpr_ros.lidar.ray_sampling import Rays
 from scmpr_ros.lidar.sorted_points import Runs, SortedPoints
 from scmpr_ros.lidar.splatting import RANGE_STEPS_PER_M, RenderConfig
 
-SOURCE = Path(__file__).with_name("splats.cpp")
+SOURCE = Path(__file__).with_name("panorama.cpp")
 FLAGS = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 """Each operation rounds once, as in torch; square roots and roundings become vectors."""
 _FEW = 4096
