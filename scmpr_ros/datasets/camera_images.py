@@ -104,7 +104,9 @@ class CameraImages:
         except CalibrationError as error:
             raise CalibrationError(f"{source.calibration}: {error}") from None
         self.camera: CameraModel = camera
-        implausible, unusual = find_implausible(camera), find_unusual(camera)
+        is_chosen_here = is_raw and not calibration.P  # whose pixels need not be square
+        implausible = find_implausible(camera)
+        unusual = "" if is_chosen_here else find_unusual(camera)
         if implausible and config.calibrated_size != size:
             raise CalibrationError(
                 f"{source.calibration}: {implausible}; set calibrated_size in {source.options} to "

@@ -28,7 +28,7 @@ def to_8_bit(pixels: NDArray[np.uint16], white_level: int) -> NDArray[np.uint8]:
 def find_white_level(images: Iterable[NDArray[np.uint16]], source: str) -> int:
     """Find the value of white in 16-bit images: 65535 if one of them needs all bits.
 
-    source: topic or folder of the images, for messages.
+    source: topic or folder of the images, for the warning.
     Raises ShapeError if none does: then white may be 1023, 4095, 16383 or 65535.
     """
     largest = 0
@@ -40,6 +40,6 @@ def find_white_level(images: Iterable[NDArray[np.uint16]], source: str) -> int:
             return FULL_RANGE
     bits = max(8, largest.bit_length())
     raise ShapeError(
-        f"{source}: the images are 16-bit with values up to {largest}, which does not say what is "
-        f"white: set white_level, such as {2**bits - 1} for {bits}-bit sensors"
+        f"the images are 16-bit with values up to {largest}, which does not say what is white: set "
+        f"white_level, such as {2**bits - 1} for {bits}-bit sensors"
     )

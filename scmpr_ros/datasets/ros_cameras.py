@@ -17,7 +17,7 @@ from scmpr_ros.datasets.camera_images import CameraImageConfig, CameraImages, Im
 from scmpr_ros.datasets.pixel_depth import to_8_bit
 from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.datasets.ros_images import pixels_of, size_of_image, white_level_of
-from scmpr_ros.errors import CalibrationError
+from scmpr_ros.errors import CalibrationError, ShapeError
 from scmpr_ros.records import CameraModel
 
 _log = logging.getLogger(__name__)
@@ -70,8 +70,11 @@ class RosCamera:
 
         Raises ShapeError for an image that cannot be decoded, CalibrationError as `images`.
         """
-        images = self.images(size_of_image(message))
-        return images.rectified(self.decode(message)), images.camera
+        try:
+            images = self.images(size_of_image(message))
+            return images.rectified(self.decode(message)), images.camera
+        except ShapeError as error:
+            raise ShapeError(f"{self._source.image}: {error}") from None
 
     def decode(self, message: Any) -> NDArray[np.uint8]:
         """Decode an Image or CompressedImage as it is: RGB (H, W, 3).

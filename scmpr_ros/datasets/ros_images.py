@@ -155,12 +155,12 @@ def rgb_from_image(message: Any, white_level: int = 0) -> NDArray[np.uint8]:
 def white_level_of(message: Any, pixels: NDArray[np.uint16], source: str) -> int:
     """Find the value of white in a 16-bit message, see `find_white_level`.
 
-    source: where it comes from, for messages.
+    source: where it comes from, for the warning.
     """
     form = getattr(message, "encoding", None) or message.format
     if form.startswith("16UC1"):
-        raise ShapeError(f"{source}: encoding 16UC1 may hold a picture or depths: set white_level "
-                         "to the value of white if it is a picture")  # fmt: skip
+        raise ShapeError("encoding 16UC1 may hold a picture or depths: set white_level to the "
+                         "value of white if it is a picture")  # fmt: skip
     return find_white_level([pixels], source)
 
 

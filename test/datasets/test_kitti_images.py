@@ -12,7 +12,7 @@ from circle_drive import CircleDrive
 
 from scmpr_ros.datasets.kitti.odometry import KittiOdometryDrive
 from scmpr_ros.datasets.kitti.writer import write_drive_kitti
-from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
+from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import invert
 
 P1 = "P1: 20.1 0 15.5 -4.02 0 21.3 11.7 0 0 0 1 0"
@@ -97,7 +97,7 @@ def test_16_bits(root: Path, grey: bool, caplog: pytest.LogCaptureFixture) -> No
     difference = open_drive(root).image(4).astype(int) - expected
     assert np.abs(difference).max() <= 1 and "65535 is taken for white" in caplog.text
     rewrite(root, lambda bgr: (bgr.astype(np.uint16) * 16)[..., 0] if grey else deep(16)(bgr))
-    with pytest.raises(ShapeError, match=r"image_2: the images are 16-bit .*set white_level"):
+    with pytest.raises(DatasetError, match=r"image_2: the images are 16-bit .*set white_level"):
         open_drive(root).image(4)
     (root / "camera.yaml").write_text("white_level: 4095\n")
     assert open_drive(root).image(4).max() == pytest.approx(expected.max(), abs=2)

@@ -31,7 +31,7 @@ from scmpr_ros.datasets.kitti.files import (
 from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.rectification import Calibration
-from scmpr_ros.errors import DatasetError
+from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.geometry import invert, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
@@ -175,7 +175,11 @@ class FileDrive(Drive):
         frames = self._posed_images
         some = frames[:: max(1, len(frames) // _LOOKED_AT)]
         images = (read_deep_image(self._images.path(frame)) for frame in some)
-        return find_white_level((i for i in images if i is not None), str(self._images.folder))
+        folder = self._images.folder
+        try:
+            return find_white_level((i for i in images if i is not None), str(folder))
+        except ShapeError as error:
+            raise DatasetError(f"{folder}: {error} in {CAMERA_OPTIONS}") from None
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame with intensity and, if labelled, joint ids."""

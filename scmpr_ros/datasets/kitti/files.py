@@ -20,7 +20,7 @@ from PIL import Image
 
 from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
 from scmpr_ros.datasets.rectification import Calibration
-from scmpr_ros.errors import CalibrationError, DatasetError
+from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
 from scmpr_ros.geometry import make_transform
 
 _log = logging.getLogger(__name__)
@@ -228,7 +228,10 @@ def read_image(path: Path, white_level: int = 0) -> NDArray[np.uint8]:
     deep = read_deep_image(path)
     if deep is None:
         return _decode(path, "RGB")
-    return to_8_bit(deep, white_level or find_white_level([deep], str(path)))
+    try:
+        return to_8_bit(deep, white_level or find_white_level([deep], str(path)))
+    except ShapeError as error:
+        raise DatasetError(f"{path}: {error}") from None
 
 
 def read_deep_image(path: Path) -> NDArray[np.uint16] | None:
