@@ -228,7 +228,9 @@ def find_positions(
     if file is None:
         return None
     _log.info("places lie along the trajectory %s", file)
-    return read_trajectory(file, config.trajectory_file, config.bag).positions
+    positions = read_trajectory(file, config.trajectory_file, config.bag).positions
+    turned: NDArray[np.float64] = positions @ config.cloud.R_map_file.T  # as the cloud's points
+    return turned
 
 
 def _whole(config: AccumulationConfig) -> AccumulationConfig:
