@@ -121,7 +121,8 @@ def _columns(
 ) -> list[NDArray[np.floating]]:
     """Features of the column of each point: lowest, highest and mean height, number of points, and
     number above half a metre; for the narrowest columns, also the two features of `_line`."""
-    index = ((xyz[:, :2] - xyz[:, :2].min(axis=0)) / width_m).astype(np.int64)
+    index = np.floor(xyz[:, :2] / width_m).astype(np.int64)  # parts of a map have equal columns
+    index -= index.min(axis=0)
     shape = tuple(index.max(axis=0) + 1)
     columns, column = np.unique(np.ravel_multi_index(tuple(index.T), shape), return_inverse=True)
     count = np.bincount(column)

@@ -7,8 +7,8 @@ wrong poses, a map with noise, and single scans. Vehicles stay in, as in maps wi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,17 +23,20 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write
+from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.recordings import open_drives
+from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.town_files import is_unfinished
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import describe_points
 from scmpr_ros.lidar.segmentation import PointNetwork, classify
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import CLASSES, IGNORE, NUM_CLASSES, STATIC_IDS, class_id
-from scmpr_ros.training.preparation import RecordingSource, find_recordings
+from scmpr_ros.training.preparation import RecordingSource
 from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
@@ -56,6 +59,9 @@ class PointSegmentationConfig:
 
     recordings: folder of recordings with labelled scans.
     held_out: number of recordings, the last by name, that are used to evaluate only.
+    own: folder of other recordings with labelled scans, or one of them, to fit to as well.
+    own_share: share of these in what is learned from.
+    bag: how they are read if they are bags.
     blurred: maps from wrong poses for each recording, beside the true map and one with noise.
     position_error_m, angle_error_deg: largest standard deviations of these poses.
     single_scans: number of single scans of each recording.
@@ -66,6 +72,9 @@ class PointSegmentationConfig:
     recordings: Path = Path("data/towns/train")
     out: Path = Path("out/train/segmentation.safetensors")
     held_out: int = 2
+    own: Path | None = None
+    own_share: float = 0.3
+    bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     blurred: int = 1
     position_error_m: float = 0.15
     angle_error_deg: float = 0.4
@@ -84,6 +93,8 @@ class PointSegmentationConfig:
             raise ConfigError(f"{', '.join(counts)} and learning_rate must be positive")
         if min(self.blurred, self.single_scans, self.position_error_m, self.angle_error_deg) < 0:
             raise ConfigError("blurred, single_scans and the errors cannot be negative")
+        if not 0 < self.own_share < 1:
+            raise ConfigError(f"own_share is {self.own_share}: it must be between 0 and 1")
 
 
 def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
@@ -93,7 +104,7 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
     NUM_CLASSES). Raises DatasetError if no recording is left to fit to, and ConfigError if one is
     both fitted to and held out, or is test data, see `split`.
     """
-    sources = find_recordings(config.recordings)
+    sources = find_labelled(config.recordings)
     split = len(sources) - config.held_out
     if split < 1:
         raise DatasetError(
@@ -101,16 +112,40 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
             "out; make towns with `make_town --split train`"
         )
     fitted, held_out = sources[:split], sources[split:]
-    check_split(fitted, test=held_out, allow_test_data=config.allow_test_data)
-    samples = _in_processes(_sample, fitted, config, "describing points")
-    features, label = _concatenate(samples)
-    network = _fit(features, _TARGET[label], config)
+    own = [] if config.own is None else find_labelled(config.own, config.bag)
+    if config.own is not None and not own:
+        raise DatasetError(f"{config.own}: no recording with scans is in this folder")
+    check_split([*fitted, *own], test=held_out, allow_test_data=config.allow_test_data)
+    samples = _in_processes(_sample, [*fitted, *own], config, "describing points")
+    sets = [_concatenate(part) for part in (samples[: len(fitted)], samples[len(fitted) :]) if part]
+    network = _fit(sets, config)
     evaluate = partial(_evaluate, network)
     counts = np.sum(_in_processes(evaluate, held_out, config, "evaluating"), axis=0)
     network.confusion = torch.from_numpy(_normalised(counts))
     with atomic_write(config.out) as temporary:
         save_file(network.state_dict(), temporary)
     return counts
+
+
+def find_labelled(folder: Path, bag: BagReaderConfig | None = None) -> list[RecordingSource]:
+    """Recordings with scans in a folder, or the folder itself. Images are not needed.
+
+    Unfinished towns are skipped. Drives that share the frame of a map.ply count as one.
+    bag: options of all recordings that are bags.
+    """
+    bag = bag or BagReaderConfig()
+    below = sorted(path for path in folder.glob("*") if path.is_dir())
+    recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
+    found = []
+    for recording in recordings:
+        if is_unfinished(recording):
+            continue
+        scanning = [drive for drive in open_drives(recording, bag=bag) if drive.scan_frames]
+        if scanning and (recording / PREBUILT_MAP).is_file():
+            found.append(RecordingSource(recording, bag=bag))
+        else:
+            found += [RecordingSource(recording, drive.name, bag) for drive in scanning]
+    return found
 
 
 def _in_processes(
@@ -195,13 +230,20 @@ def _concatenate(samples: list[list[Sample]]) -> tuple[Tensor, Tensor]:
     features, labels = zip(*(sample for part in samples for sample in part), strict=True)
     return (
         torch.from_numpy(np.concatenate(features)).float(),
-        torch.from_numpy(np.concatenate(labels)).long(),
+        _TARGET[torch.from_numpy(np.concatenate(labels)).long()],
     )
 
 
-def _fit(features: Tensor, label: Tensor, config: PointSegmentationConfig) -> PointNetwork:
-    """Fit with AdamW in one cycle; weights of classes grow with the cube root of their rarity."""
+def _fit(sets: Sequence[tuple[Tensor, Tensor]], config: PointSegmentationConfig) -> PointNetwork:
+    """Fit with AdamW in one cycle; weights of classes grow with the cube root of their rarity.
+
+    sets: features (S, F) and classes (S,) of voxels of towns, and of one's own recordings if there
+        are some.
+    """
     torch.manual_seed(config.seed)
+    features, label = sets[0]
+    shares = [1.0] if len(sets) == 1 else [1 - config.own_share, config.own_share]
+    sizes = [max(1, round(share * config.batch_size)) for share in shares]
     network = PointNetwork()
     network.mean = features.mean(0)
     network.deviation = features.std(0).clamp_min(1e-3)
@@ -212,9 +254,11 @@ def _fit(features: Tensor, label: Tensor, config: PointSegmentationConfig) -> Po
     for _ in tqdm(range(config.steps), "fitting", unit="step"):
         losses = []
         for member in range(len(network.members)):  # each on its own random voxels
-            chosen = torch.randint(len(features), (config.batch_size,))
-            logits = network.logits(member, _augment(features[chosen], network))
-            losses.append(functional.cross_entropy(logits, label[chosen], weight))
+            chosen = [torch.randint(len(y), (n,)) for (_, y), n in zip(sets, sizes, strict=True)]
+            seen = torch.cat([x[i] for (x, _), i in zip(sets, chosen, strict=True)])
+            true = torch.cat([y[i] for (_, y), i in zip(sets, chosen, strict=True)])
+            logits = network.logits(member, _augment(seen, network))
+            losses.append(functional.cross_entropy(logits, true, weight))
         loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from scmpr_ros.cli import train_segmenter
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.cloud_files import read_cloud
 from scmpr_ros.lidar.segmentation import PointNetwork
+from scmpr_ros.semantics import class_id
 from scmpr_ros.training.point_segmentation import PointSegmentationConfig, fit_point_network
 
 
@@ -33,7 +36,8 @@ def test_fitting_learns_and_writes_a_loadable_file(
 ) -> None:
     out = tmp_path / "new" / "segmentation.safetensors"
     command = ["--recordings", str(labelled), "--out", str(out), "--held_out", "1", "--jobs", "1"]
-    assert train_segmenter.main([*command, "--steps", "150", "--batch_size", "512"]) == 0
+    command += ["--single_scans", "1", "--blurred", "0"]
+    assert train_segmenter.main([*command, "--steps", "100", "--batch_size", "256"]) == 0
     printed = capsys.readouterr().out
     assert "road" in printed and str(out) in printed.replace("\n", "")
     network = PointNetwork()
@@ -41,6 +45,36 @@ def test_fitting_learns_and_writes_a_loadable_file(
     confusion = network.confusion.numpy()
     np.testing.assert_allclose(confusion.sum(1), 1.0, atol=1e-6)
     assert confusion[0, 0] > 0.7  # of the road
+
+
+def test_ones_own_scans_are_learned_from_as_well(labelled: Path, tmp_path: Path) -> None:
+    """They need no images and no map; what they call a wall, the network then calls a wall, too."""
+    own = tmp_path / "own"
+    shutil.copytree(labelled / "0000", own)
+    (own / "map.ply").unlink()
+    shutil.rmtree(own / "sequences" / "01")
+    for labels in (own / "sequences/00/labels").glob("*.label"):
+        np.full(labels.stat().st_size // 4, 51, "<u4").tofile(labels)  # all of it is fence
+    towns = tmp_path / "towns"
+    for number in ("0001", "0002"):
+        shutil.copytree(labelled / "0001", towns / number)
+        scale = 1.0 if number == "0001" else 1.01  # the images must differ
+        for image in (towns / number / "sequences/01/image_2").glob("*.png"):
+            cv2.imwrite(str(image), (cv2.imread(str(image)) / scale).astype(np.uint8))
+    settings = PointSegmentationConfig(
+        towns,
+        tmp_path / "a.safetensors",
+        1,
+        steps=40,
+        batch_size=128,
+        single_scans=0,
+        blurred=0,
+        jobs=1,
+    )
+    without = fit_point_network(settings)
+    adapted = fit_point_network(replace(settings, own=own, own_share=0.9))
+    barrier = class_id("barrier")
+    assert adapted[:, barrier].sum() > 10 * max(without[:, barrier].sum(), 1)
 
 
 def test_ignore_and_sky_are_never_predicted() -> None:
@@ -59,6 +93,12 @@ def test_invalid_settings_and_recordings_are_refused(recordings: Path, tmp_path:
         PointSegmentationConfig(steps=0)
     with pytest.raises(ConfigError, match="negative"):
         PointSegmentationConfig(blurred=-1)
+    with pytest.raises(ConfigError, match="own_share is 1"):
+        PointSegmentationConfig(own_share=1.0)
+    with pytest.raises(DatasetError, match="none: no recording with scans"):
+        fit_point_network(
+            PointSegmentationConfig(recordings, tmp_path / "x", 1, tmp_path / "none", jobs=1)
+        )
     with pytest.raises(DatasetError, match="labelled scans"):
         fit_point_network(PointSegmentationConfig(recordings, tmp_path / "x", 1, jobs=1))
     assert not (tmp_path / "x").exists()
