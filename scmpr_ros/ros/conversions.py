@@ -1,8 +1,8 @@
 """Convert between ROS messages and the package's records.
 
-sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent here or in
-`datasets.ros_*`, for environments of pip wheels alone. Images are always decoded by
-`datasets.ros_images`: cv_bridge takes 16-bit images for 65535 levels and asks nobody.
+cv_bridge, sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent
+here or in `datasets.ros_*`, for environments of pip wheels alone. Images are published by cv_bridge,
+but decoded by `datasets.ros_images`: cv_bridge takes all 16 bits for used, and asks nobody.
 
 Published poses follow REP-103: x forward along the view. Internally `T_map_camera` is the pose of
 the optical frame, z forward; `body_from_optical` and `optical_from_body` convert.
@@ -42,6 +42,7 @@ def _optional(module: str) -> Any:
         return None
 
 
+cv_bridge = _optional("cv_bridge")
 point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
 tf_transformations = _optional("tf_transformations")
 
@@ -50,6 +51,9 @@ def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
     """Return an rgb8 Image of pixels (H, W, 3) uint8."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError.of("image", "(H, W, 3) uint8", f"{rgb.shape} {rgb.dtype}")
+    if cv_bridge is not None:
+        message: Image = cv_bridge.CvBridge().cv2_to_imgmsg(rgb, "rgb8", header)
+        return message
     height, width, _ = rgb.shape
     return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width,
                  data=_byte_array(rgb))  # fmt: skip
