@@ -1,8 +1,8 @@
 """Convert between ROS messages and the package's records.
 
 cv_bridge, sensor_msgs_py and tf_transformations are used if installed. Each has a small equivalent
-here or in `datasets.ros_*`, for environments of pip wheels alone. Images are published by cv_bridge,
-but decoded by `datasets.ros_images`: cv_bridge takes all 16 bits for used, and asks nobody.
+here or in `datasets.ros_*`, for environments of pip wheels alone. cv_bridge publishes images, but
+`datasets.ros_images` decodes them: cv_bridge takes all 16 bits for used, and asks nobody.
 
 Published poses follow REP-103: x forward along the view. Internally `T_map_camera` is the pose of
 the optical frame, z forward; `body_from_optical` and `optical_from_body` convert.
