@@ -12,7 +12,7 @@ from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, read_settings
 from scmpr_ros.config import descriptions, flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
-from scmpr_ros.lidar.cloud_config import CloudConfig
+from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map

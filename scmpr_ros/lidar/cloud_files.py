@@ -1,4 +1,4 @@
-"""Point clouds from files and folders of tiles, in blocks: the formats are in `cloud_formats`.
+"""Point clouds from files and folders of tiles, in blocks: the formats are in `clouds.formats`.
 
 A cloud is read twice. The first pass finds its bounds and looks for what would make a map silently
 wrong: units, axes, rounded coordinates, unknown labels, stray points. The second gives the points.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scmpr_ros import ply
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import round_origin
-from scmpr_ros.lidar.cloud_config import CloudConfig
-from scmpr_ros.lidar.raw_cloud import open_raw_cloud
+from scmpr_ros.lidar.clouds.config import CloudConfig
+from scmpr_ros.lidar.clouds.raw_cloud import open_raw_cloud
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import from_joint
 

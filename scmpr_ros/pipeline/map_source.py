@@ -28,7 +28,7 @@ from scmpr_ros.lidar.accumulation import (
     accumulate_classes,
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
-from scmpr_ros.lidar.cloud_tiles import is_tile_folder
+from scmpr_ros.lidar.clouds.tile_folders import is_tile_folder
 from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.label_sets import LabelSet
-from scmpr_ros.lidar.cloud_config import CloudConfig
-from scmpr_ros.lidar.cloud_fields import CloudFields, choose_fields
-from scmpr_ros.lidar.cloud_formats.point_table import Columns, PointTable
-from scmpr_ros.lidar.cloud_formats.registry import open_table
-from scmpr_ros.lidar.cloud_tiles import find_tiles
+from scmpr_ros.lidar.clouds.config import CloudConfig
+from scmpr_ros.lidar.clouds.fields import CloudFields, choose_fields
+from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable
+from scmpr_ros.lidar.clouds.formats.registry import open_table
+from scmpr_ros.lidar.clouds.tile_folders import find_tiles
 
 _MOST_BROKEN_LABELS = 0.001
 

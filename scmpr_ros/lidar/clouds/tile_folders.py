@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.registry import TILE_SUFFIXES, cloud_suffix
+from scmpr_ros.lidar.clouds.formats.registry import TILE_SUFFIXES, cloud_suffix
 
 _log = logging.getLogger(__name__)
 

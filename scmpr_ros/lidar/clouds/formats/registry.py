@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats import e57, las, npz, pcd, ply, raw_bin
-from scmpr_ros.lidar.cloud_formats.point_table import PointTable
+from scmpr_ros.lidar.clouds.formats import e57, las, npz, pcd, ply, raw_bin
+from scmpr_ros.lidar.clouds.formats.point_table import PointTable
 
 _READERS: Mapping[str, Callable[[Path], PointTable]] = {
     ".ply": ply.open_table,

@@ -14,17 +14,17 @@ from tqdm import tqdm
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.label_sets import LabelSet, check_label_ids, open_label_set
-from scmpr_ros.lidar.cloud_checks import (
+from scmpr_ros.lidar.clouds.checks import (
     FEWEST_POINTS,
     check_georeference,
     check_resolution,
     check_units,
     check_up,
 )
-from scmpr_ros.lidar.cloud_config import CloudConfig
-from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS
-from scmpr_ros.lidar.cloud_survey import CloudSurvey
-from scmpr_ros.lidar.cloud_tables import CloudTables, RawBlock, open_tables
+from scmpr_ros.lidar.clouds.config import CloudConfig
+from scmpr_ros.lidar.clouds.formats.point_table import BLOCK_POINTS
+from scmpr_ros.lidar.clouds.survey import CloudSurvey
+from scmpr_ros.lidar.clouds.tables import CloudTables, RawBlock, open_tables
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import (
+from scmpr_ros.lidar.clouds.formats.point_table import (
     Columns,
     PointTable,
     block_rows,

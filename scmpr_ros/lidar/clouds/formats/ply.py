@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scmpr_ros.lidar.cloud_formats.point_table import BLOCK_POINTS, Columns, PointTable
+from scmpr_ros.lidar.clouds.formats.point_table import BLOCK_POINTS, Columns, PointTable
 from scmpr_ros.ply import open_ply
 
 

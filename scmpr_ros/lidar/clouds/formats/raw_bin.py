@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import Columns, PointTable, block_rows
+from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable, block_rows
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.cloud_files import read_cloud
-from scmpr_ros.lidar.cloud_formats import lzf, pcd
+from scmpr_ros.lidar.clouds.formats import lzf, pcd
 
 XYZ = np.array([[1.5, 2, 3], [4, 5.25, 6], [7, 8, -9]])
 DATA = ("ascii", "binary", "binary_compressed")

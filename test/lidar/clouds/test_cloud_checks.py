@@ -9,8 +9,8 @@ import pytest
 from clouds import columns_of, street_points, write_ply
 
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.lidar.cloud_checks import CloudSample, check_units, check_up
 from scmpr_ros.lidar.cloud_files import CloudConfig, open_cloud, read_cloud
+from scmpr_ros.lidar.clouds.checks import CloudSample, check_units, check_up
 
 XYZ = street_points(0.25)
 UTM = np.array([458000.0, 5428000.0, 110.0])

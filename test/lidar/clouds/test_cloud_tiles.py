@@ -11,7 +11,7 @@ from clouds import columns_of, street_points, write_pcd, write_ply
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.cloud_files import CloudConfig, open_cloud
-from scmpr_ros.lidar.cloud_tiles import is_tile_folder
+from scmpr_ros.lidar.clouds.tile_folders import is_tile_folder
 
 XYZ = street_points()
 LEFT = XYZ[:, 0] < 20

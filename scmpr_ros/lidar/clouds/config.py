@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.label_sets import open_label_set
-from scmpr_ros.lidar.cloud_formats.raw_bin import parse_layout
+from scmpr_ros.lidar.clouds.formats.raw_bin import parse_layout
 
 _ROTATIONS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     "+x": ((0, 1, 0), (0, 0, 1), (1, 0, 0)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import (
+from scmpr_ros.lidar.clouds.formats.point_table import (
     BLOCK_POINTS,
     Columns,
     PointTable,

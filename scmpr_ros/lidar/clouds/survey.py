@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from scmpr_ros.lidar.cloud_checks import FEWEST_POINTS, CloudSample
+from scmpr_ros.lidar.clouds.checks import FEWEST_POINTS, CloudSample
 
 _SAMPLE_POINTS = 500_000
 _CELL_M = 1000.0

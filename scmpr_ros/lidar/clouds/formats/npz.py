@@ -18,7 +18,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats.point_table import (
+from scmpr_ros.lidar.clouds.formats.point_table import (
     BLOCK_POINTS,
     Columns,
     PointTable,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.lidar.cloud_formats import lzf
-from scmpr_ros.lidar.cloud_formats.point_table import Columns, PointTable, block_rows
+from scmpr_ros.lidar.clouds.formats import lzf
+from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable, block_rows
 from scmpr_ros.text_rows import text_rows, whole_numbers
 
 _log = logging.getLogger(__name__)
