@@ -18,6 +18,7 @@ from scmpr_ros.lidar.horizon import Horizon
 from scmpr_ros.lidar.obstacles import Obstacles
 from scmpr_ros.lidar.place_checks import heights_above_ground
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
+from scmpr_ros.lidar.point_tiles import joined
 from scmpr_ros.records import PointCloud
 
 _log = logging.getLogger(__name__)
@@ -93,10 +94,11 @@ def place_positions(point_map: PointCloudMap, config: PlacesConfig) -> Places:
     """
     if point_map.trajectory is not None:
         return Places(trajectory_places(point_map.trajectory, config.spacing_m))
-    places = grid_places(point_map.cloud, config)
+    cloud = joined([point_map.cloud, point_map.moving])
+    places = grid_places(cloud, config)
     if has_borders_only(len(places.positions), places.dropped):
         warn_of_borders(places.dropped)
-        places = grid_places(point_map.cloud, with_borders(config))
+        places = grid_places(cloud, with_borders(config))
     _log.info("%s", places.summary)
     check_grid_places(places, config)
     return places

@@ -20,11 +20,13 @@ class PointCloudMap:
     trajectory: (S, 3) float64 sensor positions in driving order, relative to `cloud.origin`, or
         None.
     confusion: confusion matrix of the labels, see `semantics.label_confusion`.
+    moving: points of dynamic classes, which are not part of the map, but where no place can be.
     """
 
     cloud: PointCloud
     trajectory: NDArray[np.float64] | None
     confusion: NDArray[np.float32]
+    moving: PointCloud
 
     @classmethod
     def of(
@@ -47,10 +49,14 @@ class PointCloudMap:
             or not np.isfinite(trajectory).all()
         ):  # fmt: skip
             raise ShapeError.of("trajectory", "(S, 3) finite positions, S > 0", trajectory.shape)
-        static = cloud.select(~IS_DYNAMIC[cloud.label])
+        is_dynamic = IS_DYNAMIC[cloud.label]
+        static = cloud.select(~is_dynamic)
         if len(static) == 0:
             raise DatasetError(
                 f"none of the map's {len(cloud)} points is static: check that it is the right file "
                 "and that label_set is correct"
             )
-        return cls(static, trajectory, label_confusion() if confusion is None else confusion)
+        return cls(
+            static, trajectory, label_confusion() if confusion is None else confusion,
+            cloud.select(is_dynamic),
+        )  # fmt: skip
