@@ -32,7 +32,7 @@ from scmpr_ros.semantics import class_id
 rclpy = pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import TransformStamped  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.time import Time  # noqa: E402
@@ -153,6 +153,26 @@ class Graph:
         future = self.request(kind, name, **values)
         self.until(future.done, f"answer of {name}", timeout_s)
         return future.result()
+
+    def state_of(self, node: str) -> str:
+        """Label of a lifecycle node's state.
+
+        Asked again after a while: a server that has just been discovered may answer before its
+        answers have a way back, and DDS drops them.
+        """
+        answers: list[Any] = []
+        asked_s = 0.0
+
+        def ask() -> bool:
+            nonlocal asked_s
+            if time.monotonic() - asked_s > 5.0:
+                answers.append(self.request(GetState, f"{node}/get_state"))
+                asked_s = time.monotonic()
+            return any(answer.done() for answer in answers)
+
+        self.until(ask, f"state of {node}", 60.0)
+        (state, *_) = (answer.result() for answer in answers if answer.done())
+        return str(state.current_state.label)
 
     def change_state(self, node: str, transition: int) -> bool:
         """Ask a node for a lifecycle transition, as `ros2 lifecycle set` does."""

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
 
 from scmpr_ros.ros.managed_node import ManagedNode
 
@@ -66,4 +65,4 @@ def test_a_manager_sees_when_the_node_is_active(run_node, graph) -> None:
     assert received[-1].instance_id != first, "a bond is formed anew"
     assert graph.change_state(NAME, Transition.TRANSITION_ACTIVE_SHUTDOWN)
     graph.until(lambda: not received[-1].active, "the end")
-    assert graph.call(GetState, f"{NAME}/get_state").current_state.label == "finalized"
+    assert graph.state_of(NAME) == "finalized"

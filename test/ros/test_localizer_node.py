@@ -16,7 +16,6 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from lifecycle_msgs.srv import GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header
@@ -133,8 +132,7 @@ def test_map_of_another_checkpoint(start_node, graph, street, street_map: Path) 
     node = start_node("localizer", "-p", f"checkpoint:={street.other_checkpoint}",
                       "-p", f"map:={street_map}")  # fmt: skip
     node.wait_for("was made by checkpoint", timeout_s=150)
-    state = graph.call(GetState, "/localizer/get_state").current_state
-    assert state.label == "unconfigured"
+    assert graph.state_of("/localizer") == "unconfigured"
     assert node.stop(signal.SIGINT, signal.SIGINT) == 0
     assert "Traceback" not in node.output
 

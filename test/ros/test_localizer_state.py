@@ -15,7 +15,6 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from std_srvs.srv import Empty, Trigger
@@ -228,7 +227,7 @@ def test_maps_by_topic(
     pipe = announce_blocking_map()
     graph.until(lambda: f"loading map {blocking}" in diagnostics().message, "diagnostics")
     assert diagnostics().level == WARN
-    assert graph.call(GetState, f"{name}/get_state").current_state.label == "active"
+    assert graph.state_of(name) == "active"
     os.close(pipe)
     graph.until(lambda: f"cannot use map {blocking}" in logs(), "the error")
     assert "metadata.json" in logs() and logs().count("must be JSON") == 1

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
@@ -131,7 +130,7 @@ def test_shutdown_in_a_build(map_loader, graph, street, tmp_path: Path) -> None:
     assert graph.change_state(name, CONFIGURE) and graph.change_state(name, ACTIVATE)
     graph.until(lambda: f"building a map of {street.cloud}" in logs(), "the build")
     assert graph.change_state(name, Transition.TRANSITION_ACTIVE_SHUTDOWN)
-    assert graph.call(GetState, f"{name}/get_state").current_state.label == "finalized"
+    assert graph.state_of(name) == "finalized"
     assert graph.call(Trigger, f"{name}/build").message == "the node is not active"
     assert map_loader.worker.wait_until_idle(60)
     assert "bug" not in logs() and "cannot" not in logs() and not (tmp_path / "map").exists()
