@@ -134,6 +134,27 @@ def test_processes_give_the_same_bytes(
     assert files(tmp_path / "map") == files(tiled)
 
 
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_task_only(
+    tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """One of two workers dies while places are described; its tile is done again."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: `cluster`")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
+    ) as cluster:
+        killed: list[int] = []
+
+        def kill_one(what: str, done: int, total: int) -> None:
+            if what == "describing places" and done == 1 and not killed:
+                killed.append(next(iter(cluster.workers.values())).process.pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        out, address = tmp_path / "map", cluster.scheduler_address
+        build(cloud_file, out, checkpoint, TILES, scheduler=address, progress=kill_one)
+    assert killed and files(out) == files(tiled)
+
+
 def test_a_cancelled_build_goes_on(
     tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
