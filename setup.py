@@ -75,7 +75,13 @@ EXTRAS = {
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces", "catkin-pkg"],
     # Oracles: filterpy of the tracker's Kalman updates, evo of trajectory files.
     "test": [
-        "pytest<9", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "filterpy", "evo",
+        "pytest<9",
+        "pytest-cov",
+        "pytest-timeout",
+        "pytest-xdist",
+        "hypothesis",
+        "filterpy",
+        "evo",
     ],
     # Coverage-guided fuzzing of what reads files.
     "fuzz": ["atheris"],
