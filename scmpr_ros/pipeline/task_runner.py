@@ -136,12 +136,24 @@ def task_runner(
             yield OnDask(client, progress)
         return
     with (
+        _environment_restored(),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
         ) as cluster,
         Client(cluster) as client,
     ):
         yield OnDask(client, progress)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what Dask does to the environment of this process: one thread, and for good."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def local_workers(tasks: int) -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -130,8 +131,10 @@ def test_processes_give_the_same_bytes(
     tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed: the extra `cluster`")
+    before = dict(os.environ)
     build(cloud_file, tmp_path / "map", checkpoint, TILES, workers=2)
     assert files(tmp_path / "map") == files(tiled)
+    assert dict(os.environ) == before
 
 
 @pytest.mark.slow
@@ -140,9 +143,12 @@ def test_a_killed_worker_costs_its_task_only(
 ) -> None:
     """One of two workers dies while places are described; its tile is done again."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed: `cluster`")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
-    ) as cluster:
+    with (
+        patch.dict(os.environ),  # which Dask changes for good
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
+        ) as cluster,
+    ):
         killed: list[int] = []
 
         def kill_one(what: str, done: int, total: int) -> None:
