@@ -193,7 +193,7 @@ def test_a_build_can_be_cancelled(run_node, graph, street, tmp_path: Path) -> No
     assert graph.call(Trigger, f"{name}/cancel").success
     graph.until(lambda: status[-1].data == "cancelled", "the word of it")
     assert not (tmp_path / "map").exists()
-    assert len(list((tmp_path / ".map.build/described").glob("*.json"))) >= 2
+    assert len(list((tmp_path / ".map.build").glob("*/described/*.json"))) >= 2
 
 
 def test_the_cloud_of_a_topic(run_node, graph, street, tmp_path: Path) -> None:
