@@ -78,7 +78,7 @@ _log = logging.getLogger(__name__)
 _WHOLE_UP_TO_M = 2000.0  # grids of the ground grow with the area
 _ROUND_M = 100.0
 _PROBES, _PROBE_M = 50, 15.0  # places of a trajectory that are compared with the ground
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _VERSION = 1  # of the tasks: with another one, unchanged points are described anew
 
 
@@ -131,8 +131,10 @@ def build_place_map(
             build = _Build(request, network, plan, folder, origin)
             return build.run(digest, scheduler, workers, progress)
     except OSError as error:
-        reason = "the disk is full" if error.errno in _NO_SPACE else str(error)
-        raise ConfigError(f"cannot build the place map {request.directory}: {reason}") from None
+        advice = "; make room there" if error.errno in _NO_SPACE else ""
+        raise ConfigError(
+            f"cannot build the place map {request.directory}: {error}{advice}"
+        ) from None
     finally:
         release()
 
