@@ -105,12 +105,14 @@ def accumulate_classes(
     return result
 
 
-def voxel_sums(scans: Iterable[ClassifiedScan], config: AccumulationConfig) -> Iterator[VoxelSums]:
+def voxel_sums(
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool = False
+) -> Iterator[VoxelSums]:
     """Sums of batches of scans, which `VoxelSums.merge` adds up, for maps larger than memory.
 
     Raises DatasetError as `accumulate` does.
     """
-    for returns, confidence in _batches(scans, config, keep_dynamic=False):
+    for returns, confidence in _batches(scans, config, keep_dynamic):
         voxels = VoxelSums(config.voxel_m, returns.origin)
         voxels.fold(returns, confidence)
         yield voxels

@@ -25,8 +25,9 @@ _SUMS = ".sums"
 
 
 def accumulate_tiles(
-    scans: Iterable[ClassifiedScan], config: AccumulationConfig, folder: Path, grid: TileGrid
-) -> PointTiles:
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, folder: Path, grid: TileGrid,
+    keep_dynamic: bool = False,
+) -> PointTiles:  # fmt: skip
     """Merge scans as `accumulate_classes` does, into the tiles of an empty folder.
 
     The sums of a batch of scans are written at once, each tile's to a file of its own; at the end
@@ -37,7 +38,7 @@ def accumulate_tiles(
     folder.mkdir(parents=True, exist_ok=True)
     dtype: np.dtype[np.void] | None = None
     origin = np.zeros(3)
-    for voxels in voxel_sums(scans, config):
+    for voxels in voxel_sums(scans, config, keep_dynamic):
         if len(voxels) == 0:
             continue
         rows, origin = voxels.records(), voxels.origin

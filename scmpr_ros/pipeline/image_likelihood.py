@@ -28,7 +28,7 @@ class LikelihoodConfig:
     share their mistakes."""
     none_share: float = 0.05
     """Off the map an image is worth the mean of the best viewpoints of the map, this share."""
-    none_margin: float = -0.12
+    none_margin: float = 0.0
     """Score added to that mean."""
 
     def __post_init__(self) -> None:

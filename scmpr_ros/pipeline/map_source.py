@@ -185,7 +185,8 @@ class AccumulatedScans(MapSource):
     ) -> PointTiles:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        return accumulate_tiles(classifier.of_scans(scans), config.accumulation, folder, grid)
+        classified, keep_dynamic = classifier.of_scans(scans), classifier.needs_scans
+        return accumulate_tiles(classified, config.accumulation, folder, grid, keep_dynamic)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
