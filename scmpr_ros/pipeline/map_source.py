@@ -15,7 +15,7 @@ from tqdm import tqdm
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import make_transform
@@ -28,7 +28,11 @@ from scmpr_ros.lidar.accumulation import (
     accumulate_classes,
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
-from scmpr_ros.lidar.clouds.tile_folders import is_tile_folder
+from scmpr_ros.lidar.clouds.tile_folders import (
+    find_cloud_folder,
+    holds_clouds,
+    is_tile_folder,
+)
 from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
@@ -199,6 +203,8 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
     is_cloud = not path.is_dir() or (is_tile_folder(path) and not prebuilt.is_file())
     if is_cloud and not is_recording(path):
         return CloudFile(path)
+    if path.is_dir() and not prebuilt.is_file():
+        _check_folder(path)
     drive = _mapping_drive(path, config)
     if prebuilt.is_file() or drive is None:
         return CloudFile(prebuilt, drive)
@@ -210,6 +216,20 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
             "of: name another `sequence`"
         )
     return AccumulatedScans(drive)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder without a map.ply whose map could be another one than what it is read as."""
+    if is_bag(path) and holds_clouds(path):
+        raise DatasetError(
+            f"{path} holds both point clouds and a bag: name the file that the map is to be made of"
+        )
+    inner = None if is_recording(path) else find_cloud_folder(path)
+    if inner is not None:
+        raise DatasetError(
+            f"{path} holds neither a recording nor point clouds, but its folder {inner.name} holds "
+            f"point clouds: name that one, {inner}"
+        )
 
 
 def find_positions(

@@ -205,6 +205,19 @@ def test_folder_with_nothing_usable(tmp_path: Path) -> None:
         load_point_cloud_map(tmp_path, CONFIG)
 
 
+def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:
+    write_cloud(tmp_path / "tiles" / "a.ply", street())
+    with pytest.raises(DatasetError, match=r"its folder tiles holds point clouds: name that one"):
+        open_map_source(tmp_path)
+
+
+def test_a_cloud_beside_a_bag_is_not_passed_over(tmp_path: Path) -> None:
+    write_cloud(tmp_path / "site.ply", street())
+    (tmp_path / "drive.mcap").touch()
+    with pytest.raises(DatasetError, match="both point clouds and a bag: name the file"):
+        open_map_source(tmp_path)
+
+
 def test_a_damaged_scan_can_be_left_out(tmp_path: Path, caplog) -> None:
     write_sequence(tmp_path, "00", labelled=True)
     (tmp_path / "sequences/00/velodyne/000002.bin").write_bytes(b"\x00" * 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from scmpr_ros.lidar.clouds.formats.registry import open_table
 from scmpr_ros.lidar.clouds.tile_folders import find_tiles
 
 _MOST_BROKEN_LABELS = 0.001
+_FEWEST_SCANS, _MOST_SCANS_READ = 5, 20
+_FRAME_NAME = re.compile(r"\d+(\.\d+)?")
+_NEAR_SENSOR_M = 5.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,31 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)
     georeference = " ".join((georeference or opened[0].georeference).split())
-    return CloudTables(path, tables, config, georeference, has_intensity)
+    cloud = CloudTables(path, tables, config, georeference, has_intensity)
+    _check_no_scans(cloud)
+    return cloud
+
+
+def _check_no_scans(cloud: CloudTables) -> None:
+    """Refuse files with the names of frames that all lie about zero: each in its sensor's frame.
+
+    Of a map's tiles, at most the four that meet there are so near it.
+    """
+    names = [table.path.stem for table, _ in cloud.tables]
+    if len(names) < _FEWEST_SCANS or not all(map(_FRAME_NAME.fullmatch, names)):
+        return
+    for table in cloud.tables[:_MOST_SCANS_READ]:
+        block = next(replace(cloud, tables=[table]).blocks(None), None)
+        if block is None or len(block.xyz) == 0:
+            continue
+        low, high = block.xyz[:, :2].min(axis=0), block.xyz[:, :2].max(axis=0)
+        if (low > _NEAR_SENSOR_M).any() or (high < -_NEAR_SENSOR_M).any():
+            return
+    raise DatasetError(
+        f"{cloud.path} holds {len(names)} scans such as {cloud.tables[0][0].path.name}, each about "
+        "its own zero, and no poses, which makes no map: give the map that was made of them, or, "
+        "if they are in one frame, join them into one file"
+    )
 
 
 def _check_alike(

@@ -19,6 +19,10 @@ METADATA = "pointcloud_map_metadata.yaml"
 _PROJECTION = "map_projector_info.yaml"
 _MAP_FOLDERS = ("pointcloud_map", "pointcloud_map.pcd")
 _RESOLUTIONS = ("x_resolution", "y_resolution")
+_WHOLE_MAPS = ("globalmap", "cloudglobal", "finalcloud")
+"""Names by which LIO-SAM, LVI-SAM and LeGO-LOAM save the map, beside its corners and surfaces."""
+_POSES = ("trajectory", "transformations")
+"""Names by which they save poses as clouds."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def find_tiles(folder: Path) -> CloudTiles:
         return CloudTiles(_listed_tiles(metadata, place), georeference)
     if place.is_file():
         return CloudTiles((place,), georeference)
-    files = _cloud_files(place)
+    files = _map_files(place)
     if not files:
         scans = len(list(place.glob("*.bin")))
         if scans:
@@ -76,6 +80,29 @@ def find_tiles(folder: Path) -> CloudTiles:
     if times > 1:
         raise DatasetError(f"{folder} holds the tile {name} {times} times: keep one of its files")
     return CloudTiles(tuple(files), georeference)
+
+
+def find_cloud_folder(folder: Path) -> Path | None:
+    """The first folder within a folder that holds point clouds; None without any."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return next((path for path in inner if is_tile_folder(path)), None)
+
+
+def holds_clouds(folder: Path) -> bool:
+    """Whether cloud files lie in a folder, apart from scans (`.bin`)."""
+    return len(_cloud_files(folder)) > 0
+
+
+def _map_files(folder: Path) -> list[Path]:
+    """The clouds of a folder that make its map: not its poses, nor parts of a map that is whole."""
+    files = _cloud_files(folder)
+    whole = [file for file in files if file.stem.lower() in _WHOLE_MAPS]
+    chosen = whole[:1] or [file for file in files if file.stem.lower() not in _POSES]
+    others = sorted({file.name for file in files} - {file.name for file in chosen})
+    if chosen and others:
+        _log.warning("%s: read %s as the map, and left out what are parts of it or poses: %s",
+                     folder, ", ".join(file.name for file in chosen[:3]), ", ".join(others))  # fmt: skip
+    return chosen
 
 
 def _cloud_files(folder: Path) -> list[Path]:
