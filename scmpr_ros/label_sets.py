@@ -32,6 +32,7 @@ _FEWEST_POINTS = 1000
 """A smaller cloud may well show one class alone, or none."""
 _MOST_UNKNOWN = 0.05
 _LEAST_STATIC = 0.02
+_MOST_VOID = 0.5
 _MOST_IDS_SHOWN = 6
 
 
@@ -82,12 +83,15 @@ def open_label_set(name: str) -> LabelSet:
     )
 
 
-def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> None:
+def check_label_ids(
+    counts: Mapping[int, int], labels: LabelSet, where: str, assumed: bool = False
+) -> None:
     """Refuse ids that a label set does not explain.
 
     counts: number of points of each class id, see `LabelSet.class_ids`. where: the file and field,
-    for the message. Raises DatasetError if many points have unknown ids, or if nearly none is of a
-    static class.
+    for the message. assumed: whether nobody said that it is this label set. Raises DatasetError if
+    many points have unknown ids, if nearly none is of a static class, or, in an assumed label set,
+    if most are void.
     """
     total = sum(counts.values())
     if total < _FEWEST_POINTS:
@@ -95,10 +99,13 @@ def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> 
     unknown = sum(n for i, n in counts.items() if i not in labels.joint_of)
     moves = (IGNORE, *DYNAMIC_IDS)
     static = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
+    void = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) == IGNORE)
     if unknown > _MOST_UNKNOWN * total:
         problem = f"{unknown / total:.0%} of the points have ids that {labels.name} does not know"
     elif static < _LEAST_STATIC * total:
         problem = f"{1 - static / total:.0%} of the points are void or can move in {labels.name}"
+    elif assumed and void > _MOST_VOID * total:
+        problem = f"{void / total:.0%} of the points are void in {labels.name}, which is assumed"
     else:
         return
     raise DatasetError(

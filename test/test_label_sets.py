@@ -62,6 +62,15 @@ def test_unknown_name() -> None:
 
 
 class TestIds:
+    @pytest.mark.parametrize(
+        ("name", "counts"),
+        [("kitti360", {0: 6000, 8: 4000}), ("semantickitti", {1: 6000, 50: 4000})],
+    )
+    def test_a_set_that_is_assumed_explains_most_points(self, name: str, counts: dict) -> None:
+        with pytest.raises(DatasetError, match=f"60% of the points are void in {name}, which is"):
+            check_label_ids(counts, open_label_set(name), "m.ply: field label", assumed=True)
+        self.check(counts, name)
+
     def check(self, counts: dict[int, int], name: str = "semantickitti") -> None:
         check_label_ids(counts, open_label_set(name), "m.ply: field label")
 

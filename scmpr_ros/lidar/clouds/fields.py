@@ -15,7 +15,9 @@ _INTENSITY_NAMES = (*INTENSITY_FIELDS, "reflectivity", "intensities", "remission
 # What ids a field of this name holds by custom; the first that a file has is taken.
 _LABEL_SETS = {
     "label": "semantickitti", "labels": "semantickitti", "semantic": "kitti360",
-    "semantics": "kitti360", "semantic_label": "semantickitti", "sem_label": "semantickitti",
+    "semantics": "kitti360", "semantic_label": "semantickitti",
+    "semantic_labels": "semantickitti", "sem_label": "semantickitti",
+    "sem_labels": "semantickitti",
     "semantic_id": "kitti360", "classification": "asprs", "class": "asprs", "class_id": "asprs",
     "category": "semantickitti",
 }  # fmt: skip
@@ -25,7 +27,7 @@ _LABEL_SETS = {
 class CloudFields:
     """Names of a file's columns by what they hold; None for what it lacks.
 
-    label_set: label set that the label's name or the file's format suggests.
+    label_set: label set that the label's name suggests.
     """
 
     axes: tuple[str, str, str]
@@ -39,10 +41,10 @@ class CloudFields:
         return (*self.axes, *(name for name in (self.intensity, self.label) if name is not None))
 
 
-def choose_fields(path: Path, fields: Sequence[str], label_set: str) -> CloudFields:
+def choose_fields(path: Path, fields: Sequence[str]) -> CloudFields:
     """Find the columns by name; upper case and CloudCompare's `scalar_` make no difference.
 
-    label_set: that of the file's format, or empty. Raises DatasetError without x, y and z.
+    Raises DatasetError without x, y and z.
     """
     by_name: dict[str, str] = {}
     for field in fields:
@@ -57,7 +59,7 @@ def choose_fields(path: Path, fields: Sequence[str], label_set: str) -> CloudFie
         (by_name["x"], by_name["y"], by_name["z"]),
         intensity,
         None if label is None else by_name[label],
-        "" if label is None else label_set or _LABEL_SETS[label],
+        "" if label is None else _LABEL_SETS[label],
     )
 
 

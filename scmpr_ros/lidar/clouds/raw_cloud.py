@@ -123,7 +123,8 @@ def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> b
             tables.path, 100 * known / survey.count, field,
         )  # fmt: skip
         return False
-    check_label_ids(counts, labels, f"{tables.path}: field {field}")
+    where = f"{tables.path}: field {field}"
+    check_label_ids(counts, labels, where, assumed=tables.config.label_set == "auto")
     rare = [i for i in counts if i not in labels.joint_of]
     if rare:
         _log.warning("%s: field %s holds ids that %s does not know, taken as void: %s",

@@ -22,6 +22,7 @@ _MOST_BROKEN_LABELS = 0.001
 _FEWEST_SCANS, _MOST_SCANS_READ = 5, 20
 _FRAME_NAME = re.compile(r"\d+(\.\d+)?")
 _NEAR_SENSOR_M = 5.0
+_COARSEST_STEP_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class CloudTables:
         for table, fields in self.tables:
             names = [name for name in fields.names if name != fields.label or labels is not None]
             for columns in _readable(table, names):
-                block = self._block(columns, fields)
+                block = self._block(table.path, columns, fields)
                 finite = np.isfinite(block.xyz).all(axis=1)
                 if not finite.all():
                     block = replace(block.select(finite), dropped=int(np.sum(~finite)))
@@ -85,10 +86,12 @@ class CloudTables:
         others = [name for name in table.fields if name not in used]
         return f"{text}; fields not used: {', '.join(others)}" if others else text
 
-    def _block(self, columns: Columns, fields: CloudFields) -> RawBlock:
+    def _block(self, path: Path, columns: Columns, fields: CloudFields) -> RawBlock:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):
             xyz = xyz.astype(np.float64)
+        elif xyz.dtype == np.float16:
+            xyz = _of_half_floats(path, xyz)
         xyz = self.config.in_map(xyz)
         intensity = columns[fields.intensity] if self.has_intensity and fields.intensity else None
         if intensity is not None:
@@ -111,7 +114,7 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
         tiles = find_tiles(path)
         georeference, paths = tiles.georeference, list(tiles.paths)
     opened = [open_table(file, config.bin_layout) for file in paths]
-    tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
+    tables = [(t, choose_fields(t.path, t.fields)) for t in opened]
     _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)
     georeference = " ".join((georeference or opened[0].georeference).split())
@@ -168,6 +171,17 @@ def _check_alike(
             f"{path}: the label fields of its tiles have different meanings, {names}: set "
             "cloud.label_set to the one of all"
         )
+
+
+def _of_half_floats(path: Path, xyz: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Points as float32; DatasetError if float16 has rounded them to steps that matter."""
+    largest = np.abs(xyz[np.isfinite(xyz)]).max(initial=0)
+    if np.spacing(largest) > _COARSEST_STEP_M:
+        raise DatasetError(
+            f"{path} has coordinates in float16, whose steps are {np.spacing(largest):.2g} at "
+            f"{largest:.0f}: save it again as float32"
+        )
+    return xyz.astype(np.float32)
 
 
 def _whole(label: NDArray, where: str) -> NDArray[np.integer]:

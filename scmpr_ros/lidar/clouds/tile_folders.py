@@ -100,8 +100,9 @@ def _map_files(folder: Path) -> list[Path]:
     chosen = whole[:1] or [file for file in files if file.stem.lower() not in _POSES]
     others = sorted({file.name for file in files} - {file.name for file in chosen})
     if chosen and others:
+        read = ", ".join(file.name for file in chosen[:3])
         _log.warning("%s: read %s as the map, and left out what are parts of it or poses: %s",
-                     folder, ", ".join(file.name for file in chosen[:3]), ", ".join(others))  # fmt: skip
+                     folder, read, ", ".join(others))  # fmt: skip
     return chosen
 
 

@@ -87,6 +87,63 @@ def test_feet_are_refused_and_served_when_said(tmp_path: Path) -> None:
     np.testing.assert_allclose(cloud.xyz + cloud.origin, xyz, atol=0.001)
 
 
+FOOT, SURVEY_FOOT = 'UNIT["Foot (International)",0.3048]', 'UNIT["ftUS",0.304800609601219]'
+
+
+@pytest.mark.parametrize(
+    ("across", "height", "message"),
+    [
+        (FOOT, None, r"is in feet.* set cloud.unit_m to 0\.3048$"),
+        (FOOT, FOOT, r"is in feet.* set cloud.unit_m to 0\.3048$"),
+        ('LENGTHUNIT["US survey foot",0.304800609601219]', SURVEY_FOOT, "is in feet"),
+        ('UNIT["metre",1]', SURVEY_FOOT, "positions in metre and heights in ftUS.*to one unit"),
+        (SURVEY_FOOT, 'UNIT["metre",1]', "positions in ftUS and heights in metre"),
+        ('UNIT["kilometre",1000]', None, "is in kilometre, .* set cloud.unit_m to 1000"),
+        ('UNIT["metre",1]', 'UNIT["m",1.0]', None),
+        ('UNIT["degree",0.0174532925199433]', None, None),
+    ],
+)
+def test_units_of_positions_and_heights(
+    tmp_path: Path, across: str, height: str | None, message: str | None
+) -> None:
+    wkt = WKT.replace('UNIT["metre",1]', across)
+    assert across in wkt
+    if height:
+        wkt = f'COMPD_CS["both",{wkt},VERT_CS["NAVD88",VERT_DATUM["NAVD88",2005],{height}]]'
+    write_las(tmp_path / "m.las", street_points() + UTM, wkt=wkt)
+    if message is None:
+        assert open_cloud(tmp_path / "m.las").georeference == wkt
+        return
+    with pytest.raises(DatasetError, match=message):
+        open_cloud(tmp_path / "m.las")
+
+
+@pytest.mark.parametrize(
+    ("keys", "georeference", "message"),
+    [
+        ({3072: 26917, 3076: 9001, 4099: 9001}, "EPSG:26917", None),
+        ({3072: 32767, 3076: 9001}, "", None),
+        ({3072: 2263, 3076: 9003}, None, "is in feet"),
+        ({3072: 26917, 3076: 9001, 4099: 9003}, None, "heights in US survey foot"),
+        ({3072: 26917, 4099: 9002}, None, "positions in metre and heights in foot"),
+    ],
+)
+def test_units_of_geotiff_keys(
+    tmp_path: Path, keys: dict, georeference: str | None, message: str | None
+) -> None:
+    write_las(tmp_path / "m.las", street_points() + UTM, version="1.2", point_format=0)
+    numbers = [1, 1, 0, len(keys), *(n for key, v in keys.items() for n in (key, 0, 1, v))]
+    las = laspy.read(tmp_path / "m.las")
+    data = struct.pack(f"<{len(numbers)}H", *numbers)
+    las.header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "", data))
+    las.write(tmp_path / "m.las")
+    if message is None:
+        assert open_cloud(tmp_path / "m.las").georeference == georeference
+        return
+    with pytest.raises(DatasetError, match=message):
+        open_cloud(tmp_path / "m.las")
+
+
 def test_degrees_are_refused(tmp_path: Path) -> None:
     xyz = street_points() * [1e-5, 1e-5, 1] + [8.4, 49.0, 110]
     write_las(tmp_path / "m.las", xyz, wkt='GEOGCS["WGS 84",UNIT["degree",0.017]]')
@@ -124,7 +181,7 @@ def test_a_survey_with_its_ground_alone_classified(tmp_path: Path, caplog) -> No
 def test_a_label_dimension_comes_before_the_classification(tmp_path: Path) -> None:
     xyz = street_points()
     write_las(tmp_path / "m.las", xyz, label=np.full(len(xyz), 40, "u2"))
-    cloud = open_cloud(tmp_path / "m.las", CloudConfig(label_set="semantickitti")).read()
+    cloud = read_cloud(tmp_path / "m.las")
     assert set(np.asarray(cloud.label).tolist()) == {class_id("road")}
 
 

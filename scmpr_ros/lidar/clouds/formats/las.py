@@ -30,8 +30,13 @@ _NOISE = (7, 18)
 _PROJECTION = "LASF_Projection"
 _WKT_RECORD = 2112
 _GEOKEY_RECORD = 34735
-_GEOKEYS = {3072: "projected", 2048: "geographic", 3076: "unit"}
-_FEET = {9002: "foot", 9003: "US survey foot"}
+_GEOKEYS = {3072: "projected", 2048: "geographic", 3076: "unit", 4099: "height unit"}
+_USER_DEFINED = 32767
+_UNITS = {
+    9001: 'UNIT["metre",1]',
+    9002: 'UNIT["foot",0.3048]',
+    9003: 'UNIT["US survey foot",0.30480060960121924]',
+}
 _VLR_BYTES, _EVLR_BYTES = 54, 60
 _LASZIP_RECORD, _LAYERED = 22204, 3
 _LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}
@@ -78,7 +83,7 @@ def open_table(path: Path) -> PointTable:
                 _check_layers(file, header, reader.header.vlrs)
             yield from _read(path, reader, wanted, header)
 
-    return PointTable(path, fields, header.count, read, _georeference(vlrs), "asprs")
+    return PointTable(path, fields, header.count, read, _georeference(vlrs))
 
 
 def _read(path: Path, reader: Any, wanted: Sequence[str], header: _Header) -> Iterator[Columns]:
@@ -227,7 +232,7 @@ def _extended_wkt(file: BinaryIO, header: _Header) -> Iterator[tuple[str, int, b
 
 
 def _georeference(vlrs: Sequence[tuple[str, int, bytes]]) -> str:
-    """WKT as it stands; for GeoTIFF keys the EPSG code, and the unit where it is no metre."""
+    """WKT as it stands; for GeoTIFF keys the EPSG code, and in WKT the units if some are feet."""
     for user, record, data in vlrs:
         if user == _PROJECTION and record == _WKT_RECORD:
             return data.split(b"\0")[0].decode("utf-8", errors="replace").strip()
@@ -236,8 +241,11 @@ def _georeference(vlrs: Sequence[tuple[str, int, bytes]]) -> str:
             numbers = struct.unpack(f"<{len(data) // 2}H", data[: len(data) // 2 * 2])
             keys = {_GEOKEYS[numbers[k]]: numbers[k + 3] for k in range(4, len(numbers) - 3, 4)
                     if numbers[k] in _GEOKEYS and numbers[k + 1] == 0}  # fmt: skip
-            code = keys.get("projected") or keys.get("geographic")
-            unit = _FEET.get(keys.get("unit", 0), "")
             kind = "" if keys.get("projected") else " (geographic)"
-            return (f"EPSG:{code}{kind}" if code else "") + (f" in {unit}" if unit else "")
+            code = keys.get("projected") or keys.get("geographic") or _USER_DEFINED
+            unit, height = (_UNITS.get(keys.get(name, 0), "") for name in ("unit", "height unit"))
+            parts = [f"EPSG:{code}{kind}"] if code != _USER_DEFINED else []
+            if {unit, height} & {_UNITS[9002], _UNITS[9003]}:
+                parts += [unit, f"VERTCRS[{height}]"]
+            return ", ".join(part for part in parts if part)
     return ""

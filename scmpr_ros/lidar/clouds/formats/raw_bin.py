@@ -102,7 +102,7 @@ def open_table(path: Path, layout: str = "auto") -> PointTable:
     fields = tuple(name for name in chosen.names if name != "_")
     if label_file is None:
         return PointTable(path, fields, count, read)
-    return PointTable(path, (*fields, "label"), count, read, label_set="semantickitti")
+    return PointTable(path, (*fields, "label"), count, read)
 
 
 def _read(path: Path, first: int, count: int, dtype: np.dtype) -> NDArray:
