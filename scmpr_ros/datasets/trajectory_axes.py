@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import R_BODY_OPTICAL
+
+_log = logging.getLogger(__name__)
 
 Axes = Literal["auto", "body", "optical", "camera", "frd", "ned"]
 
@@ -49,15 +52,20 @@ def in_body_axes(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> 
     return T
 
 
-def check_upright(source: str, T_world_body: NDArray[np.float64]) -> None:
-    """Raise DatasetError if half of the poses (N, 4, 4) lie on their side or on their head."""
+def check_upright(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> None:
+    """Raise DatasetError if half of the poses (N, 4, 4) lie on their side or on their head.
+
+    Poses whose axes are said to be a body's may be those of a tilted sensor: they are warned of.
+    """
     tilt_deg = np.degrees(np.arccos(np.clip(T_world_body[:, 2, 2], -1, 1)))
     median = float(np.median(tilt_deg))
-    if median > _UPRIGHT_DEG:
+    if median > _UPRIGHT_DEG and axes == "body":
+        _log.warning("%s: half of the poses are tilted by %.0f deg or more", source, median)
+    elif median > _UPRIGHT_DEG:
         raise DatasetError(
             f"{source}: half of the poses are tilted by {median:.0f} deg or more, but their z must "
             "be up: if the quaternion begins with w, set quaternion wxyz; if z is down, axes frd; "
-            "if these are poses of a camera, axes camera or optical"
+            "if these are poses of a camera, axes camera or optical; if the sensor is tilted, body"
         )
 
 

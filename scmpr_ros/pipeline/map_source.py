@@ -248,7 +248,10 @@ def find_positions(
     if file is None:
         return None
     _log.info("places lie along the trajectory %s", file)
-    positions = read_trajectory(file, config.trajectory_file, config.bag).positions
+    read_as = config.trajectory_file
+    if config.cloud.up not in ("", "+z") and read_as.axes == "auto":
+        read_as = replace(read_as, axes="body")  # its axes are the cloud's, which are turned
+    positions = read_trajectory(file, read_as, config.bag).positions
     turned: NDArray[np.float64] = positions @ config.cloud.R_map_file.T  # as the cloud's points
     return turned
 

@@ -12,7 +12,7 @@ from recording_kitti360 import START, static_folder, write_kitti360, write_windo
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
-from scmpr_ros.lidar.cloud_files import write_cloud
+from scmpr_ros.lidar.cloud_files import CloudConfig, write_cloud
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion
@@ -21,6 +21,7 @@ from scmpr_ros.pipeline.map_source import (
     AccumulatedScans,
     CloudFile,
     MapSourceConfig,
+    find_positions,
     open_map_source,
 )
 from scmpr_ros.records import PointCloud
@@ -203,6 +204,16 @@ def test_missing_source(tmp_path: Path) -> None:
 def test_folder_with_nothing_usable(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no recording in .*: looked for sequences/"):
         load_point_cloud_map(tmp_path, CONFIG)
+
+
+def test_a_trajectory_in_the_axes_of_a_turned_cloud(tmp_path: Path) -> None:
+    """LOAM: x left, y up, z forward, of poses and cloud alike."""
+    rows = "".join(f"{k} {0.1 * k} 1.5 {k} 0 0 0 1\n" for k in range(5))
+    (tmp_path / "t.txt").write_text(rows)
+    config = MapSourceConfig(cloud=CloudConfig(up="+y"), trajectory=str(tmp_path / "t.txt"))
+    positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
+    assert positions is not None
+    np.testing.assert_allclose(positions[4], [4, 0.4, 1.5], atol=1e-12)
 
 
 def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:
