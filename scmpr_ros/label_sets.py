@@ -97,8 +97,7 @@ def check_label_ids(
     if total < _FEWEST_POINTS:
         return
     unknown = sum(n for i, n in counts.items() if i not in labels.joint_of)
-    moves = (IGNORE, *DYNAMIC_IDS)
-    static = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
+    static = _static_points(counts, labels)
     void = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) == IGNORE)
     if unknown > _MOST_UNKNOWN * total:
         problem = f"{unknown / total:.0%} of the points have ids that {labels.name} does not know"
@@ -116,15 +115,19 @@ def check_label_ids(
 
 
 def _fitting(counts: Mapping[int, int]) -> str:
-    """Names of the label sets that explain the ids; of all, if none does."""
+    """Names of the label sets by which most points are a map's; of all, if there are none."""
     total = sum(counts.values())
     fitting = [
         labels.name
         for labels in _BY_NAME.values()
-        if sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE)) > total / 2
-        and counts.keys() <= labels.joint_of.keys()
+        if _static_points(counts, labels) > total / 2 and counts.keys() <= labels.joint_of.keys()
     ]
     return " or ".join(fitting) if fitting else f"that of the ids ({', '.join(_BY_NAME)})"
+
+
+def _static_points(counts: Mapping[int, int], labels: LabelSet) -> int:
+    moves = (IGNORE, *DYNAMIC_IDS)
+    return sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
 
 
 def _shares(counts: Mapping[int, int], total: int) -> str:

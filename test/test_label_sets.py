@@ -84,6 +84,7 @@ class TestIds:
             ({0: 3000, 1: 3000, 2: 2000, 3: 1000, 4: 1000}, "cityscapes_train"),
             ({9: 5000, 13: 3000, 15: 2000}, "semantickitti_train"),
             ({7: 5000, 11: 3000, 21: 2000}, "cityscapes or kitti360"),
+            ({24: 6000, 28: 4000}, "that of the ids (cityscapes, semantickitti"),  # nuScenes
             ({-1: 2000, 0: 4000, 1: 3000, 250: 1000}, "that of the ids (cityscapes, semantickitti"),
         ],
     )

@@ -214,7 +214,7 @@ def test_a_large_cloud_is_read_in_blocks_and_as_often_as_wanted(tmp_path: Path) 
     np.testing.assert_array_equal(cloud.bounds, [xyz.min(axis=0), xyz.max(axis=0)])
 
 
-@pytest.mark.parametrize("suffix", ["bag", "mcap", "db3", "gz", "zip"])
+@pytest.mark.parametrize("suffix", ["bag", "mcap", "db3", "gz", "zip", "db"])
 def test_files_that_are_no_clouds_say_what_they_are(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"m.{suffix}").touch()
     with pytest.raises(DatasetError, match=rf"m\.{suffix} is (a|an|compressed)\b"):

@@ -66,11 +66,13 @@ _UNIT_TOLERANCE_M = 1e-4
 class CloudSample:
     """Random points of a cloud.
 
-    xyz: (S, 3) float64, all the same chance. count: number of points of the whole cloud.
+    xyz: (S, 3) float64, all the same chance. count: number of points of the whole cloud. label:
+    (S,) ids of their classes, if all blocks had some.
     """
 
     xyz: NDArray[np.float64]
     count: int
+    label: NDArray[np.int64] | None = None
 
 
 def check_georeference(georeference: str, where: str) -> None:

@@ -22,6 +22,12 @@ _LABEL_SETS = {
     "category": "semantickitti",
 }  # fmt: skip
 
+_LIKE_LABELS = re.compile(
+    r"(sem|semseg|seg|segmentation|pred|prediction|annotation|class_label|gt)"
+    r"|(\w+_)?(label|class|classification|category|semantics?)(_?ids?)?"
+)
+"""Names of fields that likely hold classes."""
+
 
 @dataclass(frozen=True)
 class CloudFields:
@@ -52,7 +58,10 @@ def choose_fields(path: Path, fields: Sequence[str]) -> CloudFields:
     by_name |= {axis: axis for axis in "xyz" if axis in fields}
     missing = [axis for axis in "xyz" if axis not in by_name]
     if missing:
-        raise DatasetError(f"{path} has no field {', '.join(missing)}, only {', '.join(fields)}")
+        raise DatasetError(
+            f"{path} has no field {', '.join(missing)}, only {', '.join(fields)}: name its "
+            "coordinates x, y and z"
+        )
     intensity = next((by_name[name] for name in _INTENSITY_NAMES if name in by_name), None)
     label = next((name for name in _LABEL_SETS if name in by_name), None)
     return CloudFields(
@@ -61,6 +70,11 @@ def choose_fields(path: Path, fields: Sequence[str]) -> CloudFields:
         None if label is None else by_name[label],
         "" if label is None else _LABEL_SETS[label],
     )
+
+
+def likely_labels(fields: Sequence[str]) -> list[str]:
+    """Fields whose names suggest that they hold classes, but in none of the known ways."""
+    return [field for field in fields if _LIKE_LABELS.fullmatch(_plain(field))]
 
 
 def _plain(field: str) -> str:

@@ -76,6 +76,12 @@ def test_half_floats(tmp_path: Path) -> None:
         read_cloud(tmp_path / "m.npz")
 
 
+def test_objects_beside_the_points_are_left_out(tmp_path: Path, caplog) -> None:
+    np.savez(tmp_path / "m.npz", points=XYZ, meta=np.array({"sensor": "HDL-64E"}, dtype=object))
+    expect_street(tmp_path / "m.npz")
+    assert "left out what holds Python objects: meta" in caplog.text
+
+
 class TestBadFiles:
     def expect(self, path: Path, message: str) -> None:
         with pytest.raises(DatasetError, match=message) as caught:

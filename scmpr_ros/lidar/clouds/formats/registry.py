@@ -40,6 +40,8 @@ _ADVICE: Mapping[str, str] = {
     ".bag": "a ROS 1 bag, a recording and no point cloud: commands that take recordings read it",
     ".mcap": "a bag, a recording and no point cloud: commands that take recordings read it",
     ".db3": "a bag, a recording and no point cloud: commands that take recordings read it",
+    ".db": "a database: if it is RTAB-Map's, export its cloud by rtabmap-export",
+    ".pcap": "packets of a LiDAR: its driver makes scans of them, which a bag can keep",
     ".gz": "compressed: unpack it with gunzip",
     ".zip": "an archive: unpack it",
     ".xz": "compressed: unpack it with unxz",
