@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ _FAST_LIO_COLUMNS, _GRAVITY = 25, (9.0, 10.5)
 _NANOSECONDS = 1e14
 """Larger stamps are no seconds: this is three million years."""
 _ROTATION_TOLERANCE = 1e-2
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?)(Z|[+-]00:?00)?")
+"""A stamp as text, in UTC."""
 _FIRST_STAMP = 1e9
 """Less is the number of a frame."""
 
@@ -139,7 +143,7 @@ class _Table:
         if names and len(names) != len(rows[0][1]):
             raise DatasetError(
                 f"{path}: {len(names)} columns have names, but line {rows[0][0]} has "
-                f"{len(rows[0][1])} columns"
+                f"{len(rows[0][1])} columns: {_LAYOUTS}"
             )
         return cls(path, names, _numbers(path, rows, names), separator == ",")
 
@@ -147,12 +151,10 @@ class _Table:
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Lines that are not empty, with their numbers."""
     content = path.read_bytes()
-    if b"\0" in content[:4096]:
+    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    if encoding != "utf-16" and b"\0" in content[:4096]:
         raise DatasetError(f"{path}: this is not a text file: a trajectory is text, .npy or .pcd")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: this is not a text file: {error}") from None
+    text = content.decode(encoding, errors="replace")  # of comments: numbers are ASCII
     stripped = ((n, line.strip()) for n, line in enumerate(text.splitlines(), start=1))
     return [(n, line) for n, line in stripped if line]
 
@@ -205,6 +207,10 @@ def _numbers(
     """Numbers (N, C); text is NaN where the name of its column says that it does not matter."""
     columns = len(rows[0][1])
     matters = [not names or column_kind(names[k]) != "" for k in range(columns)]
+    stamps = [k for k in range(len(names)) if column_kind(names[k]) == "stamp"]
+    for _, row in rows:
+        for k in (k for k in stamps if k < len(row) and not _is_number(row[k])):
+            row[k] = _seconds(row[k])
     for number, row in rows:
         if len(row) != columns:
             raise DatasetError(
@@ -216,6 +222,16 @@ def _numbers(
                 advice = "" if names else f": {_LAYOUTS}"
                 raise DatasetError(f"{path}: line {number}: {token[:40]!r} is not a number{advice}")
     return np.array([[float(t) if _is_number(t) else np.nan for t in row] for _, row in rows])
+
+
+def _seconds(text: str) -> str:
+    """Seconds since 1970 of a date; other text as it is."""
+    date = _DATE.fullmatch(text)
+    try:
+        stamp_ns = np.datetime64(date[1].replace(" ", "T"), "ns") if date else None
+    except ValueError:  # of a month 13
+        stamp_ns = None
+    return text if stamp_ns is None else f"{1e-9 * stamp_ns.astype(np.int64):.9f}"
 
 
 def _are_rotations(matrices: NDArray[np.float64]) -> bool:

@@ -159,6 +159,20 @@ class TestFormats:
         path = written(tmp_path / "t.csv", names + "\n".join(map(",".join, rows)))
         assert_poses(read_trajectory(path))
 
+    @pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
+    def test_dates(self, tmp_path: Path, zone: str) -> None:
+        rows = [row.split() for row in tum_rows().splitlines()[1:]]
+        dates = [str(np.datetime64(round(1e9 * float(row[0])), "ns")) + zone for row in rows]
+        lines = [",".join([date, *row[1:]]) for date, row in zip(dates, rows, strict=True)]
+        text = "\n".join(["time,x,y,z,qx,qy,qz,qw", *lines])
+        assert_poses(read_trajectory(written(tmp_path / "t.csv", text)))
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+    def test_encodings_of_windows(self, tmp_path: Path, encoding: str) -> None:
+        path = tmp_path / "t.txt"
+        path.write_bytes(("# Straße\n" + tum_rows()).encode(encoding))
+        assert_poses(read_trajectory(path))
+
     def test_matrices_with_stamps_as_mulran_writes_them(self, tmp_path: Path) -> None:
         rows = matrix_rows().replace(" ", ",").splitlines()
         lines = [f"{round(stamp * 1e9)},{row}" for stamp, row in zip(STAMPS, rows, strict=True)]
@@ -305,6 +319,10 @@ TUM = "1 0 0 0 0 0 0 1\n2 1 0 0 0 0 0 1\n"
             "5,0,map,odom,1,0,0,0,0,0,1\n",
             "line 1: 'map' is not a number: .* names of their columns",
         ),
+        (
+            "time,x,y,z\n2026-13-01 00:00:00,1,2,3\n",
+            "line 2: '2026-13-01 00:00:00' is not a number",
+        ),
         ('{"poses": [[1, 2, 3]]}', "line 1: .* is not a number: a line of TUM has 8 columns"),
         (
             TUM + "3 2 0 0 0 0 0 2\n",
@@ -336,7 +354,7 @@ def test_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> Non
     ("name", "content", "message"),
     [
         ("t.txt", b"\0" * 80, "not a text file"),
-        ("t.txt", b"1 2 \xff\xfe", "not a text file"),
+        ("t.txt", b"1 2 \xff\xfe", "line 1: .* is not a number"),
         ("t.npy", b"", "no array of NumPy"),
         ("t.npy", b"\x93NUMPY", "no array of NumPy"),
         ("t.pcd", b"VERSION 0.7\n", "no PCD header"),
