@@ -115,14 +115,6 @@ def calibration_from_info(message: Any) -> Calibration:
     return calibration if binning == (1, 1) else calibration.binned(*binning)
 
 
-def camera_from_info(message: Any) -> CameraModel:
-    """Read the pinhole camera of rectified images: P, or K without it.
-
-    Raises CalibrationError if the camera is not calibrated.
-    """
-    return calibration_from_info(message).pinhole
-
-
 def info_content(info: Any) -> tuple[Any, ...]:
     """All that a camera_info says but its stamp, to tell whether it has changed."""
     roi = info.roi

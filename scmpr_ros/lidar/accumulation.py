@@ -126,6 +126,11 @@ def no_voxels(config: AccumulationConfig) -> DatasetError:
     )
 
 
+def mixed_fields() -> DatasetError:
+    """The error for scans that do not have the same fields."""
+    return DatasetError("some scans have labels or intensity and some do not")
+
+
 def _batches(
     scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool
 ) -> Iterator[tuple[PointCloud, NDArray[np.float32] | None]]:
@@ -251,7 +256,7 @@ class VoxelSums:
             self._keys, self._sums = cells, sums
             return
         if self._sums.keys() != sums.keys():
-            raise DatasetError("some scans have labels or intensity and some do not")
+            raise mixed_fields()
         keys = np.concatenate([self._keys, cells])
         order = np.argsort(keys, kind="stable")
         self._keys, starts = np.unique(keys[order], return_index=True)

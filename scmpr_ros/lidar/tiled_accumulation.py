@@ -14,6 +14,7 @@ from scmpr_ros.lidar.accumulation import (
     AccumulationConfig,
     ClassifiedScan,
     VoxelSums,
+    mixed_fields,
     no_voxels,
     voxel_sums,
 )
@@ -41,6 +42,8 @@ def accumulate_tiles(
         if len(voxels) == 0:
             continue
         rows, origin = voxels.records(), voxels.origin
+        if dtype not in (None, rows.dtype):
+            raise mixed_fields()
         dtype = rows.dtype
         for tile, chosen in _by_tile(voxel_centres(rows["key"], config.voxel_m), grid):
             with (folder / f"{tile.key}{_SUMS}").open("ab") as file:
