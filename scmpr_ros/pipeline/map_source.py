@@ -28,8 +28,10 @@ from scmpr_ros.lidar.accumulation import (
     accumulate_classes,
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
+from scmpr_ros.lidar.clouds.formats.registry import TILE_SUFFIXES
 from scmpr_ros.lidar.clouds.tile_folders import (
-    find_cloud_folder,
+    check_no_dump,
+    find_cloud_folders,
     holds_clouds,
     is_tile_folder,
 )
@@ -229,12 +231,24 @@ def _check_folder(path: Path) -> None:
         raise DatasetError(
             f"{path} holds both point clouds and a bag: name the file that the map is to be made of"
         )
-    inner = None if is_recording(path) else find_cloud_folder(path)
-    if inner is not None:
+    if is_recording(path):
+        return
+    check_no_dump(path)
+    inner = find_cloud_folders(path)
+    what = f"{path} holds neither a recording nor point clouds"
+    if len(inner) == 1:
         raise DatasetError(
-            f"{path} holds neither a recording nor point clouds, but its folder {inner.name} holds "
-            f"point clouds: name that one, {inner}"
+            f"{what}, but its folder {inner[0].name} holds point clouds: name that one, {inner[0]}"
         )
+    if inner:
+        raise DatasetError(
+            f"{what}, but {len(inner)} of its folders hold point clouds, such as {inner[0].name}: "
+            "name the one of the map, or, if each has a part of it, put their files into one"
+        )
+    try:
+        open_drives(path)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; {', '.join(TILE_SUFFIXES)} (point clouds)") from None
 
 
 def input_files(path: Path, config: MapSourceConfig) -> list[Path]:

@@ -202,7 +202,7 @@ def test_missing_source(tmp_path: Path) -> None:
 
 
 def test_folder_with_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no recording in .*: looked for sequences/"):
+    with pytest.raises(DatasetError, match=r"looked for sequences/.*; .ply, .pcd, .*clouds"):
         load_point_cloud_map(tmp_path, CONFIG)
 
 
@@ -219,6 +219,16 @@ def test_a_trajectory_in_the_axes_of_a_turned_cloud(tmp_path: Path) -> None:
 def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:
     write_cloud(tmp_path / "tiles" / "a.ply", street())
     with pytest.raises(DatasetError, match=r"its folder tiles holds point clouds: name that one"):
+        open_map_source(tmp_path)
+
+
+def test_a_folder_with_several_folders_of_clouds(tmp_path: Path) -> None:
+    for name in ("000000", "000001"):
+        write_cloud(tmp_path / name / "cloud.ply", street())
+    with pytest.raises(DatasetError, match=r"2 of its folders hold point clouds, such as 000000"):
+        open_map_source(tmp_path)
+    (tmp_path / "graph.g2o").touch()
+    with pytest.raises(DatasetError, match=r"graph\.g2o, but no map: it is a dump of hdl_graph"):
         open_map_source(tmp_path)
 
 

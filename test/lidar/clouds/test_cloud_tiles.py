@@ -91,6 +91,12 @@ def test_the_folder_of_a_slam_program(tmp_path: Path, whole: str, parts: list, c
     assert "transformations.pcd" in caplog.text
 
 
+def test_poses_of_kiss_icp_are_no_tile(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    np.save(tmp_path / "drive_poses.npy", np.tile(np.eye(4), (9, 1, 1)))
+    expect_street(tmp_path)
+
+
 @pytest.mark.parametrize("files", [2, 6])
 def test_tiles_with_numbers_for_names(tmp_path: Path, files: int) -> None:
     for k, part in enumerate(np.array_split(XYZ[np.argsort(XYZ[:, 0])], files)):
@@ -128,6 +134,10 @@ class TestRefused:
         for k in range(6):
             write_pcd(tmp_path / name.format(k), list(columns_of(XYZ - [k, 0, 0]).items()))
         self.expect(tmp_path, "holds 6 scans such as 0.*each about its own zero, and no poses")
+
+    def test_a_dump_of_glim(self, tmp_path: Path) -> None:
+        (tmp_path / "graph.bin").write_bytes(bytes(160))
+        self.expect(tmp_path, r"graph\.bin, but no map: it is a dump of GLIM, whose offline_viewer")
 
     def test_nothing(self, tmp_path: Path) -> None:
         self.expect(tmp_path, "holds no point clouds: looked for .e57, .las")
