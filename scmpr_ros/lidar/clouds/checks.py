@@ -78,7 +78,9 @@ class CloudSample:
 def check_georeference(georeference: str, where: str) -> None:
     """Refuse a coordinate system in degrees or another unit than metres; `where` names the file."""
     if _is_geographic(georeference):
-        raise _geographic(where, georeference[:40])
+        raise _geographic(where, f"{georeference[:40]}; if they are metres, set cloud.unit_m to 1")
+    if "GEOCCS" in georeference.upper():
+        raise _earth_centred(where)
     (across, across_m), (height, height_m) = _units(georeference)
     if abs(float(across_m) - float(height_m)) > _UNIT_TOLERANCE_M:
         raise DatasetError(
@@ -190,9 +192,7 @@ def _check_not_earth_centred(
     if _view_along(turned, 2, cell_m).level_cells > _MUCH_MORE * (
         _FEWEST_CELLS + _view_along(xyz, 2, cell_m).level_cells
     ):
-        raise DatasetError(
-            f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
-        )
+        raise _earth_centred(where)
 
 
 @dataclass(frozen=True)
@@ -314,4 +314,10 @@ def _geographic(where: str, what: str) -> DatasetError:
     return DatasetError(
         f"{where} has geographic coordinates in degrees ({what}): project it to metres, such as "
         "UTM, before building a map"
+    )
+
+
+def _earth_centred(where: str) -> DatasetError:
+    return DatasetError(
+        f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
     )

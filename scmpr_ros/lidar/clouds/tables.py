@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.label_sets import LabelSet
+from scmpr_ros.label_sets import LabelSet, open_label_set
 from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.clouds.fields import CloudFields, choose_fields
 from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable
@@ -113,7 +113,9 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     if path.is_dir():
         tiles = find_tiles(path)
         georeference, paths = tiles.georeference, list(tiles.paths)
-    opened = [open_table(file, config.bin_layout) for file in paths]
+    own = config.label_set.endswith((".yaml", ".yml"))
+    own_ids = open_label_set(config.label_set).joint_of if own else ()
+    opened = [open_table(file, config.bin_layout, own_ids) for file in paths]
     tables = [(t, choose_fields(t.path, t.fields)) for t in opened]
     _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)

@@ -151,6 +151,24 @@ def test_degrees_are_refused(tmp_path: Path) -> None:
         open_cloud(tmp_path / "m.las")
 
 
+def test_earth_centred_coordinates_are_refused(tmp_path: Path) -> None:
+    write_las(tmp_path / "m.las", street_points(), wkt='GEOCCS["WGS 84",UNIT["metre",1]]')
+    with pytest.raises(DatasetError, match="earth-centred coordinates"):
+        open_cloud(tmp_path / "m.las")
+
+
+def test_classes_of_noise_that_a_user_gives_a_meaning(tmp_path: Path, caplog) -> None:
+    """Hessigheim 3D: 7 is a tree."""
+    xyz = street_points()
+    classes = np.where(xyz[:, 2] < -1.4, 1, 7)
+    write_las(tmp_path / "m.las", xyz, classes)
+    assert open_cloud(tmp_path / "m.las").count == (classes == 1).sum()
+    assert "of the noise classes 7 and 18; if those are other classes, map them" in caplog.text
+    (tmp_path / "own.yaml").write_text("1: terrain\n7: vegetation\n")
+    label = read_cloud(tmp_path / "m.las", str(tmp_path / "own.yaml")).label
+    np.testing.assert_array_equal(label == class_id("vegetation"), classes == 7)
+
+
 def test_noise_and_withheld_points_are_left_out(tmp_path: Path) -> None:
     xyz = street_points()
     classes = np.full(len(xyz), 2)

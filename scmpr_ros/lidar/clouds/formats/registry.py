@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from scmpr_ros.errors import DatasetError
@@ -56,11 +56,12 @@ def cloud_suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def open_table(path: Path, bin_layout: str = "auto") -> PointTable:
+def open_table(path: Path, bin_layout: str = "auto", own_ids: Collection[int] = ()) -> PointTable:
     """Open a point cloud file with the reader of its suffix.
 
-    bin_layout: see `raw_bin.parse_layout`. Raises DatasetError for a file that is missing, of
-    another format, or damaged.
+    bin_layout: see `raw_bin.parse_layout`. own_ids: classes that the user gives a meaning, so that
+    points of them are kept though they are noise by custom. Raises DatasetError for a file that is
+    missing, of another format, or damaged.
     """
     if not path.is_file():
         raise DatasetError(f"no point cloud file {path}: check the path")
@@ -69,6 +70,8 @@ def open_table(path: Path, bin_layout: str = "auto") -> PointTable:
         _check_signature(path, suffix)
         if suffix == _BIN:
             return raw_bin.open_table(path, bin_layout)
+        if TILE_SUFFIXES.get(suffix) == "LAS":
+            return las.open_table(path, set(las.NOISE) - set(own_ids))
         if suffix in _READERS:
             return _READERS[suffix](path)
     except OSError as error:
