@@ -107,10 +107,15 @@ def check_label_ids(
         problem = f"{void / total:.0%} of the points are void in {labels.name}, which is assumed"
     else:
         return
+    found = f"{where} holds the ids {_shares(counts, total)}, but {problem}"
+    if labels.name not in _BY_NAME:
+        missing = sorted(counts.keys() - labels.joint_of.keys())
+        added = f"'{missing[0]}: ignore'" if missing else f"'{min(counts, key=abs)}: road'"
+        raise DatasetError(f"{found}: say what they are by lines in that file such as {added}")
     raise DatasetError(
-        f"{where} holds the ids {_shares(counts, total)}, but {problem}: set label_set to "
-        f"{_fitting(counts)}, to a YAML file that maps your ids to classes (lines such as "
-        f"'{min(counts, key=abs)}: road'), or to none to ignore them"
+        f"{found}: set label_set to {_fitting(counts)} if they are its ids, to a YAML file that "
+        f"maps your ids to classes (lines such as '{min(counts, key=abs)}: road'), or to none to "
+        "ignore them"
     )
 
 

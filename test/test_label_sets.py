@@ -98,6 +98,11 @@ class TestIds:
         assert advice in str(e.value)
         assert "a YAML file that maps your ids to classes" in str(e.value)
 
+    def test_own_ids_that_are_not_in_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / "own.yaml").write_text("0: road")
+        with pytest.raises(DatasetError, match="by lines in that file such as '1: ignore'"):
+            self.check({0: 6000, 1: 4000}, str(tmp_path / "own.yaml"))
+
     def test_a_map_of_cars_alone(self) -> None:
         with pytest.raises(DatasetError, match="100% of the points are void or can move"):
             self.check({10: 10_000})

@@ -277,6 +277,21 @@ def find_positions(
     if file is None:
         return None
     _log.info("places lie along the trajectory %s", file)
+    return _positions_in(file, config)
+
+
+def check_trajectory(config: MapSourceConfig) -> None:
+    """Refuse a trajectory that is named and cannot be read, before a large map is.
+
+    Of a bag, which takes long to read, only whether it is there. Raises DatasetError.
+    """
+    file = Path(config.trajectory)
+    if config.trajectory and not (file.exists() and is_bag(file)):
+        _positions_in(file, config)
+
+
+def _positions_in(file: Path, config: MapSourceConfig) -> NDArray[np.float64]:
+    """Positions (S, 3) of a trajectory file in the map's axes."""
     read_as = config.trajectory_file
     if config.cloud.up not in ("", "+z") and read_as.axes == "auto":
         read_as = replace(read_as, axes="body")  # its axes are the cloud's, which are turned

@@ -21,6 +21,7 @@ from scmpr_ros.pipeline.map_source import (
     AccumulatedScans,
     CloudFile,
     MapSourceConfig,
+    check_trajectory,
     find_positions,
     open_map_source,
 )
@@ -214,6 +215,16 @@ def test_a_trajectory_in_the_axes_of_a_turned_cloud(tmp_path: Path) -> None:
     positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
     assert positions is not None
     np.testing.assert_allclose(positions[4], [4, 0.4, 1.5], atol=1e-12)
+
+
+def test_a_trajectory_is_read_before_the_map(tmp_path: Path) -> None:
+    for name in ("none.txt", "t.txt"):
+        (tmp_path / "t.txt").write_text("1 2 3\n")
+        with pytest.raises(DatasetError, match=name):
+            check_trajectory(MapSourceConfig(trajectory=str(tmp_path / name)))
+    check_trajectory(MapSourceConfig())
+    (tmp_path / "damaged.mcap").touch()  # which is read later
+    check_trajectory(MapSourceConfig(trajectory=str(tmp_path / "damaged.mcap")))
 
 
 def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:

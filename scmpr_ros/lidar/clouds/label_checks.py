@@ -6,6 +6,8 @@ ground that stands on something else is none.
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,8 @@ from scmpr_ros.errors import DatasetError
 from scmpr_ros.label_sets import LabelSet
 from scmpr_ros.lidar.clouds.checks import CloudSample
 from scmpr_ros.semantics import GROUND_IDS
+
+_log = logging.getLogger(__name__)
 
 _CELL_M = 20.0
 """Wider than most buildings, so that the ground beside them is in their cells."""
@@ -23,22 +27,33 @@ _MOST_RAISED = 0.25
 _FEWEST_GROUND = 100
 
 
-def check_ground_labels(sample: CloudSample, labels: LabelSet, where: str) -> None:
-    """Refuse labels by which the ground stands on other things; `where` names the file."""
+def check_ground_labels(
+    sample: CloudSample, labels: LabelSet, where: str, assumed: bool = True
+) -> None:
+    """Refuse labels by which the ground stands on other things; `where` names the file.
+
+    assumed: whether nobody said that it is this label set; else there is but a warning.
+    """
     if sample.label is None:
         return
     is_ground = np.isin(labels.to_joint(sample.label), GROUND_IDS)
     if is_ground.sum() < _FEWEST_GROUND:
         return
     raised = _raised(sample.xyz, is_ground)[is_ground].mean()
-    if raised > _MOST_RAISED:
-        ids = ", ".join(map(str, np.unique(sample.label[is_ground])[:6]))
-        raise DatasetError(
-            f"{where}: {raised:.0%} of the points that are ground in {labels.name} (ids {ids}) "
-            f"stand more than {_RAISED_M:.0f} m above points that are not: set label_set to a YAML "
-            f"file that maps your ids to classes, to {labels.name} if they are its ids, or to none "
-            "to ignore them"
-        )
+    if raised <= _MOST_RAISED:
+        return
+    ids = ", ".join(map(str, np.unique(sample.label[is_ground])[:6]))
+    found = (
+        f"{where}: {raised:.0%} of the points that are ground in {labels.name} (ids {ids}) stand "
+        f"more than {_RAISED_M:.0f} m above points that are not"
+    )
+    if not assumed:
+        _log.warning("%s: are they ids of this set?", found)
+        return
+    raise DatasetError(
+        f"{found}: set label_set to a YAML file that maps your ids to classes, to {labels.name} if "
+        "they are its ids, or to none to ignore them"
+    )
 
 
 def _raised(xyz: NDArray[np.float64], is_ground: NDArray[np.bool_]) -> NDArray[np.bool_]:

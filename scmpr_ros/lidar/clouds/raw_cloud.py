@@ -67,8 +67,9 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
         check_georeference(tables.georeference, str(path))
     if survey.count >= FEWEST_POINTS:
         _check(str(path), survey, config)
-        if labels is not None and config.label_set == "auto":
-            check_ground_labels(survey.sample(), labels, str(path))
+        if labels is not None:
+            assumed = config.label_set == "auto"
+            check_ground_labels(survey.sample(), labels, str(path), assumed)
     has_intensity = tables.has_intensity and survey.dark < survey.count
     if tables.has_intensity and survey.dark:
         fate = "taken as 0" if has_intensity else "so it has no intensity"

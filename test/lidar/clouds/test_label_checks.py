@@ -26,7 +26,7 @@ def write(path: Path, label: np.ndarray, field: str) -> Path:
 
 
 @pytest.mark.parametrize("ground", [0, 1])
-def test_buildings_that_asprs_calls_ground(tmp_path: Path, ground: int) -> None:
+def test_buildings_that_asprs_calls_ground(tmp_path: Path, ground: int, caplog) -> None:
     """SensatUrban: 0 ground, 2 building; Paris-Lille-3D: 1 ground, 2 building."""
     path = write(tmp_path / "m.ply", np.where(ON_ROAD, ground, 2), "class")
     with pytest.raises(
@@ -34,6 +34,7 @@ def test_buildings_that_asprs_calls_ground(tmp_path: Path, ground: int) -> None:
     ):
         open_cloud(path)
     assert read_cloud(path, "asprs").label is not None
+    assert "above points that are not: are they ids of this set?" in caplog.text
     assert read_cloud(path, "none").label is None
 
 
