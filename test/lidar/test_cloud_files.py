@@ -221,6 +221,22 @@ def test_files_that_are_no_clouds_say_what_they_are(tmp_path: Path, suffix: str)
         read_cloud(tmp_path / f"m.{suffix}")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html>\n<html>", "a web page"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["ply", "laz", "bin"])
+def test_what_stands_in_place_of_a_download(
+    tmp_path: Path, content: str, message: str, suffix: str
+) -> None:
+    (tmp_path / f"m.{suffix}").write_text(content)
+    with pytest.raises(DatasetError, match=rf"m\.{suffix} is .*{message}"):
+        read_cloud(tmp_path / f"m.{suffix}")
+
+
 @pytest.mark.parametrize("suffix", ["pcd", "las", "bin", "npz", "xyz", ""])
 def test_a_wrong_suffix_is_said(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / (f"m.{suffix}" if suffix else "m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from scmpr_ros.lidar.clouds.fields import CloudFields, choose_fields
 from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable
 from scmpr_ros.lidar.clouds.formats.registry import open_table
 from scmpr_ros.lidar.clouds.tile_folders import find_tiles
+
+_log = logging.getLogger(__name__)
 
 _MOST_BROKEN_LABELS = 0.001
 _FEWEST_SCANS, _MOST_SCANS_READ = 5, 20
@@ -119,7 +122,8 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     tables = [(t, choose_fields(t.path, t.fields)) for t in opened]
     _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)
-    georeference = " ".join((georeference or opened[0].georeference).split())
+    of_tiles = next((table.georeference for table in opened if table.georeference), "")
+    georeference = " ".join((georeference or of_tiles).split())
     cloud = CloudTables(path, tables, config, georeference, has_intensity)
     _check_no_scans(cloud)
     return cloud
@@ -152,6 +156,10 @@ def _check_alike(
 ) -> None:
     """Refuse tiles that differ in coordinate system, or in what their labels are."""
     systems = {table.georeference: table.path.name for table, _ in tables}
+    unsaid = systems.pop("", None)
+    if systems and unsaid:
+        _log.warning("%s: its tile %s does not say its coordinate system, taken to be that of the "
+                     "others", path, unsaid)  # fmt: skip
     if len(systems) > 1:
         first, second, *_ = systems.values()
         raise DatasetError(

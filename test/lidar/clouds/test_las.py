@@ -68,6 +68,18 @@ def test_coordinate_system(tmp_path: Path) -> None:
     assert open_cloud(tmp_path / "m.las", config).georeference == "EPSG:25832"
 
 
+def test_a_tile_that_does_not_say_its_coordinate_system(tmp_path: Path, caplog) -> None:
+    for name, wkt in (("a", ""), ("b", WKT)):
+        write_las(tmp_path / f"{name}.las", street_points() + UTM, wkt=wkt)
+    assert open_cloud(tmp_path).georeference == WKT
+    assert "its tile a.las does not say its coordinate system" in caplog.text
+    write_las(tmp_path / "c.las", street_points() + UTM, wkt=WKT.replace("32N", "33N"))
+    with pytest.raises(
+        DatasetError, match=r"b\.las and c\.las are in different coordinate systems"
+    ):
+        open_cloud(tmp_path)
+
+
 def test_geotiff_keys(tmp_path: Path) -> None:
     write_las(tmp_path / "m.las", street_points() + UTM, version="1.2", point_format=0)
     keys = struct.pack("<8H", 1, 1, 0, 1, 3072, 0, 1, 25832)

@@ -36,6 +36,13 @@ _SIGNATURES: Mapping[bytes, str] = {
     b"\x93NUMPY": ".npy",
 }
 
+_NO_FILES: Mapping[bytes, str] = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: fetch it by git lfs pull",
+    b"<!doctype html": "a web page, not the file: download it again",
+    b"<html": "a web page, not the file: download it again",
+}
+"""What stands in place of files that were not downloaded, by its beginning in lower case."""
+
 _ADVICE: Mapping[str, str] = {
     ".bag": "a ROS 1 bag, a recording and no point cloud: commands that take recordings read it",
     ".mcap": "a bag, a recording and no point cloud: commands that take recordings read it",
@@ -87,7 +94,10 @@ def open_table(path: Path, bin_layout: str = "auto", own_ids: Collection[int] = 
 def _check_signature(path: Path, suffix: str) -> None:
     """Refuse files that are empty, or of a known format under the suffix of another."""
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(32)
+    is_no_file = next((n for magic, n in _NO_FILES.items() if head.lower().startswith(magic)), "")
+    if is_no_file:
+        raise DatasetError(f"{path} is {is_no_file}")
     found = next((s for magic, s in _SIGNATURES.items() if head.startswith(magic)), suffix)
     if found != suffix and TILE_SUFFIXES[found] != TILE_SUFFIXES.get(suffix):
         raise DatasetError(
