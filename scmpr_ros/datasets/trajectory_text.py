@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -132,20 +134,20 @@ class _Table:
         if not data:
             raise DatasetError(f"{path}: the file has no lines with poses: {_LAYOUTS}")
         separator = _separator(path, data[-1][1])
-        rows = [(n, _split(line, separator)) for n, line in data]
-        names: list[str] = []
-        if any(map(_is_name, rows[0][1])) and not any(map(_is_number, rows[0][1])):
-            names = rows.pop(0)[1]
+        first = _split(data[0][1], separator)
+        if any(map(_is_name, first)) and not any(map(_is_number, first)):
+            names, data = first, data[1:]
         else:
-            names = _names_in_comment(lines, separator, len(rows[0][1]))
-        if not rows:
+            names = _names_in_comment(lines, separator, len(first))
+        if not data:
             raise DatasetError(f"{path}: the file has no lines with poses: {_LAYOUTS}")
-        if names and len(names) != len(rows[0][1]):
+        number, columns = data[0][0], len(_split(data[0][1], separator))
+        if names and len(names) != columns:
             raise DatasetError(
-                f"{path}: {len(names)} columns have names, but line {rows[0][0]} has "
-                f"{len(rows[0][1])} columns: {_LAYOUTS}"
+                f"{path}: {len(names)} columns have names, but line {number} has {columns} "
+                f"columns: {_LAYOUTS}"
             )
-        return cls(path, names, _numbers(path, rows, names), separator == ",")
+        return cls(path, names, _numbers(path, data, separator, names), separator == ",")
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -174,7 +176,13 @@ def _separator(path: Path, line: str) -> str:
 def _split(line: str, separator: str) -> list[str]:
     if not separator:
         return line.split()
-    fields = next(csv.reader([line.rstrip(separator)], delimiter=separator, skipinitialspace=True))
+    fields = line.rstrip(separator).split(separator)
+    if '"' in line:
+        with suppress(csv.Error):  # of fields that are too long for it
+            quoted = csv.reader(
+                [line.rstrip(separator)], delimiter=separator, skipinitialspace=True
+            )
+            fields = next(quoted)
     return [field.strip() for field in fields]
 
 
@@ -202,36 +210,47 @@ def _names_in_comment(lines: list[tuple[int, str]], separator: str, columns: int
 
 
 def _numbers(
-    path: Path, rows: list[tuple[int, list[str]]], names: Sequence[str]
+    path: Path, lines: Sequence[tuple[int, str]], separator: str, names: Sequence[str]
 ) -> NDArray[np.float64]:
     """Numbers (N, C); text is NaN where the name of its column says that it does not matter."""
-    columns = len(rows[0][1])
-    matters = [not names or column_kind(names[k]) != "" for k in range(columns)]
-    stamps = [k for k in range(len(names)) if column_kind(names[k]) == "stamp"]
-    for _, row in rows:
-        for k in (k for k in stamps if k < len(row) and not _is_number(row[k])):
-            row[k] = _seconds(row[k])
-    for number, row in rows:
+    columns = len(_split(lines[0][1], separator))
+    kinds = [column_kind(name) for name in names] or ["number"] * columns
+    values = array("d")  # of the rows one by one, whose text takes much more memory
+    for number, line in lines:
+        row = _split(line, separator)
         if len(row) != columns:
             raise DatasetError(
                 f"{path}: line {number} has {len(row)} columns, and the first one {columns}: the "
                 "file is damaged, or not a trajectory"
             )
-        for token, is_needed in zip(row, matters, strict=True):
-            if is_needed and not _is_number(token):
-                advice = "" if names else f": {_LAYOUTS}"
-                raise DatasetError(f"{path}: line {number}: {token[:40]!r} is not a number{advice}")
-    return np.array([[float(t) if _is_number(t) else np.nan for t in row] for _, row in rows])
+        try:
+            numbers = [_number(token, kind) for token, kind in zip(row, kinds, strict=True)]
+        except ValueError as error:
+            advice = "" if names else f": {_LAYOUTS}"
+            raise DatasetError(f"{path}: line {number}: {error}{advice}") from None
+        values.extend(numbers)
+    return np.frombuffer(values).reshape(-1, columns)
 
 
-def _seconds(text: str) -> str:
-    """Seconds since 1970 of a date; other text as it is."""
+def _number(token: str, kind: str) -> float:
+    """A number, or a date as seconds; NaN for other text in a column of no known kind."""
+    try:
+        return float(token)
+    except ValueError:
+        number = _seconds(token) if kind == "stamp" else np.nan
+        if np.isnan(number) and kind:
+            raise ValueError(f"{token[:40]!r} is not a number") from None
+        return number
+
+
+def _seconds(text: str) -> float:
+    """Seconds since 1970 of a date; NaN for other text."""
     date = _DATE.fullmatch(text)
     try:
         stamp_ns = np.datetime64(date[1].replace(" ", "T"), "ns") if date else None
     except ValueError:  # of a month 13
         stamp_ns = None
-    return text if stamp_ns is None else f"{1e-9 * stamp_ns.astype(np.int64):.9f}"
+    return np.nan if stamp_ns is None else 1e-9 * float(stamp_ns.astype(np.int64))
 
 
 def _are_rotations(matrices: NDArray[np.float64]) -> bool:

@@ -167,6 +167,11 @@ class TestFormats:
         text = "\n".join(["time,x,y,z,qx,qy,qz,qw", *lines])
         assert_poses(read_trajectory(written(tmp_path / "t.csv", text)))
 
+    def test_a_quoted_field_of_any_length(self, tmp_path: Path) -> None:
+        text = f'x,y,z,comment\n1,2,3,"{"a, b" * 50_000}"\n1,2,3,c\n'
+        with pytest.raises(DatasetError, match=r"t\.csv: 4 columns have names, but line 2"):
+            read_trajectory(written(tmp_path / "t.csv", text))
+
     @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
     def test_encodings_of_windows(self, tmp_path: Path, encoding: str) -> None:
         path = tmp_path / "t.txt"
