@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from scmpr_ros.lidar.clouds.formats.point_table import BLOCK_POINTS
 from scmpr_ros.lidar.clouds.label_checks import check_ground_labels
 from scmpr_ros.lidar.clouds.survey import CloudSurvey
 from scmpr_ros.lidar.clouds.tables import CloudTables, RawBlock, open_tables
+from scmpr_ros.semantics import GROUND_IDS, IGNORE
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _MAX_COORDINATE_M = 1e8
 """Eastings with their zone in front reach 6e7."""
 _MAX_LABEL_IDS = 10_000
 _LEAST_CLASSIFIED = 0.5
+_LEAST_STANDING = 0.2
 """Surveys often classify the ground alone: then geometry says more than the labels."""
 
 
@@ -124,12 +126,12 @@ def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> b
     if survey.count < FEWEST_POINTS:
         return True
     assumed = tables.config.label_set == "auto"
-    known = sum(n for i, n in counts.items() if labels.joint_of.get(i, 0))
-    if assumed and labels.name == "asprs" and known < _LEAST_CLASSIFIED * survey.count:
+    known = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) != IGNORE)
+    if assumed and labels.name == "asprs" and _are_of_the_ground_alone(counts, known, labels):
         _log.warning(
-            "%s: only %.0f %% of its points are classified (field %s), so classes are found by "
-            "geometry; set cloud.label_set to asprs to use them, or to a YAML file if they are "
-            "other classes",
+            "%s: only %.0f %% of its points are classified (field %s), too few or ground alone, so "
+            "classes are found by geometry; set cloud.label_set to asprs to use them, or to a YAML "
+            "file if they are other classes",
             tables.path, 100 * known / survey.count, field,
         )  # fmt: skip
         return False
@@ -140,6 +142,13 @@ def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> b
         _log.warning("%s: field %s holds ids that %s does not know, taken as void: %s",
                      tables.path, field, labels.name, ", ".join(map(str, rare[:10])))  # fmt: skip
     return True
+
+
+def _are_of_the_ground_alone(counts: Mapping[int, int], known: int, labels: LabelSet) -> bool:
+    """Whether a survey has classes for few of its points, or for few that stand on the ground."""
+    total = sum(counts.values())
+    ground = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) in GROUND_IDS)
+    return known < _LEAST_CLASSIFIED * total or known - ground < _LEAST_STANDING * (total - ground)
 
 
 def _label_set(tables: CloudTables, config: CloudConfig) -> LabelSet | None:

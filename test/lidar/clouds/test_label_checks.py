@@ -27,8 +27,9 @@ def write(path: Path, label: np.ndarray, field: str) -> Path:
 
 @pytest.mark.parametrize("ground", [0, 1])
 def test_buildings_that_asprs_calls_ground(tmp_path: Path, ground: int, caplog) -> None:
-    """SensatUrban: 0 ground, 2 building; Paris-Lille-3D: 1 ground, 2 building."""
-    path = write(tmp_path / "m.ply", np.where(ON_ROAD, ground, 2), "class")
+    """SensatUrban: 0 ground, 2 building, 3 wall; Paris-Lille-3D: 1 ground, 2 building, 3 pole."""
+    standing = np.where(np.arange(len(XYZ)) % 4, 2, 3)
+    path = write(tmp_path / "m.ply", np.where(ON_ROAD, ground, standing), "class")
     with pytest.raises(
         DatasetError, match=r"m\.ply: \d+% of the points that are ground in asprs \(ids 2\) stand"
     ):
