@@ -42,14 +42,20 @@ def in_body_axes(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> 
         fitting = "camera" if up_in_world[2] > -up_in_world[1] else "optical"
         raise DatasetError(
             f"{source}: the motion is along the z axis of the poses, as for a camera, but x must "
-            f"be forward and z up: convert them by axes {fitting} (optical: their world has a "
-            "camera's axes, too, as in KITTI; camera: it has z up), or keep them by axes body"
+            f"be forward and z up: set trajectory_file.axes to {fitting} to convert them (optical: "
+            "their world has a camera's axes, too, as in KITTI; camera: it has z up), or to body "
+            "to keep them"
         )
     R_world, R_body = _ROTATIONS[axes]
     T = T_world_body.copy()
     T[:, :3, :3] = R_world @ T_world_body[:, :3, :3] @ R_body.T
     T[:, :3, 3] = T_world_body[:, :3, 3] @ R_world.T
     return T
+
+
+def turns_world(axes: Axes) -> bool:
+    """Whether the world of poses with these axes is turned to z up, and not the poses alone."""
+    return not np.array_equal(_ROTATIONS[axes][0], np.eye(3))
 
 
 def check_upright(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> None:
@@ -64,8 +70,9 @@ def check_upright(source: str, T_world_body: NDArray[np.float64], axes: Axes) ->
     elif median > _UPRIGHT_DEG:
         raise DatasetError(
             f"{source}: half of the poses are tilted by {median:.0f} deg or more, but their z must "
-            "be up: if the quaternion begins with w, set quaternion wxyz; if z is down, axes frd; "
-            "if these are poses of a camera, axes camera or optical; if the sensor is tilted, body"
+            "be up: if the quaternion begins with w, set trajectory_file.quaternion to wxyz; if z "
+            "is down, trajectory_file.axes to frd; if these are poses of a camera, to camera or "
+            "optical; if the sensor is tilted, to body"
         )
 
 

@@ -17,6 +17,7 @@ from scmpr_ros.datasets.bags.options import BagReaderConfig, options_file
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
+from scmpr_ros.datasets.trajectory_axes import turns_world
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import (
@@ -296,6 +297,8 @@ def _positions_in(file: Path, config: MapSourceConfig) -> NDArray[np.float64]:
     if config.cloud.up not in ("", "+z") and read_as.axes == "auto":
         read_as = replace(read_as, axes="body")  # its axes are the cloud's, which are turned
     positions = read_trajectory(file, read_as, config.bag).positions
+    if turns_world(read_as.axes):
+        return positions
     turned: NDArray[np.float64] = positions @ config.cloud.R_map_file.T  # as the cloud's points
     return turned
 

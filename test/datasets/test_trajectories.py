@@ -269,7 +269,9 @@ class TestAxes:
     def test_camera_poses_of_kitti_are_converted_when_asked(self, tmp_path: Path) -> None:
         camera, body = self.optical()
         path = written(tmp_path / "00.txt", matrix_rows(camera))
-        with pytest.raises(DatasetError, match=r"along the z axis .* convert them by axes optical"):
+        with pytest.raises(
+            DatasetError, match=r"along the z axis .* set trajectory_file.axes to optical"
+        ):
             read_trajectory(path)
         read = read_trajectory(path, TrajectoryConfig(axes="optical"))
         assert_poses(read, stamped=False, poses=body)
@@ -278,7 +280,7 @@ class TestAxes:
         _, body = self.optical()
         camera = body @ make_transform(R_BODY_OPTICAL, np.zeros(3))
         path = written(tmp_path / "cam0.txt", matrix_rows(camera))
-        with pytest.raises(DatasetError, match="convert them by axes camera"):
+        with pytest.raises(DatasetError, match=r"set trajectory_file.axes to camera"):
             read_trajectory(path)
         read = read_trajectory(path, TrajectoryConfig(axes="camera"))
         assert_poses(read, stamped=False, poses=body)
@@ -286,7 +288,7 @@ class TestAxes:
     def test_poses_with_z_down(self, tmp_path: Path) -> None:
         turned = make_transform(np.diag([1.0, -1.0, -1.0]), np.zeros(3))
         path = written(tmp_path / "imu.txt", matrix_rows(POSES @ turned))
-        with pytest.raises(DatasetError, match=r"180 deg or more.*axes frd"):
+        with pytest.raises(DatasetError, match=r"180 deg or more.*axes to frd"):
             read_trajectory(path)
         assert_poses(read_trajectory(path, TrajectoryConfig(axes="frd")), stamped=False)
 
@@ -294,7 +296,7 @@ class TestAxes:
         tilt = make_transform(Rotation.from_euler("y", 50, degrees=True).as_matrix(), np.zeros(3))
         path = written(tmp_path / "t.txt", matrix_rows(POSES @ tilt))
         with pytest.raises(
-            DatasetError, match=r"tilted by 50 deg .* if the sensor is tilted, body"
+            DatasetError, match=r"tilted by 50 deg .* if the sensor is tilted, to body"
         ):
             read_trajectory(path)
         read = read_trajectory(path, TrajectoryConfig(axes="body"))
@@ -303,7 +305,7 @@ class TestAxes:
 
     def test_another_order_of_the_quaternion(self, tmp_path: Path) -> None:
         path = written(tmp_path / "t.txt", tum_rows("wxyz"))
-        with pytest.raises(DatasetError, match="set quaternion wxyz"):
+        with pytest.raises(DatasetError, match=r"set trajectory_file.quaternion to wxyz"):
             read_trajectory(path)
         assert_poses(read_trajectory(path, TrajectoryConfig(quaternion="wxyz")))
 

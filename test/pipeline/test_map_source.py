@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recording_kitti360 import START, static_folder, write_kitti360, write_window
 
+from scmpr_ros.datasets.trajectories import TrajectoryConfig
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
 from scmpr_ros.lidar.cloud_files import CloudConfig, write_cloud
@@ -215,6 +216,19 @@ def test_a_trajectory_in_the_axes_of_a_turned_cloud(tmp_path: Path) -> None:
     positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
     assert positions is not None
     np.testing.assert_allclose(positions[4], [4, 0.4, 1.5], atol=1e-12)
+
+
+def test_a_trajectory_of_a_camera_is_turned_once(tmp_path: Path) -> None:
+    """Poses and cloud in optical axes, and both said so."""
+    (tmp_path / "t.txt").write_text("".join(f"1 0 0 1.5 0 1 0 -0.1 0 0 1 {k}\n" for k in range(5)))
+    config = MapSourceConfig(
+        cloud=CloudConfig(up="-y"),
+        trajectory=str(tmp_path / "t.txt"),
+        trajectory_file=TrajectoryConfig(axes="optical"),
+    )
+    positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
+    assert positions is not None
+    np.testing.assert_allclose(positions[4], [4, -1.5, 0.1], atol=1e-12)
 
 
 def test_a_trajectory_is_read_before_the_map(tmp_path: Path) -> None:
