@@ -59,8 +59,8 @@ def choose_fields(path: Path, fields: Sequence[str]) -> CloudFields:
     missing = [axis for axis in "xyz" if axis not in by_name]
     if missing:
         raise DatasetError(
-            f"{path} has no field {', '.join(missing)}, only {', '.join(fields)}: name its "
-            "coordinates x, y and z"
+            f"{path} has no field {', '.join(missing)}, only {', '.join(fields) or 'none'}: name "
+            "its coordinates x, y and z"
         )
     intensity = next((by_name[name] for name in _INTENSITY_NAMES if name in by_name), None)
     label = next((name for name in _LABEL_SETS if name in by_name), None)
