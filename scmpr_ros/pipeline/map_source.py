@@ -30,6 +30,7 @@ from scmpr_ros.lidar.accumulation import (
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
 from scmpr_ros.lidar.clouds.formats.registry import TILE_SUFFIXES
+from scmpr_ros.lidar.clouds.tables import open_tables
 from scmpr_ros.lidar.clouds.tile_folders import (
     check_no_dump,
     find_cloud_folders,
@@ -238,6 +239,7 @@ def _check_folder(path: Path) -> None:
     inner = find_cloud_folders(path)
     what = f"{path} holds neither a recording nor point clouds"
     if len(inner) == 1:
+        open_tables(inner[0], CloudConfig())  # which refuses scans, and so that advice
         raise DatasetError(
             f"{what}, but its folder {inner[0].name} holds point clouds: name that one, {inner[0]}"
         )

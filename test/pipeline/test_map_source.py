@@ -247,6 +247,14 @@ def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:
         open_map_source(tmp_path)
 
 
+def test_a_folder_with_a_folder_of_scans(tmp_path: Path) -> None:
+    """As SC-LIO-SAM saves them."""
+    for frame in range(6):
+        write_cloud(tmp_path / "Scans" / f"{frame:06d}.ply", street())
+    with pytest.raises(DatasetError, match=r"Scans holds 6 scans such as 000000\.ply"):
+        open_map_source(tmp_path)
+
+
 def test_a_folder_with_several_folders_of_clouds(tmp_path: Path) -> None:
     for name in ("000000", "000001"):
         write_cloud(tmp_path / name / "cloud.ply", street())
