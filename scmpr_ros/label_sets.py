@@ -32,6 +32,7 @@ _FEWEST_POINTS = 1000
 """A smaller cloud may well show one class alone, or none."""
 _MOST_UNKNOWN = 0.05
 _LEAST_STATIC = 0.02
+_MOST_VOID = 0.5
 _MOST_IDS_SHOWN = 6
 
 
@@ -82,42 +83,56 @@ def open_label_set(name: str) -> LabelSet:
     )
 
 
-def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> None:
+def check_label_ids(
+    counts: Mapping[int, int], labels: LabelSet, where: str, assumed: bool = False
+) -> None:
     """Refuse ids that a label set does not explain.
 
     counts: number of points of each class id, see `LabelSet.class_ids`. where: the file and field,
-    for the message. Raises DatasetError if many points have unknown ids, or if nearly none is of a
-    static class.
+    for the message. assumed: whether nobody said that it is this label set. Raises DatasetError if
+    many points have unknown ids, if nearly none is of a static class, or, in an assumed label set,
+    if most are void.
     """
     total = sum(counts.values())
     if total < _FEWEST_POINTS:
         return
     unknown = sum(n for i, n in counts.items() if i not in labels.joint_of)
-    moves = (IGNORE, *DYNAMIC_IDS)
-    static = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
+    static = _static_points(counts, labels)
+    void = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) == IGNORE)
     if unknown > _MOST_UNKNOWN * total:
         problem = f"{unknown / total:.0%} of the points have ids that {labels.name} does not know"
     elif static < _LEAST_STATIC * total:
         problem = f"{1 - static / total:.0%} of the points are void or can move in {labels.name}"
+    elif assumed and void > _MOST_VOID * total:
+        problem = f"{void / total:.0%} of the points are void in {labels.name}, which is assumed"
     else:
         return
+    found = f"{where} holds the ids {_shares(counts, total)}, but {problem}"
+    if labels.name not in _BY_NAME:
+        missing = sorted(counts.keys() - labels.joint_of.keys())
+        added = f"'{missing[0]}: ignore'" if missing else f"'{min(counts, key=abs)}: road'"
+        raise DatasetError(f"{found}: say what they are by lines in that file such as {added}")
     raise DatasetError(
-        f"{where} holds the ids {_shares(counts, total)}, but {problem}: set label_set to "
-        f"{_fitting(counts)}, to a YAML file that maps your ids to classes (lines such as "
-        f"'{min(counts, key=abs)}: road'), or to none to ignore them"
+        f"{found}: set label_set to {_fitting(counts)} if they are its ids, to a YAML file that "
+        f"maps your ids to classes (lines such as '{min(counts, key=abs)}: road'), or to none to "
+        "ignore them"
     )
 
 
 def _fitting(counts: Mapping[int, int]) -> str:
-    """Names of the label sets that explain the ids; of all, if none does."""
+    """Names of the label sets by which most points are a map's; of all, if there are none."""
     total = sum(counts.values())
     fitting = [
         labels.name
         for labels in _BY_NAME.values()
-        if sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE)) > total / 2
-        and counts.keys() <= labels.joint_of.keys()
+        if _static_points(counts, labels) > total / 2 and counts.keys() <= labels.joint_of.keys()
     ]
     return " or ".join(fitting) if fitting else f"that of the ids ({', '.join(_BY_NAME)})"
+
+
+def _static_points(counts: Mapping[int, int], labels: LabelSet) -> int:
+    moves = (IGNORE, *DYNAMIC_IDS)
+    return sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) not in moves)
 
 
 def _shares(counts: Mapping[int, int], total: int) -> str:

@@ -62,6 +62,15 @@ def test_unknown_name() -> None:
 
 
 class TestIds:
+    @pytest.mark.parametrize(
+        ("name", "counts"),
+        [("kitti360", {0: 6000, 8: 4000}), ("semantickitti", {1: 6000, 50: 4000})],
+    )
+    def test_a_set_that_is_assumed_explains_most_points(self, name: str, counts: dict) -> None:
+        with pytest.raises(DatasetError, match=f"60% of the points are void in {name}, which is"):
+            check_label_ids(counts, open_label_set(name), "m.ply: field label", assumed=True)
+        self.check(counts, name)
+
     def check(self, counts: dict[int, int], name: str = "semantickitti") -> None:
         check_label_ids(counts, open_label_set(name), "m.ply: field label")
 
@@ -75,6 +84,7 @@ class TestIds:
             ({0: 3000, 1: 3000, 2: 2000, 3: 1000, 4: 1000}, "cityscapes_train"),
             ({9: 5000, 13: 3000, 15: 2000}, "semantickitti_train"),
             ({7: 5000, 11: 3000, 21: 2000}, "cityscapes or kitti360"),
+            ({24: 6000, 28: 4000}, "that of the ids (cityscapes, semantickitti"),  # nuScenes
             ({-1: 2000, 0: 4000, 1: 3000, 250: 1000}, "that of the ids (cityscapes, semantickitti"),
         ],
     )
@@ -87,6 +97,11 @@ class TestIds:
             self.check(counts)
         assert advice in str(e.value)
         assert "a YAML file that maps your ids to classes" in str(e.value)
+
+    def test_own_ids_that_are_not_in_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / "own.yaml").write_text("0: road")
+        with pytest.raises(DatasetError, match="by lines in that file such as '1: ignore'"):
+            self.check({0: 6000, 1: 4000}, str(tmp_path / "own.yaml"))
 
     def test_a_map_of_cars_alone(self) -> None:
         with pytest.raises(DatasetError, match="100% of the points are void or can move"):

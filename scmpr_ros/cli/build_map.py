@@ -9,25 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from scmpr_ros.cli.console import run_command
-from scmpr_ros.cli.settings_arguments import add_settings, read_settings
+from scmpr_ros.cli.settings_arguments import add_settings, join_signed_values, read_settings
 from scmpr_ros.config import descriptions, flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
+from scmpr_ros.pipeline.map_source import check_trajectory
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(join_signed_values(given))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     return run_command("build_map", lambda: _build(options))
 
 
 def _build(options: argparse.Namespace) -> None:
     config = _config(options)
+    check_trajectory(config.source)
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
     request = BuildRequest(options.map, options.out, checkpoint, config, options.update)
     report = build_place_map(request, options.scheduler, options.workers)

@@ -6,6 +6,7 @@ Training and evaluation use jsonargparse. `build_map` runs on robots, which do w
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,22 @@ from scmpr_ros.config import descriptions, flatten, from_dict, load_yaml, unflat
 
 T = TypeVar("T")
 _GIVEN = "given_settings"
+_SIGNED = re.compile(r"-([xyz]$|\.?\d)")
+
+
+def join_signed_values(arguments: Sequence[str]) -> list[str]:
+    """Join each option with a value that begins with a minus, such as -y or -5,2,3, by "=".
+
+    argparse takes such a value for an option. Not for options of several values.
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        follows_option = joined and joined[-1].startswith("--") and "=" not in joined[-1]
+        if follows_option and _SIGNED.match(argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def add_settings(

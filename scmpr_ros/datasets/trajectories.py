@@ -1,9 +1,12 @@
 """Trajectories beside a cloud: the poses of the robot that mapped, as SLAM programs write them.
 
     TUM        stamp x y z qx qy qz qw; GLIM, FAST-LIO, KISS-ICP and evo write it
-    KITTI      a 3x4 matrix in a line, row by row; KISS-ICP, SC-LIO-SAM; KITTI-360 with its frame
+    KITTI      a 3x4 matrix in a line, row by row; KISS-ICP, SC-LIO-SAM; KITTI-360 with its frame,
+               MulRan with its stamp
+    pos_log    states of FAST-LIO and Point-LIO, 25 columns: the positions among them
     EuRoC      CSV of ns, position and a quaternion that begins with w
-    CSV        columns by their names: x, y, z, and a quaternion or yaw, stamps if there are some
+    CSV        columns by their names: x, y, z, and a quaternion or yaw, stamps if there are some;
+               also as rostopic, bagpy and PlotJuggler name the fields of messages
     .npy       matrices (N, 4, 4); KISS-ICP
     .pcd       x, y, z, roll, pitch, yaw, time; LIO-SAM's transformations.pcd
     a bag      odometry, poses, a path or TF
@@ -13,6 +16,7 @@ Nothing is guessed: what does not look like a robot's poses is refused, with wha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +31,8 @@ from scmpr_ros.datasets.trajectory_arrays import read_npy_poses, read_pcd_poses
 from scmpr_ros.datasets.trajectory_axes import Axes, check_upright, in_body_axes
 from scmpr_ros.datasets.trajectory_text import QuaternionOrder, read_text_poses
 from scmpr_ros.errors import DatasetError
+
+_log = logging.getLogger(__name__)
 
 Format = Literal["auto", "tum", "kitti", "euroc", "csv", "npy", "pcd", "bag"]
 
@@ -52,8 +58,8 @@ class TrajectoryConfig:
 class Trajectory:
     """Poses of a robot in the frame of a map, in driving order.
 
-    stamps_s: (N,) float64, increasing; None if the file has none. T_world_body: (N, 4, 4) float64,
-    x forward, z up. source: file, or bag and topic.
+    stamps_s: (N,) float64, increasing; None if the file has none, or some twice.
+    T_world_body: (N, 4, 4) float64, x forward, z up. source: file, or bag and topic.
     """
 
     stamps_s: NDArray[np.float64] | None
@@ -87,8 +93,11 @@ def read_trajectory(
         _read_bag(path, bag or BagReaderConfig()) if kind == "bag" else _READERS[kind](path, config)
     )
     _check(source, stamps_s, T)
+    if stamps_s is not None and (np.diff(stamps_s) == 0).any():
+        _log.warning("%s: stamps repeat, so poses are taken in the order of their lines", source)
+        stamps_s = None
     T = in_body_axes(source, T, config.axes)
-    check_upright(source, T)
+    check_upright(source, T, config.axes)
     return Trajectory(stamps_s, T, source)
 
 
@@ -170,7 +179,7 @@ _ROTATION_TOLERANCE = 1e-2
 
 
 def _check(source: str, stamps_s: NDArray[np.float64] | None, T: NDArray[np.float64]) -> None:
-    """Raise DatasetError unless poses are finite rotations and stamps increase; rows from 1."""
+    """Raise DatasetError unless poses are finite rotations in order of time; rows from 1."""
     if len(T) == 0:
         raise DatasetError(f"{source}: there are no poses in this trajectory")
     finite = np.isfinite(T).all(axis=(1, 2))
@@ -191,11 +200,10 @@ def _check(source: str, stamps_s: NDArray[np.float64] | None, T: NDArray[np.floa
             f"{int(np.argmax(wrong)) + 1}: is this a trajectory, and are its columns in order?"
         )
     if stamps_s is not None:
-        late = np.flatnonzero(np.diff(stamps_s) <= 0)
+        late = np.flatnonzero(np.diff(stamps_s) < 0)
         if len(late):
             at = int(late[0])
             raise DatasetError(
-                f"{source}: stamps do not increase: that of pose {at + 2}, {stamps_s[at + 1]:.6f} "
-                f"s, is not later than that of pose {at + 1}, {stamps_s[at]:.6f} s: sort the poses "
-                "and remove doubles"
+                f"{source}: stamps decrease: that of pose {at + 2}, {stamps_s[at + 1]:.6f} s, is "
+                f"earlier than that of pose {at + 1}, {stamps_s[at]:.6f} s: sort the poses"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import R_BODY_OPTICAL
+
+_log = logging.getLogger(__name__)
 
 Axes = Literal["auto", "body", "optical", "camera", "frd", "ned"]
 
@@ -39,8 +42,9 @@ def in_body_axes(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> 
         fitting = "camera" if up_in_world[2] > -up_in_world[1] else "optical"
         raise DatasetError(
             f"{source}: the motion is along the z axis of the poses, as for a camera, but x must "
-            f"be forward and z up: convert them by axes {fitting} (optical: their world has a "
-            "camera's axes, too, as in KITTI; camera: it has z up), or keep them by axes body"
+            f"be forward and z up: set trajectory_file.axes to {fitting} to convert them (optical: "
+            "their world has a camera's axes, too, as in KITTI; camera: it has z up), or to body "
+            "to keep them"
         )
     R_world, R_body = _ROTATIONS[axes]
     T = T_world_body.copy()
@@ -49,15 +53,26 @@ def in_body_axes(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> 
     return T
 
 
-def check_upright(source: str, T_world_body: NDArray[np.float64]) -> None:
-    """Raise DatasetError if half of the poses (N, 4, 4) lie on their side or on their head."""
+def turns_world(axes: Axes) -> bool:
+    """Whether the world of poses with these axes is turned to z up, and not the poses alone."""
+    return not np.array_equal(_ROTATIONS[axes][0], np.eye(3))
+
+
+def check_upright(source: str, T_world_body: NDArray[np.float64], axes: Axes) -> None:
+    """Raise DatasetError if half of the poses (N, 4, 4) lie on their side or on their head.
+
+    Poses whose axes are said to be a body's may be those of a tilted sensor: they are warned of.
+    """
     tilt_deg = np.degrees(np.arccos(np.clip(T_world_body[:, 2, 2], -1, 1)))
     median = float(np.median(tilt_deg))
-    if median > _UPRIGHT_DEG:
+    if median > _UPRIGHT_DEG and axes == "body":
+        _log.warning("%s: half of the poses are tilted by %.0f deg or more", source, median)
+    elif median > _UPRIGHT_DEG:
         raise DatasetError(
             f"{source}: half of the poses are tilted by {median:.0f} deg or more, but their z must "
-            "be up: if the quaternion begins with w, set quaternion wxyz; if z is down, axes frd; "
-            "if these are poses of a camera, axes camera or optical"
+            "be up: if the quaternion begins with w, set trajectory_file.quaternion to wxyz; if z "
+            "is down, trajectory_file.axes to frd; if these are poses of a camera, to camera or "
+            "optical; if the sensor is tilted, to body"
         )
 
 

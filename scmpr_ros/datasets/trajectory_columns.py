@@ -18,9 +18,15 @@ _PREFIXES = {
     "": r"(t|p|pos|position|p_rs_r|translation|pose_position|pose_pose_position)_?",
     "q": r"(q|quat|quaternion|q_rs|orientation|rotation|pose_orientation|pose_pose_orientation)_?",
 }
+_MESSAGE = r"\w+_pose(_pose)?_"  # fields of messages, with the topic before them
 _KNOWN: tuple[tuple[str, str], ...] = (
     *((axis, rf"({_PREFIXES['']})?{axis}(_m)?") for axis in "xyz"),
     *((f"q{axis}", rf"{_PREFIXES['q']}{axis}") for axis in "xyzw"),
+    *((axis, rf"{_MESSAGE}position_{axis}") for axis in "xyz"),
+    *((f"q{axis}", rf"{_MESSAGE}orientation_{axis}") for axis in "xyzw"),
+    ("easting", r"(utm_)?east(ing)?(_m)?"),
+    ("northing", r"(utm_)?north(ing)?(_m)?"),
+    ("height", r"(alt|altitude|elevation|height|ellipsoid(al)?_height)(_m)?"),
     *((name, rf"{name}(_rad)?") for name in ("roll", "pitch")),
     ("yaw", r"(yaw|theta)(_rad)?"),
     *((f"{name}_deg", f"{name}_deg") for name in ("roll", "pitch", "yaw")),
@@ -31,7 +37,10 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ("heading", r"(heading|azimuth|bearing)(_deg|_rad)?"),
 )
 """What a column is, and its usual names in lower case, parts joined by underscores."""
+_SURVEYED = {"x": "easting", "y": "northing", "z": "height"}
 _LARGEST_SECONDS = 1e11
+_EPOCHS = {1e18: 1e-9, 1e15: 1e-6, 1e12: 1e-3}
+"""Unit in seconds of stamps of the years 2001 to 2286, by their least one."""
 _LARGEST_RAD = 2 * np.pi + 0.1
 _LENGTH_TOLERANCE = 0.02
 
@@ -46,13 +55,15 @@ def poses_of_columns(
     """
     columns: dict[str, NDArray[np.float64]] = {}
     for name, column in zip(names, values.T, strict=True):
-        kind = _kind(name)
+        kind = column_kind(name)
         if kind in columns and kind != "geographic":
             raise DatasetError(
                 f"{path}: two columns could be {kind} ({', '.join(names)}): keep one"
             )
         if kind:
             columns[kind] = column
+    if not {"x", "y", "z"} & columns.keys() and set(_SURVEYED.values()) <= columns.keys():
+        columns |= {axis: columns[name] for axis, name in _SURVEYED.items()}
     missing = [axis for axis in "xyz" if axis not in columns]
     if missing and "geographic" in columns:
         raise DatasetError(
@@ -83,12 +94,19 @@ def rotations(path: Path, xyzw: NDArray[np.float64]) -> NDArray[np.float64]:
     return Rotation.from_quat(xyzw).as_matrix()
 
 
-def _kind(name: str) -> str:
-    """What a column is; empty if that does not matter."""
+def column_kind(name: str) -> str:
+    """What a column of this name is, such as x, qw or stamp; empty if that does not matter."""
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"\[ns\]", "_ns", name.lower())).strip("_")
     plain = re.sub(r"_(m|s|rad|deg)?$", lambda unit: unit.group(0) if unit.group(1) else "", plain)
     plain = plain.removeprefix("field_")
     return next((kind for kind, pattern in _KNOWN if re.fullmatch(pattern, plain)), "")
+
+
+def in_seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stamps (N,) since 1970 in seconds, which may be milli-, micro- or nanoseconds."""
+    first = float(np.abs(stamps[:1]).max(initial=0))
+    unit_s = next((unit for least, unit in _EPOCHS.items() if least <= first < 10 * least), 1.0)
+    return stamps * unit_s
 
 
 def _stamps(path: Path, columns: _Columns) -> NDArray[np.float64] | None:
@@ -96,7 +114,7 @@ def _stamps(path: Path, columns: _Columns) -> NDArray[np.float64] | None:
         return 1e-9 * columns["stamp_ns"]
     if "stamp" not in columns:
         return None
-    stamps = columns["stamp"] + 1e-9 * columns.get("nanosec", np.zeros(1))
+    stamps = in_seconds(columns["stamp"]) + 1e-9 * columns.get("nanosec", np.zeros(1))
     if np.abs(stamps).max() > _LARGEST_SECONDS:
         raise DatasetError(
             f"{path}: the first stamp is {stamps[0]:g}, which is no time in seconds: call the "

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from scmpr_ros.cancellation import raise_if_cancelled
 from scmpr_ros.datasets.bags.options import BagReaderConfig, options_file
 from scmpr_ros.datasets.drive import Drive, FrameReader
-from scmpr_ros.datasets.recordings import is_recording, open_drives
+from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
+from scmpr_ros.datasets.trajectory_axes import turns_world
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import (
@@ -28,7 +29,14 @@ from scmpr_ros.lidar.accumulation import (
     accumulate_classes,
 )
 from scmpr_ros.lidar.cloud_files import CloudConfig, CloudStream, open_cloud
-from scmpr_ros.lidar.clouds.tile_folders import is_tile_folder
+from scmpr_ros.lidar.clouds.formats.registry import TILE_SUFFIXES
+from scmpr_ros.lidar.clouds.tables import open_tables
+from scmpr_ros.lidar.clouds.tile_folders import (
+    check_no_dump,
+    find_cloud_folders,
+    holds_clouds,
+    is_tile_folder,
+)
 from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
@@ -204,6 +212,8 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
     is_cloud = not path.is_dir() or (is_tile_folder(path) and not prebuilt.is_file())
     if is_cloud and not is_recording(path):
         return CloudFile(path)
+    if path.is_dir() and not prebuilt.is_file():
+        _check_folder(path)
     drive = _mapping_drive(path, config)
     if prebuilt.is_file() or drive is None:
         return CloudFile(prebuilt, drive)
@@ -215,6 +225,33 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
             "of: name another `sequence`"
         )
     return AccumulatedScans(drive)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder without a map.ply whose map could be another one than what it is read as."""
+    if is_bag(path) and holds_clouds(path):
+        raise DatasetError(
+            f"{path} holds both point clouds and a bag: name the file that the map is to be made of"
+        )
+    if is_recording(path):
+        return
+    check_no_dump(path)
+    inner = find_cloud_folders(path)
+    what = f"{path} holds neither a recording nor point clouds"
+    if len(inner) == 1:
+        open_tables(inner[0], CloudConfig())  # which refuses scans, and so that advice
+        raise DatasetError(
+            f"{what}, but its folder {inner[0].name} holds point clouds: name that one, {inner[0]}"
+        )
+    if inner:
+        raise DatasetError(
+            f"{what}, but {len(inner)} of its folders hold point clouds, such as {inner[0].name}: "
+            "name the one of the map, or, if each has a part of it, put their files into one"
+        )
+    try:
+        open_drives(path)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; {', '.join(TILE_SUFFIXES)} (point clouds)") from None
 
 
 def input_files(path: Path, config: MapSourceConfig) -> list[Path]:
@@ -243,7 +280,27 @@ def find_positions(
     if file is None:
         return None
     _log.info("places lie along the trajectory %s", file)
-    positions = read_trajectory(file, config.trajectory_file, config.bag).positions
+    return _positions_in(file, config)
+
+
+def check_trajectory(config: MapSourceConfig) -> None:
+    """Refuse a trajectory that is named and cannot be read, before a large map is.
+
+    Of a bag, which takes long to read, only whether it is there. Raises DatasetError.
+    """
+    file = Path(config.trajectory)
+    if config.trajectory and not (file.exists() and is_bag(file)):
+        _positions_in(file, config)
+
+
+def _positions_in(file: Path, config: MapSourceConfig) -> NDArray[np.float64]:
+    """Positions (S, 3) of a trajectory file in the map's axes."""
+    read_as = config.trajectory_file
+    if config.cloud.up not in ("", "+z") and read_as.axes == "auto":
+        read_as = replace(read_as, axes="body")  # its axes are the cloud's, which are turned
+    positions = read_trajectory(file, read_as, config.bag).positions
+    if turns_world(read_as.axes):
+        return positions
     turned: NDArray[np.float64] = positions @ config.cloud.R_map_file.T  # as the cloud's points
     return turned
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scmpr_ros.cli.settings_arguments import add_settings, read_settings
+from scmpr_ros.cli.build_map import _config, _parser
+from scmpr_ros.cli.settings_arguments import add_settings, join_signed_values, read_settings
 from scmpr_ros.errors import ConfigError
 
 
@@ -62,3 +63,20 @@ def test_help_shows_meaning_and_default() -> None:
     add_settings(parser, Settings)
     text = " ".join(parser.format_help().split())
     assert "in pixels, 100 % of the truth. (default: 700.0)" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "setting"),
+    [("--up", "-y", "up"), ("--cloud.up", "-x", "up"), ("--origin", "-5.5,2,3", "origin"),
+     ("--origin", "-.5,2,3", "origin"), ("--origin", "1,-2,3", "origin")],
+)  # fmt: skip
+def test_values_that_begin_with_a_minus(option: str, value: str, setting: str) -> None:
+    for given in ([option, value], [f"{option}={value}"]):
+        options = _parser().parse_args(join_signed_values([*given, "--update", "map", "out"]))
+        assert getattr(_config(options).source.cloud, setting) == value
+        assert options.update and options.out == Path("out")
+
+
+def test_a_missing_value_stays_missing() -> None:
+    given = ["--up", "--update", "--up", "-h", "-5", "--origin=1,2,3", "-4"]
+    assert join_signed_values(given) == given

@@ -116,6 +116,97 @@ class TestFormats:
             np.testing.assert_allclose(T[:3, :3], rotation_z(np.pi / 2), atol=1e-12)
         np.testing.assert_array_equal(read.positions, [[0, 0, 0], [0, 2, 0], [0, 4, 1]])
 
+    @pytest.mark.parametrize(
+        ("names", "text"),
+        [
+            (
+                "%time,field.header.seq,field.header.frame_id,field.pose.pose.position.{},"
+                "field.pose.pose.orientation.{},field.pose.covariance0",
+                "{},7,odom,{},0.1",
+            ),
+            (
+                "Time,header.seq,header.frame_id,pose.pose.position.{},pose.pose.orientation.{},"
+                "pose.covariance",
+                '{},7,odom,{},"(0.1, 0.2)"',
+            ),
+            (
+                "__time,/odom/seq,/odom/pose/pose/position/{},/odom/pose/pose/orientation/{}",
+                "{},7,{}",
+            ),
+        ],
+        ids=["rostopic echo -p", "bagpy", "PlotJuggler"],
+    )
+    def test_messages_as_tables(self, tmp_path: Path, names: str, text: str) -> None:
+        before, between, after = names.split("{}")
+        before, prefix = before.rsplit(",", 1)
+        axes = [f"{prefix}{axis}" for axis in "xyz"]
+        quaternion = [f"{between.lstrip(',')}{axis}" for axis in "xyzw"]
+        lines = [",".join([before, *axes, *quaternion]) + after]
+        for row in tum_rows().splitlines()[1:]:
+            stamp, *pose = row.split()
+            if names.startswith("%"):
+                stamp = str(round(float(stamp) * 1e9))
+            lines.append(text.format(stamp, ",".join(pose)))
+        assert_poses(read_trajectory(written(tmp_path / "t.csv", "\n".join(lines))))
+
+    @pytest.mark.parametrize("unit", [1e3, 1e6, 1e9])
+    def test_stamps_since_1970_in_other_units(self, tmp_path: Path, unit: float) -> None:
+        rows = [row.split() for row in tum_rows().splitlines()[1:]]
+        rows = [[str(round(float(stamp) * unit)), *pose] for stamp, *pose in rows]
+        tum = written(tmp_path / "t.txt", "\n".join(map(" ".join, rows)))
+        assert_poses(read_trajectory(tum))
+        names = "timestamp,x,y,z,qx,qy,qz,qw\n"
+        path = written(tmp_path / "t.csv", names + "\n".join(map(",".join, rows)))
+        assert_poses(read_trajectory(path))
+
+    @pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
+    def test_dates(self, tmp_path: Path, zone: str) -> None:
+        rows = [row.split() for row in tum_rows().splitlines()[1:]]
+        dates = [str(np.datetime64(round(1e9 * float(row[0])), "ns")) + zone for row in rows]
+        lines = [",".join([date, *row[1:]]) for date, row in zip(dates, rows, strict=True)]
+        text = "\n".join(["time,x,y,z,qx,qy,qz,qw", *lines])
+        assert_poses(read_trajectory(written(tmp_path / "t.csv", text)))
+
+    def test_a_quoted_field_of_any_length(self, tmp_path: Path) -> None:
+        text = f'x,y,z,comment\n1,2,3,"{"a, b" * 50_000}"\n1,2,3,c\n'
+        with pytest.raises(DatasetError, match=r"t\.csv: 4 columns have names, but line 2"):
+            read_trajectory(written(tmp_path / "t.csv", text))
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+    def test_encodings_of_windows(self, tmp_path: Path, encoding: str) -> None:
+        path = tmp_path / "t.txt"
+        path.write_bytes(("# Straße\n" + tum_rows()).encode(encoding))
+        assert_poses(read_trajectory(path))
+
+    def test_matrices_with_stamps_as_mulran_writes_them(self, tmp_path: Path) -> None:
+        rows = matrix_rows().replace(" ", ",").splitlines()
+        lines = [f"{round(stamp * 1e9)},{row}" for stamp, row in zip(STAMPS, rows, strict=True)]
+        assert_poses(read_trajectory(written(tmp_path / "global_pose.csv", "\n".join(lines))))
+
+    def test_states_of_fast_lio(self, tmp_path: Path) -> None:
+        rows = [
+            [0.1 * k, 0, 0, YAWS[k], *T[:3, 3], *np.zeros(15), 0.1, 0.0, -9.8]
+            for k, T in enumerate(POSES)
+        ]
+        text = "".join(" ".join(f"{v:f}" for v in row) + " \r\n" for row in rows)
+        read = read_trajectory(written(tmp_path / "pos_log.txt", text))
+        np.testing.assert_allclose(read.positions, POSES[:, :3, 3], atol=1e-6)
+        np.testing.assert_allclose(read.stamps_s, 0.1 * np.arange(6))
+
+    def test_positions_of_a_survey(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "t.csv", "GPSTime,easting,northing,altitude\n7,5e5,5.4e6,110\n")
+        np.testing.assert_array_equal(read_trajectory(path).positions, [[5e5, 5.4e6, 110]])
+        path = written(tmp_path / "t.csv", "x,y,z,altitude\n1,2,3,110\n")
+        np.testing.assert_array_equal(read_trajectory(path).positions, [[1, 2, 3]])
+
+    @pytest.mark.parametrize("stamps", [["1.69e+09"] * 6, ["1", "2", "3", "3", "4", "5"]])
+    def test_stamps_of_too_few_digits(self, tmp_path: Path, stamps: list[str], caplog) -> None:
+        rows = [row.split()[1:] for row in tum_rows().splitlines()[1:]]
+        lines = [" ".join([stamp, *row]) for stamp, row in zip(stamps, rows, strict=True)]
+        read = read_trajectory(written(tmp_path / "t.txt", "\n".join(lines)))
+        assert_poses(read, stamped=False)
+        assert "stamps repeat" in caplog.text
+
     @pytest.mark.parametrize("shape", [(-1, 4, 4), (-1, 3, 4), (-1, 12)])
     def test_arrays_of_kiss_icp(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
         rows = POSES if shape[1] == 4 else POSES[:, :3]
@@ -178,7 +269,9 @@ class TestAxes:
     def test_camera_poses_of_kitti_are_converted_when_asked(self, tmp_path: Path) -> None:
         camera, body = self.optical()
         path = written(tmp_path / "00.txt", matrix_rows(camera))
-        with pytest.raises(DatasetError, match=r"along the z axis .* convert them by axes optical"):
+        with pytest.raises(
+            DatasetError, match=r"along the z axis .* set trajectory_file.axes to optical"
+        ):
             read_trajectory(path)
         read = read_trajectory(path, TrajectoryConfig(axes="optical"))
         assert_poses(read, stamped=False, poses=body)
@@ -187,7 +280,7 @@ class TestAxes:
         _, body = self.optical()
         camera = body @ make_transform(R_BODY_OPTICAL, np.zeros(3))
         path = written(tmp_path / "cam0.txt", matrix_rows(camera))
-        with pytest.raises(DatasetError, match="convert them by axes camera"):
+        with pytest.raises(DatasetError, match=r"set trajectory_file.axes to camera"):
             read_trajectory(path)
         read = read_trajectory(path, TrajectoryConfig(axes="camera"))
         assert_poses(read, stamped=False, poses=body)
@@ -195,13 +288,24 @@ class TestAxes:
     def test_poses_with_z_down(self, tmp_path: Path) -> None:
         turned = make_transform(np.diag([1.0, -1.0, -1.0]), np.zeros(3))
         path = written(tmp_path / "imu.txt", matrix_rows(POSES @ turned))
-        with pytest.raises(DatasetError, match=r"180 deg or more.*axes frd"):
+        with pytest.raises(DatasetError, match=r"180 deg or more.*axes to frd"):
             read_trajectory(path)
         assert_poses(read_trajectory(path, TrajectoryConfig(axes="frd")), stamped=False)
 
+    def test_a_tilted_sensor_when_said(self, tmp_path: Path, caplog) -> None:
+        tilt = make_transform(Rotation.from_euler("y", 50, degrees=True).as_matrix(), np.zeros(3))
+        path = written(tmp_path / "t.txt", matrix_rows(POSES @ tilt))
+        with pytest.raises(
+            DatasetError, match=r"tilted by 50 deg .* if the sensor is tilted, to body"
+        ):
+            read_trajectory(path)
+        read = read_trajectory(path, TrajectoryConfig(axes="body"))
+        np.testing.assert_allclose(read.positions, POSES[:, :3, 3], atol=1e-6)
+        assert "tilted by 50 deg" in caplog.text
+
     def test_another_order_of_the_quaternion(self, tmp_path: Path) -> None:
         path = written(tmp_path / "t.txt", tum_rows("wxyz"))
-        with pytest.raises(DatasetError, match="set quaternion wxyz"):
+        with pytest.raises(DatasetError, match=r"set trajectory_file.quaternion to wxyz"):
             read_trajectory(path)
         assert_poses(read_trajectory(path, TrajectoryConfig(quaternion="wxyz")))
 
@@ -217,8 +321,16 @@ TUM = "1 0 0 0 0 0 0 1\n2 1 0 0 0 0 0 1\n"
         (TUM + "3 2 0 0 0 0 0\n", "line 3 has 7 columns, and the first one 8"),
         (TUM + "3 2 0 zero 0 0 0 1\n", "line 3: 'zero' is not a number"),
         (TUM + "3 2 nan 0 0 0 0 1\n", "1 of 3 poses are not finite, the first is pose 3"),
-        (TUM + "1.5 2 0 0 0 0 0 1\n", "stamps do not increase: that of pose 3, 1.500000 s"),
-        (TUM + "2 2 0 0 0 0 0 1\n", "stamps do not increase"),
+        (TUM + "1.5 2 0 0 0 0 0 1\n", "stamps decrease: that of pose 3, 1.500000 s, is earlier"),
+        (
+            "5,0,map,odom,1,0,0,0,0,0,1\n",
+            "line 1: 'map' is not a number: .* names of their columns",
+        ),
+        (
+            "time,x,y,z\n2026-13-01 00:00:00,1,2,3\n",
+            "line 2: '2026-13-01 00:00:00' is not a number",
+        ),
+        ('{"poses": [[1, 2, 3]]}', "line 1: .* is not a number: a line of TUM has 8 columns"),
         (
             TUM + "3 2 0 0 0 0 0 2\n",
             "1 of 3 quaternions are not of length 1, the first is .*pose 3",
@@ -226,14 +338,14 @@ TUM = "1 0 0 0 0 0 0 1\n2 1 0 0 0 0 0 1\n"
         ("1,5 0,0 0,1 0,0 0 0 0 1\n", "'1,5' has a decimal comma"),
         ("1,5;0,0;0,1;0,0;0;0;0;1\n", "'1,5' has a decimal comma"),
         ("1 2 3\n", "found 3 columns: a line of TUM has 8 columns"),
-        ("1700000000000000000 0 0 0 0 0 0 1\n", "stamps of TUM are in seconds"),
+        ("170000000000000000000 0 0 0 0 0 0 1\n", "stamps of TUM are in seconds"),
         ("1 0 0 0 0 2 0 0 0 0 1 0\n", "1 of 1 poses have no rotation matrix"),
         ("x,y\n1,2\n", "no column z; the columns are x, y"),
         ("stamp,lat,lon,alt\n1,2,3,4\n", "latitude and longitude"),
         ("x,y,z,heading\n1,2,3,0\n", "clockwise from north"),
         ("x,y,z,yaw\n1,2,3,90\n", "yaw reaches 90.0, which is no angle in radians"),
         ("x,y,z,qx,qy\n1,2,3,0,0\n", "of a quaternion there are only the columns qx, qy"),
-        ("stamp,x,y,z\n1700000000000000000,2,3,4\n", "call the column stamp_ns"),
+        ("stamp,x,y,z\n170000000000000000000,2,3,4\n", "call the column stamp_ns"),
         ("x,y,z,px\n1,2,3,4\n", "two columns could be x"),
         ("x,y,z\n1,2,3,4\n", "3 columns have names, but line 2 has 4 columns"),
     ],
@@ -249,7 +361,7 @@ def test_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> Non
     ("name", "content", "message"),
     [
         ("t.txt", b"\0" * 80, "not a text file"),
-        ("t.txt", b"1 2 \xff\xfe", "not a text file"),
+        ("t.txt", b"1 2 \xff\xfe", "line 1: .* is not a number"),
         ("t.npy", b"", "no array of NumPy"),
         ("t.npy", b"\x93NUMPY", "no array of NumPy"),
         ("t.pcd", b"VERSION 0.7\n", "no PCD header"),

@@ -214,10 +214,26 @@ def test_a_large_cloud_is_read_in_blocks_and_as_often_as_wanted(tmp_path: Path) 
     np.testing.assert_array_equal(cloud.bounds, [xyz.min(axis=0), xyz.max(axis=0)])
 
 
-@pytest.mark.parametrize("suffix", ["bag", "mcap", "db3", "gz", "zip"])
+@pytest.mark.parametrize("suffix", ["bag", "mcap", "db3", "gz", "zip", "db"])
 def test_files_that_are_no_clouds_say_what_they_are(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"m.{suffix}").touch()
     with pytest.raises(DatasetError, match=rf"m\.{suffix} is (a|an|compressed)\b"):
+        read_cloud(tmp_path / f"m.{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html>\n<html>", "a web page"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["ply", "laz", "bin"])
+def test_what_stands_in_place_of_a_download(
+    tmp_path: Path, content: str, message: str, suffix: str
+) -> None:
+    (tmp_path / f"m.{suffix}").write_text(content)
+    with pytest.raises(DatasetError, match=rf"m\.{suffix} is .*{message}"):
         read_cloud(tmp_path / f"m.{suffix}")
 
 

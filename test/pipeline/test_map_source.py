@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from recording_kitti360 import START, static_folder, write_kitti360, write_window
 
+from scmpr_ros.datasets.trajectories import TrajectoryConfig
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig
-from scmpr_ros.lidar.cloud_files import write_cloud
+from scmpr_ros.lidar.cloud_files import CloudConfig, write_cloud
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_cloud_map import PointCloudMap
 from scmpr_ros.lidar.segmentation import point_confusion
@@ -21,6 +22,8 @@ from scmpr_ros.pipeline.map_source import (
     AccumulatedScans,
     CloudFile,
     MapSourceConfig,
+    check_trajectory,
+    find_positions,
     open_map_source,
 )
 from scmpr_ros.records import PointCloud
@@ -201,8 +204,72 @@ def test_missing_source(tmp_path: Path) -> None:
 
 
 def test_folder_with_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no recording in .*: looked for sequences/"):
+    with pytest.raises(DatasetError, match=r"looked for sequences/.*; .ply, .pcd, .*clouds"):
         load_point_cloud_map(tmp_path, CONFIG)
+
+
+def test_a_trajectory_in_the_axes_of_a_turned_cloud(tmp_path: Path) -> None:
+    """LOAM: x left, y up, z forward, of poses and cloud alike."""
+    rows = "".join(f"{k} {0.1 * k} 1.5 {k} 0 0 0 1\n" for k in range(5))
+    (tmp_path / "t.txt").write_text(rows)
+    config = MapSourceConfig(cloud=CloudConfig(up="+y"), trajectory=str(tmp_path / "t.txt"))
+    positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
+    assert positions is not None
+    np.testing.assert_allclose(positions[4], [4, 0.4, 1.5], atol=1e-12)
+
+
+def test_a_trajectory_of_a_camera_is_turned_once(tmp_path: Path) -> None:
+    """Poses and cloud in optical axes, and both said so."""
+    (tmp_path / "t.txt").write_text("".join(f"1 0 0 1.5 0 1 0 -0.1 0 0 1 {k}\n" for k in range(5)))
+    config = MapSourceConfig(
+        cloud=CloudConfig(up="-y"),
+        trajectory=str(tmp_path / "t.txt"),
+        trajectory_file=TrajectoryConfig(axes="optical"),
+    )
+    positions = find_positions(tmp_path, CloudFile(tmp_path / "m.pcd"), config)
+    assert positions is not None
+    np.testing.assert_allclose(positions[4], [4, -1.5, 0.1], atol=1e-12)
+
+
+def test_a_trajectory_is_read_before_the_map(tmp_path: Path) -> None:
+    for name in ("none.txt", "t.txt"):
+        (tmp_path / "t.txt").write_text("1 2 3\n")
+        with pytest.raises(DatasetError, match=name):
+            check_trajectory(MapSourceConfig(trajectory=str(tmp_path / name)))
+    check_trajectory(MapSourceConfig())
+    (tmp_path / "damaged.mcap").touch()  # which is read later
+    check_trajectory(MapSourceConfig(trajectory=str(tmp_path / "damaged.mcap")))
+
+
+def test_a_folder_of_folders_names_the_one_with_clouds(tmp_path: Path) -> None:
+    write_cloud(tmp_path / "tiles" / "a.ply", street())
+    with pytest.raises(DatasetError, match=r"its folder tiles holds point clouds: name that one"):
+        open_map_source(tmp_path)
+
+
+def test_a_folder_with_a_folder_of_scans(tmp_path: Path) -> None:
+    """As SC-LIO-SAM saves them."""
+    for frame in range(6):
+        write_cloud(tmp_path / "Scans" / f"{frame:06d}.ply", street())
+    with pytest.raises(DatasetError, match=r"Scans holds 6 scans such as 000000\.ply"):
+        open_map_source(tmp_path)
+
+
+def test_a_folder_with_several_folders_of_clouds(tmp_path: Path) -> None:
+    for name in ("000000", "000001"):
+        write_cloud(tmp_path / name / "cloud.ply", street())
+    with pytest.raises(DatasetError, match=r"2 of its folders hold point clouds, such as 000000"):
+        open_map_source(tmp_path)
+    (tmp_path / "graph.g2o").touch()
+    with pytest.raises(DatasetError, match=r"graph\.g2o, but no map: it is a dump of hdl_graph"):
+        open_map_source(tmp_path)
+
+
+def test_a_cloud_beside_a_bag_is_not_passed_over(tmp_path: Path) -> None:
+    write_cloud(tmp_path / "site.ply", street())
+    (tmp_path / "drive.mcap").touch()
+    with pytest.raises(DatasetError, match="both point clouds and a bag: name the file"):
+        open_map_source(tmp_path)
 
 
 def test_a_damaged_scan_can_be_left_out(tmp_path: Path, caplog) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,26 +55,42 @@ _STEEP_DEG = 10.0
 _ROW_COLUMN = np.array([1 << 32, 1])
 _EARTH_RADIUS_M = (6.33e6, 6.40e6)
 
+_UNIT = re.compile(
+    r'\b(?:LENGTH)?UNIT\s*\[\s*"(?!deg|rad|gr)([^"]*)"\s*,\s*([\d.]+(?:e[-+]?\d+)?)', re.IGNORECASE
+)
+_VERTICAL = re.compile(r"VERT_CS|VERTCRS|VERTICALCRS", re.IGNORECASE)
+_UNIT_TOLERANCE_M = 1e-4
+
 
 @dataclass(frozen=True)
 class CloudSample:
     """Random points of a cloud.
 
-    xyz: (S, 3) float64, all the same chance. count: number of points of the whole cloud.
+    xyz: (S, 3) float64, all the same chance. count: number of points of the whole cloud. label:
+    (S,) ids of their classes, if all blocks had some.
     """
 
     xyz: NDArray[np.float64]
     count: int
+    label: NDArray[np.int64] | None = None
 
 
 def check_georeference(georeference: str, where: str) -> None:
-    """Refuse a coordinate system in degrees or feet; `where` names the file."""
+    """Refuse a coordinate system in degrees or another unit than metres; `where` names the file."""
     if _is_geographic(georeference):
-        raise _geographic(where, georeference[:40])
-    foot = _foot(georeference)
-    if foot:
+        raise _geographic(where, f"{georeference[:40]}; if they are metres, set cloud.unit_m to 1")
+    if "GEOCCS" in georeference.upper():
+        raise _earth_centred(where)
+    (across, across_m), (height, height_m) = _units(georeference)
+    if abs(float(across_m) - float(height_m)) > _UNIT_TOLERANCE_M:
         raise DatasetError(
-            f"{where} is in feet, says its coordinate system: set cloud.unit_m to {foot}"
+            f"{where} has positions in {across} and heights in {height}, says its coordinate "
+            "system: transform it to one unit, such as by PDAL"
+        )
+    if abs(float(across_m) - 1) > _UNIT_TOLERANCE_M:
+        unit = "feet" if "f" in across.lower() else across
+        raise DatasetError(
+            f"{where} is in {unit}, says its coordinate system: set cloud.unit_m to {across_m}"
         )
 
 
@@ -175,9 +192,7 @@ def _check_not_earth_centred(
     if _view_along(turned, 2, cell_m).level_cells > _MUCH_MORE * (
         _FEWEST_CELLS + _view_along(xyz, 2, cell_m).level_cells
     ):
-        raise DatasetError(
-            f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
-        )
+        raise _earth_centred(where)
 
 
 @dataclass(frozen=True)
@@ -243,6 +258,9 @@ def _cell_m(xyz: NDArray[np.float64]) -> float:
 def _spacing_m(sample: CloudSample) -> float:
     """Median distance of a point of the whole cloud to the next, taken to lie on surfaces."""
     xyz = sample.xyz[:: max(1, len(sample.xyz) // _SPACING_POINTS)]
+    xyz = xyz[xyz.any(axis=1)]  # zeros of no return, a tree of which would take minutes
+    if len(xyz) < 2:
+        return 0.0
     distance = cKDTree(xyz).query(xyz, k=2)[0][:, 1]
     return float(np.median(distance) * np.sqrt(len(xyz) / sample.count))
 
@@ -280,16 +298,26 @@ def _is_geographic(georeference: str) -> bool:
     return is_degrees and "PROJC" not in text
 
 
-def _foot(georeference: str) -> str:
-    """Length of the foot in metres that a coordinate system is in; empty if it is in metres."""
-    text = georeference.lower()
-    if "us survey foot" in text or "foot_us" in text or "us_survey_foot" in text:
-        return "0.30480060960121924"
-    return "0.3048" if '"foot"' in text or "international foot" in text or "in foot" in text else ""
+def _units(georeference: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Names and lengths in metres of the units of positions and of heights in a WKT.
+
+    The unit of a system stands behind those of its parts. What is not said is metres, and of
+    heights like the positions.
+    """
+    horizontal, *vertical = _VERTICAL.split(georeference, maxsplit=1)
+    across = (_UNIT.findall(horizontal) or [("metre", "1")])[-1]
+    height = (_UNIT.findall(vertical[0]) if vertical else []) or [across]
+    return across, height[-1]
 
 
 def _geographic(where: str, what: str) -> DatasetError:
     return DatasetError(
         f"{where} has geographic coordinates in degrees ({what}): project it to metres, such as "
         "UTM, before building a map"
+    )
+
+
+def _earth_centred(where: str) -> DatasetError:
+    return DatasetError(
+        f"{where} has earth-centred coordinates (ECEF): transform it to a local frame or to UTM"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +22,12 @@ from scmpr_ros.lidar.clouds.checks import (
     check_up,
 )
 from scmpr_ros.lidar.clouds.config import CloudConfig
+from scmpr_ros.lidar.clouds.fields import likely_labels
 from scmpr_ros.lidar.clouds.formats.point_table import BLOCK_POINTS
+from scmpr_ros.lidar.clouds.label_checks import check_ground_labels
 from scmpr_ros.lidar.clouds.survey import CloudSurvey
 from scmpr_ros.lidar.clouds.tables import CloudTables, RawBlock, open_tables
+from scmpr_ros.semantics import GROUND_IDS, IGNORE
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ _MAX_COORDINATE_M = 1e8
 """Eastings with their zone in front reach 6e7."""
 _MAX_LABEL_IDS = 10_000
 _LEAST_CLASSIFIED = 0.5
+_LEAST_STANDING = 0.2
 """Surveys often classify the ground alone: then geometry says more than the labels."""
 
 
@@ -65,11 +69,19 @@ def open_raw_cloud(path: Path, config: CloudConfig) -> RawCloud:
         check_georeference(tables.georeference, str(path))
     if survey.count >= FEWEST_POINTS:
         _check(str(path), survey, config)
+        if labels is not None:
+            assumed = config.label_set == "auto"
+            check_ground_labels(survey.sample(), labels, str(path), assumed)
     has_intensity = tables.has_intensity and survey.dark < survey.count
     if tables.has_intensity and survey.dark:
         fate = "taken as 0" if has_intensity else "so it has no intensity"
         _log.warning("%s: the intensity of %d points is not finite, %s", path, survey.dark, fate)
     _log.info("%s: %s", path, tables.used_fields(labels, has_intensity))
+    table, fields = tables.tables[0]
+    like_labels = likely_labels(table.fields) if fields.label is None else []
+    if like_labels:
+        _log.warning("%s: its field %s may hold classes but is not read: if it does, call it label "
+                     "and say by cloud.label_set what they are", path, like_labels[0])  # fmt: skip
     strays = survey.cells.strays()
     if strays.count:
         _log.warning(
@@ -113,22 +125,30 @@ def _use_labels(tables: CloudTables, survey: CloudSurvey, labels: LabelSet) -> b
         return False
     if survey.count < FEWEST_POINTS:
         return True
-    known = sum(n for i, n in counts.items() if labels.joint_of.get(i, 0))
-    if tables.config.label_set == "auto" and labels.name == "asprs" and (
-        known < _LEAST_CLASSIFIED * survey.count
-    ):  # fmt: skip
+    assumed = tables.config.label_set == "auto"
+    known = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) != IGNORE)
+    if assumed and labels.name == "asprs" and _are_of_the_ground_alone(counts, known, labels):
         _log.warning(
-            "%s: only %.0f %% of its points are classified (field %s), so classes are found by "
-            "geometry; set cloud.label_set to asprs to use them",
+            "%s: only %.0f %% of its points are classified (field %s), too few or ground alone, so "
+            "classes are found by geometry; set cloud.label_set to asprs to use them, or to a YAML "
+            "file if they are other classes",
             tables.path, 100 * known / survey.count, field,
         )  # fmt: skip
         return False
-    check_label_ids(counts, labels, f"{tables.path}: field {field}")
+    where = f"{tables.path}: field {field}"
+    check_label_ids(counts, labels, where, assumed)
     rare = [i for i in counts if i not in labels.joint_of]
     if rare:
         _log.warning("%s: field %s holds ids that %s does not know, taken as void: %s",
                      tables.path, field, labels.name, ", ".join(map(str, rare[:10])))  # fmt: skip
     return True
+
+
+def _are_of_the_ground_alone(counts: Mapping[int, int], known: int, labels: LabelSet) -> bool:
+    """Whether a survey has classes for few of its points, or for few that stand on the ground."""
+    total = sum(counts.values())
+    ground = sum(n for i, n in counts.items() if labels.joint_of.get(i, IGNORE) in GROUND_IDS)
+    return known < _LEAST_CLASSIFIED * total or known - ground < _LEAST_STANDING * (total - ground)
 
 
 def _label_set(tables: CloudTables, config: CloudConfig) -> LabelSet | None:
@@ -151,17 +171,14 @@ def _survey(
         for block in tables.blocks(labels):
             raise_if_cancelled()
             survey.not_finite += block.dropped
-            survey.add(block.xyz)
+            survey.add(block.xyz, block.label)
             if block.intensity is not None:
                 survey.dark += int(np.sum(~np.isfinite(block.intensity)))
-            if block.label is not None:
-                ids, counts = np.unique(block.label, return_counts=True)
-                survey.label_counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-                if len(survey.label_counts) > _MAX_LABEL_IDS:
-                    raise DatasetError(
-                        f"{path}: field {tables.tables[0][1].label} holds more than "
-                        f"{_MAX_LABEL_IDS} ids, so it holds no classes: set cloud.label_set to none"
-                    )
+            if len(survey.label_counts) > _MAX_LABEL_IDS:
+                raise DatasetError(
+                    f"{path}: field {tables.tables[0][1].label} holds more than "
+                    f"{_MAX_LABEL_IDS} ids, so it holds no classes: set cloud.label_set to none"
+                )
             kept.append(block)
             if survey.count > 2 * BLOCK_POINTS:
                 kept.clear()

@@ -39,27 +39,35 @@ class CloudSurvey:
     label_counts: Counter[int] = field(default_factory=Counter)
     cells: CellCounts = field(default_factory=lambda: CellCounts())
     _sample: list[NDArray[np.float64]] = field(default_factory=list)
+    _labels: list[NDArray[np.int64]] = field(default_factory=list)
     _kept: float = 1.0
     _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def add(self, xyz: NDArray[np.floating]) -> None:
-        """Add finite points (N, 3)."""
+    def add(self, xyz: NDArray[np.floating], label: NDArray[np.integer] | None = None) -> None:
+        """Add finite points (N, 3), with ids of classes (N,) if there are some."""
         if len(xyz) == 0:
             return
         self.count += len(xyz)
         self.bounds = np.stack([np.minimum(self.bounds[0], xyz.min(axis=0)),
                                 np.maximum(self.bounds[1], xyz.max(axis=0))])  # fmt: skip
         self.cells.add(xyz)
-        chosen = xyz if self._kept == 1 else xyz[self._rng.random(len(xyz)) < self._kept]
-        self._sample.append(chosen.astype(np.float64))
+        chosen = slice(None) if self._kept == 1 else self._rng.random(len(xyz)) < self._kept
+        self._sample.append(xyz[chosen].astype(np.float64))
+        if label is not None:
+            ids, counts = np.unique(label, return_counts=True)
+            self.label_counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+            self._labels.append(label[chosen].astype(np.int64))
         if sum(map(len, self._sample)) > 2 * _SAMPLE_POINTS:
-            everything = np.concatenate(self._sample)
-            self._sample = [everything[self._rng.random(len(everything)) < 0.5]]
+            half = self._rng.random(sum(map(len, self._sample))) < 0.5
+            self._sample = [np.concatenate(self._sample)[half]]
+            if self._labels:
+                self._labels = [np.concatenate(self._labels)[half]]
             self._kept /= 2
 
     def sample(self) -> CloudSample:
         """A random sample; all points of a cloud of at most a million."""
-        return CloudSample(np.concatenate(self._sample or [np.empty((0, 3))]), self.count)
+        xyz = np.concatenate(self._sample or [np.empty((0, 3))])
+        return CloudSample(xyz, self.count, np.concatenate(self._labels) if self._labels else None)
 
 
 class CellCounts:

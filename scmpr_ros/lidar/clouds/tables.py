@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.label_sets import LabelSet
+from scmpr_ros.label_sets import LabelSet, open_label_set
 from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.clouds.fields import CloudFields, choose_fields
 from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable
 from scmpr_ros.lidar.clouds.formats.registry import open_table
 from scmpr_ros.lidar.clouds.tile_folders import find_tiles
 
+_log = logging.getLogger(__name__)
+
 _MOST_BROKEN_LABELS = 0.001
+_FEWEST_SCANS, _MOST_SCANS_READ = 5, 20
+_FRAME_NAME = re.compile(r"\d+(\.\d+)?")
+_NEAR_SENSOR_M = 5.0
+_COARSEST_STEP_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class CloudTables:
         for table, fields in self.tables:
             names = [name for name in fields.names if name != fields.label or labels is not None]
             for columns in _readable(table, names):
-                block = self._block(columns, fields)
+                block = self._block(table.path, columns, fields)
                 finite = np.isfinite(block.xyz).all(axis=1)
                 if not finite.all():
                     block = replace(block.select(finite), dropped=int(np.sum(~finite)))
@@ -81,10 +89,12 @@ class CloudTables:
         others = [name for name in table.fields if name not in used]
         return f"{text}; fields not used: {', '.join(others)}" if others else text
 
-    def _block(self, columns: Columns, fields: CloudFields) -> RawBlock:
+    def _block(self, path: Path, columns: Columns, fields: CloudFields) -> RawBlock:
         xyz = np.stack([columns[name] for name in fields.axes], axis=1)
         if not np.issubdtype(xyz.dtype, np.floating):
             xyz = xyz.astype(np.float64)
+        elif xyz.dtype == np.float16:
+            xyz = _of_half_floats(path, xyz)
         xyz = self.config.in_map(xyz)
         intensity = columns[fields.intensity] if self.has_intensity and fields.intensity else None
         if intensity is not None:
@@ -106,12 +116,39 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     if path.is_dir():
         tiles = find_tiles(path)
         georeference, paths = tiles.georeference, list(tiles.paths)
-    opened = [open_table(file, config.bin_layout) for file in paths]
-    tables = [(t, choose_fields(t.path, t.fields, t.label_set)) for t in opened]
+    own = config.label_set.endswith((".yaml", ".yml"))
+    own_ids = open_label_set(config.label_set).joint_of if own else ()
+    opened = [open_table(file, config.bin_layout, own_ids) for file in paths]
+    tables = [(t, choose_fields(t.path, t.fields)) for t in opened]
     _check_alike(path, tables, config)
     has_intensity = all(fields.intensity is not None for _, fields in tables)
-    georeference = " ".join((georeference or opened[0].georeference).split())
-    return CloudTables(path, tables, config, georeference, has_intensity)
+    of_tiles = next((table.georeference for table in opened if table.georeference), "")
+    georeference = " ".join((georeference or of_tiles).split())
+    cloud = CloudTables(path, tables, config, georeference, has_intensity)
+    _check_no_scans(cloud)
+    return cloud
+
+
+def _check_no_scans(cloud: CloudTables) -> None:
+    """Refuse files with the names of frames that all lie about zero: each in its sensor's frame.
+
+    Of a map's tiles, at most the four that meet there are so near it.
+    """
+    names = [table.path.stem for table, _ in cloud.tables]
+    if len(names) < _FEWEST_SCANS or not all(map(_FRAME_NAME.fullmatch, names)):
+        return
+    for table in cloud.tables[:_MOST_SCANS_READ]:
+        block = next(replace(cloud, tables=[table]).blocks(None), None)
+        if block is None or len(block.xyz) == 0:
+            continue
+        low, high = block.xyz[:, :2].min(axis=0), block.xyz[:, :2].max(axis=0)
+        if (low > _NEAR_SENSOR_M).any() or (high < -_NEAR_SENSOR_M).any():
+            return
+    raise DatasetError(
+        f"{cloud.path} holds {len(names)} scans such as {cloud.tables[0][0].path.name}, each about "
+        "its own zero, and no poses, which makes no map: give the map that was made of them, or, "
+        "if they are in one frame, join them into one file"
+    )
 
 
 def _check_alike(
@@ -119,6 +156,10 @@ def _check_alike(
 ) -> None:
     """Refuse tiles that differ in coordinate system, or in what their labels are."""
     systems = {table.georeference: table.path.name for table, _ in tables}
+    unsaid = systems.pop("", None)
+    if systems and unsaid:
+        _log.warning("%s: its tile %s does not say its coordinate system, taken to be that of the "
+                     "others", path, unsaid)  # fmt: skip
     if len(systems) > 1:
         first, second, *_ = systems.values()
         raise DatasetError(
@@ -140,6 +181,17 @@ def _check_alike(
             f"{path}: the label fields of its tiles have different meanings, {names}: set "
             "cloud.label_set to the one of all"
         )
+
+
+def _of_half_floats(path: Path, xyz: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Points as float32; DatasetError if float16 has rounded them to steps that matter."""
+    largest = np.abs(xyz[np.isfinite(xyz)]).max(initial=0)
+    if np.spacing(largest) > _COARSEST_STEP_M:
+        raise DatasetError(
+            f"{path} has coordinates in float16, whose steps are {np.spacing(largest):.2g} at "
+            f"{largest:.0f}: save it again as float32"
+        )
+    return xyz.astype(np.float32)
 
 
 def _whole(label: NDArray, where: str) -> NDArray[np.integer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,15 @@ METADATA = "pointcloud_map_metadata.yaml"
 _PROJECTION = "map_projector_info.yaml"
 _MAP_FOLDERS = ("pointcloud_map", "pointcloud_map.pcd")
 _RESOLUTIONS = ("x_resolution", "y_resolution")
+_WHOLE_MAPS = ("globalmap", "cloudglobal", "finalcloud")
+"""Names by which LIO-SAM, LVI-SAM and LeGO-LOAM save the map, beside its corners and surfaces."""
+_POSES = re.compile(r"trajectory|transformations|(.*_)?poses")
+"""Names by which they save poses as clouds, and KISS-ICP as an array."""
+_DUMPS = {
+    "graph.bin": "GLIM, whose offline_viewer exports the map as PLY",
+    "graph.g2o": "hdl_graph_slam, whose service save_map saves the map as PCD",
+}
+"""Files in the folders of programs that keep the parts of a map, not the map."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,9 @@ def find_tiles(folder: Path) -> CloudTiles:
         return CloudTiles(_listed_tiles(metadata, place), georeference)
     if place.is_file():
         return CloudTiles((place,), georeference)
-    files = _cloud_files(place)
+    files = _map_files(place)
     if not files:
+        check_no_dump(place)
         scans = len(list(place.glob("*.bin")))
         if scans:
             raise DatasetError(
@@ -76,6 +87,38 @@ def find_tiles(folder: Path) -> CloudTiles:
     if times > 1:
         raise DatasetError(f"{folder} holds the tile {name} {times} times: keep one of its files")
     return CloudTiles(tuple(files), georeference)
+
+
+def find_cloud_folders(folder: Path) -> list[Path]:
+    """The folders within a folder that hold point clouds."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_tile_folder(path))
+
+
+def check_no_dump(folder: Path) -> None:
+    """Raise DatasetError for the folder of a program that keeps the parts of a map there."""
+    for name, program in _DUMPS.items():
+        if (folder / name).is_file():
+            raise DatasetError(
+                f"{folder} holds {name}, but no map: it is a dump of {program}; give that file"
+            )
+
+
+def holds_clouds(folder: Path) -> bool:
+    """Whether cloud files lie in a folder, apart from scans (`.bin`)."""
+    return len(_cloud_files(folder)) > 0
+
+
+def _map_files(folder: Path) -> list[Path]:
+    """The clouds of a folder that make its map: not its poses, nor parts of a map that is whole."""
+    files = _cloud_files(folder)
+    whole = [file for file in files if file.stem.lower() in _WHOLE_MAPS]
+    chosen = whole[:1] or [file for file in files if not _POSES.fullmatch(file.stem.lower())]
+    others = sorted({file.name for file in files} - {file.name for file in chosen})
+    if chosen and others:
+        read = ", ".join(file.name for file in chosen[:3])
+        _log.warning("%s: read %s as the map, and left out what are parts of it or poses: %s",
+                     folder, read, ", ".join(others))  # fmt: skip
+    return chosen
 
 
 def _cloud_files(folder: Path) -> list[Path]:

@@ -199,3 +199,10 @@ def test_real_map(shared_data: Path) -> None:
     for unit_m in (0.001, 0.01):
         with pytest.raises(DatasetError, match=f"set cloud.unit_m to {unit_m}"):
             check_units(CloudSample(xyz / unit_m, len(xyz)), "m.ply")
+
+
+def test_many_zeros_of_no_return_take_no_time(tmp_path: Path) -> None:
+    xyz = street_points(0.25)
+    xyz = np.concatenate([xyz, np.zeros((2 * len(xyz), 3))])
+    write_ply(tmp_path / "m.ply", columns_of(xyz))
+    assert open_cloud(tmp_path / "m.ply").count == len(xyz)

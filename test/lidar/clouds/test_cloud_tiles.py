@@ -73,6 +73,37 @@ def test_autoware_lists_what_belongs_to_the_map(tmp_path: Path, caplog) -> None:
         open_cloud(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [("GlobalMap", ["CornerMap", "SurfMap"]), ("finalCloud", ["cornerMap", "surfaceMap"]),
+     ("cloudGlobal", ["cloudCorner", "cloudSurf"])],
+)  # fmt: skip
+def test_the_folder_of_a_slam_program(tmp_path: Path, whole: str, parts: list, caplog) -> None:
+    zeros = np.zeros(9, "f4")
+    for name, chosen in zip([whole, *parts], [LEFT | ~LEFT, LEFT, ~LEFT], strict=True):
+        write_pcd(tmp_path / f"{name}.pcd", list(columns_of(XYZ[chosen]).items()))
+    for name in ("trajectory", "transformations"):
+        write_pcd(tmp_path / f"{name}.pcd", [(axis, zeros) for axis in "xyz"])
+    np.testing.assert_allclose(open_cloud(tmp_path).read().xyz, XYZ, atol=1e-5)
+    assert f"read {whole}.pcd as the map, and left out" in caplog.text
+    (tmp_path / f"{whole}.pcd").unlink()
+    expect_street(tmp_path)
+    assert "transformations.pcd" in caplog.text
+
+
+def test_poses_of_kiss_icp_are_no_tile(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    np.save(tmp_path / "drive_poses.npy", np.tile(np.eye(4), (9, 1, 1)))
+    expect_street(tmp_path)
+
+
+@pytest.mark.parametrize("files", [2, 6])
+def test_tiles_with_numbers_for_names(tmp_path: Path, files: int) -> None:
+    for k, part in enumerate(np.array_split(XYZ[np.argsort(XYZ[:, 0])], files)):
+        write_pcd(tmp_path / f"{k:06d}.pcd", list(columns_of(part).items()))
+    assert open_cloud(tmp_path).count == len(XYZ)
+
+
 def test_empty_tiles_are_no_harm(tmp_path: Path) -> None:
     write_tiles(tmp_path)
     write_pcd(tmp_path / "40_0.pcd", [(a, np.zeros(0, "f4")) for a in "xyz"])
@@ -97,6 +128,16 @@ class TestRefused:
         (tmp_path / "000000.bin").write_bytes(bytes(160))
         assert is_tile_folder(tmp_path)
         self.expect(tmp_path, r"holds 1 scans \(.bin\) without poses")
+
+    @pytest.mark.parametrize("name", ["{:06d}.pcd", "{}.400001.pcd"])
+    def test_scans_in_the_frame_of_their_sensor(self, tmp_path: Path, name: str) -> None:
+        for k in range(6):
+            write_pcd(tmp_path / name.format(k), list(columns_of(XYZ - [k, 0, 0]).items()))
+        self.expect(tmp_path, "holds 6 scans such as 0.*each about its own zero, and no poses")
+
+    def test_a_dump_of_glim(self, tmp_path: Path) -> None:
+        (tmp_path / "graph.bin").write_bytes(bytes(160))
+        self.expect(tmp_path, r"graph\.bin, but no map: it is a dump of GLIM, whose offline_viewer")
 
     def test_nothing(self, tmp_path: Path) -> None:
         self.expect(tmp_path, "holds no point clouds: looked for .e57, .las")

@@ -17,7 +17,7 @@ HALF_TURN = np.array([0.0, 0.0, 0.0, 1.0])  # w, x, y, z: about z
 UTM = np.array([458000.0, 5428000.0, 110.0])
 
 
-def write_e57(path: Path, *scans: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def write_e57(path: Path, *scans: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]) -> None:
     """Write scans: points (N, 3) in the scanner's frame, rotation as quaternion, translation."""
     with pye57.E57(str(path), mode="w") as file:
         for xyz, rotation, translation in scans:
@@ -35,6 +35,13 @@ def test_scans_are_placed_by_their_poses(tmp_path: Path) -> None:
     np.testing.assert_allclose(cloud.xyz + cloud.origin, np.vstack([xyz + UTM, turned]), atol=1e-4)
     assert cloud.intensity is not None
     assert cloud.intensity[[0, len(xyz) - 1]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("scans", [1, 3])
+def test_scans_without_poses_are_said(tmp_path: Path, scans: int, caplog) -> None:
+    write_e57(tmp_path / "m.e57", *[(street_points(), None, None)] * scans)
+    open_cloud(tmp_path / "m.e57")
+    assert ("3 of its 3 scans have no pose" in caplog.text) == (scans > 1)
 
 
 def test_no_scans(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_coordinate_system(tmp_path: Path) -> None:
     assert open_cloud(tmp_path / "m.las", config).georeference == "EPSG:25832"
 
 
+def test_a_tile_that_does_not_say_its_coordinate_system(tmp_path: Path, caplog) -> None:
+    for name, wkt in (("a", ""), ("b", WKT)):
+        write_las(tmp_path / f"{name}.las", street_points() + UTM, wkt=wkt)
+    assert open_cloud(tmp_path).georeference == WKT
+    assert "its tile a.las does not say its coordinate system" in caplog.text
+    write_las(tmp_path / "c.las", street_points() + UTM, wkt=WKT.replace("32N", "33N"))
+    with pytest.raises(
+        DatasetError, match=r"b\.las and c\.las are in different coordinate systems"
+    ):
+        open_cloud(tmp_path)
+
+
 def test_geotiff_keys(tmp_path: Path) -> None:
     write_las(tmp_path / "m.las", street_points() + UTM, version="1.2", point_format=0)
     keys = struct.pack("<8H", 1, 1, 0, 1, 3072, 0, 1, 25832)
@@ -87,11 +99,86 @@ def test_feet_are_refused_and_served_when_said(tmp_path: Path) -> None:
     np.testing.assert_allclose(cloud.xyz + cloud.origin, xyz, atol=0.001)
 
 
+FOOT, SURVEY_FOOT = 'UNIT["Foot (International)",0.3048]', 'UNIT["ftUS",0.304800609601219]'
+
+
+@pytest.mark.parametrize(
+    ("across", "height", "message"),
+    [
+        (FOOT, None, r"is in feet.* set cloud.unit_m to 0\.3048$"),
+        (FOOT, FOOT, r"is in feet.* set cloud.unit_m to 0\.3048$"),
+        ('LENGTHUNIT["US survey foot",0.304800609601219]', SURVEY_FOOT, "is in feet"),
+        ('UNIT["metre",1]', SURVEY_FOOT, "positions in metre and heights in ftUS.*to one unit"),
+        (SURVEY_FOOT, 'UNIT["metre",1]', "positions in ftUS and heights in metre"),
+        ('UNIT["kilometre",1000]', None, "is in kilometre, .* set cloud.unit_m to 1000"),
+        ('UNIT["metre",1]', 'UNIT["m",1.0]', None),
+        ('UNIT["degree",0.0174532925199433]', None, None),
+    ],
+)
+def test_units_of_positions_and_heights(
+    tmp_path: Path, across: str, height: str | None, message: str | None
+) -> None:
+    wkt = WKT.replace('UNIT["metre",1]', across)
+    assert across in wkt
+    if height:
+        wkt = f'COMPD_CS["both",{wkt},VERT_CS["NAVD88",VERT_DATUM["NAVD88",2005],{height}]]'
+    write_las(tmp_path / "m.las", street_points() + UTM, wkt=wkt)
+    if message is None:
+        assert open_cloud(tmp_path / "m.las").georeference == wkt
+        return
+    with pytest.raises(DatasetError, match=message):
+        open_cloud(tmp_path / "m.las")
+
+
+@pytest.mark.parametrize(
+    ("keys", "georeference", "message"),
+    [
+        ({3072: 26917, 3076: 9001, 4099: 9001}, "EPSG:26917", None),
+        ({3072: 32767, 3076: 9001}, "", None),
+        ({3072: 2263, 3076: 9003}, None, "is in feet"),
+        ({3072: 26917, 3076: 9001, 4099: 9003}, None, "heights in US survey foot"),
+        ({3072: 26917, 4099: 9002}, None, "positions in metre and heights in foot"),
+    ],
+)
+def test_units_of_geotiff_keys(
+    tmp_path: Path, keys: dict, georeference: str | None, message: str | None
+) -> None:
+    write_las(tmp_path / "m.las", street_points() + UTM, version="1.2", point_format=0)
+    numbers = [1, 1, 0, len(keys), *(n for key, v in keys.items() for n in (key, 0, 1, v))]
+    las = laspy.read(tmp_path / "m.las")
+    data = struct.pack(f"<{len(numbers)}H", *numbers)
+    las.header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "", data))
+    las.write(tmp_path / "m.las")
+    if message is None:
+        assert open_cloud(tmp_path / "m.las").georeference == georeference
+        return
+    with pytest.raises(DatasetError, match=message):
+        open_cloud(tmp_path / "m.las")
+
+
 def test_degrees_are_refused(tmp_path: Path) -> None:
     xyz = street_points() * [1e-5, 1e-5, 1] + [8.4, 49.0, 110]
     write_las(tmp_path / "m.las", xyz, wkt='GEOGCS["WGS 84",UNIT["degree",0.017]]')
     with pytest.raises(DatasetError, match="geographic coordinates in degrees"):
         open_cloud(tmp_path / "m.las")
+
+
+def test_earth_centred_coordinates_are_refused(tmp_path: Path) -> None:
+    write_las(tmp_path / "m.las", street_points(), wkt='GEOCCS["WGS 84",UNIT["metre",1]]')
+    with pytest.raises(DatasetError, match="earth-centred coordinates"):
+        open_cloud(tmp_path / "m.las")
+
+
+def test_classes_of_noise_that_a_user_gives_a_meaning(tmp_path: Path, caplog) -> None:
+    """Hessigheim 3D: 7 is a tree."""
+    xyz = street_points()
+    classes = np.where(xyz[:, 2] < -1.4, 1, 7)
+    write_las(tmp_path / "m.las", xyz, classes)
+    assert open_cloud(tmp_path / "m.las").count == (classes == 1).sum()
+    assert "of the noise classes 7 and 18; if those are other classes, map them" in caplog.text
+    (tmp_path / "own.yaml").write_text("1: terrain\n7: vegetation\n")
+    label = read_cloud(tmp_path / "m.las", str(tmp_path / "own.yaml")).label
+    np.testing.assert_array_equal(label == class_id("vegetation"), classes == 7)
 
 
 def test_noise_and_withheld_points_are_left_out(tmp_path: Path) -> None:
@@ -112,19 +199,21 @@ def test_unclassified_points_have_no_labels(tmp_path: Path, classes: int, caplog
     assert "says of no point what it is" in caplog.text
 
 
-def test_a_survey_with_its_ground_alone_classified(tmp_path: Path, caplog) -> None:
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_a_survey_with_its_ground_alone_classified(tmp_path: Path, share: float, caplog) -> None:
     xyz = street_points()
-    classes = np.where(np.arange(len(xyz)) % 4 == 0, 2, 1)
+    rng = np.random.default_rng(0)
+    classes = np.where((xyz[:, 2] < -1.4) & (rng.random(len(xyz)) < share), 2, 1)
     write_las(tmp_path / "m.las", xyz, classes)
     assert not open_cloud(tmp_path / "m.las").has_label
-    assert "only 25 % of its points are classified" in caplog.text
+    assert f"only {100 * np.mean(classes == 2):.0f} % of its points are classified" in caplog.text
     assert open_cloud(tmp_path / "m.las", CloudConfig(label_set="asprs")).has_label
 
 
 def test_a_label_dimension_comes_before_the_classification(tmp_path: Path) -> None:
     xyz = street_points()
     write_las(tmp_path / "m.las", xyz, label=np.full(len(xyz), 40, "u2"))
-    cloud = open_cloud(tmp_path / "m.las", CloudConfig(label_set="semantickitti")).read()
+    cloud = read_cloud(tmp_path / "m.las")
     assert set(np.asarray(cloud.label).tolist()) == {class_id("road")}
 
 

@@ -65,6 +65,23 @@ def test_records(tmp_path: Path) -> None:
     expect_street(tmp_path / "m.npy", intensity=True)
 
 
+def test_half_floats(tmp_path: Path) -> None:
+    xyz = street_points()
+    np.savez(tmp_path / "m.npz", points=xyz.astype("f2"), semantic_labels=np.full(len(xyz), 40))
+    cloud = read_cloud(tmp_path / "m.npz")
+    np.testing.assert_allclose(cloud.xyz, xyz, atol=0.02)
+    assert cloud.label is not None
+    np.savez(tmp_path / "m.npz", points=(xyz + 300).astype("f2"))
+    with pytest.raises(DatasetError, match=r"coordinates in float16, whose steps are 0\.25 at 360"):
+        read_cloud(tmp_path / "m.npz")
+
+
+def test_objects_beside_the_points_are_left_out(tmp_path: Path, caplog) -> None:
+    np.savez(tmp_path / "m.npz", points=XYZ, meta=np.array({"sensor": "HDL-64E"}, dtype=object))
+    expect_street(tmp_path / "m.npz")
+    assert "left out what holds Python objects: meta" in caplog.text
+
+
 class TestBadFiles:
     def expect(self, path: Path, message: str) -> None:
         with pytest.raises(DatasetError, match=message) as caught:

@@ -184,6 +184,11 @@ class TestBadFiles:
         write_pcd(tmp_path / "m.pcd", xyz_fields(), **header)
         self.expect(tmp_path / "m.pcd", message)
 
+    def test_descriptors_alone(self, tmp_path: Path) -> None:
+        write_pcd(tmp_path / "m.pcd", [("fpfh", np.zeros((9, 33), "f4"))])
+        with pytest.raises(DatasetError, match=r"no field x, y, z, only none: name its coord"):
+            read_cloud(tmp_path / "m.pcd")
+
     def test_unknown_encoding(self, tmp_path: Path) -> None:
         write_pcd(tmp_path / "m.pcd", xyz_fields(), "binary")
         data = (tmp_path / "m.pcd").read_bytes().replace(b"DATA binary", b"DATA zipped")

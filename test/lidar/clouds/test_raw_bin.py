@@ -74,6 +74,13 @@ def test_semantickitti_labels_beside_the_scan(tmp_path: Path, where: str) -> Non
         read_cloud(tmp_path / "velodyne" / "000000.bin")
 
 
+def test_columns_one_after_the_other(tmp_path: Path) -> None:
+    """Oxford RobotCar writes all x, then all y."""
+    rows(REFLECTANCE).T.astype("f4").tofile(tmp_path / "m.bin")
+    with pytest.raises(DatasetError, match=r"m\.bin .* four columns one after the other"):
+        read_cloud(tmp_path / "m.bin")
+
+
 def test_bytes_that_are_no_scan(tmp_path: Path) -> None:
     (tmp_path / "m.bin").write_bytes(np.random.default_rng(0).bytes(16 * 1024))
     with pytest.raises(DatasetError, match=r"m\.bin holds 16384 bytes that are no scan"):

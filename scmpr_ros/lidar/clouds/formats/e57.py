@@ -5,6 +5,7 @@ ASTM E2807. A file holds scans, each with a pose; their points are placed by it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from scmpr_ros.lidar.clouds.formats.point_table import (
     PointTable,
     first_line,
 )
+
+_log = logging.getLogger(__name__)
 
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
@@ -38,10 +41,17 @@ def open_table(path: Path) -> PointTable:
         with pye57.E57(str(path)) as file:
             headers = [file.get_header(k) for k in range(file.scan_count)]
             count = sum(header.point_count for header in headers)
+            unmoved = sum(map(_is_unmoved, headers))
             has_intensity = all("intensity" in header.point_fields for header in headers)
             georeference = _text(file.root, "coordinateMetadata")
     except Exception as error:  # libE57 has errors of its own, and XML's
         raise _damaged(path, error) from error
+
+    if unmoved > 1:
+        _log.warning(
+            "%s: %d of its %d scans have no pose, so they are taken to be in the frame of the "
+            "map; if they are not, register them first", path, unmoved, len(headers),
+        )  # fmt: skip
 
     def read(names: Sequence[str]) -> Iterator[Columns]:
         try:
@@ -94,6 +104,11 @@ def _pose(header: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     w, x, y, z = (float(v) for v in header.rotation)
     R = Rotation.from_quat([x, y, z, w]).as_matrix() if any((w, x, y, z)) else np.eye(3)
     return R, np.asarray(header.translation, np.float64)
+
+
+def _is_unmoved(header: Any) -> bool:
+    R, t = _pose(header)
+    return not t.any() and np.array_equal(R, np.eye(3))
 
 
 def _to_cartesian(spherical: NDArray[np.float64]) -> NDArray[np.float64]:

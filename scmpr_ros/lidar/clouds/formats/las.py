@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,13 +25,19 @@ from scmpr_ros.lidar.clouds.formats.point_table import (
 
 _log = logging.getLogger(__name__)
 
-_NOISE = (7, 18)
+NOISE = (7, 18)
 """ASPRS classes of returns from nothing that stands there."""
+_MUCH_NOISE = 0.05
 _PROJECTION = "LASF_Projection"
 _WKT_RECORD = 2112
 _GEOKEY_RECORD = 34735
-_GEOKEYS = {3072: "projected", 2048: "geographic", 3076: "unit"}
-_FEET = {9002: "foot", 9003: "US survey foot"}
+_GEOKEYS = {3072: "projected", 2048: "geographic", 3076: "unit", 4099: "height unit"}
+_USER_DEFINED = 32767
+_UNITS = {
+    9001: 'UNIT["metre",1]',
+    9002: 'UNIT["foot",0.3048]',
+    9003: 'UNIT["US survey foot",0.30480060960121924]',
+}
 _VLR_BYTES, _EVLR_BYTES = 54, 60
 _LASZIP_RECORD, _LAYERED = 22204, 3
 _LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}
@@ -54,10 +60,10 @@ class _Header:
     evlrs: int
 
 
-def open_table(path: Path) -> PointTable:
+def open_table(path: Path, noise: Collection[int] = NOISE) -> PointTable:
     """Open a LAS, LAZ or COPC file.
 
-    Withheld points and those of the noise classes are left out. Raises DatasetError for a damaged
+    Withheld points and those of the classes `noise` are left out. Raises DatasetError for a damaged
     file, and if laspy or, for compressed points, lazrs is not installed.
     """
     laspy = _import_laspy(path)
@@ -76,18 +82,20 @@ def open_table(path: Path) -> PointTable:
                                 laz_backend=laspy.LazBackend.Lazrs)  # fmt: skip
             if header.compressed and header.count:
                 _check_layers(file, header, reader.header.vlrs)
-            yield from _read(path, reader, wanted, header)
+            yield from _read(path, reader, wanted, header, noise)
 
-    return PointTable(path, fields, header.count, read, _georeference(vlrs), "asprs")
+    return PointTable(path, fields, header.count, read, _georeference(vlrs))
 
 
-def _read(path: Path, reader: Any, wanted: Sequence[str], header: _Header) -> Iterator[Columns]:
-    found = noise = 0
+def _read(
+    path: Path, reader: Any, wanted: Sequence[str], header: _Header, noise: Collection[int]
+) -> Iterator[Columns]:
+    found = left_out = 0
     for points in reader.chunk_iterator(block_rows(header.point_bytes)):
         found += len(points)
-        keep = ~np.isin(np.asarray(points.classification), _NOISE)
+        keep = ~np.isin(np.asarray(points.classification), list(noise))
         keep &= np.asarray(points.withheld) == 0
-        noise += int(np.sum(~keep))
+        left_out += int(np.sum(~keep))
         with np.errstate(over="ignore"):  # of absurd scales, whose points are not finite
             columns = {name: np.asarray(getattr(points, name) if name in "xyz" else points[name])
                        for name in wanted}  # fmt: skip
@@ -97,8 +105,14 @@ def _read(path: Path, reader: Any, wanted: Sequence[str], header: _Header) -> It
             f"{path} is truncated: its header promises {header.count} points, it has {found}; "
             "copy it again"
         )
-    if noise:
-        _log.info("%s: left out %d points that are withheld or noise", path, noise)
+    if left_out > _MUCH_NOISE * found:
+        _log.warning(
+            "%s: left out %d of %d points, which are withheld or of the noise classes 7 and 18; if "
+            "those are other classes, map them in a YAML file and set cloud.label_set to it",
+            path, left_out, found,
+        )  # fmt: skip
+    elif left_out:
+        _log.info("%s: left out %d points that are withheld or noise", path, left_out)
 
 
 class _as_dataset_error:  # noqa: N801 - used like a function
@@ -227,7 +241,7 @@ def _extended_wkt(file: BinaryIO, header: _Header) -> Iterator[tuple[str, int, b
 
 
 def _georeference(vlrs: Sequence[tuple[str, int, bytes]]) -> str:
-    """WKT as it stands; for GeoTIFF keys the EPSG code, and the unit where it is no metre."""
+    """WKT as it stands; for GeoTIFF keys the EPSG code, and in WKT the units if some are feet."""
     for user, record, data in vlrs:
         if user == _PROJECTION and record == _WKT_RECORD:
             return data.split(b"\0")[0].decode("utf-8", errors="replace").strip()
@@ -236,8 +250,11 @@ def _georeference(vlrs: Sequence[tuple[str, int, bytes]]) -> str:
             numbers = struct.unpack(f"<{len(data) // 2}H", data[: len(data) // 2 * 2])
             keys = {_GEOKEYS[numbers[k]]: numbers[k + 3] for k in range(4, len(numbers) - 3, 4)
                     if numbers[k] in _GEOKEYS and numbers[k + 1] == 0}  # fmt: skip
-            code = keys.get("projected") or keys.get("geographic")
-            unit = _FEET.get(keys.get("unit", 0), "")
             kind = "" if keys.get("projected") else " (geographic)"
-            return (f"EPSG:{code}{kind}" if code else "") + (f" in {unit}" if unit else "")
+            code = keys.get("projected") or keys.get("geographic") or _USER_DEFINED
+            unit, height = (_UNITS.get(keys.get(name, 0), "") for name in ("unit", "height unit"))
+            parts = [f"EPSG:{code}{kind}"] if code != _USER_DEFINED else []
+            if {unit, height} & {_UNITS[9002], _UNITS[9003]}:
+                parts += [unit, f"VERTCRS[{height}]"]
+            return ", ".join(part for part in parts if part)
     return ""

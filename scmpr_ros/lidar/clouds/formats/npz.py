@@ -34,6 +34,7 @@ _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct
            NotImplementedError, RuntimeError, SyntaxError, tokenize.TokenError, RecursionError,
            MemoryError, OverflowError)  # fmt: skip
 """What numpy and zipfile raise for damaged files."""
+_OBJECTS = "it holds Python objects, which are not read; save plain arrays"
 _SKIP_BYTES = 1 << 22
 _MAX_ITEM_BYTES = 1 << 16
 _MAX_COLUMNS = 1 << 12
@@ -182,7 +183,7 @@ def _npy_array(path: Path) -> _Array:
 
 
 def _zip_arrays(path: Path) -> dict[str, _Array]:
-    arrays = {}
+    arrays, objects = {}, []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.filename.endswith(".npy"):
@@ -190,6 +191,10 @@ def _zip_arrays(path: Path) -> dict[str, _Array]:
             with archive.open(info) as file:
                 shape, fortran, dtype = _read_header(file)
                 start = file.tell()
+            name = info.filename.removesuffix(".npy")
+            if dtype.hasobject:
+                objects.append(name)
+                continue
             _check(shape, dtype, info.file_size - start)
 
             def open_at_start(name: str = info.filename, start: int = start) -> IO[bytes]:
@@ -197,9 +202,11 @@ def _zip_arrays(path: Path) -> dict[str, _Array]:
                 _skip(file, start)
                 return file
 
-            arrays[info.filename.removesuffix(".npy")] = _Array(
-                open_at_start, shape, dtype, fortran and len(shape) > 1
-            )
+            arrays[name] = _Array(open_at_start, shape, dtype, fortran and len(shape) > 1)
+    if objects and not arrays:
+        raise ValueError(_OBJECTS)
+    if objects:
+        _log.warning("%s: left out what holds Python objects: %s", path, ", ".join(objects))
     return arrays
 
 
@@ -215,7 +222,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _check(shape: Sequence[int], dtype: np.dtype, there: int) -> None:
     """Refuse what would be unpickled, and what the file is too short for."""
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read; save plain arrays")
+        raise ValueError(_OBJECTS)
     if any(side < 0 for side in shape) or not 0 < dtype.itemsize <= _MAX_ITEM_BYTES:
         raise ValueError(f"an array of shape {tuple(shape)} and type {dtype}")
     size = dtype.itemsize

@@ -24,7 +24,6 @@ class PointTable:
     fields: names of its columns. count: number of points, as far as the header says.
     read: yields blocks of the named columns; raises DatasetError where the file is damaged.
     georeference: the coordinate system, as the file says it; empty if it does not.
-    label_set: label set of the label field, where the format fixes it; empty otherwise.
     """
 
     path: Path
@@ -32,7 +31,6 @@ class PointTable:
     count: int | None
     read: Callable[[Sequence[str]], Iterator[Columns]]
     georeference: str = ""
-    label_set: str = ""
 
 
 def block_rows(record_bytes: int) -> int:

@@ -102,7 +102,7 @@ def open_table(path: Path, layout: str = "auto") -> PointTable:
     fields = tuple(name for name in chosen.names if name != "_")
     if label_file is None:
         return PointTable(path, fields, count, read)
-    return PointTable(path, (*fields, "label"), count, read, label_set="semantickitti")
+    return PointTable(path, (*fields, "label"), count, read)
 
 
 def _read(path: Path, first: int, count: int, dtype: np.dtype) -> NDArray:
@@ -166,8 +166,10 @@ def _likely_layout(path: Path, size: int) -> tuple[str, int] | None:
             values = np.frombuffer(data[: len(data) // width * width], f"<f{width}").astype("f8")
         if not _is_plausible(values):
             continue
-        spread = {n: _spread(values, n) for n in lengths}
+        spread = {n: _spread(_rows(values, n)) for n in lengths}
         least = min(spread.values())
+        if size <= _SAMPLE_BYTES and len(values) % 4 == 0:
+            _check_not_by_columns(path, values, least)
         return kind, next(n for n in lengths if spread[n] <= least + _CLEARLY_BETTER)
     if size < _FEWEST_ROWS * max(_COUNTS) * 4:
         return None
@@ -184,11 +186,21 @@ def _is_plausible(values: NDArray[np.float64]) -> bool:
     return bool(usual.sum() + np.isnan(values).sum() > 0.98 * len(values) and usual.any())
 
 
-def _spread(values: NDArray[np.float64], columns: int) -> float:
-    """Mean log spread of the columns, where rows have this many."""
-    rows = np.clip(
-        np.nan_to_num(values[: len(values) // columns * columns]), -_PLAUSIBLE, _PLAUSIBLE
-    )
-    rows = rows.reshape(-1, columns)
+def _check_not_by_columns(path: Path, values: NDArray[np.float64], least: float) -> None:
+    """Refuse four columns one after the other, as Oxford RobotCar has them: they spread less."""
+    if _spread(_rows(values, len(values) // 4).T) < least - _CLEARLY_BETTER:
+        raise DatasetError(
+            f"{path} is no KITTI scan of rows x, y, z, reflectance: its numbers look like four "
+            "columns one after the other; write them row by row"
+        )
+
+
+def _rows(values: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+    rows = values[: len(values) // columns * columns].reshape(-1, columns)
+    return np.clip(np.nan_to_num(rows), -_PLAUSIBLE, _PLAUSIBLE)
+
+
+def _spread(rows: NDArray[np.float64]) -> float:
+    """Mean log spread of the columns of rows."""
     deviation = np.abs(rows - np.median(rows, axis=0)).mean(axis=0)
     return float(np.log(deviation + 1e-3).mean())
