@@ -221,8 +221,8 @@ class _Build:
             for p in probes[:, None]
         ]
         low, high = self.points.bounds
-        bounds = np.array([[*low, 0.0], [*high, 0.0]])
-        check_trajectory_on_map(probes, np.array(heights_m), bounds)
+        bounds = np.array([[*low, 0.0], [*high, 0.0]]) + self.points.origin
+        check_trajectory_on_map(probes + self.points.origin, np.array(heights_m), bounds)
         return _by_tile(places, self.grid)
 
     def _tasks(self) -> list[TileTask]:

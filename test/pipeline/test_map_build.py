@@ -297,6 +297,19 @@ def test_what_says_how_a_source_is_read_belongs_to_it(
         check_reusable(tmp_path / "map", cloud_file, config, made.fingerprint)
 
 
+def test_a_trajectory_off_a_map_far_from_the_origin(checkpoint: Path, tmp_path: Path) -> None:
+    """It is refused in the coordinates that the user knows."""
+    cloud = street_cloud(60.0)
+    uneven = np.random.default_rng(0).uniform(0, 0.02, cloud.xyz.shape).astype(np.float32)
+    far = replace(cloud, xyz=cloud.xyz + uneven, origin=np.array([500_000.0, 5_400_000.0, 0.0]))
+    write_cloud(tmp_path / "street.ply", far)
+    trajectory = tmp_path / "drive.txt"
+    trajectory.write_text("".join(f"{x} {x} 0 1.7 0 0 0 1\n" for x in range(40)))
+    config = replace(ONE_TILE, source=replace(ONE_TILE.source, trajectory=str(trajectory)))
+    with pytest.raises(DatasetError, match=r"map: x 4999\d\d to 500\d+ m.*trajectory: x 0 to 35 m"):
+        build(tmp_path / "street.ply", tmp_path / "map", checkpoint, config)
+
+
 def test_what_cannot_be_built(cloud_file: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no LiDAR map .*nowhere"):
         build(tmp_path / "nowhere.ply", tmp_path / "map", checkpoint, TILES)
