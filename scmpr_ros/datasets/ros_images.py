@@ -7,6 +7,7 @@ the nodes and the bag reader share this code, which imports neither ROS nor a me
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,19 +150,23 @@ def rgb_from_image(message: Any, white_level: int = 0) -> NDArray[np.uint8]:
     pixels = pixels_of(message)
     if pixels.dtype == np.uint8:
         return pixels
-    return to_8_bit(pixels, white_level or white_level_of(message, pixels, "image"))
+    return to_8_bit(pixels, white_level or white_level_of([message], "image"))
 
 
-def white_level_of(message: Any, pixels: NDArray[np.uint16], source: str) -> int:
-    """Find the value of white in a 16-bit message, see `find_white_level`.
+def white_level_of(messages: Iterable[Any], source: str) -> int:
+    """Find the value of white in 16-bit messages of a camera, see `find_white_level`.
 
-    source: where it comes from, for the warning.
+    source: where they come from, for the warning.
     """
+    return find_white_level(map(_deep_pixels, messages), source)
+
+
+def _deep_pixels(message: Any) -> NDArray[Any]:
     form = getattr(message, "encoding", None) or message.format
     if form.startswith("16UC1"):
         raise ShapeError("encoding 16UC1 may hold a picture or depths: set white_level to the "
                          "value of white if it is a picture")  # fmt: skip
-    return find_white_level([pixels], source)
+    return pixels_of(message)
 
 
 def mask_from_image(message: Any) -> NDArray[np.uint8]:

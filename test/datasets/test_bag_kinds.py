@@ -44,6 +44,7 @@ from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.geometry import make_transform
+from scmpr_ros.semantics import CLASSES
 
 TIMES = 0.1 * np.arange(6)
 
@@ -441,9 +442,57 @@ class TestClouds:
         none = BagDrive(drive.path, BagReaderConfig(label_set="none"))
         assert none.scan(0).label is None and none.point_labels(0) is None
 
-    def test_joint_labels(self, tmp_path: Path) -> None:
+    def test_joint_labels_are_assumed_and_said(self, tmp_path: Path, caplog) -> None:
         drive = self.drive(tmp_path, points(label=np.arange(20, dtype="u1") % 15))
-        assert drive.scan(0).label.max() == 14
+        assert drive.scan(0).label.max() == 14 and drive.scan(0).label.max() == 14
+        assert caplog.text.count("label of /p is taken for joint classes (1 road, ") == 1
+
+    def test_labels_that_a_file_explains(self, tmp_path: Path) -> None:
+        (tmp_path / "ids.yaml").write_text("7: road\n9: building\n")
+        cloud = points(label=np.repeat(np.array([7, 9], "u1"), 10))
+        options = BagReaderConfig(label_set=str(tmp_path / "ids.yaml"))
+        drive = self.drive(tmp_path, cloud, options)
+        joint = [1] * 10 + [drive.scan(0).label[-1]] * 10
+        assert CLASSES[joint[-1]].name == "building" and drive.label_set == "joint"
+        assert drive.scan(0).label.tolist() == drive.point_labels(0).tolist() == joint
+
+    @pytest.mark.parametrize("ids", [np.nan, 2.5, -1.0])
+    def test_labels_that_are_no_ids(self, tmp_path: Path, ids: float) -> None:
+        drive = self.drive(tmp_path, points(label=np.full(20, ids, "<f4")))
+        with pytest.raises(
+            DatasetError, match=f"label h.* {ids:g}.* bag.label_set to .*none to ig"
+        ):
+            drive.scan(0)
+
+    def test_labels_that_their_set_does_not_know(self, tmp_path: Path) -> None:
+        cloud = np.repeat(points(label=np.full(20, 7777, "<u2")), 100)
+        drive = self.drive(tmp_path, cloud, BagReaderConfig(label_set="semantickitti"))
+        with pytest.raises(DatasetError, match=r"100% of .* semantickitti does not know \(7777\)"):
+            drive.scan(0)
+
+    def test_fields_of_one_name_and_in_capitals(self, tmp_path: Path) -> None:
+        """PCL pads with fields `_`; some drivers write X or Intensity."""
+        cloud = points(
+            pad=np.ones(20, "<f4"), Intensity=np.arange(20, dtype="<f4"), end=np.ones(20)
+        )
+        content = point_cloud(header(stamp(0), "lidar"), cloud)
+        names = {"x": "X", "pad": "_", "end": "_"}
+        fields = [replace(f, name=names.get(f.name, f.name)) for f in content.fields]
+        scan = self.drive(tmp_path, cloud, fields=fields).scan(0)
+        np.testing.assert_array_equal(scan.xyz[:, 0], np.arange(20))
+        np.testing.assert_array_equal(scan.intensity, np.arange(20))
+
+    def test_a_field_beyond_the_point(self, tmp_path: Path) -> None:
+        content = point_cloud(header(stamp(0), "lidar"), points())
+        fields = [*content.fields, replace(content.fields[0], name="ring", offset=12)]
+        with pytest.raises(DatasetError, match=r"field ring: expected within 12 bytes .* byte 16"):
+            self.drive(tmp_path, points(), fields=fields).scan(0)
+
+    def test_centimetres(self, tmp_path: Path) -> None:
+        cloud = points()
+        cloud["y"] = 800
+        with pytest.raises(DatasetError, match=r"farther than 800 m .* must be in metres"):
+            self.drive(tmp_path, cloud).scan(0)
 
 
 def test_without_scans_the_camera_hangs_on_the_posed_frame(tmp_path: Path) -> None:

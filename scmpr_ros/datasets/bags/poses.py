@@ -174,7 +174,7 @@ def read_bag_poses(
 
 def _first_frame(bag: Bag, config: BagReaderConfig) -> str:
     """Frame of the LiDAR, or of the camera; empty without both."""
-    for topic in (choose_points(bag, config.topics), choose_image(bag, config.topics)):
+    for topic in (choose_points(bag, config.topics), choose_image(bag, config)):
         if topic.name:
             return str(next(bag.messages(topic.name)).header.frame_id).lstrip("/")
     return ""

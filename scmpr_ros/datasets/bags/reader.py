@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,13 @@ from scmpr_ros.datasets.bags.topics import (
 from scmpr_ros.datasets.bags.transforms import TransformTree
 from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
 from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.pixel_depth import some_frames
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.ros_cameras import RosCamera
-from scmpr_ros.datasets.ros_clouds import (
-    check_units,
-    cloud_from_pointcloud2,
-    labels_from_pointcloud2,
-)
+from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
 from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
+from scmpr_ros.datasets.scan_checks import check_units
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
 from scmpr_ros.geometry import invert, make_transform, transform_points
 from scmpr_ros.records import CameraModel, PointCloud
@@ -97,7 +95,7 @@ class BagDrive(Drive):
         self._bag = Bag(self.path, files)
         self.name = name or bag_name(self.path)
         self._custom = dict(self._bag.custom_data)
-        self._image = choose_image(self._bag, self.config.topics)
+        self._image = choose_image(self._bag, self.config)
         self._points = choose_points(self._bag, self.config.topics)
         log_ns = self._index()
         self._tree = TransformTree(self._bag, self.config.topics.tf_static, self.config.topics.tf)
@@ -105,7 +103,9 @@ class BagDrive(Drive):
         sensor = self._lidar_frame or self._frame_of(self._image, IMAGES)
         self._poses = find_poses(self._bag, self.config, self._tree, sensor)
         self.pose_source = self._poses.topic
-        self.label_set: str = self._label_set()
+        self._ids_of = self._label_set()
+        self.label_set: str = self._ids_of if self._ids_of in KNOWN_LABEL_SETS else "joint"
+        self._assumes_joint = not self.config.label_set and LABEL_SET_KEY not in self._custom
         stamps = set(self._poses.track.stamps.tolist()).union(*log_ns.values())
         self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
         start = self._custom.get(START_KEY, "")
@@ -140,7 +140,9 @@ class BagDrive(Drive):
     def _label_set(self) -> str:
         if self.config.label_set == NO_LABELS:
             return "joint"
-        label_set = self.config.label_set or self._custom.get(LABEL_SET_KEY, "joint")
+        if self.config.label_set:
+            return self.config.label_set
+        label_set = self._custom.get(LABEL_SET_KEY, "joint")
         if label_set not in KNOWN_LABEL_SETS:
             raise DatasetError(
                 f"{self.path}: unknown label set {label_set!r} in its metadata; set bag.label_set "
@@ -262,11 +264,15 @@ class BagDrive(Drive):
             if size_of_image(content) != images.size:
                 raise ShapeError.of("image size", "{}x{}".format(*images.size),
                                     "{}x{}".format(*size_of_image(content)))  # fmt: skip
-            return images.rectified(self._ros_camera.decode(content))
+            return images.rectified(self._ros_camera.decode(content, self._some_images))
         except ShapeError as error:
             raise DatasetError(
                 f"{self.path}: frame {frame} of {self._image.name}: {error}"
             ) from error
+
+    def _some_images(self) -> Iterator[Any]:
+        frames = some_frames(self._frames_of(self._image.name))
+        return (self._read(self._image.name, frame) for frame in frames)
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint ids if the bag has them.
@@ -275,7 +281,7 @@ class BagDrive(Drive):
         units than metres.
         """
         content = self._read(self._points.required(), frame)
-        label_set = None if self.config.label_set == NO_LABELS else self.label_set
+        label_set = None if self.config.label_set == NO_LABELS else self._ids_of
         try:
             cloud = cloud_from_pointcloud2(content, label_set)
             check_units(cloud)
@@ -283,12 +289,20 @@ class BagDrive(Drive):
             raise DatasetError(
                 f"{self.path}: frame {frame} of {self._points.name}: {error}"
             ) from error
+        if self._assumes_joint and cloud.label is not None:
+            self._assumes_joint = False
+            _log.warning("%s: the field label of %s is taken for joint classes (1 road, 2 sidewalk,"
+                         " ...): set bag.label_set if it holds other ids", self.path,
+                         self._points.name)  # fmt: skip
         return cloud
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
         """Raw ids (N,) of `label_set` for the points of the scan; None without labels."""
         if self.config.label_set == NO_LABELS:
             return None
+        if self._ids_of != self.label_set:  # what nobody but the user's file explains
+            label = self.scan(frame).label
+            return None if label is None else label.astype(np.uint32)
         return labels_from_pointcloud2(self._read(self._points.required(), frame))
 
     def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:

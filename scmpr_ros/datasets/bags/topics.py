@@ -59,8 +59,9 @@ class SensorTopic:
         return self.name
 
 
-def choose_image(bag: Bag, topics: BagTopics) -> SensorTopic:
+def choose_image(bag: Bag, config: BagReaderConfig) -> SensorTopic:
     """The topic of the camera's images: raw, or else compressed."""
+    topics = config.topics
     if topics.image not in bag.topics and f"{topics.image}{_COMPRESSED}" in bag.topics:
         return SensorTopic(f"{topics.image}{_COMPRESSED}")
     candidates = [
@@ -69,9 +70,12 @@ def choose_image(bag: Bag, topics: BagTopics) -> SensorTopic:
         if topic.name != topics.mask
         and not topic.name.endswith("/compressedDepth")
         and topic.name.removesuffix(_COMPRESSED) not in bag.topics.keys() - {topic.name}
-        and not (topic.kind in RAW_IMAGES and _is_depth(bag, topic))
     ]
-    return _choose(bag, topics.image, "image", IMAGES, candidates)
+    encodings = {t: next(bag.messages(t.name)).encoding for t in candidates if t.kind in RAW_IMAGES}
+    pictures = [t for t in candidates if encodings.get(t) not in _DEPTH_ENCODINGS]
+    if not pictures and config.images.white_level:  # then 16UC1 is no depth
+        pictures = [t for t in candidates if encodings.get(t) == "16UC1"]
+    return _choose(bag, topics.image, "image", IMAGES, pictures)
 
 
 def choose_camera_info(bag: Bag, topics: BagTopics, image: str) -> SensorTopic:
@@ -146,7 +150,3 @@ def _choose(
     _log.info("%s: took %s for the %s topic, the only one of its type", bag.path, candidates[0],
               option)  # fmt: skip
     return SensorTopic(candidates[0].name)
-
-
-def _is_depth(bag: Bag, topic: Topic) -> bool:
-    return next(bag.messages(topic.name)).encoding in _DEPTH_ENCODINGS

@@ -28,7 +28,7 @@ from scmpr_ros.datasets.kitti.files import (
     read_points,
     read_stamps_s,
 )
-from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
+from scmpr_ros.datasets.pixel_depth import find_white_level, some_frames, to_8_bit
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.errors import DatasetError, ShapeError
@@ -37,7 +37,6 @@ from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
 
 _log = logging.getLogger(__name__)
-_LOOKED_AT = 8  # images that are read to find out what is white
 
 
 class FileDrive(Drive):
@@ -172,8 +171,7 @@ class FileDrive(Drive):
         """Value of white in 16-bit images: as configured, else found in some of all the drive."""
         if self._config.white_level:
             return self._config.white_level
-        frames = self._posed_images
-        some = frames[:: max(1, len(frames) // _LOOKED_AT)]
+        some = some_frames(self._posed_images)
         images = (read_deep_image(self._images.path(frame)) for frame in some)
         folder = self._images.folder
         try:
