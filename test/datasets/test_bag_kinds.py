@@ -43,7 +43,7 @@ from scmpr_ros.datasets.bags.reader import BagDrive
 from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
-from scmpr_ros.geometry import make_transform
+from scmpr_ros.geometry import R_BODY_OPTICAL, body_from_optical, invert, make_transform
 from scmpr_ros.semantics import CLASSES
 
 TIMES = 0.1 * np.arange(6)
@@ -51,6 +51,11 @@ TIMES = 0.1 * np.arange(6)
 
 def robot() -> tuple:
     return lidar(TIMES), camera(TIMES), odom(TIMES), mounting()
+
+
+def unnamed(content: object) -> object:
+    """The message without a frame."""
+    return replace(content, header=replace(content.header, frame_id=""))
 
 
 def assert_robot(drive: BagDrive) -> None:
@@ -141,6 +146,15 @@ class TestFiles:
         with pytest.raises(DatasetError, match="damaged or unsupported") as caught:
             open_drives(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+    def test_mcap_of_ros1(self, tmp_path: Path) -> None:
+        """As `mcap convert` makes them of a .bag."""
+        folder = write(tmp_path / "b", *robot())
+        (part,) = folder.glob("*.mcap")
+        path = tmp_path / "one.mcap"
+        path.write_bytes(part.read_bytes().replace(b"ros2", b"ros1", 1))
+        with pytest.raises(DatasetError, match=r"one.mcap: this .mcap holds no messages of ROS 2"):
+            BagDrive(path)
 
     def test_messages_in_a_log_beside_the_database(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "robot", *robot(), storage="sqlite3")
@@ -330,6 +344,47 @@ class TestPoses:
 
 
 class TestLeftOut:
+    def test_images_in_a_frame_with_x_forward(self, tmp_path: Path, caplog) -> None:
+        """As drivers and simulators name them that know of no optical frame; so does the node."""
+        turned = body_from_optical(T_LIDAR_CAMERA)
+        edges = [(header(stamp(0), "base"), "lidar", T_BASE_LIDAR),
+                 (header(stamp(0), "lidar"), "optical", turned)]  # fmt: skip
+        mounts = [Sent("/tf_static", transforms(edges), 0.0)]
+        drive = BagDrive(write(tmp_path / "b", lidar(TIMES), camera(TIMES), odom(TIMES), mounts))
+        np.testing.assert_allclose(drive.T_lidar_camera, T_LIDAR_CAMERA, atol=1e-12)
+        assert "optical is not an optical frame: its z axis points up" in caplog.text
+
+    def test_images_without_a_frame(self, tmp_path: Path) -> None:
+        images = [s._replace(content=unnamed(s.content)) for s in camera(TIMES)]
+        drive = BagDrive(write(tmp_path / "b", lidar(TIMES), images, odom(TIMES), mounting()))
+        with pytest.raises(CalibrationError, match=r"its messages name none, .*bag.T_lidar_camera"):
+            _ = drive.T_lidar_camera
+
+    def test_poses_that_do_not_say_what_they_are_of(self, tmp_path: Path, caplog) -> None:
+        poses = [Sent("/p", stamped(t, pose_at(t)), t) for t in TIMES]
+        path = write(tmp_path / "b", lidar(TIMES), poses, mounting())
+        np.testing.assert_allclose(BagDrive(path).T_world_lidar(3), pose_at(TIMES[3]), atol=1e-9)
+        assert "/p do not say what they are of, and are taken for those of lidar" in caplog.text
+
+    @pytest.mark.parametrize("late_s", [1.0, 37.0])
+    def test_poses_by_another_clock(self, tmp_path: Path, caplog, late_s: float) -> None:
+        times = np.arange(60.0)
+        poses = [s._replace(seconds=s.seconds - late_s) for s in odom(times)]
+        BagDrive(write(tmp_path / "b", lidar(times), poses, mounting()))
+        said = "stamps of /odom are 37.0 s ahead of those of /lidar/points" in caplog.text
+        assert said == (late_s > 10)
+
+    def test_a_world_with_z_forward(self, tmp_path: Path) -> None:
+        turn = make_transform(R_BODY_OPTICAL.T, np.zeros(3))
+
+        def at(seconds: float) -> np.ndarray:
+            return turn @ pose_at(seconds) @ invert(turn)
+
+        poses = [Sent("/p", stamped(t, at(t)), t) for t in TIMES]
+        path = write(tmp_path / "b", lidar(TIMES), poses, mounting())
+        with pytest.raises(DatasetError, match=r"/p: the motion is along .* z .* 100% .* from TF"):
+            BagDrive(path)
+
     def test_sparse_poses(self, tmp_path: Path, caplog) -> None:
         sparse = odom([0.0, 1.5, 2.0])
         path = write(tmp_path / "b", lidar([-0.5, 0.0, 0.5, 1.0, 1.75, 3.0]), sparse, mounting())

@@ -8,8 +8,7 @@ images, and for what is asked of it how LiDAR, camera and posed frame are mounte
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from scmpr_ros.datasets.bags.options import (
     load_options,
 )
 from scmpr_ros.datasets.bags.poses import check_stamps, find_poses
+from scmpr_ros.datasets.bags.stamp_warnings import warn_of_clocks, warn_of_left_out
 from scmpr_ros.datasets.bags.storage import Bag
 from scmpr_ros.datasets.bags.topics import (
     CAMERA_INFOS,
@@ -41,6 +41,7 @@ from scmpr_ros.datasets.bags.transforms import TransformTree
 from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.pixel_depth import some_frames
+from scmpr_ros.datasets.pose_checks import check_world_up
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.ros_cameras import RosCamera
 from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
@@ -48,12 +49,22 @@ from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
 from scmpr_ros.datasets.scan_checks import check_units
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
-from scmpr_ros.geometry import invert, make_transform, transform_points
+from scmpr_ros.geometry import (
+    invert,
+    is_body_frame,
+    make_transform,
+    optical_from_body,
+    transform_points,
+)
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
 
 _log = logging.getLogger(__name__)
 _IMAGE_OPTIONS = "bag.images"
+_Z_UP = (
+    "take them from TF in a frame with z up (bag.topics.pose /tf, bag.world_frame), or name "
+    "another topic with bag.topics.pose"
+)
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
 """Custom data: label set of the points' field `label`."""
@@ -112,6 +123,9 @@ class BagDrive(Drive):
         self._start_ns = int(start) if start.isdecimal() else int(self._stamps[0])
         posed = self._poses.track.at(self._stamps, self.config.max_pose_gap_s)
         T_posed_lidar = self._lidar_mounting()
+        if posed.poses:
+            check_world_up(f"{self.path}: {self.pose_source}", np.stack(list(posed.poses.values())),
+                           _Z_UP)  # fmt: skip
         self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.poses.items()}
         frame_of = {stamp: frame for frame, stamp in enumerate(self._stamps.tolist())}
         self._log_ns = {
@@ -119,7 +133,10 @@ class BagDrive(Drive):
             for topic, index in log_ns.items()
         }
         self.left_out: Mapping[int, str] = posed.missing
-        self._log_left_out()
+        warn_of_clocks(self.path, {**log_ns, self.pose_source: self._poses.log_ns})
+        for what, topic in (("images", self._image.name), ("scans", self._points.name)):
+            warn_of_left_out(self.path, what, self._log_ns.get(topic, {}), self.left_out,
+                             self._stamps, self._poses.track.stamps)  # fmt: skip
 
     def _index(self) -> dict[str, dict[int, int]]:
         """Log time by header stamp, of every topic that frames are read from."""
@@ -161,8 +178,12 @@ class BagDrive(Drive):
         config, posed = self.config, self._poses.frame
         if config.T_pose_lidar:
             return _matrix(config.T_pose_lidar)
+        if not posed and self._lidar_frame:
+            _log.warning("%s: the poses of %s do not say what they are of, and are taken for those "
+                         "of %s; set bag.pose_frame if they are of another frame", self.path,
+                         self.pose_source, self._lidar_frame)  # fmt: skip
         if not posed or not self._lidar_frame:
-            return np.eye(4)  # the messages name no other frame than the LiDAR's
+            return np.eye(4)
         if self._lidar_frame == self._poses.world:
             raise CalibrationError(
                 f"{self.path}: the points of {self._points.name} are in {self._lidar_frame!r}, the "
@@ -178,10 +199,19 @@ class BagDrive(Drive):
             return _matrix(self.config.T_lidar_camera)
         camera_frame = self._camera_frame()
         if not camera_frame:
+            why = "its messages name none" if self._image.name else "no images"
             raise CalibrationError(
-                f"{self.path}: no images, so the camera's frame is unknown: set bag.T_lidar_camera"
+                f"{self.path}: {why}, so the camera's frame is unknown: set bag.T_lidar_camera"
             )
-        return self._tree.mounting(self._lidar_frame or self._poses.frame, camera_frame)
+        T = self._tree.mounting(self._lidar_frame or self._poses.frame, camera_frame)
+        are_body = [is_body_frame(T_world @ T) for T_world in self._T_world_lidar.values()]
+        if sum(are_body) <= len(are_body) / 2:
+            return T
+        _log.warning(
+            "%s: %s is not an optical frame: its z axis points up. It is taken for the camera's "
+            "body axes (x forward); if it is not, set bag.T_lidar_camera", self.path, camera_frame,
+        )  # fmt: skip
+        return optical_from_body(T)
 
     def _camera_frame(self) -> str:
         if not self._image.required():
@@ -343,27 +373,6 @@ class BagDrive(Drive):
             if stamp_ns(content.header) == self._stamps[frame]:
                 return content
         raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is missing")
-
-    def _log_left_out(self) -> None:
-        """Say of images and scans that have no pose how many they are, and why."""
-        for what, topic in (("images", self._image.name), ("scans", self._points.name)):
-            index = self._log_ns.get(topic, {})
-            reasons = [self.left_out[frame] for frame in index if frame in self.left_out]
-            if not reasons:
-                continue
-            _log.warning("%s: left out %d of %d %s without a pose: %s", self.path, len(reasons),
-                         len(index), what, count_reasons(reasons))  # fmt: skip
-            if len(reasons) == len(index):
-                stamps, poses = self._stamps[list(index)] / 1e9, self._poses.track.stamps / 1e9
-                _log.warning(
-                    "%s: the clocks do not meet: %s are from %.1f to %.1f s, poses from %.1f to "
-                    "%.1f s", self.path, what, stamps.min(), stamps.max(), poses.min(), poses.max(),
-                )  # fmt: skip
-
-
-def count_reasons(reasons: Iterable[str]) -> str:
-    """Reasons with how often they are given, the most frequent first."""
-    return "; ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def _matrix(rows: Sequence[float]) -> NDArray[np.float64]:
