@@ -120,6 +120,11 @@ def calibration_from_info(message: Any) -> Calibration:
     return calibration if binning == (1, 1) else calibration.binned(*binning)
 
 
+def is_calibrated(message: Any) -> bool:
+    """Whether a camera_info has intrinsics; drivers may send some before they are loaded."""
+    return bool(_numbers(message, "p").any() or _numbers(message, "k").any())
+
+
 def camera_from_info(message: Any) -> CameraModel:
     """Read the pinhole camera of rectified images: P, or K without it.
 

@@ -66,6 +66,7 @@ PLANAR = {
 }
 """Encodings of a plane of brightness and one of colours: half as high, of nv24 twice as wide."""
 _BY_LOWER_NAME = {name.lower(): kind for name, kind in (ENCODINGS | PLANAR).items()}
+_VIDEO = ("h264", "h265", "hevc", "av1", "vp9")
 _UNCHANGED_ORIENTATION = cv2.IMREAD_IGNORE_ORIENTATION  # a calibration is of pixels as stored
 
 
@@ -234,5 +235,8 @@ def _imdecode(data: NDArray[np.uint8], flags: int, form: str) -> NDArray[Any]:
 
 
 def _no_image(size: int, form: str) -> ShapeError:
+    if form.lower().startswith(_VIDEO):
+        return ShapeError(f"compressed images of format {form!r} are a video: decode it to images "
+                          "that each stand alone (jpeg or png)")  # fmt: skip
     return ShapeError.of("compressed image", "a readable jpeg or png",
                          f"{size} bytes of format {form!r}")  # fmt: skip

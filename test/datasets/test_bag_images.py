@@ -231,3 +231,28 @@ def test_16uc1_is_a_picture_where_its_white_is_stated(bag: Path, tmp_path: Path)
     assert list(opened(path).image_frames) == []
     drive = opened(path, white_level=1023)
     assert drive.image(drive.image_frames[0]).min() == 255
+
+
+def test_the_first_calibrated_camera_info(bag: Path, tmp_path: Path) -> None:
+    """A driver may publish before it has loaded its calibration; the node waits for it, too."""
+    count = iter(range(99))
+
+    def info(message: Any) -> Any:
+        none = replace(message, k=np.zeros(9), p=np.zeros(12))
+        return none if next(count) < 2 else message
+
+    assert opened(rewrite(bag, tmp_path / "late", info=info)).camera == CircleDrive.camera
+
+
+@pytest.mark.parametrize(("model", "like", "D"), [
+    ("radtan", "plumb_bob", (-0.3, 0.1, 0.001, 0.002)),
+    ("rational_polynomial", "plumb_bob", (-0.3, 0.1, 0.001, 0.002, 0.01)),
+    ("equi", "equidistant", (0.1, 0.02, 0.0, 0.0)),
+    ("kannala_brandt", "equidistant", (0.1, 0.02, 0.0, 0.0)),
+])  # fmt: skip
+def test_other_names_of_distortion_models(
+    bag: Path, tmp_path: Path, model: str, like: str, D: tuple[float, ...]
+) -> None:
+    images = [opened(rewrite(bag, tmp_path / name, info=distorted(D, name))).image(4)
+              for name in (model, like)]  # fmt: skip
+    np.testing.assert_array_equal(*images)

@@ -354,6 +354,27 @@ class TestLeftOut:
         np.testing.assert_allclose(drive.T_lidar_camera, T_LIDAR_CAMERA, atol=1e-12)
         assert "optical is not an optical frame: its z axis points up" in caplog.text
 
+    def test_a_video_names_its_topic(self, tmp_path: Path) -> None:
+        frame = np.frombuffer(b"\0\0\0\1\x67" + bytes(99), np.uint8)
+        head = header(stamp(0), "optical")
+        video = message("sensor_msgs/msg/CompressedImage", header=head, format="h264", data=frame)
+        rest = [s for s in camera(TIMES) if s.topic == "/cam/camera_info"]
+        path = write(tmp_path / "b", [Sent("/cam/v", video, 0.0)], rest, odom(TIMES), mounting())
+        with pytest.raises(DatasetError, match=r"/cam/v: .*'h264' are a video: decode it"):
+            _ = BagDrive(path).camera
+
+    def test_points_without_a_frame(self, tmp_path: Path, caplog) -> None:
+        scans = [s._replace(content=unnamed(s.content)) for s in lidar(TIMES)]
+        BagDrive(write(tmp_path / "b", scans, odom(TIMES), mounting()))
+        assert (
+            "points of /lidar/points name no frame, and are taken for being in base" in caplog.text
+        )
+
+    def test_transforms_on_a_topic_of_another_name(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "b", lidar(TIMES), odom(TIMES), mounting(topic="/robot/tf_static"))
+        with pytest.raises(CalibrationError, match=r"name /robot/tf_static with bag.topics.tf_sta"):
+            BagDrive(path)
+
     def test_images_without_a_frame(self, tmp_path: Path) -> None:
         images = [s._replace(content=unnamed(s.content)) for s in camera(TIMES)]
         drive = BagDrive(write(tmp_path / "b", lidar(TIMES), images, odom(TIMES), mounting()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.pixel_depth import some_frames
 from scmpr_ros.datasets.pose_checks import check_world_up
 from scmpr_ros.datasets.projection import project_labels
-from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.datasets.ros_cameras import RosCamera, is_calibrated
 from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
 from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
@@ -182,6 +183,10 @@ class BagDrive(Drive):
             _log.warning("%s: the poses of %s do not say what they are of, and are taken for those "
                          "of %s; set bag.pose_frame if they are of another frame", self.path,
                          self.pose_source, self._lidar_frame)  # fmt: skip
+        if posed and self._points.name and not self._lidar_frame:
+            _log.warning("%s: the points of %s name no frame, and are taken for being in %s; set "
+                         "bag.T_pose_lidar if they are in another", self.path, self._points.name,
+                         posed)  # fmt: skip
         if not posed or not self._lidar_frame:
             return np.eye(4)
         if self._lidar_frame == self._poses.world:
@@ -225,7 +230,9 @@ class BagDrive(Drive):
             raise DatasetError(f"{self.path}: no images, so no camera")
         topics = self.config.topics
         name = choose_camera_info(self._bag, topics, image).required() or topics.camera_info
-        return next(self._bag.messages(name, CAMERA_INFOS))
+        infos = self._bag.messages(name, CAMERA_INFOS)
+        first = next(infos)
+        return next((info for info in chain([first], infos) if is_calibrated(info)), first)
 
     @cached_property
     def _ros_camera(self) -> RosCamera:
@@ -238,7 +245,10 @@ class BagDrive(Drive):
         """What becomes of the images; all have the size of the first one."""
         camera = self._ros_camera
         first = next(self._bag.messages(self._image.name, IMAGES))
-        return camera.images(size_of_image(first))
+        try:
+            return camera.images(size_of_image(first))
+        except ShapeError as error:
+            raise DatasetError(f"{self.path}: {self._image.name}: {error}") from error
 
     @property
     def camera(self) -> CameraModel:
