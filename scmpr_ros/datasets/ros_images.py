@@ -213,7 +213,7 @@ def _planar(message: Any, kind: Encoding, name: str) -> NDArray[np.uint8]:
 
 def _convert(pixels: NDArray[Any], code: int | None, name: str) -> NDArray[Any]:
     if code is None:
-        return np.ascontiguousarray(pixels)
+        return np.array(pixels)  # the message's bytes are read-only
     if name.lower().startswith("bayer_") and min(pixels.shape[:2]) < 3:
         height, width = pixels.shape[:2]
         raise ShapeError.of(f"size of a {name} image", "at least 3x3 pixel", f"{width}x{height}")
