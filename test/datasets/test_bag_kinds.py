@@ -40,6 +40,8 @@ from scmpr_ros.datasets.bags.messages import (
 )
 from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.storage import Bag
+from scmpr_ros.datasets.bags.topics import IMAGES, POINT_CLOUDS, unreadable
 from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
@@ -230,8 +232,10 @@ class TestTopics:
         with Writer(tmp_path / "packets.bag") as writer:
             connection = writer.add_connection("/packets", kind, msgdef="uint8 n", md5sum="0" * 32)
             writer.write(connection, stamp(0), b"1")
-        with pytest.raises(DatasetError, match=rf"/packets \({kind}\) holds scans in a driver's"):
+        with pytest.raises(DatasetError, match=rf"/packets \({kind}\) holds scans in another f"):
             BagDrive(tmp_path / "packets.bag")
+        bag = Bag(tmp_path / "packets.bag")
+        assert unreadable(bag, IMAGES) == [] and len(unreadable(bag, POINT_CLOUDS)) == 1
 
 
 class TestPoses:

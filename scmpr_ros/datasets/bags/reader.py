@@ -37,6 +37,7 @@ from scmpr_ros.datasets.bags.topics import (
     choose_image,
     choose_points,
     no_sensors,
+    unreadable,
 )
 from scmpr_ros.datasets.bags.transforms import TransformTree
 from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
@@ -143,6 +144,9 @@ class BagDrive(Drive):
         """Log time by header stamp, of every topic that frames are read from."""
         if not (self._image or self._points):
             raise no_sensors(self._bag)
+        lacking = (() if self._image else IMAGES) + (() if self._points else POINT_CLOUDS)
+        for sentence in unreadable(self._bag, lacking):
+            _log.warning("%s: %s", self.path, sentence)
         kinds: dict[str, tuple[str, ...]] = {}
         if self._image.name:
             kinds[self._image.name] = IMAGES

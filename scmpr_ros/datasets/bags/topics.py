@@ -29,13 +29,17 @@ POSES = (*STAMPED_POSES, *PATHS, *TRANSFORMS)
 
 _COMPRESSED = "/compressed"
 _DEPTH_ENCODINGS = ("16UC1", "32FC1")  # of depth images, by REP 118
-_DRIVER_PACKETS = {
+_SCANS_OF_OTHERS = {
     "velodyne_msgs/msg/VelodyneScan", "ouster_msgs/msg/PacketMsg",
     "ouster_sensor_msgs/msg/PacketMsg", "hesai_ros_driver/msg/UdpFrame",
     "rslidar_msg/msg/RslidarPacket", "livox_ros_driver/msg/CustomMsg",
     "livox_ros_driver2/msg/CustomMsg", "livox_interfaces/msg/CustomMsg",
+    "point_cloud_interfaces/msg/CompressedPointCloud2", "sensor_msgs/msg/PointCloud",
 }  # fmt: skip
-"""Scans in the formats of drivers."""
+_VIDEOS = {
+    "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "theora_image_transport/msg/Packet",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,17 +122,28 @@ def choose_pose(bag: Bag, config: BagReaderConfig, find_in_tf: Callable[[], str]
 
 def no_sensors(bag: Bag) -> DatasetError:
     """The error for a bag with neither images nor scans."""
-    packets = [topic for topic in bag.topics.values() if topic.kind in _DRIVER_PACKETS]
-    advice = (
-        f"; {', '.join(map(str, packets))} holds scans in a driver's own format: let the driver "
-        "convert them to PointCloud2"
-        if packets
-        else ""
-    )
+    advice = "".join(f"; {sentence}" for sentence in unreadable(bag, IMAGES + POINT_CLOUDS))
     return DatasetError(
         f"{bag.path}: no messages of type {' or '.join((*IMAGES, *POINT_CLOUDS))}; it has "
         f"{bag.listing()}{advice}"
     )
+
+
+def unreadable(bag: Bag, wanted: Collection[str]) -> list[str]:
+    """What to do with scans and images that a bag has in another form.
+
+    wanted: message types that it lacks.
+    """
+    found = []
+    for kinds, instead, sentence in (
+        (_SCANS_OF_OTHERS, POINT_CLOUDS,
+         "{} holds scans in another format: let the driver convert them to PointCloud2"),
+        (_VIDEOS, IMAGES, "{} holds a video: decode it to Image or CompressedImage"),
+    ):  # fmt: skip
+        names = [str(topic) for topic in bag.topics.values() if topic.kind in kinds]
+        if names and set(instead) <= set(wanted):
+            found.append(sentence.format(", ".join(names)))
+    return found
 
 
 def _choose(
