@@ -11,11 +11,14 @@ from scipy.spatial.transform import Rotation
 from scmpr_ros.errors import DatasetError
 
 _log = logging.getLogger(__name__)
-_MIN_STEP_M = 0.05
-_ENOUGH = 5000  # poses of those of hours
+_MIN_CLIMB_M = 3.0
+"""Heights by GNSS vary by metres, more than the position of a robot that stands."""
+_STEEPEST = 2.0
+_MIN_STEP_M = 1.0
 _ALONG = 0.8  # of the path, driven along one axis
 _MOST_TIPPED = 0.2
 _TIPPED_DEG = 45.0
+_COMPARED = 20  # poses that all are compared with: some, as the first, may be wrong
 _TURNED_RAD = np.radians(10.0)
 
 
@@ -24,13 +27,13 @@ def check_world_up(source: str, T_world_body: NDArray[np.float64], advice: str) 
 
     source: where the poses are from. advice: what to do, for the message.
     """
-    T_world_body = T_world_body[:: max(1, len(T_world_body) // _ENOUGH)]
-    steps = _steps(T_world_body[:, :3, 3])
-    climbed = np.abs(steps[:, 2]).sum() / max(np.linalg.norm(steps, axis=1).sum(), _MIN_STEP_M)
-    turned = T_world_body[:, 2, :3] @ T_world_body[0, 2, :3]  # (2, 2) of R_i R_0^T
-    tipped = float(np.mean(turned < np.cos(np.radians(_TIPPED_DEG))))
-    if climbed > _ALONG:
-        found = f"the motion is along the world's z axis for {climbed:.0%} of the way"
+    low, high = np.percentile(T_world_body[:, :3, 3], [2, 98], axis=0)  # without a few outliers
+    x, y, z = high - low
+    up = T_world_body[:, 2, :3]  # in the body
+    compared = up @ up[:: len(up) // _COMPARED + 1].T
+    tipped = float(np.mean(compared < np.cos(np.radians(_TIPPED_DEG)), axis=0).min())
+    if z > max(_MIN_CLIMB_M, _STEEPEST * np.hypot(x, y)):
+        found = f"the motion is along the world's z axis, by {z:.0f} m"
     elif tipped > _MOST_TIPPED:
         found = f"{tipped:.0%} of the poses are tipped over by more than {_TIPPED_DEG:g} deg"
     else:
@@ -70,7 +73,3 @@ def _moving(positions: NDArray[np.float64]) -> list[int]:
         if np.linalg.norm(position - positions[chosen[-1]]) > _MIN_STEP_M:
             chosen.append(index)
     return chosen
-
-
-def _steps(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.diff(positions[_moving(positions)], axis=0)

@@ -36,6 +36,20 @@ def test_vehicles_are_accepted(turn_deg: float, caplog) -> None:
     assert not caplog.text
 
 
+def test_a_first_pose_that_is_wrong() -> None:
+    poses = drive(30)
+    poses[:3, :3, :3] = Rotation.from_euler("x", 120, degrees=True).as_matrix()
+    check_world_up("/odom", poses, "turn it")
+
+
+def test_heights_that_vary() -> None:
+    """A slow robot, whose height by GNSS varies more than it drives in a tenth of a second."""
+    poses = drive(30, count=300)
+    poses[:, :3, 3] *= 0.01
+    poses[:, 2, 3] += np.random.default_rng(0).normal(0, 0.6, 300)
+    check_world_up("/gps/odom", poses, "turn it")
+
+
 @pytest.mark.parametrize(("turn_deg", "found"), [(0, "along the world's z"), (360, "tipped over")])
 def test_a_world_with_the_axes_of_a_camera(turn_deg: float, found: str) -> None:
     """As that of LeGO-LOAM."""
