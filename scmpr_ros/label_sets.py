@@ -7,7 +7,7 @@ nearly all become void by a wrong guess would look like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,12 @@ def open_label_set(name: str) -> LabelSet:
         f"label_set {name!r}: expected auto, none, {', '.join(_BY_NAME)}, or a YAML file that maps "
         "ids to joint classes"
     )
+
+
+def sets_with(ids: Iterable[int]) -> list[str]:
+    """Names of the label sets that know all of these class ids."""
+    wanted = set(ids)
+    return [name for name, labels in _BY_NAME.items() if wanted <= labels.joint_of.keys()]
 
 
 def check_label_ids(counts: Mapping[int, int], labels: LabelSet, where: str) -> None:

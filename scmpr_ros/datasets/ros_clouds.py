@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import round_origin
-from scmpr_ros.label_sets import check_scan_ids, open_label_set
+from scmpr_ros.label_sets import check_scan_ids, open_label_set, sets_with
 from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
-from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES, PALETTE, known_ids
+from scmpr_ros.semantics import NUM_CLASSES, PALETTE
 
 # of the constants INT8 (1) to FLOAT64 (8) of sensor_msgs/PointField
 _POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
@@ -160,12 +160,13 @@ def _joint_ids(raw: NDArray[np.int64], option: str) -> NDArray[np.uint8]:
     """Ids that should be joint ones; ShapeError, with the label sets that fit, if they are not."""
     if raw.size and not 0 <= raw.min() <= raw.max() < NUM_CLASSES:
         ids = np.unique(raw & 0xFFFF if raw.max() > 0xFFFF and raw.min() >= 0 else raw)
-        fitting = [name for name in LABEL_SETS if set(ids.tolist()) <= known_ids(name)]
+        fitting = sets_with(ids.tolist())
         listed = ", ".join(map(str, ids[:12])) + ", ..." * (len(ids) > 12)
         raise ShapeError(
             f"the field label has the ids {listed}, not all of which are joint classes (0 to "
             f"{NUM_CLASSES - 1}): set {option} to the set they are of "
-            f"({' or '.join(fitting) or 'no set'} has all of them), or to none to ignore them"
+            f"({' or '.join(fitting) or 'no set'} has all of them), to a YAML file that maps them "
+            "to classes, or to none to ignore them"
         )
     return raw.astype(np.uint8)
 
