@@ -43,7 +43,8 @@ def _config(options: argparse.Namespace) -> MapBuildConfig:
     named = {name: getattr(options, name) for name in flatten(CloudConfig())}
     given = {name: value for name, value in named.items() if value is not None}
     cloud = replace(source.cloud, **given)
-    source = replace(source, cloud=cloud, bag=read_settings(options, BagReaderConfig, "bag"))
+    bag = read_settings(options, BagReaderConfig, "bag", source.bag)
+    source = replace(source, cloud=cloud, bag=bag)
     if options.sensor_height is not None:
         places = replace(places, sensor_height_m=options.sensor_height)
     return replace(config, source=source, builder=replace(config.builder, places=places))

@@ -44,13 +44,17 @@ def add_settings(
         )
 
 
-def read_settings(options: argparse.Namespace, cls: type[T], name: str = "settings") -> T:
+def read_settings(
+    options: argparse.Namespace, cls: type[T], name: str = "settings", base: T | None = None
+) -> T:
     """Build the dataclass from the file and the options that `add_settings` added.
+
+    base: what holds without a file; None for the defaults.
 
     Raises ConfigError for values of a wrong type, and for those that the dataclass refuses.
     """
     file, defaults = getattr(options, name), flatten(cls())
-    settings = cls() if file is None else load_yaml(cls, file)
+    settings = (base or cls()) if file is None else load_yaml(cls, file)
     given = {
         key.removeprefix(f"{name}."): _value(text, defaults[key.removeprefix(f"{name}.")])
         for key, text in getattr(options, _GIVEN, {}).items()

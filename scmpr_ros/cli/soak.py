@@ -53,7 +53,7 @@ def run_soak(config: SoakConfig, out: Path) -> None:
 def _table(config: SoakConfig, report: SoakReport) -> Table:
     counts = ", ".join(f"{value} {name}" for name, value in report.counts.items())
     table = Table(title=f"{report.images} images at {config.rate_hz:g} Hz", show_header=False)
-    table.add_row("answers", f"{report.answers}; the node counts {counts}")
+    table.add_row("answers", f"{report.answers}; images: {counts}")
     table.add_row("latency, first tenth", _latency(report.first_tenth))
     table.add_row("latency, last tenth", _latency(report.last_tenth))
     table.add_row("growth after warm-up", _growth(report.growth), end_section=True)

@@ -116,11 +116,6 @@ class CameraImages:
         doubt = implausible or unusual
         self.notes += [f"{source.calibration}: {doubt}"] if doubt else []
 
-    @property
-    def rectifies(self) -> bool:
-        """Whether images are rectified."""
-        return self._rectifier is not None
-
     def rectified(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the image (H, W, 3) of the pinhole camera."""
         return image if self._rectifier is None else self._rectifier(image)

@@ -125,14 +125,6 @@ def is_calibrated(message: Any) -> bool:
     return bool(_numbers(message, "p").any() or _numbers(message, "k").any())
 
 
-def camera_from_info(message: Any) -> CameraModel:
-    """Read the pinhole camera of rectified images: P, or K without it.
-
-    Raises CalibrationError if the camera is not calibrated.
-    """
-    return calibration_from_info(message).pinhole
-
-
 def info_content(info: Any) -> tuple[Any, ...]:
     """All that a camera_info says but its stamp, to tell whether it has changed."""
     roi = info.roi

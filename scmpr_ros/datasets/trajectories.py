@@ -95,10 +95,9 @@ def read_trajectory(
 def find_trajectory(folder: Path) -> Path | None:
     """The trajectory file of a folder with a map, by the names that SLAM programs give; or None.
 
-    Raises DatasetError if the files of several programs could be meant.
+    Raises DatasetError if the files of several programs, or of several runs, could be meant.
     """
-    of_programs = (_files_called(folder, names) for names in _NAMES.values())
-    found = [files[0] for files in of_programs if files]
+    found = [file for names in _NAMES.values() for file in _best_called(folder, names)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise DatasetError(f"{folder} has several trajectories ({names}): name one")
@@ -119,9 +118,12 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 """Names by program, the best of each first."""
 
 
-def _files_called(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    found = (path for pattern in patterns for path in sorted(folder.glob(pattern)))
-    return [path for path in found if path.is_file()]
+def _best_called(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """The files that match the first pattern which any file matches."""
+    for pattern in patterns:
+        if found := [path for path in sorted(folder.glob(pattern)) if path.is_file()]:
+            return found
+    return []
 
 
 def _format_of(path: Path, wanted: Format) -> str:

@@ -105,14 +105,12 @@ def accumulate_classes(
     return result
 
 
-def voxel_sums(
-    scans: Iterable[ClassifiedScan], config: AccumulationConfig, keep_dynamic: bool = False
-) -> Iterator[VoxelSums]:
+def voxel_sums(scans: Iterable[ClassifiedScan], config: AccumulationConfig) -> Iterator[VoxelSums]:
     """Sums of batches of scans, which `VoxelSums.merge` adds up, for maps larger than memory.
 
     Raises DatasetError as `accumulate` does.
     """
-    for returns, confidence in _batches(scans, config, keep_dynamic):
+    for returns, confidence in _batches(scans, config, keep_dynamic=False):
         voxels = VoxelSums(config.voxel_m, returns.origin)
         voxels.fold(returns, confidence)
         yield voxels
@@ -124,6 +122,11 @@ def no_voxels(config: AccumulationConfig) -> DatasetError:
         f"no voxel of {config.voxel_m} m was hit {config.min_hits} times: give more scans, "
         "larger voxels or a smaller min_hits"
     )
+
+
+def mixed_fields() -> DatasetError:
+    """The error for scans that do not have the same fields."""
+    return DatasetError("some scans have labels or intensity and some do not")
 
 
 def _batches(
@@ -251,7 +254,7 @@ class VoxelSums:
             self._keys, self._sums = cells, sums
             return
         if self._sums.keys() != sums.keys():
-            raise DatasetError("some scans have labels or intensity and some do not")
+            raise mixed_fields()
         keys = np.concatenate([self._keys, cells])
         order = np.argsort(keys, kind="stable")
         self._keys, starts = np.unique(keys[order], return_index=True)

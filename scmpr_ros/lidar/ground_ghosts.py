@@ -22,10 +22,11 @@ _LAYER_M = 0.25
 _SURROUNDINGS_M = 6.0  # about a lane and a half
 _MIN_OPEN_SHARE = 0.1  # of the surroundings, to know how many points open ground gets
 _TILE_M = 400.0  # bounds the memory of the grids
-_MARGIN_M = 40.0  # more than all that decides about a point reaches
 _HOLE_CELLS = 2  # narrower holes are gaps between the lines of a scan
 _NEIGHBOURS = np.ones((3, 3), bool)
 Grid = NDArray[np.bool_]
+GHOSTS_REACH_M = 40.0
+"""More than the distance of all that decides whether a point is a ghost."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def remove_ghosts_by_ground(
     tile, first = cell_indices(xyz, _TILE_M)
     for number in np.unique(tile, axis=0):
         low = (first + number) * _TILE_M
-        around = (xyz[:, :2] >= low - _MARGIN_M) & (xyz[:, :2] < low + _TILE_M + _MARGIN_M)
+        around = (xyz[:, :2] >= low - GHOSTS_REACH_M) & (
+            xyz[:, :2] < low + _TILE_M + GHOSTS_REACH_M
+        )
         near = np.flatnonzero(around.all(axis=1))
         inside = (tile[near] == number).all(axis=1)
         keep[near[inside]] = ~_ghosts(xyz[near], config)[inside]

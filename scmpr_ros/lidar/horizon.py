@@ -12,6 +12,7 @@ from scipy import ndimage
 from scmpr_ros.lidar.drivable_ground import DrivableGround
 from scmpr_ros.lidar.ground import GroundGrid
 from scmpr_ros.records import PointCloud
+from scmpr_ros.semantics import IS_DYNAMIC
 
 _REACH_M = 40.0
 _UNMAPPED_REACH_M = 20.0  # farther off, gaps between returns are no border
@@ -49,6 +50,8 @@ class Horizon:
         mapped, structure = np.zeros((2, *ground.grid.height_m.shape), bool)
         mapped[rows, columns] = True
         upright = ground.height_m > _STRUCTURE_M
+        if cloud.label is not None:
+            upright &= ~IS_DYNAMIC[cloud.label]  # places do not see them
         structure[rows[upright], columns[upright]] = True
         structure |= ground.grid.slope > _CLIFF  # of a roof that the grid takes for ground
         padded = np.pad(mapped, _GAP_CELLS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -69,13 +69,6 @@ class Places:
 
     positions: NDArray[np.float64]
     dropped: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def join(cls, parts: Sequence[Places]) -> Places:
-        """The places of a map from those of its parts, at least one."""
-        dropped = sum((Counter(part.dropped) for part in parts), Counter())
-        positions = np.concatenate([part.positions for part in parts])
-        return cls(positions, dict(sorted(dropped.items())))
 
     @property
     def summary(self) -> str:

@@ -38,11 +38,16 @@ class PointClassConfig:
     runtime: Runtime = "onnxruntime"
 
     def __post_init__(self) -> None:
-        if self.source not in _SOURCES and Path(self.source).suffix not in (".yaml", ".yml"):
+        if self.source not in _SOURCES and not self.is_network:
             raise ConfigError(
                 f"source of point classes is {self.source!r}: it is one of {', '.join(_SOURCES)}, "
                 "or the YAML file of a range-view network"
             )
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the source is the description of a range-view network."""
+        return Path(self.source).suffix in (".yaml", ".yml")
 
 
 class ClassifiedCloud(NamedTuple):
@@ -64,12 +69,12 @@ class PointClassifier:
     tiles.
     """
 
-    def __init__(self, config: PointClassConfig, on_gpu: bool = False) -> None:
+    def __init__(self, config: PointClassConfig) -> None:
         """Load the range-view network if there is one; raises as `RangeViewNetwork` does."""
         self._source = config.source
         self._network: RangeViewNetwork | None = None
         if config.source not in _SOURCES:
-            self._network = RangeViewNetwork(Path(config.source), config.runtime, on_gpu)
+            self._network = RangeViewNetwork(Path(config.source), config.runtime)
 
     @property
     def needs_scans(self) -> bool:

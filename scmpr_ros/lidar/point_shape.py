@@ -2,9 +2,11 @@
 
 Foliage scatters and walls are flat, but a wall blurred by pose errors is flat only over metres, and
 a pole differs from a hedge by the other points in its column. So the features of a point are its
-height above the ground, the shape of its neighbourhood at three scales, and the contents of its
-column of the map at three widths. Thickness is relative to that of the map's ground, since sensors
-and pose errors differ.
+height above the ground, the shape of its neighbourhood at three scales, the contents of its column
+of the map at four widths, the steps of the ground beneath (`ground_shape`), and how bright it is.
+Thickness and brightness are relative to those of the ground nearby, since sensors and pose errors
+differ. All grids begin at multiples of their cells, and nothing reaches farther than `REACH_M`, so
+that parts of a map give the same features as the whole.
 """
 
 from __future__ import annotations
@@ -18,41 +20,56 @@ from scipy.spatial import cKDTree
 
 from scmpr_ros.geometry import voxel_keys
 from scmpr_ros.lidar.ground import GroundGrid
+from scmpr_ros.lidar.ground_shape import GROUND_FEATURES, ground_shape, usual_nearby
 
 VOXEL_M = 0.2  # evens out density, so that k neighbours span about the same radius everywhere
+REACH_M = 25.0
+"""Farther points hardly change the features of a point."""
 SHAPE_FEATURES = 8
 THICKNESS = 3
 """Index of s3 among the features of `local_shape`."""
 _SCALES_M = (VOXEL_M, 0.5, 1.2)
 _NEIGHBOURS = 24
 _RADIUS_VOXELS = 4.5  # search radius of neighbours
-_COLUMNS_M = (0.25, 0.75, 2.0)
+_COLUMNS_M = (0.25, 0.75, 2.0, 6.0)
 _COLUMN_FEATURES = 5
 _LINE_COLUMN_M = _COLUMNS_M[0]
 _LINE_CELLS = 12  # a wall continues for 3 m
 _GROUND_CELL_M = 0.5
 _ON_GROUND_M = 0.2
 _THIN_M = 0.03  # added to thicknesses, since smaller ones are noise
+_DARK = 0.02  # added to intensities relative to the usual one
+_BRIGHTNESS_M = 1.0
 _POINTS_PER_CHUNK = 200_000  # bounds the memory for neighbours to about 0.5 GB
+BRIGHTNESS_FEATURES = 3
+"""The last ones; NaN where intensities are unknown."""
 NUM_FEATURES = (
     2 + len(_SCALES_M) * (SHAPE_FEATURES + 1) - 1 + len(_COLUMNS_M) * _COLUMN_FEATURES + 2
-)
+    + GROUND_FEATURES + BRIGHTNESS_FEATURES
+)  # fmt: skip
 
 
 class DescribedVoxels(NamedTuple):
     """Voxels of a map with their features.
 
-    centre: (V, 3) mean of their points. features: (V, NUM_FEATURES) float32.
+    centre: (V, 3) mean of their points. height_m: (V,) above the ground.
+    features: (V, NUM_FEATURES) float32.
     voxel: (N,) voxel index of each point.
     """
 
     centre: NDArray[np.float64]
+    height_m: NDArray[np.float64]
     features: NDArray[np.float32]
     voxel: NDArray[np.int64]
 
 
-def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
-    """Compute features of the voxels, of size `VOXEL_M`, of points (N, 3), z up, N > 0."""
+def describe_points(
+    xyz: NDArray[np.floating], intensity: NDArray[np.floating] | None = None
+) -> DescribedVoxels:
+    """Compute features of the voxels, of size `VOXEL_M`, of points (N, 3), z up, N > 0.
+
+    intensity: (N,) of the points, in any unit; None if unknown.
+    """
     points, voxel = voxel_means(xyz, VOXEL_M)
     height_m = points[:, 2] - GroundGrid.of(points, _GROUND_CELL_M).at(points)
     features = np.empty((NUM_FEATURES, len(points)), np.float32)  # most of the memory
@@ -70,15 +87,17 @@ def describe_points(xyz: NDArray[np.floating]) -> DescribedVoxels:
         )
         shape = local_shape(centres, _NEIGHBOURS, _RADIUS_VOXELS * scale_m)[centre]
         thickness_m = shape[:, THICKNESS]
-        usual_m = np.percentile(thickness_m[on_ground], 40) if on_ground.any() else 0.0
+        usual_m = usual_nearby(points, thickness_m, on_ground)
         shape[:, THICKNESS] = np.log((thickness_m + _THIN_M) / (usual_m + _THIN_M))
         add(*shape.T)
         if scale_m != VOXEL_M:
             add(points[:, 2] - centres[centre, 2])
     for width_m in _COLUMNS_M:
         add(*_columns(points, height_m, width_m))
+    add(*ground_shape(points, height_m))
+    add(*_brightness(points, voxel, intensity, on_ground))
     assert next(columns, None) is None, "NUM_FEATURES is too large"
-    return DescribedVoxels(points, features.T, voxel)
+    return DescribedVoxels(points, height_m, features.T, voxel)
 
 
 def local_shape(xyz: NDArray[np.floating], neighbours: int, radius_m: float) -> NDArray[np.float32]:
@@ -141,6 +160,26 @@ def _columns(
         line[:, tall] = _line(raster)
         features += list(line)
     return [feature[column] for feature in features]
+
+
+def _brightness(
+    xyz: NDArray[np.floating],
+    voxel: NDArray[np.int64],
+    intensity: NDArray[np.floating] | None,
+    on_ground: NDArray[np.bool_],
+) -> list[NDArray[np.floating]]:
+    """Logarithm of the intensity of each voxel relative to that of the ground nearby, its mean over
+    a metre, and the deviation there; all NaN if it is unknown."""
+    if intensity is None:
+        return [np.full(len(xyz), np.nan)] * BRIGHTNESS_FEATURES
+    mean = np.bincount(voxel, intensity) / np.bincount(voxel)
+    usual = np.maximum(usual_nearby(xyz, mean, on_ground), 1e-6)
+    bright = np.log(mean / usual + _DARK)
+    block = np.unique(voxel_keys(xyz, _BRIGHTNESS_M), return_inverse=True)[1]
+    count = np.bincount(block)
+    around = np.bincount(block, bright) / count
+    square = np.bincount(block, bright**2) / count
+    return [bright, around[block], np.sqrt(np.maximum(square - around**2, 0))[block]]
 
 
 def _line(raster: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

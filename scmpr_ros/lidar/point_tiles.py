@@ -1,7 +1,7 @@
 """Point clouds of any size: square tiles, on disk where memory would not do.
 
 A `CloudSource` gives the points inside a horizontal box; whoever builds a map asks for boxes and
-never for all points. `WholeCloud` answers from memory. `PointTiles` keeps a file for each tile:
+never for all points. `PointTiles` keeps a file for each tile:
 
     tiles.json           grid, origin and fields of the tiles
     +0003_-0012.points   records of one tile, see `_RECORD`
@@ -126,33 +126,6 @@ class CloudSource(Protocol):
 
     def points_in(self, box: Box) -> PointCloud:
         """The points inside a box, in an order that depends on the cloud alone."""
-
-
-@dataclass(frozen=True)
-class WholeCloud:
-    """A cloud in memory as a `CloudSource`."""
-
-    cloud: PointCloud
-
-    @property
-    def origin(self) -> NDArray[np.float64]:
-        """(3,) to be added to the coordinates."""
-        return self.cloud.origin
-
-    @cached_property
-    def bounds(self) -> Box:
-        """The smallest box."""
-        return Box.around(self.cloud.xyz)
-
-    @property
-    def has_label(self) -> bool:
-        """Whether points have classes."""
-        return self.cloud.label is not None
-
-    def points_in(self, box: Box) -> PointCloud:
-        """The points inside a box."""
-        inside = box.contains(self.cloud.xyz)
-        return self.cloud if inside.all() else self.cloud.select(inside)
 
 
 class PointTiles:

@@ -14,6 +14,7 @@ from scmpr_ros.lidar.accumulation import (
     AccumulationConfig,
     ClassifiedScan,
     VoxelSums,
+    mixed_fields,
     no_voxels,
     voxel_sums,
 )
@@ -24,9 +25,8 @@ _SUMS = ".sums"
 
 
 def accumulate_tiles(
-    scans: Iterable[ClassifiedScan], config: AccumulationConfig, folder: Path, grid: TileGrid,
-    keep_dynamic: bool = False,
-) -> PointTiles:  # fmt: skip
+    scans: Iterable[ClassifiedScan], config: AccumulationConfig, folder: Path, grid: TileGrid
+) -> PointTiles:
     """Merge scans as `accumulate_classes` does, into the tiles of an empty folder.
 
     The sums of a batch of scans are written at once, each tile's to a file of its own; at the end
@@ -37,10 +37,12 @@ def accumulate_tiles(
     folder.mkdir(parents=True, exist_ok=True)
     dtype: np.dtype[np.void] | None = None
     origin = np.zeros(3)
-    for voxels in voxel_sums(scans, config, keep_dynamic):
+    for voxels in voxel_sums(scans, config):
         if len(voxels) == 0:
             continue
         rows, origin = voxels.records(), voxels.origin
+        if dtype not in (None, rows.dtype):
+            raise mixed_fields()
         dtype = rows.dtype
         for tile, chosen in _by_tile(voxel_centres(rows["key"], config.voxel_m), grid):
             with (folder / f"{tile.key}{_SUMS}").open("ab") as file:

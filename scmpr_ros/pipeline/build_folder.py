@@ -1,10 +1,13 @@
 """The folder in which a place map is built, beside the map; an interrupted build goes on in it.
 
-plan.json     digest of all that the result depends on; another plan starts anew
+All of it lies in a folder named by the plan, the digest of all that the result depends on: another
+plan starts anew, and a task of a former one cannot write into it.
+
 raw/          points as gathered, see `lidar.point_tiles`
 gathered.json written once `raw` is complete
-labelled/     static points with classes
+labelled/     points with classes
 described/    places, a file for each tile
+borders.json  written if places at the border of what was mapped are kept, for want of others
 """
 
 from __future__ import annotations
@@ -20,7 +23,13 @@ from typing import Any
 from scmpr_ros.atomic_files import exclusive_lock, write_json
 
 _log = logging.getLogger(__name__)
-_PLAN, _GATHERED = "plan.json", "gathered.json"
+DESCRIBED = "described"
+_GATHERED, _BORDERS = "gathered.json", "borders.json"
+
+
+def build_folder_of(directory: Path) -> Path:
+    """Where a place map is built."""
+    return directory.with_name(f".{directory.name}.build")
 
 
 @contextmanager
@@ -32,15 +41,16 @@ def build_folder(directory: Path, plan: str) -> Iterator[Path]:
 
     Raises ConfigError if another process builds the same map.
     """
-    folder = directory.with_name(f".{directory.name}.build")
+    folder = build_folder_of(directory)
     with exclusive_lock(folder):
-        if _read(folder / _PLAN).get("plan") != plan:
-            for path in folder.iterdir():
+        current = folder / plan
+        for path in folder.iterdir():
+            if path != current:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            write_json(folder / _PLAN, {"plan": plan})
-        else:
-            _log.info("going on with the interrupted build in %s", folder)
-        yield folder
+        if current.is_dir():
+            _log.info("going on with the interrupted build in %s", current)
+        current.mkdir(exist_ok=True)
+        yield current
         shutil.rmtree(folder)
 
 
@@ -52,6 +62,17 @@ def gathered(folder: Path) -> dict[str, Any] | None:
 def set_gathered(folder: Path, facts: dict[str, Any]) -> None:
     """Declare the raw points complete, and keep facts about them."""
     write_json(folder / _GATHERED, facts)
+
+
+def allow_borders(folder: Path) -> None:
+    """Keep places at the border of what was mapped: all tiles are to be described again."""
+    shutil.rmtree(folder / DESCRIBED)
+    write_json(folder / _BORDERS, {"allowed": True})
+
+
+def are_borders_allowed(folder: Path) -> bool:
+    """Whether `allow_borders` was called in this build, before an interruption perhaps."""
+    return (folder / _BORDERS).is_file()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 Points are streamed into tiles on disk, and each tile is labelled and described by itself
 (`tile_tasks`), here or on the workers of a Dask cluster. Neither how many workers there are nor an
-interruption changes the result.
+interruption changes the result. The one tile of a small map is computed by all cores, and their
+number may change the last digit of a descriptor.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.config import to_dict
-from scmpr_ros.errors import ConfigError, DatasetError, MapFormatError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.place_checks import check_trajectory_on_map, heights_above_ground
 from scmpr_ros.lidar.places import (
     Places,
@@ -36,7 +38,13 @@ from scmpr_ros.lidar.segmentation import point_confusion
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
 from scmpr_ros.pipeline.build_config import MapBuildConfig
-from scmpr_ros.pipeline.build_folder import build_folder, gathered, set_gathered
+from scmpr_ros.pipeline.build_folder import (
+    allow_borders,
+    are_borders_allowed,
+    build_folder,
+    gathered,
+    set_gathered,
+)
 from scmpr_ros.pipeline.map_builder import map_header
 from scmpr_ros.pipeline.map_directory import check_writable
 from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
@@ -44,8 +52,10 @@ from scmpr_ros.pipeline.map_source import (
     MapSource,
     MapSourceConfig,
     find_positions,
+    input_files,
     open_map_source,
 )
+from scmpr_ros.pipeline.map_to_update import MapToUpdate
 from scmpr_ros.pipeline.source_digest import SourceDigest
 from scmpr_ros.pipeline.task_runner import Progress, local_workers, task_runner
 from scmpr_ros.pipeline.tile_tasks import (
@@ -56,9 +66,10 @@ from scmpr_ros.pipeline.tile_tasks import (
     describe_tile,
     label_tile,
     needed_around_m,
+    release,
 )
 from scmpr_ros.pipeline.viewer_points import keep_viewer_points
-from scmpr_ros.retrieval.place_map.manifest import Manifest, read_manifest
+from scmpr_ros.retrieval.place_map.manifest import Manifest
 from scmpr_ros.retrieval.place_map.writing import write_place_map
 from scmpr_ros.semantics import label_confusion
 
@@ -67,6 +78,7 @@ _log = logging.getLogger(__name__)
 _WHOLE_UP_TO_M = 2000.0  # grids of the ground grow with the area
 _ROUND_M = 100.0
 _PROBES, _PROBE_M = 50, 15.0  # places of a trajectory that are compared with the ground
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _VERSION = 1  # of the tasks: with another one, unchanged points are described anew
 
 
@@ -111,20 +123,20 @@ def build_place_map(
         raise DatasetError(f"no LiDAR map {source}: check the path")
     check_writable(request.directory)
     network = load_checkpoint(request.checkpoint)
-    digest = SourceDigest.of(source, request.directory)
-    plan = _digest(
-        _VERSION, digest.listing, _stamp(config.source.trajectory), to_dict(config),
-        fingerprint(network), request.update,
-    )  # fmt: skip
+    digest = SourceDigest.of(input_files(source, config.source), request.directory)
+    plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
     origin = open_map_source(source, config.source)
     try:
         with build_folder(request.directory, plan) as folder:
             build = _Build(request, network, plan, folder, origin)
             return build.run(digest, scheduler, workers, progress)
     except OSError as error:
+        advice = "; make room there" if error.errno in _NO_SPACE else ""
         raise ConfigError(
-            f"cannot write the place map to {request.directory}: {error}; is the disk full?"
+            f"cannot build the place map {request.directory}: {error}{advice}"
         ) from None
+    finally:
+        release()
 
 
 class _Build:
@@ -136,39 +148,20 @@ class _Build:
     ) -> None:  # fmt: skip
         self.request, self.network, self.plan, self.folder = request, network, plan, folder
         self.config = request.config
-        self.existing = _existing(request, network)
+        self.existing = (
+            MapToUpdate.open(request.directory, fingerprint(network)) if request.update else None
+        )
         self.gathered = _gather(origin, self._source_config(), folder)
         self.points = self.gathered.tiles
-        self._check_fits()
+        if self.existing is not None:
+            self.existing.check_fits(self.gathered, request.source)
+        self.checksums = {tile: self.points.digest(tile) for tile in self.points.tiles}
         self.grid = self._grid()
         self.along = self._places_along(find_positions(request.source, origin, self.config.source))
 
     def _source_config(self) -> MapSourceConfig:
-        """How the source is read: an update has the origin of the existing map."""
         source = self.config.source
-        if self.existing is None:
-            return source
-        origin = ",".join(repr(value) for value in self.existing.provenance["origin"])
-        return replace(source, cloud=replace(source.cloud, origin=origin))
-
-    def _check_fits(self) -> None:
-        """Tiles of an update must lie as those of the existing map do, and be labelled alike."""
-        if self.existing is None:
-            return
-        before, origin = self.existing.provenance, self.points.origin.tolist()
-        if origin != before["origin"]:
-            raise DatasetError(
-                f"{self.request.source} has its origin at {origin}, the map in "
-                f"{self.request.directory} at {before['origin']}: build it as a map of its own, "
-                "and merge them with `edit_map merge`"
-            )
-        if self.gathered.by_geometry != before["by_geometry"]:
-            how = {True: "by geometry", False: "by its labels"}
-            raise DatasetError(
-                f"{self.request.source} is classified {how[self.gathered.by_geometry]}, the map "
-                f"in {self.request.directory} {how[before['by_geometry']]}: choose alike with "
-                "--settings.source.classes.source"
-            )
+        return source if self.existing is None else self.existing.source_config(source)
 
     def run(
         self, source: SourceDigest, scheduler: str, workers: int, progress: Progress | None
@@ -176,20 +169,24 @@ class _Build:
         """Describe the tiles that have changed, and write the map."""
         tasks = self._tasks()
         digests = {task.tile.key: self._tile_digest(task) for task in tasks}
-        before = self._digests_before()
+        before = {} if self.existing is None else self.existing.digests
         changed = [task for task in tasks if digests[task.tile.key] != before.get(task.tile.key)]
         pending = [task for task in changed if not task.summary_file.is_file()]
-        with task_runner(scheduler, workers or local_workers(len(pending)), progress) as runner:
+        is_whole = self.existing is None and len(tasks) == 1
+        count = 1 if is_whole else workers or local_workers(len(pending))
+        with task_runner(scheduler, count, not is_whole, progress) as runner:
             runner.run(label_tile, self._unlabelled(pending), "labelling points")
             self._finish_labels()
             runner.run(describe_tile, pending, "describing places")
             if self._has_borders_only(changed):
-                runner.run(describe_tile, [_with_borders(t) for t in changed], "describing places")
+                allow_borders(self.folder)
+                changed = [self._task(task.tile) for task in changed]
+                runner.run(describe_tile, changed, "describing places")
         return self._write(source, changed, digests, before)
 
     def _has_borders_only(self, changed: Sequence[TileTask]) -> bool:
         """Whether this new map would have no places but those at its border; warn if so."""
-        if self.existing is not None:
+        if self.existing is not None or are_borders_allowed(self.folder):
             return False
         summaries = [task.summary() for task in changed]
         dropped = _all_dropped(summaries)
@@ -201,7 +198,7 @@ class _Build:
     def _grid(self) -> TileGrid:
         """The tiles of the map: one that holds everything, if it is small."""
         if self.existing is not None:
-            return TileGrid(**self.existing.provenance["grid"])
+            return self.existing.grid
         tile_m, bounds = self.config.builder.tile_m, self.points.bounds
         extent_m = max(bounds.high[axis] - bounds.low[axis] for axis in (0, 1))
         is_small = self.points.num_points() <= self.config.builder.whole_up_to_points
@@ -241,9 +238,12 @@ class _Build:
 
     def _task(self, tile: Tile) -> TileTask:
         places = None if self.along is None else self.along.get(tile, np.empty((0, 3)))
+        builder = self.config.builder
+        if are_borders_allowed(self.folder):
+            builder = replace(builder, places=with_borders(builder.places))
         return TileTask(
             self.folder, self.plan, tile, self.grid, self.request.checkpoint,
-            self.request.source, self.config.source, self.config.builder,
+            self.request.source, self.config.source, builder,
             self.gathered.carve, self.gathered.by_geometry, places,
         )  # fmt: skip
 
@@ -260,8 +260,7 @@ class _Build:
         return [self._task(tile) for tile in sorted(seen) if tile.key not in done]
 
     def _has_points(self, box: Box) -> bool:
-        stored = set(self.points.tiles)
-        return any(tile in stored for tile in self.points.grid.tiles_of(box))
+        return any(tile in self.checksums for tile in self.points.grid.tiles_of(box))
 
     def _finish_labels(self) -> None:
         """Declare the labelled tiles complete."""
@@ -273,17 +272,15 @@ class _Build:
     def _tile_digest(self, task: TileTask) -> str:
         """Digest of all that a tile's description depends on."""
         area = self.grid.box(task.tile).grown(needed_around_m(self.network))
-        stored = self.points.grid.tiles_of(area)
-        points = [(tile.key, self.points.digest(tile).hex()) for tile in stored]
+        stored = [tile for tile in self.points.grid.tiles_of(area) if tile in self.checksums]
+        points = [(tile.key, self.checksums[tile].hex()) for tile in stored]
         places = b"" if task.places is None else task.places.tobytes()
+        source, builder = self.config.source, self.config.builder
+        settings = (source.classes, source.ghosts, source.ground_ghosts, builder.places)
         return _digest(
-            _VERSION, [p for p in points if p[1]], places.hex(), self.gathered.carve,
-            to_dict(self.config), fingerprint(self.network),
+            _VERSION, points, places.hex(), self.gathered.carve, builder.splat_radius_m,
+            [to_dict(part) for part in settings], fingerprint(self.network),
         )  # fmt: skip
-
-    def _digests_before(self) -> dict[str, str]:
-        """Digests of the tiles of the existing map."""
-        return {} if self.existing is None else dict(self.existing.provenance["tiles"])
 
     def _write(
         self, source: SourceDigest, changed: Sequence[TileTask], digests: dict[str, str],
@@ -291,9 +288,7 @@ class _Build:
     ) -> BuildReport:  # fmt: skip
         """Write the map of changed tiles and those that are kept."""
         new = {task.tile.key: task.described for task in changed if task.described.stat().st_size}
-        old = {} if self.existing is None else {
-            tile.key: self.request.directory / tile.file.name for tile in self.existing.tiles
-        }  # fmt: skip
+        old = {} if self.existing is None else self.existing.files
         replaced = {task.tile.key for task in changed}
         kept = {key: path for key, path in old.items() if key not in replaced}
         dropped = _all_dropped([task.summary() for task in changed])
@@ -312,7 +307,8 @@ class _Build:
         header = map_header(
             self.network, confusion, georeference=self.gathered.georeference,
             provenance=provenance,
-            sensor_height_m=self.config.builder.places.sensor_height_m,
+            sensor_height_m=None if self.along is not None
+            else self.config.builder.places.sensor_height_m,
         )  # fmt: skip
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
         manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
@@ -337,27 +333,6 @@ def _all_dropped(summaries: Sequence[TileSummary]) -> Counter[str]:
     return sum((Counter(summary.dropped) for summary in summaries), Counter())
 
 
-def _with_borders(task: TileTask) -> TileTask:
-    places = with_borders(task.builder.places)
-    return replace(task, builder=replace(task.builder, places=places))
-
-
-def _existing(request: BuildRequest, network: PlaceNetwork) -> Manifest | None:
-    """The map that is updated; None for a new one."""
-    if not request.update:
-        return None
-    manifest = read_manifest(request.directory)
-    if manifest.fingerprint != fingerprint(network):
-        raise MapFormatError(
-            f"{request.directory} was made by checkpoint {manifest.fingerprint[:12]}: update it "
-            "with the same weights, or build it anew without --update"
-        )
-    if "tiles" not in manifest.provenance:
-        raise MapFormatError(f"{request.directory} does not say how its tiles were made: build it "
-                             "anew without --update")  # fmt: skip
-    return manifest
-
-
 def _gather(origin: MapSource, config: MapSourceConfig, folder: Path) -> GatheredPoints:
     """Gather the points of a source, unless an interrupted build has done so."""
     raw = folder / RAW
@@ -378,13 +353,6 @@ def _by_tile(positions: NDArray[np.float64], grid: TileGrid) -> dict[Tile, NDArr
         Tile(*tile): positions[(index == tile).all(axis=1)]
         for tile in np.unique(index, axis=0).tolist()
     }
-
-
-def _stamp(trajectory: str) -> str:
-    """What tells one version of a trajectory file from another; empty without one."""
-    if not trajectory:
-        return ""
-    return SourceDigest.of(Path(trajectory), Path()).listing if Path(trajectory).exists() else ""
 
 
 def _digest(*parts: object) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import ConfigError, MapFormatError
 from scmpr_ros.pipeline.build_config import MapBuildConfig
+from scmpr_ros.pipeline.map_source import input_files
 from scmpr_ros.pipeline.source_digest import SourceDigest
 from scmpr_ros.retrieval.place_map.manifest import read_manifest
 from scmpr_ros.retrieval.place_map.writing import is_map_folder
@@ -42,14 +43,16 @@ def check_reusable(directory: Path, source: Path, config: MapBuildConfig, finger
 
     fingerprint: of the network that would build it.
     """
-    manifest = read_manifest(directory)
+    manifest, inputs = read_manifest(directory), input_files(source, config.source)
     if manifest.fingerprint != fingerprint:
         raise MapFormatError(
             f"it was made by checkpoint {manifest.fingerprint[:12]}, the network is "
             f"{fingerprint[:12]}"
         )
     made = manifest.provenance
+    if "config" not in made:
+        raise MapFormatError("it was edited since it was built, or not built from a LiDAR map")
     if made.get("config") != to_dict(config):
         raise ConfigError("the settings have changed")
-    if not SourceDigest(**made["source_digest"]).matches(source, directory):
+    if not SourceDigest(**made["source_digest"]).matches(inputs, directory):
         raise ConfigError("the source has changed")

@@ -145,6 +145,11 @@ def _mapping_drive(source: Path, config: MapSourceConfig, build: str) -> Drive:
     return drive
 
 
+def close_drive() -> None:
+    """Let go of the drive of the last build in this process."""
+    _mapping_drive.cache_clear()
+
+
 def label_points(
     cloud: PointCloud, carved: Separated | None, config: MapSourceConfig
 ) -> PointCloud:

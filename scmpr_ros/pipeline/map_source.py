@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scmpr_ros.cancellation import raise_if_cancelled
-from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.datasets.bags.options import BagReaderConfig, options_file
 from scmpr_ros.datasets.drive import Drive, FrameReader
 from scmpr_ros.datasets.recordings import is_recording, open_drives
 from scmpr_ros.datasets.trajectories import TrajectoryConfig, find_trajectory, read_trajectory
-from scmpr_ros.errors import DatasetError
+from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import make_transform
 from scmpr_ros.lidar.accumulation import (
     AccumulationConfig,
@@ -33,6 +33,7 @@ from scmpr_ros.lidar.ghosts import GhostConfig
 from scmpr_ros.lidar.ground_ghosts import GroundGhostConfig
 from scmpr_ros.lidar.point_classes import PointClassConfig, PointClassifier
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
+from scmpr_ros.lidar.range_view.description import load_description
 from scmpr_ros.lidar.tiled_accumulation import accumulate_tiles
 from scmpr_ros.records import PointCloud
 
@@ -66,6 +67,10 @@ class MapSourceConfig:
     accumulation: AccumulationConfig = field(default_factory=AccumulationConfig)
     ghosts: GhostConfig = field(default_factory=GhostConfig)
     ground_ghosts: GroundGhostConfig = field(default_factory=GroundGhostConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.voxel_m < np.inf:
+            raise ConfigError(f"voxel_m is {self.voxel_m}; 0 keeps all points")
 
 
 class MapSource(ABC):
@@ -180,8 +185,7 @@ class AccumulatedScans(MapSource):
     ) -> PointTiles:
         """Accumulate the scans."""
         scans = posed_scans(self.drive, "accumulating scans", config)
-        classified, keep_dynamic = classifier.of_scans(scans), classifier.needs_scans
-        return accumulate_tiles(classified, config.accumulation, folder, grid, keep_dynamic)
+        return accumulate_tiles(classifier.of_scans(scans), config.accumulation, folder, grid)
 
     @property
     def mapped_frames(self) -> Sequence[int]:
@@ -210,6 +214,16 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
             "of: name another `sequence`"
         )
     return AccumulatedScans(drive)
+
+
+def input_files(path: Path, config: MapSourceConfig) -> list[Path]:
+    """The source, and the files that say how it is read: a map depends on all of them."""
+    named = [config.trajectory, config.cloud.label_set, config.bag.label_set, config.classes.source]
+    files = [Path(name) for name in named if name and Path(name).exists()]
+    if config.classes.is_network:
+        files.append(load_description(Path(config.classes.source))[1])
+    options = options_file(path)
+    return [path, *files, *([] if options is None else [options])]
 
 
 def find_positions(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from scmpr_ros.pipeline.build_folder import build_folder_of
 
 _MAX_HASHED_BYTES = 2**30
 
@@ -22,30 +24,32 @@ class SourceDigest:
     content: str
 
     @classmethod
-    def of(cls, source: Path, directory: Path) -> SourceDigest:
-        """Read the source, except for `directory`, the place map that may lie inside it."""
-        files = _source_files(source, directory)
+    def of(cls, sources: Sequence[Path], directory: Path) -> SourceDigest:
+        """Read the source and the files that say how to read it.
+
+        directory: the place map; it and the folder of its build may lie inside a source, and do not
+            count.
+        """
+        files = _source_files(sources, directory)
         return cls(_listing(files), _content(files))
 
-    def matches(self, source: Path, directory: Path) -> bool:
-        """Whether the source has not changed; copied files are compared by content."""
-        files = _source_files(source, directory)
+    def matches(self, sources: Sequence[Path], directory: Path) -> bool:
+        """Whether the sources have not changed; copied files are compared by content."""
+        files = _source_files(sources, directory)
         if _listing(files) == self.listing:
             return True
         return bool(self.content) and _content(files) == self.content
 
 
-def _source_files(source: Path, directory: Path) -> dict[str, Path]:
-    """Return the source's files by relative name, without those of `directory`."""
-    if not source.is_dir():
-        return {"": source}
-    excluded = directory.resolve()
-    files = {
-        path.relative_to(source).as_posix(): path
-        for path in source.rglob("*")
-        if path.is_file() and excluded not in path.resolve().parents
+def _source_files(sources: Sequence[Path], directory: Path) -> dict[str, Path]:
+    """Return the files of sources by number of the source and relative name."""
+    excluded = {directory.resolve(), build_folder_of(directory).resolve()}
+    return {
+        f"{number}/{path.relative_to(source).as_posix()}": path
+        for number, source in enumerate(sources)
+        for path in ([source] if not source.is_dir() else sorted(source.rglob("*")))
+        if path.is_file() and excluded.isdisjoint(path.resolve().parents)
     }
-    return dict(sorted(files.items()))
 
 
 def _listing(files: dict[str, Path]) -> str:

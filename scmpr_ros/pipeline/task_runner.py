@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -38,21 +38,26 @@ class TaskRunner(Protocol):
 
 
 class InProcess:
-    """Runs tasks one after the other in this thread."""
+    """Runs tasks one after the other in this thread.
 
-    def __init__(self, progress: Progress | None = None) -> None:
-        self._progress = progress
+    single_threaded: let tasks use one core, as in processes: sums of floats depend on how many
+        threads share them.
+    """
+
+    def __init__(self, single_threaded: bool, progress: Progress | None = None) -> None:
+        self._single_threaded, self._progress = single_threaded, progress
 
     def run(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], what: str
     ) -> list[Result]:
         """Return the results in the order of the tasks."""
         results = []
-        for task in tqdm(tasks, what, unit="tile", disable=_no_bar(tasks)):
-            raise_if_cancelled()
-            results.append(function(task))
-            if self._progress is not None:
-                self._progress(what, len(results), len(tasks))
+        with _one_thread() if self._single_threaded else nullcontext():
+            for task in tqdm(tasks, what, unit="tile", disable=_no_bar(tasks)):
+                raise_if_cancelled()
+                results.append(function(task))
+                if self._progress is not None:
+                    self._progress(what, len(results), len(tasks))
         return results
 
 
@@ -67,12 +72,13 @@ class OnDask:
     ) -> list[Result]:
         """Return the results in the order of the tasks."""
         futures = [
-            self._client.submit(_single_threaded, function, task, pure=False, retries=_RETRIES)
+            self._client.submit(_run_in_worker, function, task, pure=False, retries=_RETRIES)
             for task in tasks
         ]
         try:
             for done, future in enumerate(self._finished(futures, what), start=1):
-                future.result()
+                if isinstance(result := future.result(), ScmprError):
+                    raise result
                 if self._progress is not None:
                     self._progress(what, done, len(tasks))
             return [future.result() for future in futures]
@@ -105,17 +111,18 @@ class OnDask:
 
 @contextmanager
 def task_runner(
-    scheduler: str, workers: int, progress: Progress | None = None
+    scheduler: str, workers: int, single_threaded: bool, progress: Progress | None = None
 ) -> Iterator[TaskRunner]:
     """Open the runner that a user asked for.
 
     scheduler: address of a Dask scheduler, such as tcp://host:8786; empty for this machine.
     workers: local processes, without a scheduler; 1 runs in this process.
+    single_threaded: of tasks in this process; those of others always are.
 
     Raises ConfigError if Dask is needed and missing, or if the scheduler does not answer.
     """
     if not scheduler and workers == 1:
-        yield InProcess(progress)
+        yield InProcess(single_threaded, progress)
         return
     try:
         from distributed import Client, LocalCluster
@@ -165,10 +172,27 @@ def local_workers(tasks: int) -> int:
     return max(1, min(tasks, os.cpu_count() or 1))
 
 
-def _single_threaded(function: Callable[[Task], Result], task: Task) -> Result:
-    """Run a task in a worker, whose siblings use the other cores."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch compute with a single thread."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    return function(task)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run_in_worker(function: Callable[[Task], Result], task: Task) -> Result | ScmprError:
+    """Run a task in a worker, whose siblings use the other cores.
+
+    A ScmprError is returned, as Dask would run a task that raises it again.
+    """
+    with _one_thread():
+        try:
+            return function(task)
+        except ScmprError as error:
+            return error
 
 
 def _no_bar(tasks: Sequence[object]) -> bool | None:

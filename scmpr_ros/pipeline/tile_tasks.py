@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
+from scmpr_ros.lidar.ground_ghosts import GHOSTS_REACH_M
 from scmpr_ros.lidar.places import TILE_MARGIN_M, Places, grid_places, places_on_map
 from scmpr_ros.lidar.point_tiles import Box, PointTiles, Tile, TileGrid, write_tile
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PlaceNetwork
+from scmpr_ros.pipeline.build_folder import DESCRIBED
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, describe_places
-from scmpr_ros.pipeline.map_points import carve_tile, label_points
+from scmpr_ros.pipeline.map_points import carve_tile, close_drive, label_points
 from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
 
-RAW, LABELLED, DESCRIBED = "raw", "labelled", "described"
-"""Folders of a build: points as gathered, points with classes, and described places."""
+RAW, LABELLED = "raw", "labelled"
+"""Folders of a build: points as gathered, and points with classes."""
 
-_CONTEXT_M = 30.0  # that ground, ghosts and classes of points depend on
+_CONTEXT_M = max(30.0, GHOSTS_REACH_M)  # that ground, ghosts and classes of points depend on
 _SPLATS_M = 5.0  # beyond the range of panoramas, so that nothing is missing at its edge
 
 
@@ -139,3 +141,9 @@ def _network(checkpoint: Path, build: str) -> PlaceNetwork:
     """The network of a build, loaded once in a process."""
     del build
     return load_checkpoint(checkpoint).eval()
+
+
+def release() -> None:
+    """Give back what tasks of a build keep in this process for the next one."""
+    _network.cache_clear()
+    close_drive()

@@ -12,6 +12,7 @@ from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IS_DYNAMIC
 
 _POINTS = "points.ply"
+_SPARE = 2.0  # more than the maximum is drawn, since points of dynamic classes fall away
 
 
 def read_viewer_points(directory: Path) -> PointCloud | None:
@@ -28,15 +29,25 @@ def keep_viewer_points(
     labelled: points with classes. replaced: keys of the tiles that were built.
     update: keep the points that are there already, too, outside the tiles that were built.
     """
-    clouds = [labelled.points_of(Tile.of_key(key)) for key in sorted(replaced)]
+    share = min(1.0, _SPARE * max_points / max(1, labelled.num_points()))
+    clouds = [
+        _share_of(labelled.points_of(tile), tile, share)
+        for tile in map(Tile.of_key, sorted(replaced))
+    ]
     before = read_viewer_points(directory) if update else None
     if before is not None:
         shifted = (before.xyz + (before.origin - labelled.origin)).astype(np.float32)
         keys = [Tile(*tile).key for tile in labelled.grid.index(shifted).tolist()]
         outside = np.array([key not in replaced for key in keys], bool)
-        clouds.append(PointCloud(shifted, before.label, origin=labelled.origin).select(outside))
-    static = joined([_without_intensity(_static(cloud)) for cloud in clouds])
-    write_cloud(directory / _POINTS, _at_most(max_points, static))
+        clouds.append(PointCloud(shifted, before.label, None, labelled.origin).select(outside))
+    write_cloud(directory / _POINTS, _at_most(max_points, joined(clouds)))
+
+
+def _share_of(cloud: PointCloud, tile: Tile, share: float) -> PointCloud:
+    """A share of the static points of a tile; the same ones wherever the map is built."""
+    static = _without_intensity(_static(cloud))
+    seed = np.array(tile, np.int64).view(np.uint64)
+    return static.select(np.random.default_rng(seed).random(len(static)) < share)
 
 
 def _static(cloud: PointCloud) -> PointCloud:

@@ -108,20 +108,20 @@ def read_index(
 
 @dataclass(frozen=True)
 class SavedIndex:
-    """The index in a map's folder.
+    """How a map on disk is searched.
 
-    name: of the file. spec: its FAISS factory string. content: its bytes, memory-mapped.
-    checksum: expected, blake2b.
+    spec: a FAISS factory string, or `exact`. name: of the file with the index. content: its bytes,
+    memory-mapped; None for `exact`, which needs none. checksum: expected, blake2b.
     """
 
-    name: str
     spec: str
-    content: NDArray[np.uint8]
-    checksum: str
+    name: str = ""
+    content: NDArray[np.uint8] | None = None
+    checksum: str = ""
 
-    def checked_content(self) -> NDArray[np.uint8]:
+    def checked_content(self) -> NDArray[np.uint8] | None:
         """Read all of it, as FAISS trusts what it is given; raise MapFormatError if it changed."""
-        if checksum_of(self.content) != self.checksum:
+        if self.content is not None and checksum_of(self.content) != self.checksum:
             raise MapFormatError(
                 f"{self.name} is damaged (checksum): restore it, or run `edit_map index`"
             )

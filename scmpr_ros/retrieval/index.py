@@ -100,16 +100,17 @@ class DescriptorIndex:
         if setting == AUTO and torch.device(device).type != "cpu":
             setting = EXACT
         if saved is not None and setting in (AUTO, saved.spec):
-            index = read_index(saved.checked_content(), descriptors.shape, saved.name)
+            content = saved.checked_content()
+            index = None if content is None else read_index(content, descriptors.shape, saved.name)
             return cls(descriptors, device, index)
         spec = index_spec(setting, places * headings, dim)
         if spec != EXACT:
             _log.info("making the index %s of %d viewpoints; `edit_map index` saves it",
                       spec, places * headings)  # fmt: skip
-        content = build_index(descriptors, spec)
-        if content is None:
+        made = build_index(descriptors, spec)
+        if made is None:
             return cls(descriptors, device)
-        return cls(descriptors, device, read_index(content, descriptors.shape, spec))
+        return cls(descriptors, device, read_index(made, descriptors.shape, spec))
 
     def search(
         self, descriptor: Tensor, k: int, allowed: NDArray[np.bool_] | None = None

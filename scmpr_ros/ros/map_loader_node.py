@@ -32,6 +32,7 @@ from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.retrieval.place_map.manifest import has_map
 from scmpr_ros.ros.conversions import cloud_message
 from scmpr_ros.ros.live_cloud import LiveCloud
 from scmpr_ros.ros.managed_node import ManagedNode, run_managed
@@ -173,7 +174,7 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
             self.get_logger().info(f"building a map of {source} into {directory}")
             request = BuildRequest(
                 Path(source), directory, self.checkpoint_path(), config.build,
-                update=config.update and directory.exists(),
+                update=config.update and has_map(directory),
             )  # fmt: skip
 
             def report(what: str, done: int, total: int) -> None:

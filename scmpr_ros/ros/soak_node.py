@@ -4,7 +4,8 @@ The localizer must be active, with a map. The file that is written when all is d
 
     latencies_s     from the stamp of each image to the receipt of its pose; null without one
     uses, cycles    memory, threads and files of the process, at equal distances, and after cycles
-    counts          images received, localized, dropped and failed, as the localizer counts them
+    counts          images sent, and of them received, localized, dropped and failed, as the
+                    localizer counts them
     overload        the same for images that come faster than they are answered
     cycle_s         duration of one lifecycle cycle
 """
@@ -91,7 +92,8 @@ class SoakNode(Node):
         self._infos.publish(_camera_info(config.height, config.width))
         self._latency_s: dict[int, float | None] = {}
         """By the stamp of the image, in the order of publication."""
-        self.counts: dict[str, int] = {}
+        self._sent = 0
+        self._counts: dict[str, int] = {}
         name = config.localizer
         deep = QoSProfile(depth=100)
         self.create_subscription(PoseWithCovarianceStamped, f"{name}/pose", self._on_pose, deep)
@@ -168,6 +170,7 @@ class SoakNode(Node):
         stamp = stamp_ns(message.header)
         self._latency_s[stamp] = None
         self._images.publish(message)
+        self._sent += 1
         return stamp
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
@@ -179,15 +182,20 @@ class SoakNode(Node):
         for status in message.status:
             if status.name.endswith(f"{self.config.localizer}: localization"):
                 values = {value.key: value.value for value in status.values}
-                self.counts = {
+                self._counts = {
                     key.removeprefix("images "): int(value)
                     for key, value in values.items() if key.startswith("images ")
                 }  # fmt: skip
 
     def _settled_counts(self) -> dict[str, int]:
-        """Return the counts once they stand still."""
-        self._spin_until(time.monotonic() + 1.5)
-        return self.counts
+        """Return the counts once every image received has an outcome."""
+        self._spin_until(time.monotonic() + 1.5)  # diagnostics come once a second
+        self._wait(self._is_settled, "outcomes of all images", _PATIENCE_S)
+        return {"sent": self._sent} | self._counts
+
+    def _is_settled(self) -> bool:
+        outcomes = sum(count for key, count in self._counts.items() if key != "received")
+        return bool(self._counts) and self._counts["received"] == outcomes
 
     def _spin_until(self, end_s: float) -> None:
         while (left_s := end_s - time.monotonic()) > 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from robot_bags import camera, lidar, mounting, odom, write
 
-from scmpr_ros.cli import convert
+from scmpr_ros.cli import build_map, convert
 from scmpr_ros.config import flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.evaluation.suite.entry import RecordingEntry
@@ -58,6 +58,16 @@ def test_option_file_and_bag_yaml_in_this_order(
     assert convert.main(arguments) == 1
     assert "no messages of topic /of_file" in capsys.readouterr().err
     assert convert.main([*arguments, "--bag.topics.points", "/rear"]) == 0
+
+
+def test_settings_of_build_map_keep_theirs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bag = write(tmp_path / "b", lidar(TIMES), odom(TIMES), mounting())
+    (tmp_path / "s.yaml").write_text("source: {bag: {topics: {points: /of_settings}}}")
+    arguments = [str(bag), str(tmp_path / "map"), "--settings", str(tmp_path / "s.yaml")]
+    assert build_map.main(arguments) == 1
+    assert "no messages of topic /of_settings" in capsys.readouterr().err
+    assert build_map.main([*arguments, "--bag.topics.points", "/given"]) == 1
+    assert "no messages of topic /given" in capsys.readouterr().err
 
 
 @pytest.mark.slow

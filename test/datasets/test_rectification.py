@@ -153,9 +153,10 @@ def test_distortion_that_cannot_be_undone() -> None:
     with pytest.raises(CalibrationError, match="neither P nor K"):
         Calibration(*SIZE)
     unknown = Calibration(*SIZE, K=K, P=K, model="kannala", D=(0.1,))
-    assert not prepared(unknown, rectify="never").rectifies
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    assert prepared(unknown, rectify="never").rectified(image) is image
     longer = Calibration(*SIZE, K=K, P=K, model="plumb_bob", D=(-0.3, 0.1, 0, 0, 0, 0, 0, 0))
-    assert prepared(longer).rectifies, "zeros at the end change nothing"
+    assert prepared(longer).rectified(image) is not image, "zeros at the end change nothing"
 
 
 def test_images_of_another_size() -> None:

@@ -287,3 +287,8 @@ def test_a_trajectory_beside_a_map_is_found(tmp_path: Path) -> None:
     written(tmp_path / "00_poses_tum.txt", tum_rows())
     with pytest.raises(DatasetError, match=r"several trajectories \(traj_lidar.txt, 00_poses_tum"):
         find_trajectory(tmp_path)
+    (tmp_path / "traj_lidar.txt").unlink()
+    (tmp_path / "traj_imu.txt").unlink()
+    written(tmp_path / "01_poses_tum.txt", tum_rows())
+    with pytest.raises(DatasetError, match=r"\(00_poses_tum.txt, 01_poses_tum.txt\): name one"):
+        find_trajectory(tmp_path)

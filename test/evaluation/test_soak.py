@@ -76,6 +76,9 @@ def test_soak_of_a_real_localizer(tmp_path: Path, capsys: pytest.CaptureFixture[
     results = json.loads((tmp_path / "soak.json").read_text())["results"]
     assert results["images"] == 30 and results["answers"] > 0 and results["cycles"] == 2
     counts = results["counts"]
-    assert counts["received"] == sum(counts[k] for k in ("localized", "dropped", "failed")) == 33
+    outcomes = sum(counts[outcome] for outcome in ("localized", "dropped", "failed"))
+    assert results["answers"] <= counts["localized"] and counts["received"] == outcomes
+    # A busy machine may let a newer image replace one before the node takes it.
+    assert counts["received"] <= counts["sent"] and counts["sent"] >= 30 + 3
     assert results["overload"]["answers"] > 0
     assert "growth after warm-up" in capsys.readouterr().out

@@ -231,6 +231,23 @@ def test_the_border_of_a_map_carries_no_places() -> None:
     assert every.positions[:, 0].max() == 39
 
 
+@pytest.mark.parametrize(("name", "is_seen"), [("building", True), ("car", False)])
+def test_vehicles_are_nothing_to_see(name: str, is_seen: bool) -> None:
+    """They are no part of the map: with a ring of them around it, a place is as on a plain."""
+    sides = (
+        ((15, 15, 0), (65, 15.5, 2)),
+        ((15, 65, 0), (65, 65.5, 2)),
+        ((15, 15, 0), (15.5, 65, 2)),
+        ((65, 15, 0), (65.5, 65, 2)),
+    )
+    ring = [box(low, high, class_id(name)) for low, high in sides]
+    ground = box((0, 0, 0), (80, 80, 0), ROAD, 0.5)
+    config = PlacesConfig(spacing_m=5.0, max_unmapped_share=1.0)
+    places = grid_places(joined(ground, *ring), config)
+    middle = np.linalg.norm(places.positions[:, :2] - 40, axis=1) < 10
+    assert middle.any() == is_seen
+
+
 def test_an_empty_plain_carries_no_places() -> None:
     plain = box((0, 0, 0), (100, 100, 0), TERRAIN, 0.5)
     with pytest.raises(DatasetError, match=r"0 places; dropped 2500 candidates: .*empty view"):
@@ -261,13 +278,6 @@ def test_places_off_the_map_are_dropped() -> None:
     assert places.positions[:, 0].max() == 42
     assert places.dropped == {"off the map": 8}
     assert places_on_map(yard(), drive[:20]).dropped == {}
-
-
-def test_places_of_parts_are_joined() -> None:
-    parts = [Places(np.full((n, 3), n, float), {"steep": n, str(n): 1}) for n in (1, 2)]
-    whole = Places.join(parts)
-    np.testing.assert_array_equal(whole.positions[:, 0], [1, 2, 2])
-    assert whole.summary == "3 places; dropped 5 candidates: 1 1, 1 2, 3 steep"
 
 
 def test_no_open_ground_is_an_error() -> None:

@@ -61,6 +61,14 @@ def test_scans_that_make_no_map(tmp_path: Path) -> None:
         )
 
 
+def test_scans_with_different_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a batch of some is followed by a batch of others."""
+    monkeypatch.setattr(accumulation, "_FOLD_EVERY_POINTS", 10_000)
+    mixed = [*scans(True)[:9], *scans(False)[9:]]  # batches are of three
+    with pytest.raises(DatasetError, match="some scans have labels or intensity and some do not"):
+        accumulate_tiles(mixed, CONFIG, tmp_path / "mixed", TileGrid(10.0))
+
+
 def test_centres_of_voxels() -> None:
     xyz = np.random.default_rng(1).uniform(-3000, 3000, (500, 3))
     centres = voxel_centres(voxel_keys(xyz, 0.15), 0.15)

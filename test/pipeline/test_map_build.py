@@ -30,6 +30,8 @@ from scmpr_ros.pipeline.map_directory import check_reusable
 from scmpr_ros.pipeline.viewer_points import read_viewer_points
 from scmpr_ros.records import PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
+from scmpr_ros.retrieval.place_map.manifest import read_manifest
+from scmpr_ros.retrieval.place_map.operations import box, crop_place_map
 from scmpr_ros.retrieval.place_map.verification import faults_of
 from scmpr_ros.semantics import class_id
 
@@ -176,7 +178,7 @@ def test_a_cancelled_build_goes_on(
     ):
         build(cloud_file, tmp_path / "map", checkpoint, TILES, progress=report)
     assert not (tmp_path / "map").exists()
-    described = tmp_path / ".map.build" / "described"
+    (described,) = (tmp_path / ".map.build").glob("*/described")
     before = {path.name: path.stat().st_mtime_ns for path in described.iterdir()}
     assert len(before) == 4
     first = len(seen)
@@ -189,10 +191,47 @@ def test_a_cancelled_build_goes_on(
 def test_other_settings_start_anew(cloud_file: Path, checkpoint: Path, tmp_path: Path) -> None:
     with cancellable(lambda: True), pytest.raises(Cancelled):
         build(cloud_file, tmp_path / "map", checkpoint, TILES)
-    marker = tmp_path / ".map.build" / "marker"
-    marker.touch()
-    build(cloud_file, tmp_path / "map", checkpoint, replace(TILES, max_points=10))
-    assert not marker.exists() and PlaceMap.load(tmp_path / "map")
+    (former,) = (tmp_path / ".map.build").iterdir()
+    other = replace(TILES, max_points=10)
+    with cancellable(lambda: True), pytest.raises(Cancelled):
+        build(cloud_file, tmp_path / "map", checkpoint, other)
+    (now,) = (tmp_path / ".map.build").iterdir()
+    assert now != former, "a task of the former build cannot write into this one"
+    build(cloud_file, tmp_path / "map", checkpoint, other)
+    points = read_viewer_points(tmp_path / "map")
+    assert points is not None and len(points) == 10
+
+
+def test_threads_give_the_same_bytes(
+    tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        build(cloud_file, tmp_path / "map", checkpoint, TILES)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert files(tmp_path / "map") == files(tiled)
+
+
+def test_places_at_the_border_after_an_interruption(checkpoint: Path, tmp_path: Path) -> None:
+    """A map that has no others keeps them, also where that was found out before."""
+    yard = tmp_path / "yard.ply"
+    write_cloud(yard, street_cloud(40.0))
+    build(yard, tmp_path / "whole", checkpoint, TILES)
+    assert len(PlaceMap.load(tmp_path / "whole")) > 10
+    passes = 0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal passes
+        passes += what == "describing places" and done == 1
+
+    for interruption in (2, 3):
+        with cancellable(lambda at=interruption: passes == at), pytest.raises(Cancelled):
+            build(yard, tmp_path / "map", checkpoint, TILES, progress=report)
+    build(yard, tmp_path / "map", checkpoint, TILES, progress=report)
+    assert passes == 4 and files(tmp_path / "map") == files(tmp_path / "whole")
 
 
 def test_an_update_replaces_what_has_changed(
@@ -229,6 +268,35 @@ def test_an_update_appends(cloud_file: Path, checkpoint: Path, tmp_path: Path) -
     assert points is not None and points.xyz[:, 0].min() < 0 and points.xyz[:, 0].max() > 150
 
 
+def test_an_edited_map_is_neither_reused_nor_updated(
+    tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """What was cut off would be missed by none: its tiles are known, and unchanged."""
+    made_by = read_manifest(tiled).fingerprint
+    check_reusable(tiled, cloud_file, TILES, made_by)
+    out = tmp_path / "map"
+    crop_place_map(tiled, out, box((0, -50), (90, 50)))
+    with pytest.raises(MapFormatError, match="edited since it was built"):
+        check_reusable(out, cloud_file, TILES, made_by)
+    with pytest.raises(MapFormatError, match=r"as after `edit_map`: build it anew"):
+        build(cloud_file, out, checkpoint, TILES, update=True)
+
+
+def test_what_says_how_a_source_is_read_belongs_to_it(
+    cloud_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    trajectory = tmp_path / "drive.txt"
+    rows = [f"{x} {x} 0 1.7 0 0 0 1" for x in range(20, 140)]
+    trajectory.write_text("\n".join(rows))
+    config = replace(ONE_TILE, source=replace(ONE_TILE.source, trajectory=str(trajectory)))
+    made = build(cloud_file, tmp_path / "map", checkpoint, config).manifest
+    assert made.sensor_height_m is None, "the trajectory's"
+    check_reusable(tmp_path / "map", cloud_file, config, made.fingerprint)
+    trajectory.write_text("\n".join(rows[:60]))
+    with pytest.raises(ConfigError, match="the source has changed"):
+        check_reusable(tmp_path / "map", cloud_file, config, made.fingerprint)
+
+
 def test_what_cannot_be_built(cloud_file: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no LiDAR map .*nowhere"):
         build(tmp_path / "nowhere.ply", tmp_path / "map", checkpoint, TILES)
@@ -262,8 +330,6 @@ def command(source: Path, out: Path, checkpoint: Path) -> list[str]:
 
 
 def build_files(folder: Path) -> tuple:  # type: ignore[type-arg]
-    from scmpr_ros.retrieval.place_map.manifest import read_manifest
-
     return read_manifest(folder).tiles
 
 

@@ -155,6 +155,18 @@ def test_saved_with_the_map_and_kept_by_updates(
     assert made, "the setting overrides the map's index"
 
 
+def test_exact_as_saved_whatever_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scmpr_ros.retrieval.compressed_index._EXACT_VIEWPOINTS", 10)
+    write_place_map(tmp_path / "map", header(), [tile("a", 40)], "exact")
+    place_map = PlaceMap.load(tmp_path / "map")
+    made = []
+    monkeypatch.setattr("scmpr_ros.retrieval.index.build_index", lambda *_: made.append(1))
+    DescriptorIndex.of(place_map.descriptors, "auto", place_map.saved_index)
+    assert not made
+    DescriptorIndex.of(place_map.descriptors, "auto")
+    assert made, "without the map's choice an index of this size is compressed"
+
+
 def test_a_damaged_index_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "map"
     write_place_map(folder, header(), [tile("a", 40)], "IVF4,SQ8")

@@ -35,6 +35,7 @@ from geometry_msgs.msg import TransformStamped  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.task import Future  # noqa: E402
 from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -344,32 +345,55 @@ def _create(cls: type, parameters: dict[str, Any], **arguments: Any) -> Any:
     return cls(parameter_overrides=overrides, **arguments)
 
 
-class RunningNode:
-    """A managed node, started and spun as `run_managed` does, in threads of this process."""
+class SpinThread:
+    """Spins a node as `run_managed` does, but in a thread of its own.
+
+    `shutdown` is called when `spin` has ended: it takes away what it wakes `spin` by, which may be
+    about to wait for that and would wait forever.
+    """
 
     def __init__(self, node: Any) -> None:
-        self.node = node
-        self.failure: BaseException | None = None
         self._executor = NodeExecutor(num_threads=2)
         self._executor.add_node(node)
-        self.started = node.start()
+        self._end: Future[None] = Future()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
 
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            self._executor.spin_until_future_complete(self._end)
         except BaseException as error:
-            self.failure = error
+            self._failure = error
+
+    def stop(self) -> None:
+        """End; raises an exception that left `spin`, which would end a process."""
+        self._end.set_result(None)
+        self._thread.join()
+        self._executor.shutdown()
+        if self._failure is not None:
+            raise self._failure
+
+
+@pytest.fixture
+def spin_thread() -> type[SpinThread]:
+    """Spin a node until `stop`."""
+    return SpinThread
+
+
+class RunningNode:
+    """A managed node, started and spun."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.started = node.start()
+        self._spinning = SpinThread(node)
 
     def close(self) -> None:
-        """Stop the node; fails if an exception left `spin`, which would end a process."""
+        """Stop the node."""
         assert self.node.close(), "a job outlasted the node"
-        self._executor.shutdown()
-        self._thread.join()
+        self._spinning.stop()
         self.node.destroy_node()
-        if self.failure is not None:
-            raise self.failure
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
 from geometry_msgs.msg import TransformStamped
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
@@ -58,7 +57,7 @@ def camera(graph, street_image, street_info) -> Callable[..., Callable[[], None]
 
 
 @pytest.fixture
-def spinning_localizer(make_node, street, street_map: Path) -> Iterator[Any]:
+def spinning_localizer(make_node, spin_thread, street, street_map: Path) -> Iterator[Any]:
     """An active localizer in /robot1, remapped to the topics of /cam."""
     remapped = ["--ros-args", "-r", "image:=/cam/image_rect", "-r",
                 "camera_info:=/cam/camera_info"]  # fmt: skip
@@ -66,14 +65,10 @@ def spinning_localizer(make_node, street, street_map: Path) -> Iterator[Any]:
         LocalizerNode, {"namespace": "/robot1", "cli_args": remapped}, map=str(street_map),
         checkpoint=str(street.checkpoint), **{"mount.xyz": [0.4, 0.0, 1.2]},
     )  # fmt: skip
-    executor = MultiThreadedExecutor(num_threads=2)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
+    spinning = spin_thread(node)
     assert node.start()
     yield node
-    executor.shutdown()
-    thread.join()
+    spinning.stop()
 
 
 def test_a_robot_that_is_ready(graph, start_node, camera, spinning_localizer) -> None:

@@ -79,8 +79,9 @@ def test_ones_own_scans_are_learned_from_as_well(labelled: Path, tmp_path: Path)
 
 def test_ignore_and_sky_are_never_predicted() -> None:
     torch.manual_seed(0)
-    network = PointNetwork().eval()
+    network = PointNetwork().eval().second
     features = torch.randn(500, network.mean.shape[0])
+    features[:, ::7] = torch.nan  # unknown
     probability = network(features)
     assert (probability[:, [0, -1]] == 0).all()
     torch.testing.assert_close(probability.sum(1), torch.ones(500))

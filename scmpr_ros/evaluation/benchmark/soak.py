@@ -130,7 +130,7 @@ class Overload:
 
 @dataclass(frozen=True)
 class SoakReport:
-    """Results of a soak test. counts: the node's own, from its diagnostics."""
+    """Results of a soak test. counts: see `ros.soak_node`."""
 
     images: int
     answers: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import CheckpointError, ConfigError
@@ -22,8 +23,8 @@ class RangeViewNetwork:
     description: what its YAML file says. path: of that file.
     """
 
-    def __init__(self, path: Path, runtime: Runtime = "onnxruntime", on_gpu: bool = False) -> None:
-        """Load the model.
+    def __init__(self, path: Path, runtime: Runtime = "onnxruntime") -> None:
+        """Load the model, on the GPU where there is one.
 
         Raises ConfigError for a description that is not valid or not that of its model, and
         CheckpointError for a file that is no model of range images.
@@ -31,7 +32,8 @@ class RangeViewNetwork:
         self.path = Path(path)
         self.description, model = load_description(self.path)
         said = self.description
-        self._model = OnnxModel(model, runtime, said.output_name, on_gpu, len(said.channels))
+        on_gpu, channels = torch.cuda.is_available(), len(said.channels)
+        self._model = OnnxModel(model, runtime, said.output_name, on_gpu, channels)
         size = self._model.fixed_size
         if any(n not in (None, m) for n, m in zip(size, (said.height, said.width), strict=True)):
             raise ConfigError(

@@ -94,6 +94,11 @@ class Manifest:
             temporary.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
 
+def has_map(folder: Path) -> bool:
+    """Whether a folder holds a map, of any format."""
+    return (folder / MANIFEST).is_file()
+
+
 def read_format(folder: Path) -> tuple[str, dict[str, Any]]:
     """The format that a folder's manifest names, and its content.
 

@@ -25,6 +25,7 @@ from scmpr_ros.retrieval.place_map.place_map import PlaceMap
 from scmpr_ros.retrieval.place_map.reading import check_fits, open_shared, open_tile
 from scmpr_ros.retrieval.place_map.tile import PlaceTile
 from scmpr_ros.retrieval.place_map.writing import (
+    MapHeader,
     commit,
     header_of,
     replacing,
@@ -42,12 +43,11 @@ def update_place_map(
     tiles: Iterable[PlaceTile | Path],
     remove: Collection[str] = (),
     index: str | None = None,
-    provenance: dict[str, object] | None = None,
 ) -> Manifest:
     """Replace the tiles of a map that have the keys of the given ones, and append the others.
 
     remove: keys of tiles to leave out. index: see `write_place_map`; None for the map's own.
-    provenance: replaces that of the map, if given. An empty tile removes the one with its key.
+    An empty tile removes the one with its key.
 
     Raises MapFormatError, and leaves the map, for the reasons of `write_place_map`, or if the map
     has no tile of a key to remove.
@@ -55,8 +55,6 @@ def update_place_map(
     with replacing(Path(directory)) as folder:
         manifest = read_manifest(folder)
         header = header_of(folder, manifest)
-        if provenance is not None:
-            header = replace(header, provenance=provenance)
         unknown = set(remove) - {entry.key for entry in manifest.tiles}
         if unknown:
             raise MapFormatError(f"the map has no tile {', '.join(sorted(unknown))}")
@@ -70,6 +68,7 @@ def update_place_map(
                 yield opened
 
         new = store_tiles(folder, given())
+        header = _edited(header) if gone else header
         kept = [entry for entry in manifest.tiles if entry.key not in gone]
         return commit(folder, header, [*kept, *new], index or manifest.index.setting)
 
@@ -106,7 +105,7 @@ def crop_place_map(
             chosen = inside(tile.positions)
             yield source / entry.file.name if chosen.all() else tile.select(chosen)
 
-    header = header_of(source, manifest)
+    header = _edited(header_of(source, manifest))
     return write_place_map(target, header, tiles(), index or manifest.index.setting)
 
 
@@ -165,6 +164,13 @@ def migrate_place_map(directory: Path) -> bool:
         return False
     PlaceMap.load(directory).save(directory)
     return True
+
+
+def _edited(header: MapHeader) -> MapHeader:
+    """The header of a map that no longer is what its provenance says; a build must know."""
+    if header.provenance.keys() == {"edited"}:
+        return header
+    return replace(header, provenance={"edited": header.provenance})
 
 
 def _check_same_kind(first: Path, expected: Manifest, other: Path, found: Manifest) -> None:

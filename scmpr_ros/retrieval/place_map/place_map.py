@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import MapFormatError
 from scmpr_ros.geometry import AngularGrid
-from scmpr_ros.retrieval.compressed_index import SavedIndex
+from scmpr_ros.retrieval.compressed_index import EXACT, SavedIndex
 from scmpr_ros.retrieval.place_map.format_4 import read_format_4
 from scmpr_ros.retrieval.place_map.manifest import (
     FORMAT_4,
@@ -44,7 +44,7 @@ class PlaceMap:
     georeference: what those coordinates are (EPSG code or WKT); empty if unknown.
     sensor_height_m: of places above the ground; None if unknown.
     provenance: how the map was made, as JSON.
-    saved_index: None if the map lies in memory, or is searched exactly.
+    saved_index: how it is searched; None if that is chosen by its size.
 
     Descriptors and panoramas of a loaded map are memory-mapped and, if it has several tiles, a
     `TiledArray`: index it, or copy everything by `np.asarray`.
@@ -169,12 +169,13 @@ def _open(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """The fields of a map; raises FileNotFoundError if another process has replaced it."""
     shared = open_shared(folder, manifest)
     tiles = [open_tile(folder, manifest, entry) for entry in manifest.tiles]
-    index = manifest.index.file
-    saved = None
+    saved, index = None, manifest.index.file
+    if manifest.index.setting == EXACT:
+        saved = SavedIndex(EXACT)
     if index is not None:
-        content = mapped_bytes(folder / index.name, index.num_bytes)
-        path = str(folder / index.name)
-        saved = SavedIndex(path, manifest.index.spec, content, index.checksum)
+        path = folder / index.name
+        content = mapped_bytes(path, index.num_bytes)
+        saved = SavedIndex(manifest.index.spec, str(path), content, index.checksum)
     if not tiles:
         raise MapFormatError(f"{folder}: place map: no places; build the map again")
     return {

@@ -24,6 +24,7 @@ from scmpr_ros.retrieval.place_map.manifest import (
     IndexEntry,
     Manifest,
     TileEntry,
+    has_map,
     read_format,
     read_manifest,
 )
@@ -112,7 +113,7 @@ def replacing(directory: Path) -> Iterator[Path]:
 
 def is_map_folder(directory: Path) -> bool:
     """Whether a directory is a map, or what a killed process left of one, or empty, or missing."""
-    if not directory.exists() or (directory / MANIFEST).is_file():
+    if not directory.exists() or has_map(directory):
         return True
     return directory.is_dir() and all(
         path.name == "tiles" or _is_ours(path.name) for path in directory.iterdir()

@@ -64,7 +64,8 @@ def test_update_equals_building_again_and_keeps_the_other_files(
     before = kept.stat()
     b, d = tile("b", 5, 10, seed=1), tile("d", 1, 50)
     update_place_map(folder, [b, d], remove=["a"])
-    write_place_map(tmp_path / "again", header(), [b, TILES[2], d])
+    edited = header(provenance={"edited": {}})
+    write_place_map(tmp_path / "again", edited, [b, TILES[2], d])
     assert same_map(folder, tmp_path / "again")
     assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     update_place_map(folder, [replace(d.select(np.zeros(1, bool)))])
@@ -104,8 +105,9 @@ def test_crop(folder: Path, tmp_path: Path) -> None:
     whole = next(folder.glob("tiles/b-*"))
     assert (tmp_path / "part" / "tiles" / whole.name).samefile(whole), "linked, not copied"
     write_place_map(
-        tmp_path / "again", header(), [TILES[0].select(np.array([False, False, True])), TILES[1]]
-    )
+        tmp_path / "again", header(provenance={"edited": {}}),
+        [TILES[0].select(np.array([False, False, True])), TILES[1]],
+    )  # fmt: skip
     assert same_map(tmp_path / "part", tmp_path / "again")
     crop_place_map(folder, folder, circle((31, 0), 2.5))
     assert xs(folder) == [30, 32] and faults_of(folder) == []
