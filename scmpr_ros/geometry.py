@@ -118,6 +118,11 @@ def optical_from_body(T_map_body: FloatArray) -> NDArray[np.float64]:
     return np.asarray(T_map_body @ _T_BODY_OPTICAL)
 
 
+def is_body_frame(T_base_frame: FloatArray) -> bool:
+    """Whether a camera's frame (4, 4) has z up, as body axes have, instead of forward."""
+    return bool(T_base_frame[2, 2] > np.sqrt(0.5))
+
+
 def upright_axes(up: FloatArray) -> NDArray[np.float64]:
     """Forward, left and up axes (N, 3, 3), as columns, of a body facing the map's x.
 

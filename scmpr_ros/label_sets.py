@@ -7,7 +7,7 @@ nearly all become void by a wrong guess would look like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from scmpr_ros import semantics
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import ConfigError, DatasetError, ShapeError
 from scmpr_ros.output_classes import LABEL_SETS
 from scmpr_ros.semantics import CLASSES, DYNAMIC_IDS, IGNORE, class_id
 
@@ -83,6 +83,12 @@ def open_label_set(name: str) -> LabelSet:
     )
 
 
+def sets_with(ids: Iterable[int]) -> list[str]:
+    """Names of the label sets that know all of these class ids."""
+    wanted = set(ids)
+    return [name for name, labels in _BY_NAME.items() if wanted <= labels.joint_of.keys()]
+
+
 def check_label_ids(
     counts: Mapping[int, int], labels: LabelSet, where: str, assumed: bool = False
 ) -> None:
@@ -117,6 +123,21 @@ def check_label_ids(
         f"maps your ids to classes (lines such as '{min(counts, key=abs)}: road'), or to none to "
         "ignore them"
     )
+
+
+def check_scan_ids(raw: NDArray, labels: LabelSet) -> None:
+    """Raise ShapeError if many of a scan's ids (N,) are unknown: its points would be void.
+
+    Other than a map, a scan may well show nothing that is static.
+    """
+    ids, counts = np.unique(labels.class_ids(raw), return_counts=True)
+    is_unknown = np.array([i not in labels.joint_of for i in ids.tolist()], bool)
+    share = counts[is_unknown].sum() / max(1, len(raw))
+    if len(raw) >= _FEWEST_POINTS and share > _MOST_UNKNOWN:
+        listed = ", ".join(map(str, ids[is_unknown][:_MOST_IDS_SHOWN]))
+        raise ShapeError(
+            f"{share:.0%} of the points have labels that {labels.name} does not know ({listed})"
+        )
 
 
 def _fitting(counts: Mapping[int, int]) -> str:

@@ -105,11 +105,6 @@ _TABLES = {name: _lookup_table(name) for name in ("cityscapes", "semantickitti",
 LABEL_SETS: tuple[str, ...] = tuple(_TABLES)
 
 
-def known_ids(label_set: str) -> frozenset[int]:
-    """All raw ids of one of `LABEL_SETS` that are not negative."""
-    return frozenset(raw for joint in CLASSES for raw in getattr(joint, label_set) if raw >= 0)
-
-
 def to_joint(raw: NDArray[np.integer], label_set: str) -> NDArray[np.uint8]:
     """Map raw ids of any shape to joint ids; unknown ids become `ignore`.
 

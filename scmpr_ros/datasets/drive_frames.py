@@ -102,7 +102,10 @@ class DriveFrames:
     def _scan(self, number: int) -> PointCloud:
         scan = self.drive.scan(number)
         if len(scan) == 0:
-            raise DatasetError(f"the scan of frame {number} has no finite points")
+            raise DatasetError(
+                f"drive {self.drive.name}: the scan of frame {number} has no finite points; "
+                "skip_bad leaves such scans out"
+            )
         return scan
 
     def _raw_labels(self, number: int) -> NDArray[np.uint32] | None:

@@ -7,7 +7,7 @@ image is black or white, and nothing says so; so the value of white must be stat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -18,11 +18,20 @@ from scmpr_ros.errors import ShapeError
 _log = logging.getLogger(__name__)
 FULL_RANGE = 65535
 _NEEDS_16_BITS = 32767
+_LOOKED_AT = 8
 
 
 def to_8_bit(pixels: NDArray[np.uint16], white_level: int) -> NDArray[np.uint8]:
     """Scale pixels so that `white_level`, and what is above it, becomes 255."""
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=255 / white_level), np.uint8)
+
+
+def some_frames(frames: Sequence[int]) -> Sequence[int]:
+    """Frames of all of a drive that are looked at to find out what is white.
+
+    Always the same ones, so that it does not depend on the image that happens to be read first.
+    """
+    return frames[:: max(1, len(frames) // _LOOKED_AT)]
 
 
 def find_white_level(images: Iterable[NDArray[np.uint16]], source: str) -> int:

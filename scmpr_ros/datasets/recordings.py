@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from scmpr_ros.datasets.kitti.raw import KittiRawDrive, find_raw_drives
 from scmpr_ros.errors import DatasetError
 
 _log = logging.getLogger(__name__)
+
+_UNFINISHED = ".active"
+_UP, _MOST_NAMED = 4, 5
 
 _Openers = Mapping[str, Callable[[], Drive]]
 """Functions that open the drives of a recording, by drive name."""
@@ -68,8 +72,32 @@ def _openers(path: Path, bag: BagReaderConfig) -> _Openers:
     if is_bag(path):
         return _bags(path, bag)
     if path.is_dir():
-        raise DatasetError(f"no recording in {path}: looked for {'; '.join(_LAYOUTS)}; {_BAGS}")
+        looked_for = f"looked for {'; '.join(_LAYOUTS)}; {_BAGS}"
+        raise DatasetError(f"no recording in {path}: {looked_for}{_nearby(path)}")
+    if path.name.endswith(_UNFINISHED):
+        raise DatasetError(
+            f"{path}: its recorder was stopped before it had written the index: run "
+            f"`rosbag reindex {path.name}` and drop {_UNFINISHED} from the name"
+        )
     raise DatasetError(f"no recording {path}: this file is not a bag ({', '.join(SUFFIXES)})")
+
+
+def _nearby(path: Path) -> str:
+    """For error messages: recordings that this folder is a part of, or that it holds."""
+    around = [parent for parent in list(path.absolute().parents)[:_UP] if _is_layout(parent)]
+    if around:
+        return f". It is a part of the recording {around[-1]}: name that, and the drive by its name"
+    inside = [child.name for child in sorted(path.iterdir()) if is_recording(child)]
+    if not inside:
+        return ""
+    names = ", ".join(inside[:_MOST_NAMED]) + ", ..." * (len(inside) > _MOST_NAMED)
+    return f". It holds {names}: name one of them"
+
+
+def _is_layout(path: Path) -> bool:
+    with suppress(DatasetError, PermissionError):
+        return any(find(path) is not None for find in _LAYOUTS.values())
+    return False
 
 
 def _with_poses(path: Path, names: list[str]) -> list[str]:

@@ -20,11 +20,11 @@ from scmpr_ros.errors import CalibrationError
 from scmpr_ros.records import CameraModel
 
 _COEFFICIENTS: dict[str, tuple[int, ...]] = {
-    "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14),
-    "equidistant": (4,), "fisheye": (4,),
+    "plumb_bob": (4, 5), "rational_polynomial": (4, 5, 8, 12, 14), "radtan": (4, 5),
+    "equidistant": (4,), "fisheye": (4,), "equi": (4,), "kannala_brandt": (4,),
 }  # fmt: skip
-"""How many coefficients each distortion model has, by the names of sensor_msgs."""
-_FISHEYE = ("equidistant", "fisheye")
+"""How many coefficients each distortion model has, by the names of sensor_msgs, OpenCV, Kalibr."""
+_FISHEYE = ("equidistant", "fisheye", "equi", "kannala_brandt")
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _RECTIFIED_NAME = re.compile(r"(?:^|[/_])(?:rect(?:ified)?|undist(?:orted)?)(?:[/_\d]|$)")
 # In kitti2bag's bags the rectified image reaches below the raw one by 25 to 35 % of its height and

@@ -7,7 +7,7 @@ the nodes and the bag reader share this code, which imports neither ROS nor a me
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -76,15 +76,20 @@ class RosCamera:
         except ShapeError as error:
             raise ShapeError(f"{self._source.image}: {error}") from None
 
-    def decode(self, message: Any) -> NDArray[np.uint8]:
+    def decode(
+        self, message: Any, some: Callable[[], Iterable[Any]] | None = None
+    ) -> NDArray[np.uint8]:
         """Decode an Image or CompressedImage as it is: RGB (H, W, 3).
 
-        The first 16-bit image that says what is white says it for all.
+        some: gives images of a recording that say what is white in those of 16 bits; without a
+            recording, the first image that says so says it for all.
         """
         pixels = pixels_of(message)
         if pixels.dtype == np.uint8:
             return pixels
-        self._white_level = self._white_level or white_level_of(message, pixels, self._source.image)
+        if not self._white_level:
+            images = [message] if some is None else some()
+            self._white_level = white_level_of(images, self._source.image)
         return to_8_bit(pixels, self._white_level)
 
 
@@ -113,6 +118,11 @@ def calibration_from_info(message: Any) -> Calibration:
             )
         calibration = calibration.cut(roi.x_offset, roi.y_offset, roi.width, roi.height)
     return calibration if binning == (1, 1) else calibration.binned(*binning)
+
+
+def is_calibrated(message: Any) -> bool:
+    """Whether a camera_info has intrinsics; drivers may send some before they are loaded."""
+    return bool(_numbers(message, "p").any() or _numbers(message, "k").any())
 
 
 def info_content(info: Any) -> tuple[Any, ...]:

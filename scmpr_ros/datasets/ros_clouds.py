@@ -12,26 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
+from scmpr_ros.geometry import round_origin
+from scmpr_ros.label_sets import check_scan_ids, open_label_set, sets_with
 from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
-from scmpr_ros.semantics import LABEL_SETS, NUM_CLASSES, PALETTE, known_ids, to_joint
+from scmpr_ros.semantics import NUM_CLASSES, PALETTE
 
 # of the constants INT8 (1) to FLOAT64 (8) of sensor_msgs/PointField
 _POINT_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 
 
 def point_dtype(message: Any) -> np.dtype[Any]:
-    """Structured dtype of the points of a sensor_msgs/PointCloud2."""
+    """Structured dtype of the points of a sensor_msgs/PointCloud2, names in lower case.
+
+    Of fields with the same name, such as the padding `_` of PCL, the first counts.
+    Raises ShapeError if a field is not within the point.
+    """
     order = ">" if message.is_bigendian else "<"
-    fields = [f for f in message.fields if f.name and 1 <= f.datatype <= len(_POINT_DTYPES)]
+    fields: dict[str, tuple[Any, int]] = {}
+    for field in message.fields:
+        if not (field.name and 1 <= field.datatype <= len(_POINT_DTYPES)):
+            continue
+        scalar = np.dtype(order + _POINT_DTYPES[field.datatype - 1])
+        kind = np.dtype((scalar, (field.count,))) if field.count > 1 else scalar
+        if field.offset + kind.itemsize > message.point_step:
+            raise ShapeError.of(
+                f"end of the point cloud field {field.name}", f"within {message.point_step} bytes "
+                "(point_step)", f"byte {field.offset + kind.itemsize}",
+            )  # fmt: skip
+        fields.setdefault(field.name.lower(), (kind, field.offset))
     return np.dtype(
         {
-            "names": [f.name for f in fields],
-            "formats": [(order + _POINT_DTYPES[f.datatype - 1], (f.count,)) if f.count > 1
-                        else order + _POINT_DTYPES[f.datatype - 1] for f in fields],
-            "offsets": [f.offset for f in fields],
+            "names": list(fields),
+            "formats": [kind for kind, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
             "itemsize": message.point_step,
         }
-    )  # fmt: skip
+    )
 
 
 def points_from_pointcloud2(message: Any) -> NDArray[Any]:
@@ -41,10 +57,7 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
 
     Raises ShapeError if x, y or z are missing or no floats, or if there is too little data.
     """
-    try:
-        dtype = point_dtype(message)
-    except ValueError as error:
-        raise ShapeError(f"point cloud fields do not fit its point_step: {error}") from None
+    dtype = point_dtype(message)
     names = dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise ShapeError.of("point cloud fields", "x, y and z", ", ".join(names) or "none")
@@ -72,56 +85,90 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
     return points if finite.all() else points[finite]
 
 
-def cloud_from_pointcloud2(message: Any, label_set: str | None = "joint") -> PointCloud:
+def cloud_from_pointcloud2(
+    message: Any, label_set: str | None = "joint", option: str = "bag.label_set"
+) -> PointCloud:
     """Decode the finite points of a sensor_msgs/PointCloud2, with intensity and labels if any.
 
-    label_set: ids in the field `label`: "joint", or one of `semantics.LABEL_SETS`; None ignores it.
-    Raises ShapeError if x, y or z are missing, there is too little data, or ids are not joint ones.
+    label_set: ids in the field `label`: "joint", or a name or file of `open_label_set`; None
+    ignores it. option: where the label set is chosen, for messages.
+    Raises ShapeError if x, y or z are missing, there is too little data, or ids are not of the set.
+    """
+    return _cloud(points_from_pointcloud2(message), np.zeros(3), label_set, option)
+
+
+def map_from_pointcloud2(message: Any, label_set: str | None, option: str) -> PointCloud:
+    """Decode a map as `cloud_from_pointcloud2` does, with an origin.
+
+    Doubles may be coordinates of UTM, which float32 would round to half a metre.
     """
     points = points_from_pointcloud2(message)
-    names = points.dtype.names or ()
-    xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
-    intensity = next((points[n].astype(np.float32) for n in INTENSITY_FIELDS if n in names), None)
-    label = None
-    if "label" in names and label_set is not None:
-        raw = points["label"].astype(np.uint32)
-        label = _joint_ids(raw) if label_set == "joint" else to_joint(raw, label_set)
-    return PointCloud(xyz, label, intensity)
-
-
-def _joint_ids(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Ids that should be joint ones; ShapeError, with the label sets that fit, if they are not."""
-    if raw.size and raw.max() >= NUM_CLASSES:
-        ids = np.unique(raw & 0xFFFF if raw.max() > 0xFFFF else raw)
-        fitting = [name for name in LABEL_SETS if set(ids.tolist()) <= known_ids(name)]
-        listed = ", ".join(map(str, ids[:12])) + ", ..." * (len(ids) > 12)
-        raise ShapeError(
-            f"the field label has the ids {listed}, and those above {NUM_CLASSES - 1} are no joint "
-            f"classes: set bag.label_set to the set they are of "
-            f"({' or '.join(fitting) or 'no set'} has all of them), or to none to ignore them"
-        )
-    return raw.astype(np.uint8)
-
-
-_IMPOSSIBLE_RANGE_M = 1000.0
-
-
-def check_units(scan: PointCloud) -> None:
-    """Raise ShapeError if half of a scan's points are farther away than any LiDAR sees."""
-    ranges = np.linalg.norm(scan.xyz.astype(np.float64), axis=1)
-    median = float(np.median(ranges)) if len(ranges) else 0.0
-    if median > _IMPOSSIBLE_RANGE_M:
-        raise ShapeError(
-            f"half of the points are farther than {median:.0f} m from the sensor: points must be "
-            "in metres, and in the frame of the sensor"
-        )
+    is_double = len(points) > 0 and any(points.dtype[axis].itemsize > 4 for axis in "xyz")
+    middle = [np.median(points[axis]) for axis in "xyz"] if is_double else np.zeros(3)
+    return _cloud(points, round_origin(np.array(middle, np.float64)), label_set, option)
 
 
 def labels_from_pointcloud2(message: Any) -> NDArray[np.uint32] | None:
     """Raw field `label` (N,) of the points of `cloud_from_pointcloud2`; None without labels."""
-    points = points_from_pointcloud2(message)
-    has_labels = "label" in (points.dtype.names or ())
-    return points["label"].astype(np.uint32) if has_labels else None
+    raw = _label_ids(points_from_pointcloud2(message), "bag.label_set")
+    return None if raw is None else raw.astype(np.uint32)
+
+
+def _cloud(
+    points: NDArray[Any], origin: NDArray[np.float64], label_set: str | None, option: str
+) -> PointCloud:
+    names = points.dtype.names or ()
+    xyz = np.stack([points[axis] - origin[k] if origin[k] else points[axis]
+                    for k, axis in enumerate("xyz")], axis=1)  # fmt: skip
+    intensity = next((points[n].astype(np.float32) for n in INTENSITY_FIELDS if n in names), None)
+    raw = None if label_set is None else _label_ids(points, option)
+    label = None
+    if raw is not None and label_set is not None:
+        is_joint = label_set == "joint"
+        label = _joint_ids(raw, option) if is_joint else _mapped_ids(raw, label_set, option)
+    return PointCloud(xyz.astype(np.float32), label, intensity, origin)
+
+
+def _label_ids(points: NDArray[Any], option: str) -> NDArray[np.int64] | None:
+    """The field `label` (N,); None without one; ShapeError if it holds no whole numbers."""
+    if "label" not in (points.dtype.names or ()):
+        return None
+    label = points["label"]
+    if label.ndim != 1:
+        raise ShapeError.of("point cloud field label", "one id", f"{label.shape[1]} numbers")
+    if label.dtype.kind == "f":
+        wrong = label[~(np.isfinite(label) & (label == np.round(label)))]
+        if len(wrong):
+            raise ShapeError(f"the field label holds numbers that are no ids, such as {wrong[0]}: "
+                             f"set {option} to none to ignore them")  # fmt: skip
+    return np.asarray(label.astype(np.int64))
+
+
+def _mapped_ids(raw: NDArray[np.int64], label_set: str, option: str) -> NDArray[np.uint8]:
+    """Joint ids; ShapeError if the set does not know many of the ids."""
+    labels = open_label_set(label_set)
+    try:
+        check_scan_ids(raw, labels)
+    except ShapeError as error:
+        raise ShapeError(
+            f"{error}: set {option} to the set they are of, or to none to ignore them"
+        ) from None
+    return labels.to_joint(raw)
+
+
+def _joint_ids(raw: NDArray[np.int64], option: str) -> NDArray[np.uint8]:
+    """Ids that should be joint ones; ShapeError, with the label sets that fit, if they are not."""
+    if raw.size and not 0 <= raw.min() <= raw.max() < NUM_CLASSES:
+        ids = np.unique(raw & 0xFFFF if raw.max() > 0xFFFF and raw.min() >= 0 else raw)
+        fitting = sets_with(ids.tolist())
+        listed = ", ".join(map(str, ids[:12])) + ", ..." * (len(ids) > 12)
+        raise ShapeError(
+            f"the field label has the ids {listed}, not all of which are joint classes (0 to "
+            f"{NUM_CLASSES - 1}): set {option} to the set they are of "
+            f"({' or '.join(fitting) or 'no set'} has all of them), to a YAML file that maps them "
+            "to classes, or to none to ignore them"
+        )
+    return raw.astype(np.uint8)
 
 
 def pack_points(cloud: PointCloud, raw_labels: NDArray[np.uint32] | None = None) -> NDArray[Any]:

@@ -7,6 +7,7 @@ the nodes and the bag reader share this code, which imports neither ROS nor a me
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ PLANAR = {
 }
 """Encodings of a plane of brightness and one of colours: half as high, of nv24 twice as wide."""
 _BY_LOWER_NAME = {name.lower(): kind for name, kind in (ENCODINGS | PLANAR).items()}
+_VIDEO = ("h264", "h265", "hevc", "av1", "vp9")
 _UNCHANGED_ORIENTATION = cv2.IMREAD_IGNORE_ORIENTATION  # a calibration is of pixels as stored
 
 
@@ -149,19 +151,23 @@ def rgb_from_image(message: Any, white_level: int = 0) -> NDArray[np.uint8]:
     pixels = pixels_of(message)
     if pixels.dtype == np.uint8:
         return pixels
-    return to_8_bit(pixels, white_level or white_level_of(message, pixels, "image"))
+    return to_8_bit(pixels, white_level or white_level_of([message], "image"))
 
 
-def white_level_of(message: Any, pixels: NDArray[np.uint16], source: str) -> int:
-    """Find the value of white in a 16-bit message, see `find_white_level`.
+def white_level_of(messages: Iterable[Any], source: str) -> int:
+    """Find the value of white in 16-bit messages of a camera, see `find_white_level`.
 
-    source: where it comes from, for the warning.
+    source: where they come from, for the warning.
     """
+    return find_white_level(map(_deep_pixels, messages), source)
+
+
+def _deep_pixels(message: Any) -> NDArray[Any]:
     form = getattr(message, "encoding", None) or message.format
     if form.startswith("16UC1"):
         raise ShapeError("encoding 16UC1 may hold a picture or depths: set white_level to the "
                          "value of white if it is a picture")  # fmt: skip
-    return find_white_level([pixels], source)
+    return pixels_of(message)
 
 
 def mask_from_image(message: Any) -> NDArray[np.uint8]:
@@ -207,7 +213,7 @@ def _planar(message: Any, kind: Encoding, name: str) -> NDArray[np.uint8]:
 
 def _convert(pixels: NDArray[Any], code: int | None, name: str) -> NDArray[Any]:
     if code is None:
-        return np.ascontiguousarray(pixels)
+        return np.array(pixels)  # the message's bytes are read-only
     if name.lower().startswith("bayer_") and min(pixels.shape[:2]) < 3:
         height, width = pixels.shape[:2]
         raise ShapeError.of(f"size of a {name} image", "at least 3x3 pixel", f"{width}x{height}")
@@ -229,5 +235,8 @@ def _imdecode(data: NDArray[np.uint8], flags: int, form: str) -> NDArray[Any]:
 
 
 def _no_image(size: int, form: str) -> ShapeError:
+    if form.lower().startswith(_VIDEO):
+        return ShapeError(f"compressed images of format {form!r} are a video: decode it to images "
+                          "that each stand alone (jpeg or png)")  # fmt: skip
     return ShapeError.of("compressed image", "a readable jpeg or png",
                          f"{size} bytes of format {form!r}")  # fmt: skip

@@ -100,11 +100,13 @@ def read_cloud(path: Path, label_set: str = "auto") -> PointCloud:
     return open_cloud(path, CloudConfig(label_set=label_set)).read()
 
 
-def write_cloud(path: Path, cloud: PointCloud) -> None:
+def write_cloud(
+    path: Path, cloud: PointCloud, raw_labels: NDArray[np.integer] | None = None
+) -> None:
     """Write a binary PLY, atomically, with x, y, z and, if present, intensity and label.
 
-    Labels are written as SemanticKITTI ids. The origin is added to the coordinates, which are
-    doubles unless it is zero.
+    Labels are written as SemanticKITTI ids, or raw_labels (N,) instead of them. The origin is
+    added to the coordinates, which are doubles unless it is zero.
     """
     large = bool(np.any(cloud.origin))
     xyz = cloud.xyz + cloud.origin if large else cloud.xyz
@@ -113,9 +115,12 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     }
     if cloud.intensity is not None:
         columns["intensity"] = cloud.intensity.astype("f4")
-    if cloud.label is not None:
+    label = raw_labels
+    if label is None and cloud.label is not None:
+        label = from_joint(cloud.label, "semantickitti")
+    if label is not None:
         # int, not ushort: Open3D ignores 16-bit properties.
-        columns["label"] = from_joint(cloud.label, "semantickitti").astype("i4")
+        columns["label"] = label.astype("i4")
     rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns.items()])
     for name, values in columns.items():
         rows[name] = values

@@ -362,8 +362,10 @@ def _mapping_drive(folder: Path, config: MapSourceConfig) -> Drive | None:
     mapping = [drive for drive in drives if makes_map(drive)]
     if not mapping and prebuilt:
         return None
+    if not mapping:
+        raise DatasetError(f"{folder} has no scans, which a map could be made of")
     if len(mapping) != 1:
-        names = ", ".join(drive.name for drive in mapping) or "none"
+        names = ", ".join(drive.name for drive in mapping)
         raise DatasetError(
             f"{folder} has {len(mapping)} sequences with scans ({names}): name the one to map with "
             "`sequence`"

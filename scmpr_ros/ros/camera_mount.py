@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from scmpr_ros.errors import CalibrationError
-from scmpr_ros.geometry import without_yaw
+from scmpr_ros.geometry import is_body_frame, without_yaw
 from scmpr_ros.ros.conversions import body_from_optical, optical_from_body
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig
 from scmpr_ros.ros.transforms import TransformError, TransformReader
@@ -90,11 +90,6 @@ class CameraMount:
                 f"mount.xyz and mount.rpy are set, but {source} differs and is used: correct one "
                 "of them, or set mount.source"
             )
-
-
-def is_body_frame(T_base_frame: NDArray[np.floating]) -> bool:
-    """Whether a camera's frame (4, 4) has z up, as body axes have, instead of forward."""
-    return bool(T_base_frame[2, 2] > np.sqrt(0.5))
 
 
 def is_equally_level(first: NDArray[np.floating], second: NDArray[np.floating]) -> bool:

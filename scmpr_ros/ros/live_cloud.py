@@ -9,12 +9,15 @@ from pathlib import Path
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2
+from scmpr_ros.datasets.bags.options import NO_LABELS
+from scmpr_ros.datasets.ros_clouds import labels_from_pointcloud2, map_from_pointcloud2
 from scmpr_ros.errors import DatasetError, ScmprError
 from scmpr_ros.lidar.cloud_files import write_cloud
+from scmpr_ros.pipeline.map_source import MapSourceConfig
 from scmpr_ros.ros.qos import LATCHED, MATCHES_ALL, is_latched
 
 _TOPIC = "points"
+_OPTION = "map_source.cloud.label_set"
 
 
 class LiveCloud:
@@ -24,13 +27,16 @@ class LiveCloud:
     """
 
     def __init__(
-        self, node: Node, directory: Path, frame: str, on_file: Callable[[Path], None]
-    ) -> None:
+        self, node: Node, directory: Path, frame: str, source: MapSourceConfig,
+        on_file: Callable[[Path], None],
+    ) -> None:  # fmt: skip
         """Subscribe, to a latched publisher as well.
 
-        directory: of the place map. frame: that clouds must be in. on_file: called with each file.
+        directory: of the place map. frame: that clouds must be in. source: how the file will be
+        read. on_file: called with each file.
         """
         self._node, self._frame, self._on_file = node, frame, on_file
+        self._source = source
         self._path = directory.with_name(f"{directory.name}_points.ply")
         self.topic: str = node.resolve_topic_name(_TOPIC)
         self.file: Path | None = None
@@ -73,9 +79,17 @@ class LiveCloud:
                 f"it is in frame {message.header.frame_id!r}, not in {self._frame!r}: set "
                 "map_frame to the frame of the map"
             )
-        cloud = cloud_from_pointcloud2(message)
+        named = self._source.cloud.label_set
+        ids = self._scan_set() if named == "auto" else None
+        cloud = map_from_pointcloud2(message, ids, _OPTION)
         if len(cloud) == 0:
             raise DatasetError("it has no finite points")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_cloud(self._path, cloud)
+        raw = None if named in ("auto", "none") else labels_from_pointcloud2(message)
+        write_cloud(self._path, cloud, raw)
         return self._path
+
+    def _scan_set(self) -> str | None:
+        """Label set of PointCloud2 messages where that of the file to be written is not named."""
+        label_set = self._source.bag.label_set
+        return None if label_set == NO_LABELS else label_set or "joint"  # as of ~/points

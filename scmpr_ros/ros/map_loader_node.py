@@ -141,8 +141,9 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
             self.submit("provide the map", lambda job: self._provide(job, self.config.reuse))
             return
         self._live = LiveCloud(
-            self, Path(self.config.directory), self.config.map_frame, self._on_cloud
-        )
+            self, Path(self.config.directory), self.config.map_frame, self.config.map_source,
+            self._on_cloud,
+        )  # fmt: skip
         self.get_logger().info(f"waiting for a map on {self._live.topic}")
 
     def deactivate(self) -> None:

@@ -138,7 +138,7 @@ def test_errors(bag: Path, tmp_path: Path, recordings: Path, capsys: pytest.Capt
         (bag, target, "--bag.topics.points", "/velo"): "no messages of topic /velo; it has",
         (bag, target, "--bag.topics.points", "/kitti/odometry"): "holds nav_msgs/msg/Odometry",
         (bag, target, "--bag.T_lidar_camera", "[1,2]"): "needs 12 numbers, got 2",
-        (bag, target, "--bag.label_set", "mine"): "label_set 'mine': expected one of",
+        (bag, target, "--bag.label_set", "mine"): "label_set 'mine': expected joint, none, ",
     }.items():
         assert message in error_of(capsys, *arguments)
     mcap = bag / "bag.mcap"

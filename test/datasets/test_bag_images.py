@@ -15,9 +15,11 @@ from rosbags.rosbag2 import Reader, Writer
 
 from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.bags.reader import BagDrive
-from scmpr_ros.datasets.bags.storage import TYPES
+from scmpr_ros.datasets.bags.storage import TYPES, Bag
 from scmpr_ros.datasets.bags.writer import BagWriterConfig, write_drive_bag
-from scmpr_ros.datasets.camera_images import CameraImageConfig
+from scmpr_ros.datasets.camera_images import CameraImageConfig, ImageSource
+from scmpr_ros.datasets.ros_cameras import RosCamera
+from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.errors import CalibrationError, DatasetError
 from scmpr_ros.semantics import IGNORE
 
@@ -172,3 +174,85 @@ def test_16_bit_images_with_a_stated_white(bag: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read, CircleDrive().image(4))
     with pytest.raises(DatasetError, match=r"frame 4 of .*set white_level, such as 4095"):
         opened(path).image(4)
+
+
+def test_what_is_white_does_not_depend_on_the_image_read_first(bag: Path, tmp_path: Path) -> None:
+    count = iter(range(99))
+
+    def deep(message: Any) -> Any:
+        """Dark at first; the last image alone needs all 16 bits."""
+        scale = 257 if next(count) == len(CircleDrive().image_frames) - 1 else 64
+        data = (pixels(message).astype("<u2") * scale).view(np.uint8).reshape(-1)
+        return replace(message, encoding="rgb16", step=2 * message.step, data=data)
+
+    path = rewrite(bag, tmp_path / "deep", image=deep)
+    first, *_, last = CircleDrive().image_frames
+    dark = np.rint(CircleDrive().image(first) * (64 / 257)).astype(np.uint8)
+    np.testing.assert_allclose(opened(path).image(first), dark, atol=1)
+    np.testing.assert_allclose(opened(path).image(last), CircleDrive().image(last), atol=1)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "bayer_rggb16"])
+@pytest.mark.parametrize("order", "<>")
+def test_a_node_makes_the_same_of_16_bit_images(
+    bag: Path, tmp_path: Path, encoding: str, order: str
+) -> None:
+    """Scaled, debayered and rectified."""
+
+    def deep(message: Any) -> Any:
+        grey = (pixels(message).mean(axis=2).round() * 16).astype(f"{order}u2")
+        data = grey.view(np.uint8).reshape(-1)
+        return replace(message, encoding=encoding, is_bigendian=int(order == ">"),
+                       step=2 * message.width, data=data)  # fmt: skip
+
+    lens = distorted((-0.3, 0.1, 0.0, 0.0, 0.0), "plumb_bob")
+    path = rewrite(bag, tmp_path / "deep", image=deep, info=lens)
+    config = CameraImageConfig(white_level=16 * 255)
+    drive = BagDrive(path, BagReaderConfig(images=config))
+    info = next(Bag(path).messages(INFO))
+    message = next(m for m in Bag(path).messages(IMAGE)
+                   if stamp_ns(m.header) == drive.stamp_ns(4))  # fmt: skip
+    live, model = RosCamera(info, config, ImageSource(IMAGE, INFO, "images")).read(message)
+    assert model == drive.camera
+    np.testing.assert_array_equal(drive.image(4), live)
+    if encoding != "bayer_rggb16":
+        eight = replace(message, encoding="mono8", step=message.width, data=np.ascontiguousarray(
+            np.frombuffer(message.data, f"{order}u2") // 16).astype(np.uint8))  # fmt: skip
+        want, _ = RosCamera(info, config, ImageSource(IMAGE, INFO, "images")).read(eight)
+        np.testing.assert_array_equal(live, want)
+
+
+def test_16uc1_is_a_picture_where_its_white_is_stated(bag: Path, tmp_path: Path) -> None:
+    def thermal(message: Any) -> Any:
+        data = np.full(message.height * message.width, 1023, "<u2").view(np.uint8)
+        return replace(message, encoding="16UC1", step=2 * message.width, data=data)
+
+    path = rewrite(bag, tmp_path / "deep", image=thermal, image_topic="/thermal/image_rect")
+    assert list(opened(path).image_frames) == []
+    drive = opened(path, white_level=1023)
+    assert drive.image(drive.image_frames[0]).min() == 255
+
+
+def test_the_first_calibrated_camera_info(bag: Path, tmp_path: Path) -> None:
+    """A driver may publish before it has loaded its calibration; the node waits for it, too."""
+    count = iter(range(99))
+
+    def info(message: Any) -> Any:
+        none = replace(message, k=np.zeros(9), p=np.zeros(12))
+        return none if next(count) < 2 else message
+
+    assert opened(rewrite(bag, tmp_path / "late", info=info)).camera == CircleDrive.camera
+
+
+@pytest.mark.parametrize(("model", "like", "D"), [
+    ("radtan", "plumb_bob", (-0.3, 0.1, 0.001, 0.002)),
+    ("rational_polynomial", "plumb_bob", (-0.3, 0.1, 0.001, 0.002, 0.01)),
+    ("equi", "equidistant", (0.1, 0.02, 0.0, 0.0)),
+    ("kannala_brandt", "equidistant", (0.1, 0.02, 0.0, 0.0)),
+])  # fmt: skip
+def test_other_names_of_distortion_models(
+    bag: Path, tmp_path: Path, model: str, like: str, D: tuple[float, ...]
+) -> None:
+    images = [opened(rewrite(bag, tmp_path / name, info=distorted(D, name))).image(4)
+              for name in (model, like)]  # fmt: skip
+    np.testing.assert_array_equal(*images)

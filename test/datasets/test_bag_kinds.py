@@ -40,16 +40,24 @@ from scmpr_ros.datasets.bags.messages import (
 )
 from scmpr_ros.datasets.bags.options import BagReaderConfig, BagTopics
 from scmpr_ros.datasets.bags.reader import BagDrive
+from scmpr_ros.datasets.bags.storage import Bag
+from scmpr_ros.datasets.bags.topics import IMAGES, POINT_CLOUDS, unreadable
 from scmpr_ros.datasets.bags.writer import write_drive_bag
 from scmpr_ros.datasets.recordings import is_bag, is_recording, open_drives
 from scmpr_ros.errors import CalibrationError, DatasetError
-from scmpr_ros.geometry import make_transform
+from scmpr_ros.geometry import R_BODY_OPTICAL, body_from_optical, invert, make_transform
+from scmpr_ros.semantics import CLASSES
 
 TIMES = 0.1 * np.arange(6)
 
 
 def robot() -> tuple:
     return lidar(TIMES), camera(TIMES), odom(TIMES), mounting()
+
+
+def unnamed(content: object) -> object:
+    """The message without a frame."""
+    return replace(content, header=replace(content.header, frame_id=""))
 
 
 def assert_robot(drive: BagDrive) -> None:
@@ -141,6 +149,15 @@ class TestFiles:
             open_drives(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
+    def test_mcap_of_ros1(self, tmp_path: Path) -> None:
+        """As `mcap convert` makes them of a .bag."""
+        folder = write(tmp_path / "b", *robot())
+        (part,) = folder.glob("*.mcap")
+        path = tmp_path / "one.mcap"
+        path.write_bytes(part.read_bytes().replace(b"ros2", b"ros1", 1))
+        with pytest.raises(DatasetError, match=r"one.mcap: this .mcap holds no messages of ROS 2"):
+            BagDrive(path)
+
     def test_messages_in_a_log_beside_the_database(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "robot", *robot(), storage="sqlite3")
         (folder / "robot.db3-wal").write_bytes(b"rest")
@@ -215,8 +232,10 @@ class TestTopics:
         with Writer(tmp_path / "packets.bag") as writer:
             connection = writer.add_connection("/packets", kind, msgdef="uint8 n", md5sum="0" * 32)
             writer.write(connection, stamp(0), b"1")
-        with pytest.raises(DatasetError, match=rf"/packets \({kind}\) holds scans in a driver's"):
+        with pytest.raises(DatasetError, match=rf"/packets \({kind}\) holds scans in another f"):
             BagDrive(tmp_path / "packets.bag")
+        bag = Bag(tmp_path / "packets.bag")
+        assert unreadable(bag, IMAGES) == [] and len(unreadable(bag, POINT_CLOUDS)) == 1
 
 
 class TestPoses:
@@ -329,6 +348,70 @@ class TestPoses:
 
 
 class TestLeftOut:
+    def test_images_in_a_frame_with_x_forward(self, tmp_path: Path, caplog) -> None:
+        """As drivers and simulators name them that know of no optical frame; so does the node."""
+        turned = body_from_optical(T_LIDAR_CAMERA)
+        edges = [(header(stamp(0), "base"), "lidar", T_BASE_LIDAR),
+                 (header(stamp(0), "lidar"), "optical", turned)]  # fmt: skip
+        mounts = [Sent("/tf_static", transforms(edges), 0.0)]
+        drive = BagDrive(write(tmp_path / "b", lidar(TIMES), camera(TIMES), odom(TIMES), mounts))
+        np.testing.assert_allclose(drive.T_lidar_camera, T_LIDAR_CAMERA, atol=1e-12)
+        assert "optical is not an optical frame: its z axis points up" in caplog.text
+
+    def test_a_video_names_its_topic(self, tmp_path: Path) -> None:
+        frame = np.frombuffer(b"\0\0\0\1\x67" + bytes(99), np.uint8)
+        head = header(stamp(0), "optical")
+        video = message("sensor_msgs/msg/CompressedImage", header=head, format="h264", data=frame)
+        rest = [s for s in camera(TIMES) if s.topic == "/cam/camera_info"]
+        path = write(tmp_path / "b", [Sent("/cam/v", video, 0.0)], rest, odom(TIMES), mounting())
+        with pytest.raises(DatasetError, match=r"/cam/v: .*'h264' are a video: decode it"):
+            _ = BagDrive(path).camera
+
+    def test_points_without_a_frame(self, tmp_path: Path, caplog) -> None:
+        scans = [s._replace(content=unnamed(s.content)) for s in lidar(TIMES)]
+        BagDrive(write(tmp_path / "b", scans, odom(TIMES), mounting()))
+        assert (
+            "points of /lidar/points name no frame, and are taken for being in base" in caplog.text
+        )
+
+    def test_transforms_on_a_topic_of_another_name(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "b", lidar(TIMES), odom(TIMES), mounting(topic="/robot/tf_static"))
+        with pytest.raises(CalibrationError, match=r"name /robot/tf_static with bag.topics.tf_sta"):
+            BagDrive(path)
+
+    def test_images_without_a_frame(self, tmp_path: Path) -> None:
+        images = [s._replace(content=unnamed(s.content)) for s in camera(TIMES)]
+        drive = BagDrive(write(tmp_path / "b", lidar(TIMES), images, odom(TIMES), mounting()))
+        with pytest.raises(CalibrationError, match=r"its messages name none, .*bag.T_lidar_camera"):
+            _ = drive.T_lidar_camera
+
+    def test_poses_that_do_not_say_what_they_are_of(self, tmp_path: Path, caplog) -> None:
+        poses = [Sent("/p", stamped(t, pose_at(t)), t) for t in TIMES]
+        path = write(tmp_path / "b", lidar(TIMES), poses, mounting())
+        np.testing.assert_allclose(BagDrive(path).T_world_lidar(3), pose_at(TIMES[3]), atol=1e-9)
+        assert "/p do not say what they are of, and are taken for those of lidar" in caplog.text
+
+    @pytest.mark.parametrize("late_s", [1.0, 37.0])
+    def test_poses_by_another_clock(self, tmp_path: Path, caplog, late_s: float) -> None:
+        times = np.arange(60.0)
+        poses = [s._replace(seconds=s.seconds - late_s) for s in odom(times)]
+        BagDrive(write(tmp_path / "b", lidar(times), poses, mounting()))
+        said = "stamps of /odom are 37.0 s ahead of those of /lidar/points" in caplog.text
+        assert said == (late_s > 10)
+
+    def test_a_world_with_z_forward(self, tmp_path: Path) -> None:
+        turn = make_transform(R_BODY_OPTICAL.T, np.zeros(3))
+
+        def at(seconds: float) -> np.ndarray:
+            return turn @ pose_at(seconds) @ invert(turn)
+
+        poses = [Sent("/p", stamped(t, at(t)), t) for t in TIMES]
+        path = write(tmp_path / "b", lidar(TIMES), poses, mounting())
+        with pytest.raises(
+            DatasetError, match=r"/p: the motion is along .* z .* by 5 m, .* from TF"
+        ):
+            BagDrive(path)
+
     def test_sparse_poses(self, tmp_path: Path, caplog) -> None:
         sparse = odom([0.0, 1.5, 2.0])
         path = write(tmp_path / "b", lidar([-0.5, 0.0, 0.5, 1.0, 1.75, 3.0]), sparse, mounting())
@@ -441,9 +524,57 @@ class TestClouds:
         none = BagDrive(drive.path, BagReaderConfig(label_set="none"))
         assert none.scan(0).label is None and none.point_labels(0) is None
 
-    def test_joint_labels(self, tmp_path: Path) -> None:
+    def test_joint_labels_are_assumed_and_said(self, tmp_path: Path, caplog) -> None:
         drive = self.drive(tmp_path, points(label=np.arange(20, dtype="u1") % 15))
-        assert drive.scan(0).label.max() == 14
+        assert drive.scan(0).label.max() == 14 and drive.scan(0).label.max() == 14
+        assert caplog.text.count("label of /p is taken for joint classes (1 road, ") == 1
+
+    def test_labels_that_a_file_explains(self, tmp_path: Path) -> None:
+        (tmp_path / "ids.yaml").write_text("7: road\n9: building\n")
+        cloud = points(label=np.repeat(np.array([7, 9], "u1"), 10))
+        options = BagReaderConfig(label_set=str(tmp_path / "ids.yaml"))
+        drive = self.drive(tmp_path, cloud, options)
+        joint = [1] * 10 + [drive.scan(0).label[-1]] * 10
+        assert CLASSES[joint[-1]].name == "building" and drive.label_set == "joint"
+        assert drive.scan(0).label.tolist() == drive.point_labels(0).tolist() == joint
+
+    @pytest.mark.parametrize("ids", [np.nan, 2.5, -1.0])
+    def test_labels_that_are_no_ids(self, tmp_path: Path, ids: float) -> None:
+        drive = self.drive(tmp_path, points(label=np.full(20, ids, "<f4")))
+        with pytest.raises(
+            DatasetError, match=f"label h.* {ids:g}.* bag.label_set to .*none to ig"
+        ):
+            drive.scan(0)
+
+    def test_labels_that_their_set_does_not_know(self, tmp_path: Path) -> None:
+        cloud = np.repeat(points(label=np.full(20, 7777, "<u2")), 100)
+        drive = self.drive(tmp_path, cloud, BagReaderConfig(label_set="semantickitti"))
+        with pytest.raises(DatasetError, match=r"100% of .* semantickitti does not know \(7777\)"):
+            drive.scan(0)
+
+    def test_fields_of_one_name_and_in_capitals(self, tmp_path: Path) -> None:
+        """PCL pads with fields `_`; some drivers write X or Intensity."""
+        cloud = points(
+            pad=np.ones(20, "<f4"), Intensity=np.arange(20, dtype="<f4"), end=np.ones(20)
+        )
+        content = point_cloud(header(stamp(0), "lidar"), cloud)
+        names = {"x": "X", "pad": "_", "end": "_"}
+        fields = [replace(f, name=names.get(f.name, f.name)) for f in content.fields]
+        scan = self.drive(tmp_path, cloud, fields=fields).scan(0)
+        np.testing.assert_array_equal(scan.xyz[:, 0], np.arange(20))
+        np.testing.assert_array_equal(scan.intensity, np.arange(20))
+
+    def test_a_field_beyond_the_point(self, tmp_path: Path) -> None:
+        content = point_cloud(header(stamp(0), "lidar"), points())
+        fields = [*content.fields, replace(content.fields[0], name="ring", offset=12)]
+        with pytest.raises(DatasetError, match=r"field ring: expected within 12 bytes .* byte 16"):
+            self.drive(tmp_path, points(), fields=fields).scan(0)
+
+    def test_centimetres(self, tmp_path: Path) -> None:
+        cloud = points()
+        cloud["y"] = 800
+        with pytest.raises(DatasetError, match=r"farther than 800 m .* must be in metres"):
+            self.drive(tmp_path, cloud).scan(0)
 
 
 def test_without_scans_the_camera_hangs_on_the_posed_frame(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_damaged_files_raise_or_are_skipped() -> None:
     assert [f.number for f in given if f.scan is not None] == [0, 3, 9]
     assert dict(frames.counts) == {"images": 5, "masks": 2, "scans": 3, "labelled scans": 3}
     assert frames.skipped == [
-        "cannot read image 4", "the scan of frame 6 has no finite points",
+        "cannot read image 4",
+        "drive circle: the scan of frame 6 has no finite points; skip_bad leaves such scans out",
         "mask 8 has the wrong size",
     ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,16 @@ def test_static_clouds_do_not_overlap(root: Path) -> None:
     first, second = drive.static_clouds()
     assert len(first) == len(xyz) and len(second) == len(apart)
     np.testing.assert_allclose(second.xyz + second.origin, apart, atol=3e-4)
+
+
+def test_windows_of_the_first_release(root: Path) -> None:
+    """Which had no folder train/."""
+    folder = root / "data_3d_semantics" / NAME / "static"
+    write_window(folder / "0000000001_0000000006.ply", wall(10, 1), 7)
+    shutil.rmtree(root / "data_3d_raw")
+    shutil.rmtree(root / "data_2d_raw")
+    assert find_kitti360_drives(root) == [NAME]
+    assert [w.end for w in Kitti360Drive(root, NAME).semantic_windows()] == [6]
 
 
 def test_windows_of_the_test_split_have_no_labels(root: Path) -> None:

@@ -287,6 +287,45 @@ class TestBadFiles:
             KittiOdometryDrive(root, "07").stamp_s(0)
 
 
+def real_scan(count: int = 2000) -> np.ndarray:
+    """Points (N, 3) about a sensor, 10 m away in the median."""
+    return np.random.default_rng(0).normal(0, [12, 8, 1], (count, 3)).astype(np.float32)
+
+
+class TestScansOfOthers:
+    def scan_file(self, root: Path) -> Path:
+        (root / "sequences/07/labels/000000.label").unlink(missing_ok=True)
+        return root / "sequences/07/velodyne/000000.bin"
+
+    def test_rows_of_another_length(self, root: Path) -> None:
+        """nuScenes' five columns, in a file whose size is a multiple of KITTI's four."""
+        rng = np.random.default_rng(1)
+        columns = [real_scan(), rng.integers(0, 255, (2000, 1)), rng.integers(0, 32, (2000, 1))]
+        np.hstack(columns).astype("<f4").tofile(self.scan_file(root))
+        with pytest.raises(DatasetError, match=r"000000.bin is no KITTI .* rows of 5 float32"):
+            KittiOdometryDrive(root, "07").scan(0)
+
+    def test_bytes_that_are_no_scan(self, root: Path) -> None:
+        self.scan_file(root).write_bytes(np.random.default_rng(0).bytes(1 << 14))
+        with pytest.raises(DatasetError, match=r"000000.bin holds 16384 bytes that are no scan"):
+            KittiOdometryDrive(root, "07").scan(0)
+
+    def test_millimetres(self, root: Path) -> None:
+        scan = np.column_stack([real_scan() * 1000, np.zeros(2000, "f4")])
+        scan.astype("<f4").tofile(self.scan_file(root))
+        with pytest.raises(DatasetError, match=r"000000.bin: half .* must be in metres"):
+            KittiOdometryDrive(root, "07").scan(0)
+
+    def test_labels_of_another_set(self, root: Path) -> None:
+        """Training ids, as a network gives them."""
+        scan = np.column_stack([real_scan(), np.zeros(2000, "f4")]).astype("<f4")
+        scan.tofile(self.scan_file(root))
+        ids = np.arange(2000, dtype="<u4") % 19
+        ids.tofile(root / "sequences/07/labels/000000.label")
+        with pytest.raises(DatasetError, match=r"000000.label: .* semantickitti does not know \(2"):
+            KittiOdometryDrive(root, "07").scan(0)
+
+
 def test_real_drive(shared_data: Path) -> None:
     drive = KittiOdometryDrive(shared_data / "kitti_drive_0005", "0005")
     assert (drive.camera.width, drive.camera.height) == (1242, 375)

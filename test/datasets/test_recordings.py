@@ -88,6 +88,22 @@ def test_unknown_layout(tmp_path: Path) -> None:
         open_drives(tmp_path)
 
 
+def test_folders_beside_the_one_to_name(odometry: Path, tmp_path: Path) -> None:
+    for inside in ("sequences", "sequences/00", "sequences/00/velodyne"):
+        with pytest.raises(DatasetError, match=rf"It is a part of the recording {odometry}: name"):
+            open_drives(odometry / inside)
+    (tmp_path / "all").mkdir()
+    write_kitti_raw(tmp_path / "all")
+    with pytest.raises(DatasetError, match=r"It holds 2011_09_26: name one of them"):
+        open_drives(tmp_path / "all")
+
+
+def test_an_unfinished_bag(tmp_path: Path) -> None:
+    (tmp_path / "drive.bag.active").write_bytes(b"#ROSBAG V2.0")
+    with pytest.raises(DatasetError, match=r"stopped before .*`rosbag reindex drive.bag.active`"):
+        open_drives(tmp_path / "drive.bag.active")
+
+
 class TestFrameReader:
     def damage(self, odometry: Path, *frames: int) -> KittiOdometryDrive:
         for frame in frames:

@@ -49,6 +49,13 @@ def png(pixels):
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
+def test_pixels_may_be_written() -> None:
+    """The bytes of a message of a bag may not."""
+    content = message("rgb8", RGB)
+    content.data.flags.writeable = False
+    assert rgb_from_image(content).flags.writeable
+
+
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize(
     ("encoding", "pixels"),

@@ -10,9 +10,9 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 from scipy.spatial.transform import Rotation
 
 from scmpr_ros.errors import CalibrationError, ConfigError
-from scmpr_ros.geometry import make_transform
+from scmpr_ros.geometry import is_body_frame, make_transform
 from scmpr_ros.records import Mount
-from scmpr_ros.ros.camera_mount import CameraMount, is_body_frame, is_equally_level
+from scmpr_ros.ros.camera_mount import CameraMount, is_equally_level
 from scmpr_ros.ros.conversions import optical_from_body
 from scmpr_ros.ros.localizer_config import LocalizerNodeConfig, MountConfig
 from scmpr_ros.ros.vehicle_localizer import VehicleInputs

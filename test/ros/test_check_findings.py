@@ -200,8 +200,8 @@ def test_rectification() -> None:
     assert text.endswith("but /cam/image_rect is already: remap image to it")
     all_fine(check_rectified("/cam/front", bent, {}, "always"))
     assert "straight edges" in the_warning(check_rectified("/cam/front", bent, {}, "never"))
-    unknown = info_message(d=DISTORTION, distortion_model="kannala_brandt")
-    assert "'kannala_brandt'" in the_error(check_rectified("/cam/image_raw", unknown, {}))
+    unknown = info_message(d=DISTORTION, distortion_model="omnidirectional")
+    assert "'omnidirectional'" in the_error(check_rectified("/cam/image_raw", unknown, {}))
 
 
 # --- camera_info ---------------------------------------------------------------------------------

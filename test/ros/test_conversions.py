@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 
 from scmpr_ros.datasets.ros_clouds import (
     cloud_from_pointcloud2,
+    map_from_pointcloud2,
     pack_points,
     point_dtype,
     point_fields,
@@ -100,6 +101,22 @@ def test_foreign_cloud_layouts() -> None:
     np.testing.assert_array_equal(read.xyz[:, 0], [1, 2, 4, 5, 6])
     np.testing.assert_array_equal(read.label, [9] * 5)
     np.testing.assert_array_equal(read.intensity, [0.5] * 5)
+
+
+def test_a_map_in_doubles_keeps_its_precision() -> None:
+    """Coordinates of UTM, which float32 rounds to half a metre."""
+    utm = np.array([456_789.0, 5_412_345.0, 112.0])
+    points = np.zeros(20, [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("label", "<u4")])
+    for axis, name in enumerate("xyz"):
+        points[name] = utm[axis] + 0.07 * np.arange(20)
+    points["label"] = 50
+    message = conversions.points_message(points, Header())
+    back = map_from_pointcloud2(message, "semantickitti", "label_set")
+    expected = utm + 0.07 * np.arange(20)[:, None]
+    np.testing.assert_allclose(back.xyz.astype(float) + back.origin, expected, atol=1e-4)
+    assert back.label is not None and back.label.tolist() == [3] * 20
+    with pytest.raises(ShapeError, match=r"ids 50, not all of which are joint .* set label_set to"):
+        map_from_pointcloud2(message, "joint", "label_set")
 
 
 def test_invalid_clouds() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from scmpr_ros.config import flatten, from_dict, load_yaml, unflatten
 from scmpr_ros.datasets.camera_images import CameraImageConfig
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.label_sets import open_label_set
 from scmpr_ros.semantics import LABEL_SETS
 
 KNOWN_LABEL_SETS = ("joint", *LABEL_SETS)
@@ -64,17 +65,21 @@ class BagReaderConfig:
     max_pose_gap_s: float = 1.0
     """Largest gap between two poses that is interpolated, in seconds."""
     label_set: str = ""
-    """Ids in the points' field label: joint, semantickitti, kitti360 or cityscapes; none ignores
-    the field; empty: as the bag's metadata says, else joint."""
+    """Ids in the points' field label: joint, a name such as semantickitti, semantickitti_train or
+    kitti360, or a YAML file that maps ids to joint classes; none ignores the field; empty: as the
+    bag's metadata says, else joint."""
 
     def __post_init__(self) -> None:
         for name in ("T_lidar_camera", "T_pose_lidar"):
             _check_transform(name, getattr(self, name))
         if not 0 <= self.max_pose_gap_s < float("inf"):
             raise ConfigError(f"max_pose_gap_s must not be negative, got {self.max_pose_gap_s}")
-        if self.label_set not in ("", NO_LABELS, *KNOWN_LABEL_SETS):
-            known = (*KNOWN_LABEL_SETS, NO_LABELS)
-            raise ConfigError(f"label_set {self.label_set!r}: expected one of {known}")
+        if self.label_set not in ("", NO_LABELS, "joint"):
+            try:
+                open_label_set(self.label_set)
+            except ConfigError as error:
+                expected = str(error).replace("expected auto", "expected joint")
+                raise ConfigError(f"bag.{expected}") from None
 
 
 def _check_transform(name: str, rows: tuple[float, ...]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ class BagPoses:
     """Poses of a bag.
 
     topic: they are from. world: frame that they are in. frame: frame that they are of; empty if
-    the messages do not say.
+    the messages do not say. log_ns: log time of their messages by stamp, where each has one pose.
     """
 
     topic: str
     world: str
     frame: str
     track: Track
+    log_ns: Mapping[int, int] = field(default_factory=dict)
 
 
 def find_poses(bag: Bag, config: BagReaderConfig, tree: TransformTree, sensor: str) -> BagPoses:
@@ -54,7 +56,11 @@ def find_poses(bag: Bag, config: BagReaderConfig, tree: TransformTree, sensor: s
     kind = bag.topic(topic, POSES).kind
     if kind in TRANSFORMS:
         return _poses_of_tf(bag, topic, config, tree, sensor)
-    world, frame, by_stamp = _read_path(bag, topic) if kind in PATHS else _read_stamped(bag, topic)
+    log_ns: dict[int, int] = {}
+    if kind in PATHS:
+        world, frame, by_stamp = _read_path(bag, topic)
+    else:
+        world, frame, by_stamp = _read_stamped(bag, topic, log_ns)
     track = make_track(topic, by_stamp)
     if track is None:
         raise DatasetError(
@@ -65,7 +71,7 @@ def find_poses(bag: Bag, config: BagReaderConfig, tree: TransformTree, sensor: s
             "%s: left out %d of %d poses of %s: not finite, or without a rotation",
             bag.path, len(track.unusable), len(by_stamp), topic,
         )  # fmt: skip
-    return BagPoses(topic, world, config.pose_frame or frame, track)
+    return BagPoses(topic, world, config.pose_frame or frame, track, log_ns)
 
 
 def _poses_of_tf(
@@ -105,11 +111,15 @@ def _find_in_tf(bag: Bag, config: BagReaderConfig, tree: TransformTree, sensor: 
 _ByStamp = dict[int, NDArray[np.float64] | None]
 
 
-def _read_stamped(bag: Bag, topic: str) -> tuple[str, str, _ByStamp]:
-    """World, posed frame, and poses by stamp in ns of messages with a pose each."""
+def _read_stamped(bag: Bag, topic: str, log_ns: dict[int, int]) -> tuple[str, str, _ByStamp]:
+    """World, posed frame, and poses by stamp in ns of messages with a pose each.
+
+    log_ns: takes the log time of each stamp.
+    """
     by_stamp: _ByStamp = {}
     frames: set[tuple[str, str]] = set()
-    for message in bag.messages(topic):
+    for logged_ns, message in bag.timed_messages(topic):
+        log_ns[stamp_ns(message.header)] = logged_ns
         frames.add((message.header.frame_id, getattr(message, "child_frame_id", "")))
         by_stamp[stamp_ns(message.header)] = usable_pose(_pose_of(message))
     check_stamps(bag, topic, len(by_stamp), bag.topics[topic].count)
@@ -174,7 +184,7 @@ def read_bag_poses(
 
 def _first_frame(bag: Bag, config: BagReaderConfig) -> str:
     """Frame of the LiDAR, or of the camera; empty without both."""
-    for topic in (choose_points(bag, config.topics), choose_image(bag, config.topics)):
+    for topic in (choose_points(bag, config.topics), choose_image(bag, config)):
         if topic.name:
             return str(next(bag.messages(topic.name)).header.frame_id).lstrip("/")
     return ""

@@ -8,9 +8,9 @@ images, and for what is asked of it how LiDAR, camera and posed frame are mounte
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from scmpr_ros.datasets.bags.options import (
     load_options,
 )
 from scmpr_ros.datasets.bags.poses import check_stamps, find_poses
+from scmpr_ros.datasets.bags.stamp_warnings import warn_of_clocks, warn_of_left_out
 from scmpr_ros.datasets.bags.storage import Bag
 from scmpr_ros.datasets.bags.topics import (
     CAMERA_INFOS,
@@ -36,26 +37,36 @@ from scmpr_ros.datasets.bags.topics import (
     choose_image,
     choose_points,
     no_sensors,
+    unreadable,
 )
 from scmpr_ros.datasets.bags.transforms import TransformTree
 from scmpr_ros.datasets.camera_images import CameraImages, ImageSource
 from scmpr_ros.datasets.drive import Drive
+from scmpr_ros.datasets.pixel_depth import some_frames
+from scmpr_ros.datasets.pose_checks import check_world_up
 from scmpr_ros.datasets.projection import project_labels
-from scmpr_ros.datasets.ros_cameras import RosCamera
-from scmpr_ros.datasets.ros_clouds import (
-    check_units,
-    cloud_from_pointcloud2,
-    labels_from_pointcloud2,
-)
+from scmpr_ros.datasets.ros_cameras import RosCamera, is_calibrated
+from scmpr_ros.datasets.ros_clouds import cloud_from_pointcloud2, labels_from_pointcloud2
 from scmpr_ros.datasets.ros_headers import stamp_ns
 from scmpr_ros.datasets.ros_images import mask_from_image, size_of_image
+from scmpr_ros.datasets.scan_checks import check_units
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
-from scmpr_ros.geometry import invert, make_transform, transform_points
+from scmpr_ros.geometry import (
+    invert,
+    is_body_frame,
+    make_transform,
+    optical_from_body,
+    transform_points,
+)
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
 
 _log = logging.getLogger(__name__)
 _IMAGE_OPTIONS = "bag.images"
+_Z_UP = (
+    "take them from TF in a frame with z up (bag.topics.pose /tf, bag.world_frame), or name "
+    "another topic with bag.topics.pose"
+)
 
 LABEL_SET_KEY = "scmpr_ros.label_set"
 """Custom data: label set of the points' field `label`."""
@@ -97,7 +108,7 @@ class BagDrive(Drive):
         self._bag = Bag(self.path, files)
         self.name = name or bag_name(self.path)
         self._custom = dict(self._bag.custom_data)
-        self._image = choose_image(self._bag, self.config.topics)
+        self._image = choose_image(self._bag, self.config)
         self._points = choose_points(self._bag, self.config.topics)
         log_ns = self._index()
         self._tree = TransformTree(self._bag, self.config.topics.tf_static, self.config.topics.tf)
@@ -105,13 +116,18 @@ class BagDrive(Drive):
         sensor = self._lidar_frame or self._frame_of(self._image, IMAGES)
         self._poses = find_poses(self._bag, self.config, self._tree, sensor)
         self.pose_source = self._poses.topic
-        self.label_set: str = self._label_set()
+        self._ids_of = self._label_set()
+        self.label_set: str = self._ids_of if self._ids_of in KNOWN_LABEL_SETS else "joint"
+        self._assumes_joint = not self.config.label_set and LABEL_SET_KEY not in self._custom
         stamps = set(self._poses.track.stamps.tolist()).union(*log_ns.values())
         self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
         start = self._custom.get(START_KEY, "")
         self._start_ns = int(start) if start.isdecimal() else int(self._stamps[0])
         posed = self._poses.track.at(self._stamps, self.config.max_pose_gap_s)
         T_posed_lidar = self._lidar_mounting()
+        if posed.poses:
+            check_world_up(f"{self.path}: {self.pose_source}", np.stack(list(posed.poses.values())),
+                           _Z_UP)  # fmt: skip
         self._T_world_lidar = {frame: T @ T_posed_lidar for frame, T in posed.poses.items()}
         frame_of = {stamp: frame for frame, stamp in enumerate(self._stamps.tolist())}
         self._log_ns = {
@@ -119,12 +135,18 @@ class BagDrive(Drive):
             for topic, index in log_ns.items()
         }
         self.left_out: Mapping[int, str] = posed.missing
-        self._log_left_out()
+        warn_of_clocks(self.path, {**log_ns, self.pose_source: self._poses.log_ns})
+        for what, topic in (("images", self._image.name), ("scans", self._points.name)):
+            warn_of_left_out(self.path, what, self._log_ns.get(topic, {}), self.left_out,
+                             self._stamps, self._poses.track.stamps)  # fmt: skip
 
     def _index(self) -> dict[str, dict[int, int]]:
         """Log time by header stamp, of every topic that frames are read from."""
         if not (self._image or self._points):
             raise no_sensors(self._bag)
+        lacking = (() if self._image else IMAGES) + (() if self._points else POINT_CLOUDS)
+        for sentence in unreadable(self._bag, lacking):
+            _log.warning("%s: %s", self.path, sentence)
         kinds: dict[str, tuple[str, ...]] = {}
         if self._image.name:
             kinds[self._image.name] = IMAGES
@@ -140,7 +162,9 @@ class BagDrive(Drive):
     def _label_set(self) -> str:
         if self.config.label_set == NO_LABELS:
             return "joint"
-        label_set = self.config.label_set or self._custom.get(LABEL_SET_KEY, "joint")
+        if self.config.label_set:
+            return self.config.label_set
+        label_set = self._custom.get(LABEL_SET_KEY, "joint")
         if label_set not in KNOWN_LABEL_SETS:
             raise DatasetError(
                 f"{self.path}: unknown label set {label_set!r} in its metadata; set bag.label_set "
@@ -159,8 +183,16 @@ class BagDrive(Drive):
         config, posed = self.config, self._poses.frame
         if config.T_pose_lidar:
             return _matrix(config.T_pose_lidar)
+        if not posed and self._lidar_frame:
+            _log.warning("%s: the poses of %s do not say what they are of, and are taken for those "
+                         "of %s; set bag.pose_frame if they are of another frame", self.path,
+                         self.pose_source, self._lidar_frame)  # fmt: skip
+        if posed and self._points.name and not self._lidar_frame:
+            _log.warning("%s: the points of %s name no frame, and are taken for being in %s; set "
+                         "bag.T_pose_lidar if they are in another", self.path, self._points.name,
+                         posed)  # fmt: skip
         if not posed or not self._lidar_frame:
-            return np.eye(4)  # the messages name no other frame than the LiDAR's
+            return np.eye(4)
         if self._lidar_frame == self._poses.world:
             raise CalibrationError(
                 f"{self.path}: the points of {self._points.name} are in {self._lidar_frame!r}, the "
@@ -176,10 +208,19 @@ class BagDrive(Drive):
             return _matrix(self.config.T_lidar_camera)
         camera_frame = self._camera_frame()
         if not camera_frame:
+            why = "its messages name none" if self._image.name else "no images"
             raise CalibrationError(
-                f"{self.path}: no images, so the camera's frame is unknown: set bag.T_lidar_camera"
+                f"{self.path}: {why}, so the camera's frame is unknown: set bag.T_lidar_camera"
             )
-        return self._tree.mounting(self._lidar_frame or self._poses.frame, camera_frame)
+        T = self._tree.mounting(self._lidar_frame or self._poses.frame, camera_frame)
+        are_body = [is_body_frame(T_world @ T) for T_world in self._T_world_lidar.values()]
+        if sum(are_body) <= len(are_body) / 2:
+            return T
+        _log.warning(
+            "%s: %s is not an optical frame: its z axis points up. It is taken for the camera's "
+            "body axes (x forward); if it is not, set bag.T_lidar_camera", self.path, camera_frame,
+        )  # fmt: skip
+        return optical_from_body(T)
 
     def _camera_frame(self) -> str:
         if not self._image.required():
@@ -193,7 +234,9 @@ class BagDrive(Drive):
             raise DatasetError(f"{self.path}: no images, so no camera")
         topics = self.config.topics
         name = choose_camera_info(self._bag, topics, image).required() or topics.camera_info
-        return next(self._bag.messages(name, CAMERA_INFOS))
+        infos = self._bag.messages(name, CAMERA_INFOS)
+        first = next(infos)
+        return next((info for info in chain([first], infos) if is_calibrated(info)), first)
 
     @cached_property
     def _ros_camera(self) -> RosCamera:
@@ -206,7 +249,10 @@ class BagDrive(Drive):
         """What becomes of the images; all have the size of the first one."""
         camera = self._ros_camera
         first = next(self._bag.messages(self._image.name, IMAGES))
-        return camera.images(size_of_image(first))
+        try:
+            return camera.images(size_of_image(first))
+        except ShapeError as error:
+            raise DatasetError(f"{self.path}: {self._image.name}: {error}") from error
 
     @property
     def camera(self) -> CameraModel:
@@ -262,11 +308,15 @@ class BagDrive(Drive):
             if size_of_image(content) != images.size:
                 raise ShapeError.of("image size", "{}x{}".format(*images.size),
                                     "{}x{}".format(*size_of_image(content)))  # fmt: skip
-            return images.rectified(self._ros_camera.decode(content))
+            return images.rectified(self._ros_camera.decode(content, self._some_images))
         except ShapeError as error:
             raise DatasetError(
                 f"{self.path}: frame {frame} of {self._image.name}: {error}"
             ) from error
+
+    def _some_images(self) -> Iterator[Any]:
+        frames = some_frames(self._frames_of(self._image.name))
+        return (self._read(self._image.name, frame) for frame in frames)
 
     def scan(self, frame: int) -> PointCloud:
         """Scan in the LiDAR frame, with intensity and joint ids if the bag has them.
@@ -275,7 +325,7 @@ class BagDrive(Drive):
         units than metres.
         """
         content = self._read(self._points.required(), frame)
-        label_set = None if self.config.label_set == NO_LABELS else self.label_set
+        label_set = None if self.config.label_set == NO_LABELS else self._ids_of
         try:
             cloud = cloud_from_pointcloud2(content, label_set)
             check_units(cloud)
@@ -283,12 +333,20 @@ class BagDrive(Drive):
             raise DatasetError(
                 f"{self.path}: frame {frame} of {self._points.name}: {error}"
             ) from error
+        if self._assumes_joint and cloud.label is not None:
+            self._assumes_joint = False
+            _log.warning("%s: the field label of %s is taken for joint classes (1 road, 2 sidewalk,"
+                         " ...): set bag.label_set if it holds other ids", self.path,
+                         self._points.name)  # fmt: skip
         return cloud
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
         """Raw ids (N,) of `label_set` for the points of the scan; None without labels."""
         if self.config.label_set == NO_LABELS:
             return None
+        if self._ids_of != self.label_set:  # what nobody but the user's file explains
+            label = self.scan(frame).label
+            return None if label is None else label.astype(np.uint32)
         return labels_from_pointcloud2(self._read(self._points.required(), frame))
 
     def mask(self, frame: int, sparse: bool = True) -> NDArray[np.uint8] | None:
@@ -329,27 +387,6 @@ class BagDrive(Drive):
             if stamp_ns(content.header) == self._stamps[frame]:
                 return content
         raise DatasetError(f"{self.path}: the message of {topic} at {start} ns is missing")
-
-    def _log_left_out(self) -> None:
-        """Say of images and scans that have no pose how many they are, and why."""
-        for what, topic in (("images", self._image.name), ("scans", self._points.name)):
-            index = self._log_ns.get(topic, {})
-            reasons = [self.left_out[frame] for frame in index if frame in self.left_out]
-            if not reasons:
-                continue
-            _log.warning("%s: left out %d of %d %s without a pose: %s", self.path, len(reasons),
-                         len(index), what, count_reasons(reasons))  # fmt: skip
-            if len(reasons) == len(index):
-                stamps, poses = self._stamps[list(index)] / 1e9, self._poses.track.stamps / 1e9
-                _log.warning(
-                    "%s: the clocks do not meet: %s are from %.1f to %.1f s, poses from %.1f to "
-                    "%.1f s", self.path, what, stamps.min(), stamps.max(), poses.min(), poses.max(),
-                )  # fmt: skip
-
-
-def count_reasons(reasons: Iterable[str]) -> str:
-    """Reasons with how often they are given, the most frequent first."""
-    return "; ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def _matrix(rows: Sequence[float]) -> NDArray[np.float64]:

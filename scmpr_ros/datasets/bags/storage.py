@@ -47,6 +47,7 @@ _SAME_IN_ROS1 = frozenset(
 """Types with equal fields in ROS 1 and ROS 2, but for the header's `seq`, which is dropped."""
 
 _LONGEST_REASON = 300
+_FOREIGN = "Profile is not ros2"  # as the library says it
 _AGAIN = "copy it again, or run `ros2 bag reindex` (`mcap recover`, for ROS 1 `rosbag reindex`)"
 
 
@@ -145,12 +146,22 @@ class Bag:
 
         Raises DatasetError if there are none.
         """
+        return (message for _, message in self.timed_messages(name, kinds, start, stop))
+
+    def timed_messages(
+        self,
+        name: str,
+        kinds: Collection[str] = (),
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """The same with their log times in ns."""
         kind, found = self.topic(name, kinds).kind, False
-        for _, _, data in self.raw([name], start, stop):
+        for _, log_ns, data in self.raw([name], start, stop):
             found = True
             with self._errors(f"a message of {name}"):
                 message = TYPES.deserialize_cdr(data, kind)
-            yield message
+            yield log_ns, message
         if not found:
             raise DatasetError(f"{self.path}: messages of {name} are missing: the bag is damaged")
 
@@ -235,6 +246,11 @@ class Bag:
             raise
         except Exception as error:  # the library raises errors of any type for damaged bytes
             reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or "no reason"
+            if reason == _FOREIGN:
+                raise DatasetError(
+                    f"{self.path}: this .mcap holds no messages of ROS 2: convert it to a rosbag2; "
+                    "a .bag of ROS 1 is read as it is"
+                ) from error
             name = "" if type(error).__name__ == "ReaderError" else f"{type(error).__name__}: "
             raise DatasetError(
                 f"{self.path}: {where} is damaged or unsupported ({name}{reason}): {_AGAIN}"

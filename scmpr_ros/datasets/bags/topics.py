@@ -29,13 +29,17 @@ POSES = (*STAMPED_POSES, *PATHS, *TRANSFORMS)
 
 _COMPRESSED = "/compressed"
 _DEPTH_ENCODINGS = ("16UC1", "32FC1")  # of depth images, by REP 118
-_DRIVER_PACKETS = {
+_SCANS_OF_OTHERS = {
     "velodyne_msgs/msg/VelodyneScan", "ouster_msgs/msg/PacketMsg",
     "ouster_sensor_msgs/msg/PacketMsg", "hesai_ros_driver/msg/UdpFrame",
     "rslidar_msg/msg/RslidarPacket", "livox_ros_driver/msg/CustomMsg",
     "livox_ros_driver2/msg/CustomMsg", "livox_interfaces/msg/CustomMsg",
+    "point_cloud_interfaces/msg/CompressedPointCloud2", "sensor_msgs/msg/PointCloud",
 }  # fmt: skip
-"""Scans in the formats of drivers."""
+_VIDEOS = {
+    "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "theora_image_transport/msg/Packet",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class SensorTopic:
         return self.name
 
 
-def choose_image(bag: Bag, topics: BagTopics) -> SensorTopic:
+def choose_image(bag: Bag, config: BagReaderConfig) -> SensorTopic:
     """The topic of the camera's images: raw, or else compressed."""
+    topics = config.topics
     if topics.image not in bag.topics and f"{topics.image}{_COMPRESSED}" in bag.topics:
         return SensorTopic(f"{topics.image}{_COMPRESSED}")
     candidates = [
@@ -69,9 +74,12 @@ def choose_image(bag: Bag, topics: BagTopics) -> SensorTopic:
         if topic.name != topics.mask
         and not topic.name.endswith("/compressedDepth")
         and topic.name.removesuffix(_COMPRESSED) not in bag.topics.keys() - {topic.name}
-        and not (topic.kind in RAW_IMAGES and _is_depth(bag, topic))
     ]
-    return _choose(bag, topics.image, "image", IMAGES, candidates)
+    encodings = {t: next(bag.messages(t.name)).encoding for t in candidates if t.kind in RAW_IMAGES}
+    pictures = [t for t in candidates if encodings.get(t) not in _DEPTH_ENCODINGS]
+    if not pictures and config.images.white_level:  # then 16UC1 is no depth
+        pictures = [t for t in candidates if encodings.get(t) == "16UC1"]
+    return _choose(bag, topics.image, "image", IMAGES, pictures)
 
 
 def choose_camera_info(bag: Bag, topics: BagTopics, image: str) -> SensorTopic:
@@ -114,17 +122,28 @@ def choose_pose(bag: Bag, config: BagReaderConfig, find_in_tf: Callable[[], str]
 
 def no_sensors(bag: Bag) -> DatasetError:
     """The error for a bag with neither images nor scans."""
-    packets = [topic for topic in bag.topics.values() if topic.kind in _DRIVER_PACKETS]
-    advice = (
-        f"; {', '.join(map(str, packets))} holds scans in a driver's own format: let the driver "
-        "convert them to PointCloud2"
-        if packets
-        else ""
-    )
+    advice = "".join(f"; {sentence}" for sentence in unreadable(bag, IMAGES + POINT_CLOUDS))
     return DatasetError(
         f"{bag.path}: no messages of type {' or '.join((*IMAGES, *POINT_CLOUDS))}; it has "
         f"{bag.listing()}{advice}"
     )
+
+
+def unreadable(bag: Bag, wanted: Collection[str]) -> list[str]:
+    """What to do with scans and images that a bag has in another form.
+
+    wanted: message types that it lacks.
+    """
+    found = []
+    for kinds, instead, sentence in (
+        (_SCANS_OF_OTHERS, POINT_CLOUDS,
+         "{} holds scans in another format: let the driver convert them to PointCloud2"),
+        (_VIDEOS, IMAGES, "{} holds a video: decode it to Image or CompressedImage"),
+    ):  # fmt: skip
+        names = [str(topic) for topic in bag.topics.values() if topic.kind in kinds]
+        if names and set(instead) <= set(wanted):
+            found.append(sentence.format(", ".join(names)))
+    return found
 
 
 def _choose(
@@ -146,7 +165,3 @@ def _choose(
     _log.info("%s: took %s for the %s topic, the only one of its type", bag.path, candidates[0],
               option)  # fmt: skip
     return SensorTopic(candidates[0].name)
-
-
-def _is_depth(bag: Bag, topic: Topic) -> bool:
-    return next(bag.messages(topic.name)).encoding in _DEPTH_ENCODINGS

@@ -48,8 +48,8 @@ class TransformTree:
             reached = ", ".join(self._reached(a.lstrip("/"), fixed=True))
             raise CalibrationError(
                 f"{self._bag.path}: {self._static_topic} does not connect {a!r} with {b!r} (it "
-                f"connects {reached}); set bag.T_lidar_camera or bag.T_pose_lidar, or "
-                "bag.pose_frame if that is one of them"
+                f"connects {reached}){self._other_topics()}; set bag.T_lidar_camera or "
+                "bag.T_pose_lidar, or bag.pose_frame if that is one of them"
             )
         T = np.eye(4)
         for link in path:
@@ -95,6 +95,12 @@ class TransformTree:
                 f"({', '.join(roots)}): name the world with bag.world_frame"
             )
         return roots[0]
+
+    def _other_topics(self) -> str:
+        """For messages: topics of transforms that are not read."""
+        read = (self._static_topic, self._topic)
+        others = [topic.name for topic in self._bag.of_kind(*TRANSFORMS) if topic.name not in read]
+        return f"; name {' or '.join(others)} with bag.topics.tf_static or tf" if others else ""
 
     def _read_moving(self) -> None:
         if self._is_complete:

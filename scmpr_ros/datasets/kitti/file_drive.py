@@ -20,6 +20,7 @@ from scmpr_ros.datasets.camera_images import (
 from scmpr_ros.datasets.drive import Drive
 from scmpr_ros.datasets.kitti.files import (
     FrameFiles,
+    check_scan_rows,
     read_deep_image,
     read_ids,
     read_image,
@@ -28,16 +29,17 @@ from scmpr_ros.datasets.kitti.files import (
     read_points,
     read_stamps_s,
 )
-from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
+from scmpr_ros.datasets.pixel_depth import find_white_level, some_frames, to_8_bit
 from scmpr_ros.datasets.projection import project_labels
 from scmpr_ros.datasets.rectification import Calibration
+from scmpr_ros.datasets.scan_checks import check_units
 from scmpr_ros.errors import DatasetError, ShapeError
 from scmpr_ros.geometry import invert, transform_points
+from scmpr_ros.label_sets import check_scan_ids, open_label_set
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import to_joint
 
 _log = logging.getLogger(__name__)
-_LOOKED_AT = 8  # images that are read to find out what is white
 
 
 class FileDrive(Drive):
@@ -77,6 +79,7 @@ class FileDrive(Drive):
         self._config = config or CameraImageConfig()
         self._images, self._scans, self._labels, self._masks = images, scans, labels, masks
         self._stamps_path, self._read_stamps = stamps_path, read_stamps
+        self._knows_rows = False
 
     @property
     def camera(self) -> CameraModel:
@@ -172,8 +175,7 @@ class FileDrive(Drive):
         """Value of white in 16-bit images: as configured, else found in some of all the drive."""
         if self._config.white_level:
             return self._config.white_level
-        frames = self._posed_images
-        some = frames[:: max(1, len(frames) // _LOOKED_AT)]
+        some = some_frames(self._posed_images)
         images = (read_deep_image(self._images.path(frame)) for frame in some)
         folder = self._images.folder
         try:
@@ -185,7 +187,17 @@ class FileDrive(Drive):
         """Scan in the LiDAR frame with intensity and, if labelled, joint ids."""
         points, raw = self._finite_scan(frame)
         label = None if raw is None else to_joint(raw, self.label_set)
-        return PointCloud(points[:, :3].copy(), label, points[:, 3].copy())
+        scan = PointCloud(points[:, :3].copy(), label, points[:, 3].copy())
+        try:
+            check_units(scan)
+        except ShapeError as error:
+            raise DatasetError(f"{self._scans.path(frame)}: {error}") from None
+        if raw is not None and self._labels is not None:
+            try:
+                check_scan_ids(raw, open_label_set(self.label_set))
+            except ShapeError as error:
+                raise DatasetError(f"{self._labels.path(frame)}: {error}") from None
+        return scan
 
     def point_labels(self, frame: int) -> NDArray[np.uint32] | None:
         """Raw ids (N,) of the points of `scan`, or None if unlabelled."""
@@ -224,6 +236,9 @@ class FileDrive(Drive):
         """Finite points (N, 4) of a scan and their raw labels (N,)."""
         path = self._scans.path(frame)
         points, raw = read_points(path), None
+        if not self._knows_rows:  # those of a drive are all alike
+            check_scan_rows(path)
+            self._knows_rows = True
         label_path = None if self._labels is None else self._labels.path(frame)
         if label_path is not None and label_path.is_file():
             raw = read_labels(label_path)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scmpr_ros.bin_rows import SAMPLE_BYTES, likely_rows
 from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
 from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
@@ -154,7 +155,7 @@ def read_rows(path: Path, columns: int) -> NDArray[np.float64]:
         raise DatasetError(f"missing {path}")
     data = path.read_bytes()
     try:
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is damaged: {error}; copy it again") from error
     rows = [line.split() for line in text.splitlines() if line.strip()]
@@ -201,6 +202,22 @@ def read_stamps_s(path: Path) -> NDArray[np.float64]:
 def read_points(path: Path) -> NDArray[np.float32]:
     """Read a scan (N, 4): x, y, z in metres and reflectance."""
     return _read_binary(path, "<f4", _POINT_BYTES).reshape(-1, 4)
+
+
+def check_scan_rows(path: Path) -> None:
+    """Raise DatasetError if a scan's numbers look like rows of another length than KITTI's."""
+    with path.open("rb") as file:
+        data = file.read(SAMPLE_BYTES)
+    try:
+        rows = likely_rows(data, path.stat().st_size)
+    except ShapeError as error:
+        raise DatasetError(f"{path} {error}") from None
+    if rows not in (None, ("float32", 4)):
+        kind, columns = rows
+        raise DatasetError(
+            f"{path} is no KITTI scan of four float32 (x, y, z, reflectance): its numbers look "
+            f"like rows of {columns} {kind}: write the scans with these four alone"
+        )
 
 
 def read_labels(path: Path) -> NDArray[np.uint32]:

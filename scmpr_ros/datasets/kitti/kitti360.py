@@ -7,7 +7,8 @@ Layout, below a root, where D is a drive like 2013_05_28_drive_0000_sync:
     data_2d_raw/D/image_00/{data_rect/%010d.png,timestamps.txt}  else image_01
     data_3d_raw/D/velodyne_points/data/%010d.bin                 float32 x, y, z, reflectance
     data_2d_semantics/train/D/image_00/semantic/%010d.png        optional, pixel ids
-    data_3d_semantics/{train,test}/D/static/%010d_%010d.ply      optional, a window of points
+    data_3d_semantics/{train,test}/D/static/%010d_%010d.ply      optional, a window of points; the
+                                                                 first release had no train/
 
 The world frame is z-up and shared by all drives. Its coordinates are kilometres, so they stay
 float64, and points have an origin. Scans are not corrected for the car's motion.
@@ -79,6 +80,7 @@ def find_kitti360_drives(root: Path) -> list[str]:
     root = Path(root)
     posed = {path.parent.name for path in root.glob("data_poses/*/poses.txt*")}
     data = [*root.glob("data_[23]d_raw/*"), *root.glob("data_3d_semantics/*/*")]
+    data += root.glob("data_3d_semantics/*")
     return sorted(posed & {path.name for path in data})
 
 
@@ -138,7 +140,7 @@ class Kitti360Drive(FileDrive):
     def semantic_windows(self) -> list[SemanticWindow]:
         """The drive's files of static points in driving order, the training split first."""
         windows = []
-        for split in ("train", "test"):
+        for split in ("train", "test", ""):
             folder = self.root / "data_3d_semantics" / split / self.name / "static"
             for path in sorted(folder.glob("*_*.ply")):
                 start, _, end = path.stem.partition("_")

@@ -34,6 +34,7 @@ from scmpr_ros.datasets.kitti.files import (
     read_rows,
     rigid_rows,
 )
+from scmpr_ros.datasets.pose_checks import check_forward
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.geometry import invert
 
@@ -64,7 +65,7 @@ class KittiOdometryDrive(FileDrive):
 
     Calibration and poses are read at once, everything else on demand.
     Raises CalibrationError for a missing or invalid calib.txt, DatasetError for an unknown
-    sequence and for poses that are missing or not rigid transforms.
+    sequence and for poses that are missing, not rigid transforms or not those of camera 0.
     """
 
     def __init__(self, root: Path, sequence: str, config: CameraImageConfig | None = None) -> None:
@@ -82,6 +83,8 @@ class KittiOdometryDrive(FileDrive):
         pinhole, T_camera_cam0 = calibration.pinhole(f"P{camera}")
         T_cam0_lidar = calibration.rigid("Tr")
         T_first_cam0 = _read_poses(Path(root), sequence)
+        T_world_lidar = invert(T_cam0_lidar) @ T_first_cam0 @ T_cam0_lidar
+        check_forward(str(pose_file(root, sequence)), T_world_lidar)
         super().__init__(
             sequence,
             FrameFiles(self.folder / f"image_{camera}", 6, IMAGE_SUFFIXES),
@@ -89,7 +92,7 @@ class KittiOdometryDrive(FileDrive):
             pinhole,
             f"P{camera} of {calibration.path}",
             invert(T_camera_cam0 @ T_cam0_lidar),
-            dict(enumerate(invert(T_cam0_lidar) @ T_first_cam0 @ T_cam0_lidar)),
+            dict(enumerate(T_world_lidar)),
             self.folder / "times.txt",
             lambda path: read_rows(path, 1)[:, 0],
             FrameFiles(self.folder / "labels", 6, (".label",)),
