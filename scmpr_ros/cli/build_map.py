@@ -12,6 +12,7 @@ from scmpr_ros.cli.console import run_command
 from scmpr_ros.cli.settings_arguments import add_settings, join_signed_values, read_settings
 from scmpr_ros.config import descriptions, flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
@@ -25,10 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(join_signed_values(given))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    return run_command("build_map", lambda: _build(options))
+    return run_command("build_map", lambda: _build(options), "run it again to go on")
 
 
 def _build(options: argparse.Namespace) -> None:
+    if options.workers < 0:
+        raise ConfigError(f"--workers {options.workers}: 0 takes as many processes as suit")
     config = _config(options)
     check_trajectory(config.source)
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)

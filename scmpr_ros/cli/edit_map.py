@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,19 @@ from scmpr_ros.retrieval.place_map.operations import (
     update_place_map,
 )
 
+_EXPONENT = re.compile(r"^-(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args([_EXPONENT.sub(_written_out, argument) for argument in given])
     return run_command("edit_map", lambda: _report(options.run(options)))
+
+
+def _written_out(number: re.Match[str]) -> str:
+    """-1e6 as -1000000.0: argparse takes the former for an option."""
+    return f"{float(number[0]):f}"
 
 
 def _report(manifest: Manifest) -> None:
@@ -46,7 +55,10 @@ def _merge(options: argparse.Namespace) -> Manifest:
 
 
 def _remove(options: argparse.Namespace) -> Manifest:
-    return update_place_map(options.map, [], options.keys.split(","), options.index)
+    keys = [key.strip() for key in options.keys.split(",") if key.strip()]
+    if not keys:
+        raise ConfigError("--keys names no tile: see the keys in metadata.json")
+    return update_place_map(options.map, [], keys, options.index)
 
 
 def _index(options: argparse.Namespace) -> Manifest:

@@ -22,14 +22,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _inspect(options: argparse.Namespace) -> None:
     if options.places < 2:
         raise ConfigError(f"--places {options.places}: compare at least 2 places")
+    page = options.page
+    if page is not None and (page.is_dir() or page.suffix.lower() not in (".html", ".htm")):
+        # anything else could be a file of a map
+        raise ConfigError(f"--page {page}: name a file that ends in .html, as browsers expect")
     place_map = PlaceMap.load(options.map)
     summary = list(summary_of(options.map, place_map))
     width = max(len(name) for name, _ in summary)
     for name, value in summary:
         print(f"{name:{width}}  {value}")
-    if options.page is not None:
-        write_map_page(options.page, str(options.map), place_map, summary, options.places)
-        print(f"{options.page} written")
+    if page is not None:
+        write_map_page(page, str(options.map), place_map, summary, options.places)
+        print(f"{page} written")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from scmpr_ros.atomic_files import exclusive_lock, write_json
+from scmpr_ros.errors import DatasetError, MapFormatError
 
 _log = logging.getLogger(__name__)
 DESCRIBED = "described"
@@ -37,7 +38,7 @@ def build_folder(directory: Path, plan: str) -> Iterator[Path]:
     """Open and lock the folder of a place map's build, and remove it at the end.
 
     plan: digest of what the result depends on. What an interrupted build with the same plan left
-        is kept; it is also kept if the block raises.
+        is kept; it is also kept if the block raises, unless it refuses its inputs: it would again.
 
     Raises ConfigError if another process builds the same map.
     """
@@ -50,7 +51,11 @@ def build_folder(directory: Path, plan: str) -> Iterator[Path]:
         if current.is_dir():
             _log.info("going on with the interrupted build in %s", current)
         current.mkdir(exist_ok=True)
-        yield current
+        try:
+            yield current
+        except (DatasetError, MapFormatError):
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 

@@ -124,7 +124,9 @@ def build_place_map(
     check_writable(request.directory)
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(input_files(source, config.source), request.directory)
-    plan = _digest(_VERSION, digest.listing, to_dict(config), fingerprint(network), request.update)
+    # Not of the index: one that does not suit is found at the end, and must not cost the tiles.
+    described = to_dict(replace(config, builder=replace(config.builder, index="")))
+    plan = _digest(_VERSION, digest.listing, described, fingerprint(network), request.update)
     origin = open_map_source(source, config.source)
     try:
         with build_folder(request.directory, plan) as folder:
@@ -305,10 +307,8 @@ class _Build:
         }
         confusion = point_confusion() if self.gathered.by_geometry else label_confusion()
         header = map_header(
-            self.network, confusion, georeference=self.gathered.georeference,
-            provenance=provenance,
-            sensor_height_m=None if self.along is not None
-            else self.config.builder.places.sensor_height_m,
+            self.network, confusion, georeference=self._georeference(), provenance=provenance,
+            sensor_height_m=self._sensor_height_m(has_kept=bool(kept)),
         )  # fmt: skip
         paths: Iterable[Path] = [path for _, path in sorted({**kept, **new}.items())]
         manifest = write_place_map(self.request.directory, header, paths, self.config.builder.index)
@@ -318,6 +318,21 @@ class _Build:
             self.config.max_points,
         )  # fmt: skip
         return BuildReport(manifest, self.points.num_points(), len(kept), dropped)
+
+    def _georeference(self) -> str:
+        """Of the source; many formats have none, and an update leaves the map's coordinates."""
+        before = "" if self.existing is None else self.existing.manifest.georeference
+        return self.gathered.georeference or before
+
+    def _sensor_height_m(self, has_kept: bool) -> float | None:
+        """Height of all places above the ground; None if they differ, or if it is unknown."""
+        if self.along is not None:
+            return None
+        height_m = self.config.builder.places.sensor_height_m
+        if has_kept and self.existing is not None:
+            before_m = self.existing.manifest.sensor_height_m
+            return height_m if before_m == height_m else None
+        return height_m
 
     def _refuse(self, dropped: Counter[str]) -> NoReturn:
         """Say why there is no place in the whole map."""

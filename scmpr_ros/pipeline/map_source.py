@@ -44,6 +44,7 @@ from scmpr_ros.lidar.point_tiles import Box, PointTiles, TileGrid
 from scmpr_ros.lidar.range_view.description import load_description
 from scmpr_ros.lidar.tiled_accumulation import accumulate_tiles
 from scmpr_ros.records import PointCloud
+from scmpr_ros.retrieval.place_map.manifest import is_own_manifest
 
 _log = logging.getLogger(__name__)
 PREBUILT_MAP = "map.ply"
@@ -208,6 +209,11 @@ def open_map_source(path: Path, config: MapSourceConfig | None = None) -> MapSou
     A map.ply, static clouds, scans, tiles of a cloud.
     """
     config = config or MapSourceConfig()
+    if is_own_manifest(path):
+        raise DatasetError(
+            f"{path} is a place map, whose points are thinned for viewers: name the point cloud or "
+            "recording that it was built from (see `inspect_map`)"
+        )
     prebuilt = path / PREBUILT_MAP
     is_cloud = not path.is_dir() or (is_tile_folder(path) and not prebuilt.is_file())
     if is_cloud and not is_recording(path):

@@ -67,6 +67,13 @@ class MapToUpdate:
                 f"{before['origin']}: build it as a map of its own, and merge them with "
                 "`edit_map merge`"
             )
+        georeference = self.manifest.georeference
+        if georeference and points.georeference not in ("", georeference):
+            raise DatasetError(
+                f"{source} has the georeference {points.georeference}, the map in "
+                f"{self.directory} {georeference}: project it to that of the map, or, if they are "
+                "the same, name the map's with --georeference"
+            )
         if points.by_geometry != before["by_geometry"]:
             how = {True: "by geometry", False: "by its labels"}
             raise DatasetError(

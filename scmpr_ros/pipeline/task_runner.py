@@ -119,8 +119,11 @@ def task_runner(
     workers: local processes, without a scheduler; 1 runs in this process.
     single_threaded: of tasks in this process; those of others always are.
 
-    Raises ConfigError if Dask is needed and missing, or if the scheduler does not answer.
+    Raises ConfigError for fewer than one process, if Dask is needed and missing, or if the
+    scheduler does not answer.
     """
+    if not scheduler and workers < 1:
+        raise ConfigError(f"{workers} workers: at least 1 process must do the work")
     if not scheduler and workers == 1:
         yield InProcess(single_threaded, progress)
         return

@@ -7,6 +7,7 @@ descriptors in the files of the map. So phi is exact, and memory holds only the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,7 @@ def build_index(descriptors: PlaceArray, spec: str) -> bytes | None:
     try:
         index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
         lists = _lists(index)
+        _check_searches(index, lists)
         wanted = max(_TRAINING_ROWS, 0 if lists is None else _ROWS_PER_LIST * lists.nlist)
         count = min(places, -(-wanted // headings))
         sample = _rows(descriptors, np.linspace(0, places - 1, count).astype(np.int64))
@@ -72,10 +74,9 @@ def build_index(descriptors: PlaceArray, spec: str) -> bytes | None:
         for begin in range(0, places, _BLOCK_PLACES):
             index.add(_rows(descriptors, slice(begin, begin + _BLOCK_PLACES)))
     except RuntimeError as error:
-        reason = str(error).split("Error: ")[-1].splitlines()[0]
         raise ConfigError(
             f"index {spec!r} cannot be made of {places * headings} descriptors of {dim} numbers: "
-            f"{reason}; use auto, exact or another FAISS factory string"
+            f"{_reason(error)}; use auto, exact or another FAISS factory string"
         ) from None
     if lists is not None:
         probes = max(_MIN_PROBES, round(lists.nlist * _SCANNED / (places * headings)))
@@ -95,8 +96,9 @@ def read_index(
     try:
         index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
     except RuntimeError as error:
-        reason = str(error).split("Error: ")[-1].splitlines()[0]
-        raise MapFormatError(f"{name} is no FAISS index ({reason}); build it again") from None
+        raise MapFormatError(
+            f"{name} is no FAISS index ({_reason(error)}); build it again"
+        ) from None
     places, headings, dim = shape
     if (index.ntotal, index.d) != (places * headings, dim):
         raise MapFormatError(
@@ -201,6 +203,22 @@ def _parameters(index: faiss.Index, selector: faiss.IDSelector) -> faiss.SearchP
     if isinstance(index, faiss.IndexIVF):
         return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)  # type: ignore[call-arg]
     return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+
+
+def _check_searches(index: faiss.Index, lists: faiss.IndexIVF | None) -> None:
+    """Raise RuntimeError for what FAISS makes, and then dies of or finds anything with."""
+    index = faiss.downcast_index(index)
+    kept = index.index.d if isinstance(index, faiss.IndexPreTransform) else index.d
+    if kept < 1:
+        raise RuntimeError("it keeps none of the numbers")
+    if lists is not None and lists.nlist < 1:
+        raise RuntimeError("it has no lists")
+
+
+def _reason(error: RuntimeError) -> str:
+    """What FAISS says, without where in its source."""
+    text = str(error).split("Error: ")[-1].splitlines()[0]
+    return re.sub(r"^Error in .*?\.(cpp|h):\d+: ", "", text)
 
 
 def _centre_at_zero(index: faiss.Index, sample: NDArray[np.float32]) -> None:

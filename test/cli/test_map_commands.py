@@ -76,3 +76,72 @@ def test_edit(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(edit_map, "remove", folder, "--keys", "a") == 1
     assert run(edit_map, "crop", folder, west) == 1
     assert "by --box or by --circle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "metadata.json", "points.ply", "folder.html"])
+def test_a_page_is_a_file_of_its_own(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "folder.html").mkdir()
+    assert run(inspect_map, folder, "--page", folder / name) == 1
+    assert "ends in .html" in capsys.readouterr().err
+    assert run(inspect_map, folder, "--page", "") == 1
+    assert run(verify_map, folder) == 0
+
+
+def test_edit_by_what_is_not_there(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(edit_map, "crop", folder, out, "--box", "-1e9", "-1e9", "1e9", "1.0") == 0
+    assert len(PlaceMap.load(out)) == 9
+    before = sorted(tmp_path.iterdir())
+    for arguments, reason in (
+        (("crop", folder, "new", "--box", 100, 100, 200, 200), "at x from 0.0 to 62.0"),
+        (("crop", folder, "new", "--circle", "nan", 0, 5), "around"),
+        (("merge", "new", folder, out, "--same_place_m", "nan"), "same_place_m is nan"),
+        (("merge", "new", folder, out, "--same_place_m", -1), "same_place_m is -1"),
+        (("remove", folder, "--keys=b, z,"), "no tile 'z'"),
+        (("remove", folder, "--keys="), "--keys names no tile"),
+        (("remove", folder, "--keys=a,b,c"), "it would have no places"),
+        (("remove", tmp_path / "new", "--keys=a"), "no place map there"),
+        (("index", tmp_path / "new", "exact"), "no place map there"),
+    ):
+        named = [tmp_path / "new" if part == "new" else part for part in arguments]
+        assert run(edit_map, *named) == 1
+        assert reason in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before and len(PlaceMap.load(folder)) == 9
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("IVF0,SQ8", "it has no lists"),
+        ("PCA0,SQ8", "it keeps none of the numbers"),
+        ("auto ", "numbers: could not parse index string auto "),
+        ("IVF4096,SQ8", "Number of training points (54)"),
+    ],
+)
+def test_an_index_that_does_not_suit(
+    folder: Path, spec: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(edit_map, "index", folder, spec) == 1
+    assert reason in capsys.readouterr().err
+    assert run(verify_map, folder) == 0
+
+
+def test_a_map_takes_no_folder_of_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    potree = tmp_path / "potree"
+    potree.mkdir()
+    (potree / "metadata.json").write_text('{"version": "2.0", "points": 5}')
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    for target in (potree, link):
+        assert run(edit_map, "crop", folder, target, "--circle", 0, 0, 5) == 1
+        assert "exists and is not a place map" in capsys.readouterr().err
+    assert [path.name for path in potree.iterdir()] == ["metadata.json"]
+    (folder / "metadata.json").write_text("{")
+    assert run(edit_map, "crop", folder, folder, "--circle", 0, 0, 5) == 1
+    assert "not valid JSON" in capsys.readouterr().err

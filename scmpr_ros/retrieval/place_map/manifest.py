@@ -99,6 +99,15 @@ def has_map(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def is_own_manifest(folder: Path) -> bool:
+    """Whether a folder's manifest is one of a map, of whatever format."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and str(content.get("format")).startswith(_FAMILY)
+
+
 def read_format(folder: Path) -> tuple[str, dict[str, Any]]:
     """The format that a folder's manifest names, and its content.
 

@@ -52,12 +52,14 @@ def update_place_map(
     Raises MapFormatError, and leaves the map, for the reasons of `write_place_map`, or if the map
     has no tile of a key to remove.
     """
+    read_manifest(Path(directory))  # before the lock, which creates the folder
     with replacing(Path(directory)) as folder:
         manifest = read_manifest(folder)
         header = header_of(folder, manifest)
         unknown = set(remove) - {entry.key for entry in manifest.tiles}
         if unknown:
-            raise MapFormatError(f"the map has no tile {', '.join(sorted(unknown))}")
+            names = ", ".join(repr(key) for key in sorted(unknown))
+            raise MapFormatError(f"the map has no tile {names}: see the keys in metadata.json")
         gone = set(remove)
 
         def given() -> Iterator[PlaceTile]:
@@ -84,7 +86,7 @@ def box(lower: Sequence[float], upper: Sequence[float]) -> Inside:
 def circle(centre: Sequence[float], radius_m: float) -> Inside:
     """The area around a point (x, y), map frame, metres."""
     middle = np.asarray(centre, np.float64)
-    if middle.shape != (2,) or not radius_m > 0:
+    if middle.shape != (2,) or not np.isfinite(middle).all() or not radius_m > 0:
         raise ConfigError(f"a circle around {centre} of radius {radius_m} m is none")
     return lambda xyz: np.asarray(np.linalg.norm(xyz[:, :2] - middle, axis=1) <= radius_m)
 
@@ -98,6 +100,9 @@ def crop_place_map(
     """
     source = Path(source)
     manifest = read_manifest(source)
+    opened = (open_tile(source, manifest, entry) for entry in manifest.tiles)
+    if not any(inside(tile.positions).any() for tile in opened):
+        raise MapFormatError(f"{source} has no place in that area: {_extent(manifest)}")
 
     def tiles() -> Iterator[PlaceTile | Path]:
         for entry in manifest.tiles:
@@ -126,8 +131,11 @@ def merge_place_maps(
         same_place_m: places closer than this are the same.
         index: see `write_place_map`.
 
-    Raises MapFormatError if the maps do not fit together or, with `refuse`, overlap.
+    Raises MapFormatError if the maps do not fit together or, with `refuse`, overlap, and
+    ConfigError for a distance that is none.
     """
+    if not same_place_m >= 0:
+        raise ConfigError(f"same_place_m is {same_place_m}: give a distance in metres, 0 or more")
     sources = [Path(source) for source in sources]
     manifests = [read_manifest(source) for source in sources]
     for source, manifest in zip(sources[1:], manifests[1:], strict=True):
@@ -164,6 +172,14 @@ def migrate_place_map(directory: Path) -> bool:
         return False
     PlaceMap.load(directory).save(directory)
     return True
+
+
+def _extent(manifest: Manifest) -> str:
+    """Where the places of a map lie."""
+    lower = np.min([tile.lower for tile in manifest.tiles], axis=0)
+    upper = np.max([tile.upper for tile in manifest.tiles], axis=0)
+    x, y = (f"{low:.1f} to {high:.1f}" for low, high in zip(lower[:2], upper[:2], strict=True))
+    return f"its places lie at x from {x} and y from {y} m"
 
 
 def _edited(header: MapHeader) -> MapHeader:

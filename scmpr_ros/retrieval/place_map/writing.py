@@ -24,7 +24,7 @@ from scmpr_ros.retrieval.place_map.manifest import (
     IndexEntry,
     Manifest,
     TileEntry,
-    has_map,
+    is_own_manifest,
     read_format,
     read_manifest,
 )
@@ -113,11 +113,15 @@ def replacing(directory: Path) -> Iterator[Path]:
 
 def is_map_folder(directory: Path) -> bool:
     """Whether a directory is a map, or what a killed process left of one, or empty, or missing."""
-    if not directory.exists() or has_map(directory):
-        return True
-    return directory.is_dir() and all(
-        path.name == "tiles" or _is_ours(path.name) for path in directory.iterdir()
-    )
+    if not directory.exists():
+        return not directory.is_symlink()  # a link to nowhere cannot become a folder
+    if not directory.is_dir():
+        return False
+    names = {path.name for path in directory.iterdir()}
+    if MANIFEST in names:
+        # Other programs, such as Potree, name files of theirs so; a damaged one has our files.
+        return is_own_manifest(directory) or any(map(_is_ours, names)) or names >= set(FILES_4)
+    return all(name == "tiles" or _is_ours(name) for name in names)
 
 
 def store_tiles(folder: Path, tiles: Iterable[PlaceTile | Path]) -> list[TileEntry]:
@@ -146,7 +150,7 @@ def commit(folder: Path, header: MapHeader, entries: Sequence[TileEntry], index:
     entries = sorted(entries, key=lambda entry: entry.key)
     keys = [entry.key for entry in entries]
     if not entries:
-        raise MapFormatError("place map: no places")
+        raise MapFormatError("it would have no places")
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise MapFormatError(f"two tiles have the key {twice}: give each its own")

@@ -77,7 +77,7 @@ def test_an_update_that_fails_changes_nothing(folder: Path, tmp_path: Path) -> N
     wrong = replace(TILES[0], descriptors=np.ones((3, 6, 9), np.float16) / 3)
     with pytest.raises(MapFormatError, match=r"tile a: descriptors has entries of \(6, 9\)"):
         update_place_map(folder, [wrong])
-    with pytest.raises(MapFormatError, match="no tile x, y"):
+    with pytest.raises(MapFormatError, match="no tile 'x', 'y': see the keys"):
         update_place_map(folder, [], remove=["y", "x"])
     with pytest.raises(MapFormatError, match="no places"):
         update_place_map(folder, [], remove=["a", "b", "c"])
@@ -111,7 +111,7 @@ def test_crop(folder: Path, tmp_path: Path) -> None:
     assert same_map(tmp_path / "part", tmp_path / "again")
     crop_place_map(folder, folder, circle((31, 0), 2.5))
     assert xs(folder) == [30, 32] and faults_of(folder) == []
-    with pytest.raises(MapFormatError, match="no places"):
+    with pytest.raises(MapFormatError, match="no place in that area"):
         crop_place_map(folder, tmp_path / "none", circle((500, 0), 1))
     with pytest.raises(ConfigError, match="is empty"):
         box((4, 0), (3, 1))
