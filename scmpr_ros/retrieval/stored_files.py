@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _DIGEST_BYTES = 16
 _BLOCK_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 1 << 20
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "U8": np.uint8}
+_CHECKSUM = re.compile(r"-([0-9a-f]{32})\.[a-z]+$")
 _METADATA = "scmpr_ros"
 """The only entry of a file's metadata: safetensors writes several in any order."""
 
@@ -71,14 +73,21 @@ def store(folder: Path, stem: str, suffix: str, content: bytes) -> StoredFile:
 
 
 def adopt(folder: Path, stem: str, suffix: str, source: Path) -> StoredFile:
-    """Take a file that exists elsewhere into a map's folder, as a hard link where possible."""
+    """Take a file that exists elsewhere into a map's folder, as a hard link where possible.
+
+    Raises MapFormatError for a file of another map that is not what its name says: under the name
+    of what it is now, nobody would find that it is damaged.
+    """
     checksum = checksum_of_file(source)
+    named = _CHECKSUM.search(source.name)
+    if named is not None and named[1] != checksum:
+        raise MapFormatError(f"{source} is damaged (checksum); restore it or build that map again")
     name = f"{stem}-{checksum}{suffix}"
     target = folder / name
     if not (target.exists() and target.samefile(source)):
         with _written(target) as temporary:
             try:
-                os.link(source, temporary)
+                os.link(source.resolve(), temporary)  # not a link, to a map that may go
             except OSError:  # another disk, or one without links
                 shutil.copyfile(source, temporary)
     return StoredFile(name, target.stat().st_size, checksum)

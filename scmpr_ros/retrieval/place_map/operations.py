@@ -18,6 +18,7 @@ from scmpr_ros.errors import ConfigError, MapFormatError
 from scmpr_ros.retrieval.place_map.manifest import (
     FORMAT_4,
     Manifest,
+    TileEntry,
     read_format,
     read_manifest,
 )
@@ -32,6 +33,7 @@ from scmpr_ros.retrieval.place_map.writing import (
     store_tiles,
     write_place_map,
 )
+from scmpr_ros.retrieval.stored_files import checksum_of_file
 
 Overlap = Literal["refuse", "first", "last"]
 Inside = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
@@ -106,9 +108,11 @@ def crop_place_map(
 
     def tiles() -> Iterator[PlaceTile | Path]:
         for entry in manifest.tiles:
-            tile = open_tile(source, manifest, entry)
-            chosen = inside(tile.positions)
-            yield source / entry.file.name if chosen.all() else tile.select(chosen)
+            chosen = inside(open_tile(source, manifest, entry).positions)
+            if chosen.all():
+                yield source / entry.file.name
+            elif chosen.any():
+                yield _intact_tile(source, manifest, entry).select(chosen)
 
     header = _edited(header_of(source, manifest))
     return write_place_map(target, header, tiles(), index or manifest.index.setting)
@@ -149,8 +153,8 @@ def merge_place_maps(
                 key = _free_key(entry.key, known)
                 if key == entry.key and kept.all():
                     yield source / entry.file.name
-                else:
-                    tile = open_tile(source, manifest, entry)
+                elif kept.any():
+                    tile = _intact_tile(source, manifest, entry)
                     yield replace(tile.select(kept), key=key)
 
     heights = {manifest.sensor_height_m for manifest in manifests}
@@ -172,6 +176,14 @@ def migrate_place_map(directory: Path) -> bool:
         return False
     PlaceMap.load(directory).save(directory)
     return True
+
+
+def _intact_tile(folder: Path, manifest: Manifest, entry: TileEntry) -> PlaceTile:
+    """Open a tile whose content gets another checksum, which would hide that it is damaged."""
+    path = folder / entry.file.name
+    if checksum_of_file(path) != entry.file.checksum:
+        raise MapFormatError(f"{path} is damaged (checksum); restore it or build that map again")
+    return open_tile(folder, manifest, entry)
 
 
 def _extent(manifest: Manifest) -> str:

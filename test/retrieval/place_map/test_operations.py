@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,3 +161,31 @@ def test_maps_that_do_not_fit_together(
     with pytest.raises(MapFormatError, match=message):
         merge_place_maps([folder, tmp_path / "other"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_damage_is_not_hidden_by_a_new_name(folder: Path, tmp_path: Path) -> None:
+    (path,) = folder.glob("tiles/b-*")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # the last digit of a number that stays valid
+    path.unlink()
+    path.write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(MapFormatError, match=r"b-\w+\.safetensors is damaged \(checksum\)"):
+        crop_place_map(folder, tmp_path / "new", circle((0, 0), 1e6))  # links the tile
+    middle = np.mean(xs(folder)[3:5])
+    with pytest.raises(MapFormatError, match="is damaged"):
+        crop_place_map(folder, tmp_path / "new", circle((middle, 0), 1.5))  # selects from it
+    with pytest.raises(MapFormatError, match="is damaged"):
+        merge_place_maps([folder, folder], tmp_path / "new", "first")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_part_of_a_map_of_links_is_files(folder: Path, tmp_path: Path) -> None:
+    """As `cp -rs` makes it, and folders of data under version control."""
+    linked = tmp_path / "linked"
+    (linked / "tiles").mkdir(parents=True)
+    for path in folder.rglob("*.*"):
+        (linked / path.relative_to(folder)).symlink_to(path)
+    crop_place_map(linked, tmp_path / "part", circle((0, 0), 1e6))
+    shutil.rmtree(folder)
+    assert faults_of(tmp_path / "part") == []
