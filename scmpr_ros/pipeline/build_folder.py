@@ -29,7 +29,9 @@ _GATHERED, _BORDERS = "gathered.json", "borders.json"
 
 
 def build_folder_of(directory: Path) -> Path:
-    """Where a place map is built."""
+    """Where a place map is built; the names of `.` and `..` are those of the folders."""
+    if directory.name in ("", ".."):
+        directory = directory.resolve()
     return directory.with_name(f".{directory.name}.build")
 
 

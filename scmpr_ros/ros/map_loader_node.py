@@ -121,8 +121,7 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
     def configure(self) -> None:
         """Check the parameters, load the network and create the topics."""
         config = self.config
-        if not config.directory:
-            raise ConfigError("parameter 'directory' is empty: the map loader needs it")
+        _check_directory(config)
         if config.source and not Path(config.source).exists():
             raise ConfigError(f"parameter 'source': {config.source} does not exist")
         self._fingerprint = fingerprint(load_checkpoint(self.checkpoint_path()))
@@ -169,6 +168,7 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
         source = source or config.source
         if not source:
             raise ConfigError("parameter 'source' is empty, and no cloud has come on `points` yet")
+        _check_directory(config)  # it can be set at any time
         directory = Path(config.directory)
         if not (reuse and self._is_reusable(config, Path(source))):
             self.get_logger().info(f"building a map of {source} into {directory}")
@@ -276,6 +276,11 @@ class MapLoaderNode(ManagedNode[MapLoaderConfig]):
             self._map_publishers.status.publish(String(data="cancelled"))
         response.message = "cancelled" if response.success else "nothing to cancel"
         return response
+
+
+def _check_directory(config: MapLoaderConfig) -> None:
+    if not config.directory:
+        raise ConfigError("parameter 'directory' is empty: the map loader needs it")
 
 
 def main() -> int:

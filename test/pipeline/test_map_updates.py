@@ -120,3 +120,13 @@ def test_an_index_that_does_not_suit_costs_no_tile(
     build_place_map(request, workers=1, progress=lambda what, done, total: seen.append(what))
     assert seen == [] and faults_of(out) == []
     assert read_manifest(out).provenance["config"]["builder"]["index"] == "auto"
+
+
+def test_the_working_directory_is_a_place_map(
+    street: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "map" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "map" / "inner")
+    build(street, Path(), checkpoint)
+    assert faults_of(tmp_path / "map" / "inner") == []
+    assert [path.name for path in (tmp_path / "map").iterdir()] == ["inner"]

@@ -177,6 +177,8 @@ def test_progress_coverage_and_another_map(run_node, graph, street, tmp_path: Pa
     assert graph.call(Trigger, f"{name}/load").success
     graph.until(lambda: json.loads(announced[-1].data)["directory"] == str(other), "another map")
     assert graph.call(Trigger, f"{name}/cancel").message == "nothing to cancel"
+    node.set_parameters([Parameter("directory", value="")])
+    assert "'directory' is empty" in graph.call(Trigger, f"{name}/load").message
 
 
 def test_a_build_can_be_cancelled(run_node, graph, street, tmp_path: Path) -> None:
