@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
     (folder / "scans" / "0.bin").write_bytes(b"points")
     (folder / "poses.txt").write_text("1 0 0 0")
     (folder / "map").mkdir()
-    (folder / "map" / "metadata.json").write_text("{}")
+    (folder / "map" / "metadata.json").write_text('{"format": "scmpr_ros place map/5"}')
     return folder
 
 
