@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import resource
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,8 +22,7 @@ from std_srvs.srv import Trigger
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.lidar.cloud_files import read_cloud
-from scmpr_ros.resources import DEFAULT_CHECKPOINT
-from scmpr_ros.resources import resource as shipped
+from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import cloud_message
 from scmpr_ros.ros.managed_node import FAILURE
@@ -81,7 +81,7 @@ def test_builds_once_and_again_only_for_a_reason(
 
 def test_the_shipped_checkpoint_is_the_default(make_node, street, tmp_path: Path) -> None:
     node = make_node(MapLoaderNode, source=str(street.cloud), directory=str(tmp_path / "map"))
-    assert node.checkpoint_path() == shipped(DEFAULT_CHECKPOINT)
+    assert node.checkpoint_path() == resource(DEFAULT_CHECKPOINT)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,9 @@ def test_builds_that_fail(run_node, graph, street, tmp_path: Path) -> None:
     assert not answer.success and "street.ply" in answer.message
 
     shutil.copy(street.cloud, source)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # like a disk that runs full
-    try:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with patch("scmpr_ros.pipeline.map_build.write_place_map", side_effect=full):
         answer = graph.call(Trigger, f"{name}/build")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not answer.success and "cannot build the place map" in answer.message
     assert "make room there" in answer.message
 
