@@ -206,8 +206,9 @@ class Graph:
         return latest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ros_context() -> Iterator[None]:
+    """The middleware's threads and shared memory; they end before other tests of this process."""
     rclpy.init()
     yield
     rclpy.try_shutdown()
