@@ -25,6 +25,7 @@ from scmpr_ros.errors import DatasetError, MapFormatError
 
 _log = logging.getLogger(__name__)
 DESCRIBED = "described"
+_DOOMED = "doomed"
 _GATHERED, _BORDERS = "gathered.json", "borders.json"
 
 
@@ -49,16 +50,30 @@ def build_folder(directory: Path, plan: str) -> Iterator[Path]:
         current = folder / plan
         for path in folder.iterdir():
             if path != current:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _discard(path)
         if current.is_dir():
             _log.info("going on with the interrupted build in %s", current)
         current.mkdir(exist_ok=True)
         try:
             yield current
         except (DatasetError, MapFormatError):
-            shutil.rmtree(folder)
+            _discard(current)
+            folder.rmdir()
             raise
-        shutil.rmtree(folder)
+        _discard(current)
+        folder.rmdir()
+
+
+def _discard(path: Path) -> None:
+    """Remove what a plan left, under another name: a build must not go on in half of it."""
+    if path.is_dir():
+        doomed = path.with_name(_DOOMED)
+        if path != doomed:
+            shutil.rmtree(doomed, ignore_errors=True)
+            path.rename(doomed)
+        shutil.rmtree(doomed)
+    else:
+        path.unlink()
 
 
 def gathered(folder: Path) -> dict[str, Any] | None:

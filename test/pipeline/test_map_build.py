@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,34 @@ def test_other_settings_start_anew(cloud_file: Path, checkpoint: Path, tmp_path:
     build(cloud_file, tmp_path / "map", checkpoint, other)
     points = read_viewer_points(tmp_path / "map")
     assert points is not None and len(points) == 10
+
+
+def test_a_build_does_not_go_on_in_what_is_half_removed(
+    tiled: Path, cloud_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """The end of a build removes its points; a kill in the middle of that leaves some."""
+    rmtree, removed = shutil.rmtree, []
+
+    def remove_some(path: Path, **_: object) -> None:
+        removed.extend(sorted(path.rglob("raw/*.points"))[:3])
+        if removed:
+            for name in ("described", "labelled"):
+                for folder in list(path.rglob(name)):
+                    rmtree(folder)
+            for file in removed:
+                file.unlink()
+            raise KeyboardInterrupt
+
+    out = tmp_path / "map"
+    with (
+        patch("scmpr_ros.pipeline.build_folder.shutil.rmtree", side_effect=remove_some),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        build(cloud_file, out, checkpoint, replace(TILES, max_points=999))
+    assert removed and (tmp_path / ".map.build").is_dir()
+    build(cloud_file, out, checkpoint, replace(TILES, max_points=999))
+    assert files(out / "tiles") == files(tiled / "tiles")
+    assert not (tmp_path / ".map.build").exists()
 
 
 def test_threads_give_the_same_bytes(
