@@ -6,12 +6,14 @@ says so.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
 
-SAMPLE_BYTES = 1 << 22
+_SAMPLE_BYTES = 1 << 22
 _FEWEST_ROWS = 64
 """Rows needed to compare layouts."""
 _PLAUSIBLE = 1e7
@@ -20,15 +22,16 @@ _CLEARLY_BETTER = 0.15
 _COUNTS = (4, 3, 5, 6, 7, 8)
 
 
-def likely_rows(data: bytes, size: int) -> tuple[str, int] | None:
-    """Type and number of columns that explain numbers best; None if there are too few.
-
-    data: the first bytes, at most `SAMPLE_BYTES`. size: bytes of the whole file.
+def likely_rows(path: Path) -> tuple[str, int] | None:
+    """Type and number of columns that explain a file's numbers best; None if there are too few.
 
     Columns mixed up by a wrong length of rows all spread like x; the right length has columns that
     spread less. Raises ShapeError if no type gives plausible numbers, or if these are four columns
     one after the other.
     """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        data = file.read(_SAMPLE_BYTES)
     for kind, width in (("float32", 4), ("float64", 8)):
         lengths = [n for n in _COUNTS if size % (n * width) == 0]
         if size < _FEWEST_ROWS * max(_COUNTS) * width or not lengths:
@@ -39,7 +42,7 @@ def likely_rows(data: bytes, size: int) -> tuple[str, int] | None:
             continue
         spread = {n: _spread(_rows(values, n)) for n in lengths}
         least = min(spread.values())
-        if size <= SAMPLE_BYTES and len(values) % 4 == 0:
+        if size <= _SAMPLE_BYTES and len(values) % 4 == 0:
             _check_not_by_columns(values, least)
         return kind, next(n for n in lengths if spread[n] <= least + _CLEARLY_BETTER)
     if size < _FEWEST_ROWS * max(_COUNTS) * 4:

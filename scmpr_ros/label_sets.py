@@ -67,6 +67,11 @@ class LabelSet:
         return sum(counts.values()) >= _FEWEST_POINTS and counts.keys() <= self.unlabelled
 
 
+def is_own_set(name: str) -> bool:
+    """Whether a label set is the user's own, a YAML file."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def open_label_set(name: str) -> LabelSet:
     """Return the label set of this name, or that of a YAML file `id: class` for `name.yaml`.
 
@@ -75,7 +80,7 @@ def open_label_set(name: str) -> LabelSet:
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
-    if name.endswith((".yaml", ".yml")):
+    if is_own_set(name):
         return _read_label_set(Path(name))
     raise ConfigError(
         f"label_set {name!r}: expected auto, none, {', '.join(_BY_NAME)}, or a YAML file that maps "

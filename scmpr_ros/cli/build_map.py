@@ -17,7 +17,6 @@ from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.places import PlacesConfig
 from scmpr_ros.pipeline.build_config import MapBuildConfig
 from scmpr_ros.pipeline.map_build import BuildReport, BuildRequest, build_place_map
-from scmpr_ros.pipeline.map_source import check_trajectory
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 
 
@@ -33,7 +32,6 @@ def _build(options: argparse.Namespace) -> None:
     if options.workers < 0:
         raise ConfigError(f"--workers {options.workers}: 0 takes as many processes as suit")
     config = _config(options)
-    check_trajectory(config.source)
     checkpoint = options.checkpoint or resource(DEFAULT_CHECKPOINT)
     request = BuildRequest(options.map, options.out, checkpoint, config, options.update)
     report = build_place_map(request, options.scheduler, options.workers)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scmpr_ros.errors import ShapeError
 from scmpr_ros.geometry import round_origin
-from scmpr_ros.label_sets import check_scan_ids, open_label_set, sets_with
+from scmpr_ros.label_sets import LabelSet, check_scan_ids, open_label_set, sets_with
 from scmpr_ros.records import INTENSITY_FIELDS, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES, PALETTE
 
@@ -86,12 +86,12 @@ def points_from_pointcloud2(message: Any) -> NDArray[Any]:
 
 
 def cloud_from_pointcloud2(
-    message: Any, label_set: str | None = "joint", option: str = "bag.label_set"
+    message: Any, label_set: LabelSet | str | None = "joint", option: str = "bag.label_set"
 ) -> PointCloud:
     """Decode the finite points of a sensor_msgs/PointCloud2, with intensity and labels if any.
 
-    label_set: ids in the field `label`: "joint", or a name or file of `open_label_set`; None
-    ignores it. option: where the label set is chosen, for messages.
+    label_set: ids in the field `label`: "joint", a label set, or its name for `open_label_set`;
+    None ignores it. option: where the label set is chosen, for messages.
     Raises ShapeError if x, y or z are missing, there is too little data, or ids are not of the set.
     """
     return _cloud(points_from_pointcloud2(message), np.zeros(3), label_set, option)
@@ -115,7 +115,7 @@ def labels_from_pointcloud2(message: Any) -> NDArray[np.uint32] | None:
 
 
 def _cloud(
-    points: NDArray[Any], origin: NDArray[np.float64], label_set: str | None, option: str
+    points: NDArray[Any], origin: NDArray[np.float64], label_set: LabelSet | str | None, option: str
 ) -> PointCloud:
     names = points.dtype.names or ()
     xyz = np.stack([points[axis] - origin[k] if origin[k] else points[axis]
@@ -144,9 +144,11 @@ def _label_ids(points: NDArray[Any], option: str) -> NDArray[np.int64] | None:
     return np.asarray(label.astype(np.int64))
 
 
-def _mapped_ids(raw: NDArray[np.int64], label_set: str, option: str) -> NDArray[np.uint8]:
+def _mapped_ids(
+    raw: NDArray[np.int64], label_set: LabelSet | str, option: str
+) -> NDArray[np.uint8]:
     """Joint ids; ShapeError if the set does not know many of the ids."""
-    labels = open_label_set(label_set)
+    labels = open_label_set(label_set) if isinstance(label_set, str) else label_set
     try:
         check_scan_ids(raw, labels)
     except ShapeError as error:

@@ -51,6 +51,7 @@ from scmpr_ros.pipeline.map_points import GatheredPoints, gather_points
 from scmpr_ros.pipeline.map_source import (
     MapSource,
     MapSourceConfig,
+    check_trajectory,
     find_positions,
     input_files,
     open_map_source,
@@ -121,6 +122,7 @@ def build_place_map(
     source, config = Path(request.source), request.config
     if not source.exists():
         raise DatasetError(f"no LiDAR map {source}: check the path")
+    check_trajectory(config.source)
     check_writable(request.directory)
     network = load_checkpoint(request.checkpoint)
     digest = SourceDigest.of(input_files(source, config.source), request.directory)

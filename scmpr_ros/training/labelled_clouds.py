@@ -18,15 +18,14 @@ from scipy.spatial.transform import Rotation
 
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.datasets.drive import Drive
-from scmpr_ros.datasets.recordings import is_recording, open_drives
-from scmpr_ros.datasets.town_files import is_unfinished
+from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import DescribedVoxels, describe_points
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
-from scmpr_ros.training.preparation import RecordingSource
+from scmpr_ros.training.preparation import RecordingSource, finished_recordings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +84,12 @@ class LabelledVoxels(NamedTuple):
 def find_labelled(folder: Path, bag: BagReaderConfig | None = None) -> list[RecordingSource]:
     """Recordings with scans in a folder, or the folder itself. Images are not needed.
 
-    Unfinished towns are skipped. Drives that share the frame of a map.ply count as one.
+    Drives that share the frame of a map.ply count as one.
     bag: options of all recordings that are bags.
     """
     bag = bag or BagReaderConfig()
-    below = sorted(path for path in folder.glob("*") if path.is_dir())
-    recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
-    for recording in recordings:
-        if is_unfinished(recording):
-            continue
+    for recording in finished_recordings(folder):
         scanning = [drive for drive in open_drives(recording, bag=bag) if drive.scan_frames]
         if scanning and (recording / PREBUILT_MAP).is_file():
             found.append(RecordingSource(recording, bag=bag))

@@ -35,7 +35,7 @@ from scmpr_ros.training.rendering import PreparationConfig, render_recording
 
 __all__ = [
     "PreparationConfig", "PreparedRecording", "RecordingSource", "find_recordings",
-    "load_recording", "load_recordings",
+    "finished_recordings", "load_recording", "load_recordings",
 ]  # fmt: skip
 
 PREPARATION = 7
@@ -123,8 +123,6 @@ def find_recordings(
 ) -> list[RecordingSource]:
     """Find the recordings that can be trained on in a folder, or the folder itself.
 
-    Unfinished towns are skipped.
-
     sequences: names of drives, separated by commas, of a folder that is one recording without a
         map.ply; all of its drives if empty. Raises ConfigError if they cannot be chosen, and
         DatasetError if there is no such drive, or if it lacks images or scans.
@@ -133,12 +131,8 @@ def find_recordings(
     bag = bag or BagReaderConfig()
     if sequences:
         return _named_drives(folder, [name.strip() for name in sequences.split(",")], bag)
-    below = sorted(path for path in folder.glob("*") if path.is_dir())
-    recordings = [folder] if is_recording(folder) else [p for p in below if is_recording(p)]
     found = []
-    for recording in recordings:
-        if is_unfinished(recording):
-            continue
+    for recording in finished_recordings(folder):
         if (recording / PREBUILT_MAP).is_file():
             found.append(RecordingSource(recording, bag=bag))
             continue
@@ -146,6 +140,13 @@ def find_recordings(
             if makes_map(drive) and len(drive.image_frames):
                 found.append(RecordingSource(recording, drive.name, bag))
     return found
+
+
+def finished_recordings(folder: Path) -> list[Path]:
+    """The recordings in a folder, or the folder itself; unfinished towns are skipped."""
+    below = sorted(path for path in folder.glob("*") if path.is_dir())
+    recordings = [folder] if is_recording(folder) else filter(is_recording, below)
+    return [recording for recording in recordings if not is_unfinished(recording)]
 
 
 def _named_drives(

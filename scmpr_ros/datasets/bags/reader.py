@@ -58,6 +58,7 @@ from scmpr_ros.geometry import (
     optical_from_body,
     transform_points,
 )
+from scmpr_ros.label_sets import is_own_set, open_label_set
 from scmpr_ros.records import CameraModel, PointCloud
 from scmpr_ros.semantics import NUM_CLASSES
 
@@ -118,6 +119,8 @@ class BagDrive(Drive):
         self.pose_source = self._poses.topic
         self._ids_of = self._label_set()
         self.label_set: str = self._ids_of if self._ids_of in KNOWN_LABEL_SETS else "joint"
+        own = is_own_set(self._ids_of)  # a file, which is read once and not for each scan
+        self._scan_ids = open_label_set(self._ids_of) if own else self._ids_of
         self._assumes_joint = not self.config.label_set and LABEL_SET_KEY not in self._custom
         stamps = set(self._poses.track.stamps.tolist()).union(*log_ns.values())
         self._stamps: NDArray[np.int64] = np.array(sorted(stamps), np.int64)
@@ -325,7 +328,7 @@ class BagDrive(Drive):
         units than metres.
         """
         content = self._read(self._points.required(), frame)
-        label_set = None if self.config.label_set == NO_LABELS else self._ids_of
+        label_set = None if self.config.label_set == NO_LABELS else self._scan_ids
         try:
             cloud = cloud_from_pointcloud2(content, label_set)
             check_units(cloud)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scmpr_ros.bin_rows import SAMPLE_BYTES, likely_rows
+from scmpr_ros.bin_rows import likely_rows
 from scmpr_ros.datasets.pixel_depth import find_white_level, to_8_bit
 from scmpr_ros.datasets.rectification import Calibration
 from scmpr_ros.errors import CalibrationError, DatasetError, ShapeError
@@ -206,10 +206,8 @@ def read_points(path: Path) -> NDArray[np.float32]:
 
 def check_scan_rows(path: Path) -> None:
     """Raise DatasetError if a scan's numbers look like rows of another length than KITTI's."""
-    with path.open("rb") as file:
-        data = file.read(SAMPLE_BYTES)
     try:
-        rows = likely_rows(data, path.stat().st_size)
+        rows = likely_rows(path)
     except ShapeError as error:
         raise DatasetError(f"{path} {error}") from None
     if rows not in (None, ("float32", 4)):

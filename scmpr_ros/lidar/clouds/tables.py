@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
-from scmpr_ros.label_sets import LabelSet, open_label_set
+from scmpr_ros.label_sets import LabelSet, is_own_set, open_label_set
 from scmpr_ros.lidar.clouds.config import CloudConfig
 from scmpr_ros.lidar.clouds.fields import CloudFields, choose_fields
 from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable
@@ -116,8 +116,7 @@ def open_tables(path: Path, config: CloudConfig) -> CloudTables:
     if path.is_dir():
         tiles = find_tiles(path)
         georeference, paths = tiles.georeference, list(tiles.paths)
-    own = config.label_set.endswith((".yaml", ".yml"))
-    own_ids = open_label_set(config.label_set).joint_of if own else ()
+    own_ids = open_label_set(config.label_set).joint_of if is_own_set(config.label_set) else ()
     opened = [open_table(file, config.bin_layout, own_ids) for file in paths]
     tables = [(t, choose_fields(t.path, t.fields)) for t in opened]
     _check_alike(path, tables, config)

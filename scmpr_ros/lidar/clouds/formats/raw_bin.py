@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scmpr_ros.bin_rows import SAMPLE_BYTES, likely_rows
+from scmpr_ros.bin_rows import likely_rows
 from scmpr_ros.errors import ConfigError, DatasetError, ShapeError
 from scmpr_ros.lidar.clouds.formats.point_table import Columns, PointTable, block_rows
 
@@ -122,7 +122,7 @@ def _detect(path: Path, size: int) -> BinLayout:
             f"{path} has {size} bytes, not a multiple of 16 (float32 x, y, z, reflectance): it is "
             "truncated or no scan; copy it again"
         )
-    best = _likely_layout(path, size)
+    best = _likely_layout(path)
     if best is None:
         if size % kitti.row_bytes == 0:
             return kitti
@@ -144,12 +144,10 @@ def _detect(path: Path, size: int) -> BinLayout:
     )
 
 
-def _likely_layout(path: Path, size: int) -> tuple[str, int] | None:
+def _likely_layout(path: Path) -> tuple[str, int] | None:
     """See `likely_rows`; DatasetError if no type gives plausible numbers."""
-    with path.open("rb") as file:
-        data = file.read(SAMPLE_BYTES)
     try:
-        return likely_rows(data, size)
+        return likely_rows(path)
     except ShapeError as error:
         raise DatasetError(
             f"{path} {error}; set cloud.bin_layout if you know its columns"
