@@ -81,6 +81,8 @@ class PlaceNetwork(nn.Module):
 
     method: ClassVar[str]
     """Name of the method in the registry, in commands and in checkpoints."""
+    uses_overlap: ClassVar[bool] = False
+    """Whether answers are scored by semantic overlap as well (psi of eq. 10)."""
     config: PlaceNetworkConfig
 
     def __init__(self, config: PlaceNetworkConfig) -> None:
@@ -119,6 +121,7 @@ class PlaceNetwork(nn.Module):
 class PerceivingNetwork(PlaceNetwork):
     """A network that predicts classes and ranges of an image before it describes it."""
 
+    uses_overlap: ClassVar[bool] = True
     part_sizes: dict[str, int]
     """Dimensions of each part of a descriptor, by name, in order."""
 

@@ -11,6 +11,7 @@ from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork, Query
 from scmpr_ros.methods.views import QueryView
 from scmpr_ros.networks.precision import choose_precision, lower_weights
 from scmpr_ros.networks.saff import GivenReading, ImagePrediction
+from scmpr_ros.stages import stage
 
 
 class QueryEncoder:
@@ -57,11 +58,12 @@ class QueryEncoder:
             return _in_float32(network.predict(pixels, given))
 
     def _describe_without_prediction(self, view: QueryView) -> Query:
-        if self.dtype == torch.float32:
-            return self._network.describe_query(view, self._context)
-        with torch.autocast(self._device.type, self.dtype):
-            query = self._network.describe_query(view, self._context)
-        return Query(query.descriptor.float(), query.prediction)
+        with stage("RGB branch"):
+            if self.dtype == torch.float32:
+                return self._network.describe_query(view, self._context)
+            with torch.autocast(self._device.type, self.dtype):
+                query = self._network.describe_query(view, self._context)
+            return Query(query.descriptor.float(), query.prediction)
 
 
 def _in_float32(prediction: ImagePrediction) -> ImagePrediction:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass
-from pathlib import Path
 
+import scmpr_ros.methods
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetwork, PlaceNetworkConfig
 from scmpr_ros.methods.objective import Objective, ObjectiveConfig
@@ -67,5 +67,5 @@ def method_names() -> list[str]:
 
 
 def _folders() -> list[str]:
-    found = pkgutil.iter_modules([str(Path(__file__).parent)])
+    found = pkgutil.iter_modules(scmpr_ros.methods.__path__)
     return sorted(module.name for module in found if module.ispkg)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.lidar.panorama import Panoramas
+from scmpr_ros.methods.range_points import birds_eye_view, points_of_ranges, voxels
 
 
 class QueryView(NamedTuple):
@@ -49,36 +52,34 @@ class PlaceView:
     @cached_property
     def points(self) -> Tensor:
         """Returns (B, H * W, 3) in metres, in the place's axes; NaN for cells without a return."""
-        range_m = self.panoramas.range_m
-        directions = torch.from_numpy(self.grid.directions()).to(range_m)
-        points = directions * range_m[..., None]
-        return torch.where(range_m[..., None] > 0, points, torch.nan).flatten(1, 2)
+        return points_of_ranges(self.panoramas.range_m, self.grid)
 
     def birds_eye_view(self, side_m: float, cell_m: float) -> Tensor:
-        """Highest return and number of returns of square ground cells, (B, 2, N, N) float32.
+        """The square around the place, (B, 2, N, N); see `range_points.birds_eye_view`.
 
-        Rows run from the front to the back, columns from left to right; the place is in the
-        middle. Empty cells are zero. side_m: length of the square. cell_m: size of a cell.
+        side_m: length of the square. cell_m: size of a cell.
         """
-        count = round(side_m / cell_m)
-        cells = torch.floor((side_m / 2 - self.points[..., :2]) / cell_m)
-        inside = ((cells >= 0) & (cells < count)).all(-1)  # False for NaN
-        batch, point = inside.nonzero(as_tuple=True)
-        row, column = cells[batch, point].long().unbind(-1)
-        index = (batch * count + row) * count + column
-        height = self.points[batch, point, 2]
-        shape = (len(cells), count, count)
-        highest = height.new_full((len(cells) * count**2,), -torch.inf)
-        highest = highest.scatter_reduce(0, index, height, "amax")
-        returns = torch.bincount(index, minlength=len(highest)).to(height)
-        highest = torch.where(returns > 0, highest, 0.0)
-        return torch.stack([highest.view(shape), returns.view(shape)], dim=1)
+        half = (-side_m / 2, side_m / 2)
+        return birds_eye_view(self.points, half, half, cell_m)
 
     def voxels(self, size_m: float) -> tuple[Tensor, Tensor]:
-        """Occupied voxels: indices (M, 4) int64 of place, x, y, z, and mean returns (M, 3)."""
-        batch, point = self.points[..., 0].isfinite().nonzero(as_tuple=True)
-        points = self.points[batch, point]
-        index = torch.cat([batch[:, None], torch.floor(points / size_m).long()], dim=1)
-        voxels, member = index.unique(dim=0, return_inverse=True)
-        sums = points.new_zeros(len(voxels), 3).index_add(0, member, points)
-        return voxels, sums / torch.bincount(member)[:, None]
+        """Occupied voxels and their mean returns, see `range_points.voxels`."""
+        return voxels(self.points, size_m)
+
+    def window(self, yaw_rad: Tensor, fov_rad: float) -> PlaceView:
+        """What a camera with a field of view would see of each place, looking along yaws (B,).
+
+        The axes are turned, so that x looks along the yaw; it is rounded to half a column.
+        """
+        grid, panoramas = self.grid, self.panoramas
+        count = round(fov_rad / grid.column_rad)
+        first = torch.from_numpy(grid.columns(yaw_rad.cpu().numpy())) - count / 2
+        index = (first.round().long()[:, None] + torch.arange(count)) % grid.width
+        index = index.to(yaw_rad.device)
+        part = replace(grid, width=count, fov_deg=math.degrees(count * grid.column_rad))
+
+        def columns(image: Tensor) -> Tensor:
+            shape = (len(index), *[1] * (image.ndim - 2), count)
+            return image.gather(-1, index.view(shape).expand(*image.shape[:-1], -1))
+
+        return PlaceView.of(Panoramas(**{n: columns(x) for n, x in vars(panoramas).items()}), part)

@@ -186,13 +186,18 @@ class TimmBackbone(nn.Module):
             self.trunk.get_parameter(name).requires_grad_(False)
 
 
-def full_timm_state(backbone: TimmBackbone) -> dict[str, Tensor]:
-    """Names and shapes (on the meta device) of a timm backbone's model before it was pruned."""
+def timm_models(network: nn.Module) -> list[Any]:
+    """The models of timm that are parts of a network, whole or pruned to a pyramid."""
+    return [part for part in network.modules() if hasattr(part, "pretrained_cfg")]
+
+
+def full_timm_state(model: Any) -> dict[str, Tensor]:
+    """Names and shapes (on the meta device) of a timm model before it was pruned."""
     import timm
 
     with torch.device("meta"):
-        model = timm.create_model(backbone.trunk.pretrained_cfg["architecture"], pretrained=False)
-    state: dict[str, Tensor] = model.state_dict()
+        whole = timm.create_model(model.pretrained_cfg["architecture"], pretrained=False)
+    state: dict[str, Tensor] = whole.state_dict()
     return state
 
 

@@ -52,3 +52,16 @@ def one_hot_ranges(range_m: Tensor, config: DepthConfig) -> Tensor:
 def range_probs(logits: Tensor) -> Tensor:
     """Probabilities (B, num_ranges, h, w) of the ranges; they sum to 1 less that of no return."""
     return logits.softmax(1)[:, :-1]
+
+
+def expected_ranges(logits: Tensor, config: DepthConfig) -> Tensor:
+    """Metres (B, h, w) that the range head expects; 0 where no return is likelier than one.
+
+    The mean of the logarithms of the ranges' middles, weighted by their probabilities.
+    """
+    probs = range_probs(logits)
+    edges = torch.tensor(config.edges_m, device=logits.device).clamp_min(0.5).log()
+    middles = (edges[1:] + edges[:-1]) / 2
+    some = probs.sum(1)
+    mean = torch.einsum("brhw,r->bhw", probs, middles.to(probs)) / some.clamp_min(1e-6)
+    return torch.where(some > 0.5, mean.exp(), 0.0)

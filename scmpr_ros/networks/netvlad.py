@@ -78,7 +78,12 @@ class NetVlad(nn.Module):
         Returns:
             (B, V, descriptor_dim), unit length.
         """
-        columns = self.column_residuals(features)
+        return self._pool(features, windows, self.batch_norm, self.whitening)
+
+    def _pool(
+        self, features: Tensor, windows: Tensor, batch_norm: nn.Module, whitening: nn.Module
+    ) -> Tensor:
+        columns = self.column_residuals(batch_norm(features))
         clusters, channels = columns.shape[1:3]
         summed = windows.to(columns).flatten(0, 1) @ columns.flatten(1, 2).transpose(1, 2)
         vlad = summed.view(len(columns), -1, self.config.blocks, clusters, channels)
@@ -87,15 +92,41 @@ class NetVlad(nn.Module):
         norm = vlad.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
         vlad = (vlad * (clusters**-0.5 / norm)).flatten(3)
         projected = self.projection(vlad).flatten(2)
-        whitened = self.whitening(projected.flatten(0, 1)).view_as(projected)
+        whitened = whitening(projected.flatten(0, 1)).view_as(projected)
         return functional.normalize(whitened, dim=-1)
 
     def column_residuals(self, features: Tensor) -> Tensor:
-        """Sum a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W)."""
-        x = functional.normalize(self.batch_norm(features), dim=1)
+        """Sum a_k(x) (x - c_k) over the rows of each column: (B, clusters, C, W).
+
+        features: (B, C, H, W), centred.
+        """
+        x = functional.normalize(features, dim=1)
         assignment = self.assignment(x).softmax(dim=1)
         weighted = torch.einsum("bkhw,bchw->bkcw", assignment, x)
         return weighted - assignment.sum(2)[:, :, None] * self.centroids[None, :, :, None]
+
+
+class SharedNetVlad(NetVlad):
+    """One vocabulary and projection for two modalities, each centred by statistics of its own.
+
+    Common statistics would keep what tells the modalities apart, and all images would be unlike all
+    places. Separate ones for each domain are the remedy of Chang et al. (2019).
+    """
+
+    def __init__(self, channels: int, config: NetVladConfig) -> None:
+        super().__init__(channels, config)
+        self.image_batch_norm = PlainBatchNorm(channels)
+        self.image_whitening = PlainBatchNorm(config.descriptor_dim)
+
+    def describe_image(self, features: Tensor) -> Tensor:
+        """Describe features of whole images (B, C, H, W) by (B, descriptor_dim)."""
+        window = whole_view(features.shape[-1], self.config.blocks).to(features)
+        return self._pool(features, window, self.image_batch_norm, self.image_whitening)[:, 0]
+
+    def describe_window(self, features: Tensor) -> Tensor:
+        """Describe features of windows of places (B, C, H, W) by (B, descriptor_dim)."""
+        window = whole_view(features.shape[-1], self.config.blocks).to(features)
+        return self._pool(features, window, self.batch_norm, self.whitening)[:, 0]
 
 
 def _projection(kind: str, in_dim: int, out_dim: int) -> nn.Module:

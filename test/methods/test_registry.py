@@ -14,6 +14,7 @@ import torch
 from tiny_runs import PAIRS, TINY
 from torch import Tensor, nn
 from torch.nn import functional
+from window_methods import small_config
 
 from scmpr_ros.cli import build_map as build_map_command
 from scmpr_ros.cli import evaluate as evaluate_command
@@ -120,10 +121,11 @@ def test_a_toy_method_goes_all_the_way(
 
 
 def test_names() -> None:
-    assert method_names() == ["lip_loc", "scmpr", "toy"]
+    own = ["i2p_rec", "lc2", "lip_loc", "modalink", "scmpr", "vxp"]
+    assert method_names() == [*own, "toy"]
     assert find_method("toy") is TOY and find_method("scmpr").name == "scmpr"
-    with pytest.raises(ConfigError, match="no method 'vxp'; there are lip_loc, scmpr, toy"):
-        find_method("vxp")
+    with pytest.raises(ConfigError, match=f"no method 'netvlad'; there are {', '.join(own)}, toy"):
+        find_method("netvlad")
     for taken in ("toy", "scmpr"):
         network = type("Other", (ToyNetwork,), {"method": taken})
         with pytest.raises(ConfigError, match=f"a method '{taken}' already"):
@@ -146,12 +148,9 @@ def test_settings_are_those_of_the_method() -> None:
 def test_each_method_describes_queries_and_places_alike() -> None:
     """Unit descriptors of one dimension, whatever the method."""
     for name in method_names():
-        method = find_method(name)
-        config = method.config(view=TINY.view, panorama=TINY.panorama, num_headings=4)
-        if name == "lip_loc":
-            config = replace(config, tower="resnet18", size=32)
+        config = replace(small_config(name, TINY.view, TINY.panorama), num_headings=4)
         torch.manual_seed(0)
-        network = method.network(config).eval()
+        network = find_method(name).network(config).eval()
         shape = (2, TINY.panorama.height, TINY.panorama.width)
         label = torch.randint(0, 9, shape, dtype=torch.uint8)
         normal = torch.randn(2, 3, *shape[1:])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 from scmpr_ros.geometry import AngularGrid
@@ -66,3 +69,56 @@ def test_voxels_hold_the_mean_of_their_returns() -> None:
         [0, 0, 0, 0], [1, -1, -1, 0], [1, -1, 0, 0], [1, 0, -1, 0], [1, 0, 0, 0]
     ]  # fmt: skip
     torch.testing.assert_close(mean[0], torch.tensor([0.5**0.5, 0.5**0.5, 0.0]))
+
+
+ROUND = AngularGrid(2, 12, 10.0, -10.0)
+"""Columns of 30 degrees; the first looks to the rear left, azimuth 165 degrees."""
+
+
+def numbered(count: int) -> PlaceView:
+    """Every cell is its own number, from 1, and a hundred more for each further place."""
+    number = torch.arange(1.0, 25.0).view(1, 2, 12) + 100 * torch.arange(count).view(-1, 1, 1)
+    normal = torch.stack([number, -number, 2 * number], dim=1)
+    return PlaceView.of(Panoramas(number, number / 2, normal, number.to(torch.uint8)), ROUND)
+
+
+def test_windows_look_along_their_yaw_and_wrap() -> None:
+    """Each of a batch along its own; columns run from left to right."""
+    yaw_rad = torch.tensor([0.0, math.pi / 2, math.pi, -math.pi / 2, 2.5 * math.pi])
+    window = numbered(5).window(yaw_rad, math.radians(120))
+    found = window.panoramas.range_m[:, 0] - 100 * torch.arange(5)[:, None]
+    assert found.tolist() == [
+        [5, 6, 7, 8], [2, 3, 4, 5], [11, 12, 1, 2], [8, 9, 10, 11], [2, 3, 4, 5]
+    ]  # fmt: skip
+
+
+def test_windows_show_all_that_panoramas_do() -> None:
+    window = numbered(2).window(torch.tensor([math.pi, 0.0]), math.radians(60)).panoramas
+    number = torch.tensor([[[12.0, 1], [24, 13]], [[106, 107], [118, 119]]])
+    assert window.range_m.equal(number) and window.height_m.equal(number / 2)
+    assert window.normal.equal(torch.stack([number, -number, 2 * number], dim=1))
+    assert window.label.equal(number.to(torch.uint8))
+
+
+@pytest.mark.parametrize("yaw_deg", [0.0, 90.0, -150.0, 180.0, 540.0])
+@pytest.mark.parametrize("fov_deg", [60.0, 120.0])
+def test_points_of_windows_are_those_of_the_place_turned_back(
+    yaw_deg: float, fov_deg: float
+) -> None:
+    """x looks along the yaw."""
+    place, yaw = numbered(1), torch.tensor([math.radians(yaw_deg)])
+    window = place.window(yaw, math.radians(fov_deg))
+    assert window.grid.fov_deg == pytest.approx(fov_deg)
+    x, y, z = window.points[0].T
+    assert len(x) == 2 * fov_deg / 30 and torch.atan2(y, x).abs().max() < math.radians(fov_deg / 2)
+    turned = torch.stack([x * yaw.cos() - y * yaw.sin(), x * yaw.sin() + y * yaw.cos(), z], dim=1)
+    distance = torch.cdist(turned, place.points[0]).amin(1)
+    torch.testing.assert_close(distance, torch.zeros(len(x)), atol=1e-3, rtol=0)
+
+
+def test_windows_begin_at_the_nearest_column() -> None:
+    """A yaw beside the middle of a column; a field of view that is no multiple of one."""
+    yaw_rad = torch.tensor([math.radians(15 + 14), math.radians(15 - 14)])
+    window = numbered(2).window(yaw_rad, math.radians(80))  # 2.67 columns: three
+    assert window.grid.width == 3 and window.grid.fov_deg == pytest.approx(90)
+    assert window.panoramas.range_m[:, 0, 1].tolist() == [6, 106]

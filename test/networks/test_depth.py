@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.depth import DepthConfig, one_hot_ranges, range_ids, range_probs
+from scmpr_ros.networks.depth import (
+    DepthConfig,
+    expected_ranges,
+    one_hot_ranges,
+    range_ids,
+    range_probs,
+)
 
 CONFIG = DepthConfig((1.0, 5.0, 20.0))
 
@@ -25,6 +31,20 @@ def test_ranges_by_hand() -> None:
 def test_probabilities_leave_out_no_return() -> None:
     logits = torch.tensor([2.0, 1.0, 1.0]).log().view(1, 3, 1, 1)
     assert range_probs(logits).flatten().tolist() == pytest.approx([0.5, 0.25])
+
+
+def test_expected_range_by_hand() -> None:
+    """Geometric middles are sqrt(5) and 10; a quarter and three quarters of what returns."""
+    cells = torch.tensor([[1.0, 0.0, 0.0], [0.15, 0.45, 0.4], [0.2, 0.2, 0.6], [0.0, 0.6, 0.4]])
+    logits = cells.clamp_min(1e-9).log().T.view(1, 3, 1, 4)
+    between = math.exp(0.25 * math.log(math.sqrt(5)) + 0.75 * math.log(10))
+    found = expected_ranges(logits, CONFIG)
+    assert found.flatten().tolist() == pytest.approx([math.sqrt(5), between, 0.0, 10.0])
+
+
+def test_expected_range_of_what_begins_at_the_camera_is_finite() -> None:
+    found = expected_ranges(torch.tensor([9.0, 0.0]).view(1, 2, 1, 1), DepthConfig((0.0, 2.0)))
+    assert found.item() == pytest.approx(1.0)  # from half a metre on
 
 
 @pytest.mark.parametrize("edges", [(5.0, 1.0), (1.0, math.nan), (1.0,), (-1.0, 2.0)])

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
+from scmpr_ros.networks.netvlad import (
+    NetVlad,
+    NetVladConfig,
+    SharedNetVlad,
+    heading_windows,
+    whole_view,
+)
 
 
 @torch.no_grad()
@@ -35,6 +41,26 @@ def test_one_block_is_the_published_netvlad() -> None:
     descriptor = layer(features, whole_view(5, 1))[0, 0].detach()
     torch.testing.assert_close(descriptor, vlad_by_formula(layer, features))
     assert descriptor.norm() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_images_and_windows_are_centred_apart() -> None:
+    """By statistics of their own, which neither branch takes of the other, with shared weights."""
+    torch.manual_seed(0)
+    layer = SharedNetVlad(8, NetVladConfig(clusters=4, blocks=1, descriptor_dim=16))
+    images, windows = torch.randn(6, 8, 3, 5), 3 * torch.randn(6, 8, 3, 5) + 2
+    found = (layer.describe_image(images), layer.describe_window(windows))
+    for descriptors in found:  # whitened over the batch
+        assert descriptors.detach().mean(0).abs().max() < 0.1
+    mean = 0.1 * torch.stack([images.mean((0, 2, 3)), windows.mean((0, 2, 3))])
+    torch.testing.assert_close(layer.image_batch_norm.running_mean, mean[0])
+    torch.testing.assert_close(layer.batch_norm.running_mean, mean[1])
+    assert not layer.image_whitening.running_mean.equal(layer.whitening.running_mean)
+    layer.image_batch_norm.load_state_dict(layer.batch_norm.state_dict())
+    layer.image_whitening.load_state_dict(layer.whitening.state_dict())
+    with torch.no_grad():
+        alike = layer.eval().describe_image(windows)
+        torch.testing.assert_close(alike, layer.describe_window(windows))
+        torch.testing.assert_close(alike, layer(windows, whole_view(5, 1))[:, 0])
 
 
 def test_whole_view_cuts_columns_into_equal_blocks() -> None:

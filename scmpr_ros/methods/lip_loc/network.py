@@ -5,30 +5,27 @@ symmetric InfoNCE on pairs of an image and the part of the range image that the 
 uses no classes, and encodes a crop for every heading window of a panorama, where SCM-PR needs one
 pass.
 
-Two things differ from its code: descriptors are compared by cosine with a learned temperature, and
-images are resampled to the view grid, as for every method here.
+Three things differ from its code: descriptors are whitened over the batch, as all of this package
+are; they are compared by cosine with a learned temperature; and images are resampled to the view
+grid, as for every method here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.methods.network import (
-    PlaceDescription,
-    PlaceNetwork,
-    PlaceNetworkConfig,
-    Query,
-)
+from scmpr_ros.methods.network import PlaceNetworkConfig, Query
 from scmpr_ros.methods.views import PlaceView, QueryView
-from scmpr_ros.networks.backbones import IMAGE_MEAN, IMAGE_STD, build_tower
+from scmpr_ros.methods.windows import WindowNetwork
+from scmpr_ros.networks.backbones import build_tower
+from scmpr_ros.networks.batch_norm import PlainBatchNorm
 
 _GREY_PER_M = 5.1 / 255
 _EMPTY = 251 / 255  # as in its code: cells without a return look far away
@@ -40,11 +37,14 @@ class LipLocConfig(PlaceNetworkConfig):
 
     tower: a timm model, such as vit_small_patch16_224 or resnet50, the two of the paper. size: side
     of the square, in pixels, that both modalities are resized to.
+    head: from a tower's vector to the descriptor: LIP-Loc's own, CLIP's linear one, or an MLP with
+        one hidden layer.
     """
 
     tower: str = "vit_small_patch16_224"
     size: int = 224
     descriptor_dim: int = 256
+    head: Literal["residual", "linear", "mlp"] = "residual"
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class LipLocConfig(PlaceNetworkConfig):
             raise ConfigError("LIP-Loc needs a size, a dimension, and a dropout in [0, 1)")
 
 
-class LipLocNetwork(PlaceNetwork):
+class LipLocNetwork(WindowNetwork):
     """Both towers, built from the config alone."""
 
     method: ClassVar[str] = "lip_loc"
@@ -64,12 +64,20 @@ class LipLocNetwork(PlaceNetwork):
         self.image_tower = build_tower(config.tower)
         self.range_tower = build_tower(config.tower)
         width = self.image_tower.num_features
-        self.image_head = ProjectionHead(width, config.descriptor_dim, config.dropout)
-        self.range_head = ProjectionHead(width, config.descriptor_dim, config.dropout)
+        self.image_head, self.range_head = _head(width, config), _head(width, config)
+        # Without these, all images look alike at first, and all range images.
+        self.image_whitening = PlainBatchNorm(config.descriptor_dim)
+        self.range_whitening = PlainBatchNorm(config.descriptor_dim)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+        mean, std = (torch.tensor(self.image_tower.pretrained_cfg[key]) for key in ("mean", "std"))
+        self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(3, 1, 1), persistent=False)
+
+    @property
+    def descriptor_dim(self) -> int:
+        """D of the descriptors."""
+        return self.config.descriptor_dim
 
     @property
     def perception_modules(self) -> Sequence[nn.Module]:
@@ -79,34 +87,33 @@ class LipLocNetwork(PlaceNetwork):
     def describe_query(self, view: QueryView, context: Tensor) -> Query:
         """Describe images; LIP-Loc uses neither `view.seen` nor a context."""
         embedding = self.image_head(self.image_tower(self._square(view.pixels)))
-        return Query(functional.normalize(embedding.float(), dim=-1))
+        return Query(functional.normalize(self.image_whitening(embedding.float()), dim=-1))
 
-    def describe_place(self, place: PlaceView) -> PlaceDescription:
-        """Encode a crop of the range image for each heading window."""
-        image = self.range_image(place.panoramas.range_m)
-        headings = self.headings_rad.to(image.device)
-        windows = [self.describe_windows(image, yaw.expand(len(image))) for yaw in headings]
-        return PlaceDescription(torch.stack(windows, dim=1))
+    def describe_window(self, window: PlaceView) -> Tensor:
+        """Describe windows by what their ranges look like."""
+        embedding = self.range_head(self.range_tower(self._square(self.range_image(window))))
+        return functional.normalize(self.range_whitening(embedding.float()), dim=-1)
 
-    def range_image(self, range_m: Tensor) -> Tensor:
-        """Ranges (B, H, W) as grey levels (B, 1, H, W)."""
+    def range_image(self, window: PlaceView) -> Tensor:
+        """Ranges as grey levels (B, 3, H, W)."""
+        range_m = window.panoramas.range_m
         reach = range_m.clamp_max(self.config.max_range_m)
-        return torch.where(range_m > 0, reach * _GREY_PER_M, _EMPTY)[:, None]
-
-    def describe_windows(self, image: Tensor, yaw_rad: Tensor) -> Tensor:
-        """Descriptors (B, D) of one window of each range image, around headings (B,)."""
-        width = image.shape[-1]
-        columns = round(self.config.view.fov_rad / (2 * math.pi) * width)
-        first = ((0.5 - yaw_rad / (2 * math.pi)) * width - columns / 2).round().long()
-        index = (first[:, None] + torch.arange(columns, device=image.device)) % width
-        index = index[:, None, None, :].expand(-1, 1, image.shape[-2], -1)
-        crop = torch.gather(image, -1, index).expand(-1, 3, -1, -1)
-        return functional.normalize(self.range_head(self.range_tower(self._square(crop))), dim=-1)
+        grey = torch.where(range_m > 0, reach * _GREY_PER_M, _EMPTY)
+        return grey[:, None].expand(-1, 3, -1, -1)
 
     def _square(self, image: Tensor) -> Tensor:
         size = (self.config.size, self.config.size)
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
         return (image - self.mean) / self.std
+
+
+def _head(width: int, config: LipLocConfig) -> nn.Module:
+    dim = config.descriptor_dim
+    if config.head == "linear":
+        return nn.Linear(width, dim)
+    if config.head == "mlp":
+        return nn.Sequential(nn.Linear(width, dim), nn.GELU(), nn.Linear(dim, dim))
+    return ProjectionHead(width, dim, config.dropout)
 
 
 class ProjectionHead(nn.Module):

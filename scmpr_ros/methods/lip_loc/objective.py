@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
-import torch
-from torch import Tensor
-
-from scmpr_ros.methods.contrast import ambiguous_pairs, contrastive_loss, cosines
 from scmpr_ros.methods.lip_loc.network import LipLocNetwork
-from scmpr_ros.methods.objective import Objective, viewpoints
-from scmpr_ros.methods.pair_batch import PairBatch
-from scmpr_ros.methods.views import QueryView
-from scmpr_ros.networks.distributed import gather
+from scmpr_ros.methods.window_objective import WindowObjective, WindowObjectiveConfig
 
 
-class LipLocObjective(Objective):
-    """Contrasts each image with one window of each place: the one at the image's own heading."""
+@dataclass(frozen=True)
+class LipLocObjectiveConfig(WindowObjectiveConfig):
+    """frozen_range_tower: keep the weights of the range tower, and learn its head only."""
 
-    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
-        """The contrastive loss of a batch."""
-        network = cast(LipLocNetwork, self.network)
-        images, places = viewpoints(batch)
-        query = network.describe_query(
-            QueryView(batch.view, batch.seen), batch.view.new_zeros(0, 0)
-        )
-        image = network.range_image(batch.panorama.range_m)
-        windows = gather(network.describe_windows(image, batch.yaw_rad + batch.turned_rad))
-        headings_rad = (images.yaw_rad + places.yaw_rad)[:, None]
-        similarity = cosines(gather(query.descriptor), windows[:, None])
-        target, nothing = torch.ones_like(headings_rad), similarity.new_zeros(len(similarity), 0)
-        ambiguous = ambiguous_pairs(images, places, headings_rad, *self.config.ambiguity)
-        return {"contrastive": contrastive_loss(similarity, target, ambiguous, self.scale, nothing)}
+    frozen_range_tower: bool = False
+
+
+class LipLocObjective(WindowObjective):
+    """The contrast of all windows with one part that can be frozen."""
+
+    def __init__(self, network: LipLocNetwork, config: LipLocObjectiveConfig, task: str) -> None:
+        super().__init__(network, config, task)
+        if config.frozen_range_tower:
+            cast(LipLocNetwork, self.network).range_tower.requires_grad_(False)

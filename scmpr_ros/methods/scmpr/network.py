@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from scmpr_ros.lidar.panorama import Panoramas
-from scmpr_ros.methods.network import (
-    PerceivingNetwork,
-    PlaceDescription,
-    PlaceNetworkConfig,
-)
+from scmpr_ros.methods.network import PlaceDescription
+from scmpr_ros.methods.perception import PerceptionConfig, PerceptionNetwork
 from scmpr_ros.methods.views import PlaceView
 from scmpr_ros.networks.attention import CrossModalSemanticAttention, class_tokens
-from scmpr_ros.networks.backbones import (
-    IMAGE_MEAN,
-    IMAGE_STD,
-    Backbone,
-    build_backbone,
-    check_backbone,
-)
-from scmpr_ros.networks.depth import DepthConfig, one_hot_ranges, range_probs
+from scmpr_ros.networks.depth import one_hot_ranges, range_probs
 from scmpr_ros.networks.layout import LayoutConfig, LayoutProjection, RangeLayout, SemanticLayout
 from scmpr_ros.networks.netvlad import NetVlad, NetVladConfig, heading_windows, whole_view
 from scmpr_ros.networks.one_hot import class_fractions, one_hot
 from scmpr_ros.networks.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
-from scmpr_ros.networks.saff import GivenReading, ImagePrediction, Saff, SaffConfig
-from scmpr_ros.retrieval.evidence import CellStatistics
+from scmpr_ros.networks.saff import ImagePrediction
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 from scmpr_ros.stages import stage
 
 
 @dataclass(frozen=True)
-class ScmprConfig(PlaceNetworkConfig):
+class ScmprConfig(PerceptionConfig):
     """Everything needed to build the network; saved in checkpoints."""
 
-    backbone: str = "nano"
-    """A variant of VMamba, `timm/<model>`, or a registered name; see `networks.backbones`."""
-    saff: SaffConfig = field(default_factory=SaffConfig)
     encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
     netvlad: NetVladConfig = field(default_factory=NetVladConfig)
     layout: LayoutConfig = field(default_factory=LayoutConfig)
-    depth: DepthConfig = field(default_factory=DepthConfig)
     use_attention: bool = True
     """Cross-modal semantic attention; off in the ablation only."""
     use_layout: bool = True
@@ -53,9 +37,10 @@ class ScmprConfig(PlaceNetworkConfig):
     use_depth: bool = True
     """The depth head, and the range layout where there are layouts; off in the ablation only."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_backbone(self.backbone)
+    @property
+    def has_range_head(self) -> bool:
+        """Whether ranges are predicted."""
+        return self.use_depth
 
     @property
     def descriptor_dim(self) -> int:
@@ -69,7 +54,7 @@ class ScmprConfig(PlaceNetworkConfig):
         return len(STATIC_IDS), self.encoder.place_channels
 
 
-class ScmprNetwork(PerceivingNetwork):
+class ScmprNetwork(PerceptionNetwork):
     """Both branches. Built from its config alone; `load_checkpoint` brings the weights."""
 
     method: ClassVar[str] = "scmpr"
@@ -77,11 +62,7 @@ class ScmprNetwork(PerceivingNetwork):
 
     def __init__(self, config: ScmprConfig, stochastic_depth: bool = False) -> None:
         """stochastic_depth: drop blocks of the backbone at random while training."""
-        super().__init__(config)
-        # This name is part of checkpoints and fingerprints, so it stays for every backbone.
-        self.vmamba = build_backbone(config.backbone, stochastic_depth)
-        num_ranges = config.depth.num_ranges if config.use_depth else 0
-        self.saff = Saff(self.backbone.widths, config.saff, num_ranges)
+        super().__init__(config, stochastic_depth)
         self.attention = CrossModalSemanticAttention(
             config.saff.place_channels, config.encoder.place_channels
         )
@@ -95,50 +76,13 @@ class ScmprNetwork(PerceivingNetwork):
             self.layout_projection = _projection(self.image_layout, config.layout)
             sizes["semantic layout"] = config.layout.descriptor_dim
         if config.use_layout and config.use_depth:
+            num_ranges = config.depth.num_ranges
             self.image_ranges = RangeLayout(config.mask_grid, config.layout, num_ranges)
             self.panorama_ranges = RangeLayout(config.panorama, config.layout, num_ranges)
             self.range_projection = _projection(self.image_ranges, config.layout)
             sizes["range layout"] = config.layout.descriptor_dim
-        self.cell_statistics = CellStatistics(config.mask_grid.height, config.depth.num_ranges)
         self.part_sizes = sizes
         self.part_logits = nn.Parameter(torch.zeros(len(sizes)))
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
-
-    @classmethod
-    def for_training(cls, config: ScmprConfig, stochastic_depth: bool) -> ScmprNetwork:
-        """Build a network to train."""
-        return cls(config, stochastic_depth)
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone of the RGB branch; `vmamba` in checkpoints."""
-        return cast(Backbone, self.vmamba)
-
-    @property
-    def ranges(self) -> DepthConfig:
-        """The ranges that the range head distinguishes."""
-        return self.config.depth
-
-    @property
-    def statistics(self) -> CellStatistics:
-        """Part of the checkpoint; `train` measures them."""
-        return self.cell_statistics
-
-    @property
-    def perception_modules(self) -> Sequence[nn.Module]:
-        """Backbone and SAFF."""
-        return (self.vmamba, self.saff)
-
-    def predict(self, pixels: Tensor, given: GivenReading | None = None) -> ImagePrediction:
-        """Predict F_RGB and, unless given, mask and ranges, eq. 1-4."""
-        with stage("backbone"):
-            stages = self.backbone.forward_features((pixels - self.mean) / self.std)  # eq. 1
-        with stage("SAFF"):
-            prediction: ImagePrediction = self.saff(stages, given)  # eq. 2-4
-        return prediction
 
     def describe_image(self, prediction: ImagePrediction, seen: Tensor, context: Tensor) -> Tensor:
         """Describe images by D_RGB (B, D), unit length, eq. 7-9."""
@@ -207,12 +151,6 @@ class ScmprNetwork(PerceivingNetwork):
         features = self.encode_panorama(panoramas)
         descriptors = self.describe_headings(features, panoramas.label, panoramas.range_m)  # eq. 6
         return PlaceDescription(descriptors, self.class_tokens(features, panoramas.label))
-
-    @staticmethod
-    def is_perception_weight(name: str) -> bool:
-        """Backbone and SAFF without its place head, and the frequencies of what they were shown."""
-        parts = ("vmamba.", "saff.", "cell_statistics.")
-        return name.startswith(parts) and not name.startswith("saff.place_head.")
 
 
 def _projection(layout: SemanticLayout | RangeLayout, config: LayoutConfig) -> LayoutProjection:

@@ -1,0 +1,131 @@
+"""VXP's three stages: the teacher, then local, then global correspondence of the student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs
+from scmpr_ros.methods.objective import viewpoints
+from scmpr_ros.methods.pair_batch import PairBatch
+from scmpr_ros.methods.vxp.network import VxpNetwork
+from scmpr_ros.methods.vxp.voxel_encoder import VoxelFeatures
+from scmpr_ros.methods.window_objective import WindowObjective, WindowObjectiveConfig
+from scmpr_ros.networks.distributed import gather
+
+
+@dataclass(frozen=True)
+class VxpObjectiveConfig(WindowObjectiveConfig):
+    """match: in the last stage, the student either repeats the teacher's descriptors, as in the
+        paper, or both learn by contrast.
+    teacher_margin: of the triplets of images, whose descriptors are not normalised.
+    """
+
+    match: Literal["teacher", "contrast"] = "teacher"
+    teacher_margin: float = 0.3
+
+
+class VxpObjective(WindowObjective):
+    """Tasks `teacher`, `local` and `place`, each of which starts from the one before."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("place", "teacher", "local")
+    config: VxpObjectiveConfig
+
+    def __init__(self, network: VxpNetwork, config: VxpObjectiveConfig, task: str) -> None:
+        super().__init__(network, config, task)
+        if self._repeats_teacher:
+            for part in network.teacher:
+                part.requires_grad_(False)
+
+    @property
+    def network(self) -> VxpNetwork:
+        """The network that learns."""
+        return cast(VxpNetwork, self._network[0])
+
+    @property
+    def _repeats_teacher(self) -> bool:
+        return self.task == "local" or (self.task == "place" and self.config.match == "teacher")
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        """The loss of the stage."""
+        if self.task == "teacher":
+            return {"teacher": self._teacher_loss(batch)}
+        if self.task == "local":
+            return {"local": self._local_loss(batch)}
+        if self.config.match == "contrast":
+            return super().losses(batch)
+        target = self.network.image_embedding(self._teacher_features(batch))
+        found = self.network.point_embedding(self.window(batch).points)
+        return {"global": functional.smooth_l1_loss(found, target)}
+
+    def _teacher_features(self, batch: PairBatch) -> Tensor:
+        """Local features of the images; a teacher keeps its running statistics."""
+        tower = self.network.tower
+        learning = tower.training
+        tower.eval()
+        with torch.no_grad():
+            features: Tensor = tower(batch.view)
+        tower.train(learning)
+        return features
+
+    def _teacher_loss(self, batch: PairBatch) -> Tensor:
+        """Triplets of images, with the hardest positive and the hardest negative of the batch.
+
+        Images within the objective's ambiguous radius and angle are positives.
+        """
+        embedding = gather(self.network.image_embedding(self.network.tower(batch.view)))
+        images = viewpoints(batch)[0]
+        alike = _alike(images, *self.config.ambiguity)
+        distance = torch.cdist(embedding, embedding)
+        own = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+        farthest = distance.masked_fill(~alike | own, -1).amax(1)
+        nearest = distance.masked_fill(alike, torch.inf).amin(1)
+        usable = (farthest >= 0) & nearest.isfinite()
+        if not usable.any():
+            return embedding.sum() * 0
+        return (farthest - nearest + self.config.teacher_margin)[usable].relu().mean()
+
+    def _local_loss(self, batch: PairBatch) -> Tensor:
+        """Features of voxels against the teacher's at the pixels that show them.
+
+        Near voxels count more: weights are inverse distances.
+        """
+        network, count = self.network, len(batch)
+        target = self._teacher_features(batch).flatten(2)  # (B, C, h * w)
+        window = self.window(batch)
+        voxels: VoxelFeatures = network.voxel_encoder(window.points)
+        centre = self._in_view(voxels, batch)
+        features, occupied = network.project(voxels, centre, count)
+        distance, _ = network.project(
+            voxels._replace(features=centre.norm(dim=1, keepdim=True)), centre, count
+        )
+        loss = functional.smooth_l1_loss(features, target, reduction="none").mean(1)
+        weight = occupied / distance[:, 0].clamp_min(1.0)
+        return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
+
+    def _in_view(self, voxels: VoxelFeatures, batch: PairBatch) -> Tensor:
+        """Centres (M, 3) of voxels in the axes of the image, which is not exactly at the place."""
+        heading = self.network.nearest_heading(batch.yaw_rad + batch.turned_rad)
+        turned = (heading - batch.turned_rad)[voxels.window]  # from the window to the place
+        c, s = torch.cos(turned), torch.sin(turned)
+        x, y, z = voxels.centre.unbind(1)
+        in_place = torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
+        in_map = _times(batch.place_axes[voxels.window], in_place)
+        in_map = in_map + batch.place_position[voxels.window]
+        offset = in_map - batch.view_position[voxels.window]
+        return _times(batch.view_axes[voxels.window].mT, offset)
+
+
+def _alike(images: Viewpoints, radius_m: float, angle_rad: float) -> Tensor:
+    """Pairs (B, B) of images that show the same: near each other, with nearly the same heading."""
+    upright = Viewpoints(images.position, images.recording, torch.zeros_like(images.yaw_rad))
+    return ambiguous_pairs(images, upright, images.yaw_rad[:, None], radius_m, angle_rad)[..., 0]
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (M, 3, 3) times vectors (M, 3)."""
+    return (matrices @ vectors[..., None])[..., 0]
