@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +22,12 @@ from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work
 from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
 from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser
 from scmpr_ros.lidar.panorama import RenderConfig, render
-from scmpr_ros.methods.checkpoint import fingerprint
+from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
+from scmpr_ros.methods.network import PerceivingNetwork, PlaceDescription, PlaceNetwork
 from scmpr_ros.methods.query_encoder import QueryEncoder
+from scmpr_ros.methods.registry import find_method, method_names
 from scmpr_ros.methods.scmpr.network import ScmprConfig, ScmprNetwork
-from scmpr_ros.methods.views import PlaceView
+from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.precision import choose_precision, lower_weights
 from scmpr_ros.networks.selective_scan import backend_for
@@ -35,9 +38,11 @@ from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS, label_confusion
 from scmpr_ros.stages import StageTimes, recording_stages
 
 STAGES = (
-    "decode", "preprocess", "backbone", "SAFF", "attention + NetVLAD", "RGB branch", "search", "psi"
+    "decode", "preprocess", "backbone", "SAFF", "attention + NetVLAD", "descriptor", "RGB branch",
+    "search", "psi",
 )  # fmt: skip
-"""In order; the RGB branch is one stage with OpenVINO and three with torch."""
+"""In order; the RGB branch is one stage with OpenVINO and where nothing is predicted, three with
+torch."""
 _KITTI_FOCAL_PX = 718.856
 _MAP_POINTS = 200_000
 
@@ -47,7 +52,8 @@ class QueryBenchmarkConfig:
     """Networks to time, and the map they search."""
 
     networks: tuple[str, ...] = ("nano", "tiny_0230s")
-    """Backbones of the RGB branch, with random weights: they do not change the time."""
+    """SCM-PR's backbones, or other methods by name, with random weights, which do not change the
+    time; or files of weights of any method."""
     peers: tuple[str, ...] = PEERS
     """Classifiers timed in the same rounds and precision, at 224 x 224."""
     queries: int = 200
@@ -125,7 +131,7 @@ def benchmark_queries(config: QueryBenchmarkConfig, machine: Machine) -> QueryBe
 class _Run:
     """One network, its localizer and the measured seconds."""
 
-    def __init__(self, name: str, network: ScmprNetwork, localizer: Localizer) -> None:
+    def __init__(self, name: str, network: PlaceNetwork, localizer: Localizer) -> None:
         self.name, self.network, self.localizer = name, network, localizer
         self.device = choose_device(localizer.config.device)
         self.total_s: list[float] = []
@@ -134,8 +140,7 @@ class _Run:
 
     @classmethod
     def of(cls, name: str, config: QueryBenchmarkConfig, device: torch.device) -> _Run:
-        torch.manual_seed(0)
-        network = ScmprNetwork(ScmprConfig(backbone=name)).eval().to(device)
+        network = _network(name).eval().to(device)
         place_map = random_place_map(network, config.places)
         return cls(name, network, Localizer(place_map, network, config.localizer))
 
@@ -161,7 +166,7 @@ class _Run:
         encoder = self.localizer.encoder
         view = self.network.config.view
         image = torch.zeros(1, 3, view.height, view.width, device=self.device)
-        work = work_of(_Perception(self.network), image)
+        work = work_of(_QueryBranch(self.network), image)
         # A bfloat16 weight has half the bytes.
         least_bytes = work.num_bytes * encoder.dtype.itemsize / 4
         index_bytes = self.localizer.index.bytes_read
@@ -181,16 +186,36 @@ class _Run:
         )
 
 
-class _Perception(nn.Module):
-    """Backbone and SAFF as one module, for counting operations."""
+class _QueryBranch(nn.Module):
+    """What a network does with an image before it is matched, for counting operations.
 
-    def __init__(self, network: ScmprNetwork) -> None:
+    Of networks that predict masks and ranges, only these parts: the rest takes next to nothing.
+    """
+
+    def __init__(self, network: PlaceNetwork) -> None:
         super().__init__()
-        self.backbone, self.saff = network.vmamba, network.saff
-        self._predict = [network.predict]  # in a list, so that parameters are not counted twice
+        self.parts = nn.ModuleList(network.perception_modules)
+        self._network = [network]  # in a list, so that parameters are not counted twice
 
-    def forward(self, view: torch.Tensor) -> Any:
-        return self._predict[0](view)
+    def forward(self, pixels: torch.Tensor) -> Any:
+        network = self._network[0]
+        if isinstance(network, PerceivingNetwork):
+            return network.predict(pixels)
+        grid = network.config.mask_grid
+        seen = torch.ones(grid.height, grid.width, dtype=torch.bool, device=pixels.device)
+        context = pixels.new_zeros(network.config.context_shape)
+        return network.describe_query(QueryView(pixels, seen), context).descriptor
+
+
+def _network(name: str) -> PlaceNetwork:
+    """The network of a file, or one with random weights of a backbone of SCM-PR or of a method."""
+    if name.endswith(".safetensors"):
+        return load_checkpoint(Path(name))
+    torch.manual_seed(0)
+    if name in method_names():
+        method = find_method(name)
+        return method.network(method.config())
+    return ScmprNetwork(ScmprConfig(backbone=name))
 
 
 def _precision_name(precision: torch.dtype) -> str:
@@ -209,30 +234,40 @@ def _peer(name: str, device: torch.device, precision: torch.dtype) -> Callable[[
     return run
 
 
-def _describe_place(network: ScmprNetwork, device: torch.device) -> Timing:
+def _describe_place(network: PlaceNetwork, device: torch.device) -> Timing:
     """Time the LiDAR branch: render one place's panorama and describe it in all headings."""
-    generator = np.random.default_rng(0)
-    points = torch.from_numpy(generator.uniform(-50, 50, (_MAP_POINTS, 3))).float().to(device)
-    points[:, 2] *= 0.05
-    labels = torch.from_numpy(generator.choice(STATIC_IDS, _MAP_POINTS).astype(np.uint8)).to(device)
-    position = torch.zeros(1, 3, device=device)
     seconds, wait = [], synchroniser(device)
     for _ in range(25):
         began_s = time.perf_counter()
-        with torch.inference_mode():
-            config = RenderConfig(max_range_m=network.config.max_range_m)
-            grid = network.config.panorama
-            panoramas = render(points, labels, position, grid, config)
-            network.describe_place(PlaceView.of(panoramas, grid))
+        _description(network, device)
         wait()
         seconds.append(time.perf_counter() - began_s)
     return Timing.of(seconds[5:])
 
 
-def random_place_map(network: ScmprNetwork, places: int) -> PlaceMap:
+@torch.inference_mode()
+def _description(network: PlaceNetwork, device: torch.device) -> PlaceDescription:
+    """Render a place among random points, and describe it."""
+    generator = np.random.default_rng(0)
+    points = torch.from_numpy(generator.uniform(-50, 50, (_MAP_POINTS, 3))).float().to(device)
+    points[:, 2] *= 0.05
+    labels = torch.from_numpy(generator.choice(STATIC_IDS, _MAP_POINTS).astype(np.uint8)).to(device)
+    config = RenderConfig(max_range_m=network.config.max_range_m)
+    grid = network.config.panorama
+    panoramas = render(points, labels, torch.zeros(1, 3, device=device), grid, config)
+    return network.describe_place(PlaceView.of(panoramas, grid))
+
+
+def descriptor_dim(network: PlaceNetwork) -> int:
+    """Dimensions of a network's descriptors."""
+    return _description(network, next(network.parameters()).device).descriptors.shape[-1]
+
+
+def random_place_map(network: PlaceNetwork, places: int) -> PlaceMap:
     """A place map of random unit descriptors and random blocks of classes."""
     config, generator = network.config, np.random.default_rng(0)
-    descriptors = np.empty((places, config.num_headings, config.descriptor_dim), np.float16)
+    shape = (places, config.num_headings, descriptor_dim(network))
+    descriptors = np.empty(shape, np.float16)
     for block in np.array_split(descriptors, max(1, places // 500)):
         values = generator.standard_normal(block.shape, np.float32)
         block[:] = values / np.linalg.norm(values, axis=-1, keepdims=True)
@@ -247,9 +282,7 @@ def random_place_map(network: ScmprNetwork, places: int) -> PlaceMap:
         panorama_labels=labels,
         panorama_ranges=np.where(labels > 0, 10, 0).astype(np.float16),
         confusion=label_confusion(),
-        context=generator.standard_normal(
-            (len(STATIC_IDS), config.encoder.place_channels), np.float32
-        ),
+        context=generator.standard_normal(config.context_shape, np.float32),
         grid=grid,
         fingerprint=fingerprint(network),
     )
