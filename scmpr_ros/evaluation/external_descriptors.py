@@ -191,7 +191,8 @@ def _poses(position: NDArray[np.float64], yaw_rad: NDArray[np.float64]) -> NDArr
     """`T_map_camera` (K, 4, 4) of level cameras; the rotation is NaN where the heading is."""
     poses = np.tile(np.eye(4), (len(position), 1, 1))
     poses[:, :3, 3] = position
-    poses[:, :3, :3] = [rotation_z(yaw) @ R_BODY_OPTICAL for yaw in yaw_rad]
+    for pose, yaw in zip(poses, yaw_rad, strict=True):
+        pose[:3, :3] = rotation_z(yaw) @ R_BODY_OPTICAL
     return poses
 
 

@@ -368,6 +368,8 @@ def _mapping_drive(folder: Path, config: MapSourceConfig) -> Drive | None:
     mapping = [drive for drive in drives if makes_map(drive)]
     if not mapping and prebuilt:
         return None
+    if prebuilt and len(mapping) > 1:  # others may have a LiDAR beside the camera
+        mapping = [drive for drive in mapping if not drive.image_frames] or mapping
     if not mapping:
         raise DatasetError(f"{folder} has no scans, which a map could be made of")
     if len(mapping) != 1:

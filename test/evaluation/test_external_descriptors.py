@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +281,27 @@ def test_scans_that_the_protocol_searches_must_be_there(
     write_drive_kitti(CircleDrive(), folder, "01")
     with pytest.raises(DatasetError, match="'drive' is missing, but the recording has several"):
         list(predict_from_descriptors(folder, (queries, places), scmpr))
+
+
+class ThereAndBack(CircleDrive):
+    """Comes back to each pose after eighteen seconds, with a scan beside every image."""
+
+    image_frames = scan_frames = CircleDrive.frames
+
+    def stamp_s(self, frame: int) -> float:
+        return 3.0 * frame
+
+    def T_world_lidar(self, frame: int) -> np.ndarray:
+        return super().T_world_lidar(10 * (frame % 6))
+
+
+def test_the_worked_example_is_scored_under_three_protocols(tmp_path: Path) -> None:
+    """Early queries, which have nothing to search under `revisit`, are no fault."""
+    script = Path(__file__).parents[2] / "docs" / "how-to" / "outside_method.py"
+    write_drive_kitti(ThereAndBack(), tmp_path / "recording", "00")
+    arguments = [sys.executable, script, tmp_path / "recording", "00", tmp_path]
+    subprocess.run(arguments, check=True)
+    files = tmp_path / "queries.npz", tmp_path / "places.npz"
+    for name, count in (("scmpr", 12), ("rangebev", 12), ("revisit", 6)):
+        (predictions,) = predict_from_descriptors(tmp_path / "recording", files, PROTOCOLS[name])
+        assert predictions.score(PROTOCOLS[name]).scores.num_queries == count

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recording import write_recording
 from recording_kitti360 import START, static_folder, write_kitti360, write_window
 
 from scmpr_ros.datasets.trajectories import TrajectoryConfig
@@ -190,6 +192,18 @@ def test_the_sequence_to_map_can_be_named(tmp_path: Path) -> None:
         load_point_cloud_map(tmp_path, CONFIG)
     config = MapSourceConfig(sequence="01", accumulation=CONFIG.accumulation)
     assert load_point_cloud_map(tmp_path, config).trajectory is not None
+
+
+def test_drives_with_camera_and_lidar_do_not_compete_for_a_prebuilt_map(tmp_path: Path) -> None:
+    """As in towns whose camera drives record scans as well: the map is of the drive without."""
+    folder = write_recording(tmp_path, seed=0)
+    expected = load_point_cloud_map(folder, MapSourceConfig()).trajectory
+    scans = folder / "sequences" / "01" / "velodyne"
+    scans.mkdir()
+    for path in sorted((folder / "sequences" / "00" / "velodyne").iterdir())[:12]:
+        shutil.copy(path, scans)
+    found = load_point_cloud_map(folder, MapSourceConfig()).trajectory
+    assert expected is not None and np.array_equal(found, expected)
 
 
 def test_a_sequence_without_scans_makes_no_map(tmp_path: Path) -> None:
