@@ -104,7 +104,7 @@ class MappedRecording:
 
 def predict_in_map(
     folder: Path, network: PlaceNetwork, config: EvaluationConfig,
-    recording: RerunRecording | None = None,
+    recording: RerunRecording | None = None, places: PlacePositions = "path",
 ) -> Iterator[Predictions]:  # fmt: skip
     """Build the map of a recording and localise the images of its drives in it.
 
@@ -112,7 +112,7 @@ def predict_in_map(
 
     Raises DatasetError if no drive of the folder has images.
     """
-    mapped = MappedRecording.of(folder, network, config)
+    mapped = MappedRecording.of(folder, network, config, places)
     localizer, place_map = mapped.localizer, mapped.localizer.place_map
     protocol = map_protocol(config.tolerance)
     map_classes = None

@@ -22,14 +22,14 @@ _ROWS_AT_ONCE = 1000
 
 
 def recall_interval(
-    correct: NDArray[np.bool_],
+    correct: NDArray[np.bool_] | NDArray[np.floating],
     xy_m: NDArray[np.floating],
     recordings: NDArray[np.str_] | None = None,
     cell_m: float = CELL_M,
 ) -> tuple[float, float]:
     """95 % interval of a recall, robust to queries that fail together.
 
-    correct: (N,) whether each query is answered correctly.
+    correct: (N,) whether each query is answered correctly, or how often in [0, 1].
     xy_m: (N, 2) where the queries were taken, in the frame of their recording.
     recordings: (N,) name of each query's recording; one for all by default.
     cell_m: side of the cells.
@@ -67,6 +67,37 @@ def recall_interval(
         variance *= cells / (cells - 1)
         trials = mean * (1 - mean) / variance * (_Z / stats.t.ppf(0.975, cells - 1)) ** 2
     return _wilson_interval(mean, float(np.clip(trials, 1.0, count)))
+
+
+def difference_interval(
+    gain: NDArray[np.floating],
+    xy_m: NDArray[np.floating],
+    recordings: NDArray[np.str_] | None = None,
+    cell_m: float = CELL_M,
+) -> tuple[float, float]:
+    """95 % interval of the mean difference of two methods that answered the same queries.
+
+    gain: (N,) what one method is better by, for each query: in [-1, 1]. Others as of
+    `recall_interval`, whose clusters and assumptions it shares; the interval is Student's t.
+
+    Streets that are hard for both methods are no difference, so that it is much narrower than the
+    two recalls' intervals.
+    """
+    values, count = np.asarray(gain, np.float64), len(gain)
+    if values.ndim != 1 or count == 0 or np.shape(xy_m) != (count, 2):
+        shapes = (values.shape, np.shape(xy_m))
+        raise ShapeError.of("gain and positions", "(N,) and (N, 2)", shapes)
+    positions, groups = np.asarray(xy_m, np.float64), np.zeros(count, int)
+    if recordings is not None:
+        groups = np.unique(recordings, return_inverse=True)[1]
+    variance, cells = _clustered_variance(values, positions, groups, cell_m)
+    if cells < _MIN_CELLS:
+        deviation, quantile = math.sqrt(values.var() / _assumed_trials(positions, groups)), _Z
+    else:
+        deviation = math.sqrt(variance * cells / (cells - 1))
+        quantile = float(stats.t.ppf(0.975, cells - 1))
+    mean = float(values.mean())
+    return mean - quantile * deviation, mean + quantile * deviation
 
 
 def _clustered_variance(

@@ -30,7 +30,7 @@ PROTOCOL_OF_TABLE = {
 _TUNING_SPLITS = ("train", "validation")
 _ByMethod = Mapping[str, Sequence[Result]]
 
-_SUBSETS: Mapping[str, Callable[[str], bool]] = {
+SUBSETS: Mapping[str, Callable[[str], bool]] = {
     "all": lambda sky: True,
     "day": lambda sky: sky.startswith(("clear", "overcast")),
     "dusk": lambda sky: sky.startswith("dusk"),
@@ -128,7 +128,7 @@ def _recalls(name: str, data: str, methods: _ByMethod) -> Table:
 
 def _conditions(methods: _ByMethod) -> Table:
     rows = []
-    for condition, belongs in _SUBSETS.items():
+    for condition, belongs in SUBSETS.items():
         rows += [
             Row(f"{condition}: {method}", values[condition], published=True)
             for method, values in CONDITIONS.items()

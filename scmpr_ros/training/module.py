@@ -19,7 +19,7 @@ from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetworkConfig
 from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.registry import Method
-from scmpr_ros.networks.backbones import TimmBackbone
+from scmpr_ros.networks.backbones import TimmBackbone, timm_models
 from scmpr_ros.networks.batch_norm import PlainBatchNorm
 from scmpr_ros.training.augmentation import AugmentationConfig, augment
 from scmpr_ros.training.preparation import PreparedRecording
@@ -30,7 +30,7 @@ from scmpr_ros.training.validation import RetrievalResult, draw_examples, retrie
 class OptimiserConfig:
     """AdamW with linear warm-up and a cosine down to zero at `max_steps`.
 
-    pretrained_rate: factor of the learning rate for a pyramid of timm: weights that come from real
+    pretrained_rate: factor of the learning rate for models of timm: weights that come from real
         images should change less than those that start at random.
     cycles: cosines, each from the full rate down to zero, in equal parts of the steps.
     """
@@ -71,7 +71,7 @@ class ModuleConfig:
         with pretrained weights needs: those of synthetic images, or of a few recordings, would
         replace those of ImageNet.
     frozen_descriptor_norm: keep those of the descriptor's normalisations as well.
-    frozen_stages: number of the finest stages of a pyramid of timm that keep their weights.
+    frozen_stages: number of the finest stages of each pyramid of timm that keep their weights.
     """
 
     network: PlaceNetworkConfig
@@ -165,8 +165,7 @@ class PlaceRecognitionModule(lightning.LightningModule):
         """AdamW; no decay on biases, norms, scan parameters and the scale."""
         config = self.config.optimiser
         pretrained = {
-            parameter for part in self.network.modules() if isinstance(part, TimmBackbone)
-            for parameter in part.parameters()
+            parameter for model in timm_models(self.network) for parameter in model.parameters()
         }  # fmt: skip
         groups = [
             {
@@ -199,7 +198,8 @@ def _freeze_stages(network: nn.Module, stages: int) -> None:
         raise ConfigError(
             "module.frozen_stages is for backbones with a pyramid of timm, see module.network"
         )
-    pyramids[0].freeze(stages)
+    for pyramid in pyramids:
+        pyramid.freeze(stages)
 
 
 def _decays(parameter: Tensor) -> bool:

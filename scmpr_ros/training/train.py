@@ -32,6 +32,7 @@ from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.methods.pair_batch import collate
 from scmpr_ros.methods.registry import find_method
+from scmpr_ros.networks.backbones import timm_models
 from scmpr_ros.networks.depth import range_ids
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.networks.official import load_official_into
@@ -40,6 +41,9 @@ from scmpr_ros.networks.pretrained import load_pretrained
 from scmpr_ros.networks.vmamba import VMamba
 from scmpr_ros.networks.weights import load_strictly
 from scmpr_ros.resources import source_commit
+from scmpr_ros.training.conditions import select_condition
+from scmpr_ros.training.cost import CostMeter
+from scmpr_ros.training.kept_weights import WeightsKeeper
 from scmpr_ros.training.mining import HardNegatives
 from scmpr_ros.training.module import PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
@@ -53,24 +57,29 @@ from scmpr_ros.training.settings import Precision, TrainConfig
 from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
+_WEIGHTS = "model.safetensors"
 _RECORD = "run.json"
 """Versions and settings of a run, beside its weights."""
 _BEST = "best"
 _MEASURED_VIEWS = 3000  # at least, where there are as many, for `CellStatistics`
 
 
-def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Path:
+def train(config: TrainConfig, callbacks: Sequence[Callback] = (), wait: bool = False) -> Path:
     """Train, or resume from `out/last.ckpt` if it exists; return the path of the weights.
 
     callbacks: further Lightning callbacks, called before the run's own.
+    wait: for another run that uses `out`, and take its weights if it has finished.
     Under torchrun every process takes part (see `networks.distributed`); the first one writes.
-    Raises ConfigError if another run uses `out`.
+    Raises ConfigError if another run uses `out`, unless it is waited for.
     """
     processes, rank = _world()
     if config.batch_size % processes:
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
                           "number of processes")  # fmt: skip
-    with exclusive_lock(config.out) if rank == 0 else nullcontext():
+    with exclusive_lock(config.out, wait) if rank == 0 else nullcontext():
+        weights = config.out / _WEIGHTS
+        if wait and weights.is_file():
+            return weights
         return _train(config, callbacks, processes, rank)
 
 
@@ -82,6 +91,11 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         write_json(config.out / _RECORD, _provenance(config))
     network = config.module.network
     recordings = _load_recordings(training_sources, config, "training recordings")
+    if config.conditions:
+        recordings = [
+            select_condition(source, recording, config.conditions)
+            for source, recording in zip(training_sources, recordings, strict=True)
+        ]
     dataset = PairDataset(recordings, config.pairs, network.mask_grid, network.panorama)
     validation = _load_recordings(validation_sources, config, "validation recordings")
 
@@ -92,7 +106,9 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
         dataset, config.pairs.mine_every_steps, config.accumulate,
         config.module.loss.ambiguous_radius_m,
     )  # fmt: skip
-    trainer = _trainer(config, processes, [*callbacks, hard_negatives])
+    meter = CostMeter(config.out, config.batch_size * config.accumulate)
+    keeper = WeightsKeeper(config.out, config.keep_steps)
+    trainer = _trainer(config, processes, [*callbacks, hard_negatives, meter, keeper])
     sampler = NeighbourhoodSampler(
         dataset, config.batch_size, trainer.max_steps * config.accumulate, config.seed,
         resumed_steps * config.accumulate, hard_negatives.negatives_for, (rank, processes),
@@ -106,7 +122,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     )
     if config.patience:
         _load_best(module, config.out)
-    weights_path = config.out / "model.safetensors"
+    weights_path = config.out / _WEIGHTS
     if rank == 0:
         if config.initial is not None and config.initial_share:
             average_weights(module.network, load_checkpoint(config.initial), config.initial_share)
@@ -128,6 +144,10 @@ def _initialised_module(
         find_method(config.method), config.module, validation, config.seed, config.task,
         config.accumulate,
     )  # fmt: skip
+    if config.pretrained is not None:  # first: the others replace it where they reach
+        load_pretrained(module.network, config.pretrained)
+    if config.image_encoder is not None:
+        _load_image_encoder(module.network, config.image_encoder)
     if config.initial is not None:
         weights = load_checkpoint(config.initial).state_dict()
         load_strictly(module.network, weights, str(config.initial))
@@ -143,9 +163,22 @@ def _initialised_module(
                 "VMamba backbones"
             )
         load_official_into(backbones[0], config.vmamba)
-    if config.pretrained is not None:
-        load_pretrained(module.network, config.pretrained)
     return module
+
+
+def _load_image_encoder(network: PlaceNetwork, path: Path) -> None:
+    """Load the first timm model of another checkpoint into the first of `network`, as far as it is
+    used there: both describe images by it."""
+    found = [timm_models(x)[:1] for x in (network, load_checkpoint(path))]
+    names = [[m.pretrained_cfg["architecture"] for m in models] for models in found]
+    if not all(names) or names[0] != names[1]:
+        raise ConfigError(
+            f"{path}: its image encoder is {names[1] or 'no model of timm'}, but this run's is "
+            f"{names[0] or 'none'}; they must be the same"
+        )
+    (own,), (other,) = found
+    weights = other.state_dict()
+    load_strictly(own, {n: weights[n] for n in own.state_dict() if n in weights}, str(path))
 
 
 def _load_part(network: PlaceNetwork, weights: Path, perception: bool) -> None:

@@ -14,7 +14,7 @@ from tiny_runs import tiny_run
 
 from scmpr_ros.cli import ablate as ablate_script
 from scmpr_ros.errors import ConfigError, DatasetError
-from scmpr_ros.training import ablation
+from scmpr_ros.training import experiment
 from scmpr_ros.training.ablation import AblationConfig, ablate, ablation_config_class
 from scmpr_ros.training.train import train
 
@@ -25,7 +25,9 @@ def test_rows_are_trained_once_and_judged_apart(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, test = [], write_recording(tmp_path / "test" / "0003", seed=3).parent
-    monkeypatch.setattr(ablation, "train", lambda config: trained.append(config) or train(config))
+    monkeypatch.setattr(
+        experiment, "train", lambda config, wait: trained.append(config) or train(config, wait=wait)
+    )
     config = AblationConfig(
         rows={
             "+ consistency loss": {}, "no depth": {"module.network.use_depth": False},
@@ -70,15 +72,12 @@ def test_the_shipped_rows_can_be_set() -> None:
     config = AblationConfig(**vars(shipped))
     names = list(config.rows)
     assert names[:4] == ["no semantics", "+ SAFF", "+ attention", "+ consistency loss"]
-    plain, _ = config.settings_of(names[0], config.rows[names[0]])
+    plain = config.training_of(config.rows[names[0]], names[0])
     assert not plain.module.network.use_layout and plain.module.loss.segmentation_weight == 0
-    assert config.settings_of(names[3], config.rows[names[3]])[0] == config.train
-    rival, _ = config.settings_of("LIP-Loc, ResNet-50", config.rows["LIP-Loc, ResNet-50"])
-    assert rival.method == "lip_loc" and rival.module.network.tower == "resnet50"
-    assert rival.module.optimiser == config.train.module.optimiser
+    assert config.training_of(config.rows[names[3]], names[3]) == config.train
 
 
 def test_the_command_ends_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["--config", str(CONFIG), "--test", str(tmp_path)]
     assert ablate_script.main(arguments) == 1
-    assert "no recordings with a map.ply" in capsys.readouterr().err
+    assert "no recordings to test on" in capsys.readouterr().err

@@ -1,0 +1,109 @@
+"""Recall of an experiment's runs on recordings; results are kept beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from scmpr_ros.config import to_dict
+from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation.evaluate import (
+    EvaluationConfig,
+    PlacePositions,
+    predict_in_map,
+    predict_in_scans,
+)
+from scmpr_ros.evaluation.predictions import Predictions
+from scmpr_ros.evaluation.protocols import find_protocol, map_protocol
+from scmpr_ros.evaluation.result import Result, read_results, write_results
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.training.preparation import finished_recordings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecallTest:
+    """Recordings, and the protocol by which images are searched in them.
+
+    recordings: a recording, or a folder of such. protocol: `map`, or one of the literature's, by
+        which a drive's images are searched among its own scans. sequences: drives to test on; those
+        of the protocol if empty. places: of maps, along the mapping drive's path, or all over the
+        open ground. trained_on: whether these are recordings that the methods learn from: such a
+        test shows what was learned, and not what it is worth elsewhere.
+    """
+
+    recordings: Path
+    protocol: str = "map"
+    sequences: tuple[str, ...] = ()
+    places: PlacePositions = "path"
+    trained_on: bool = False
+
+    def __post_init__(self) -> None:
+        if self.protocol == "map":
+            if self.sequences:
+                raise ConfigError("sequences are for protocols that search single scans")
+            return
+        if not (self.sequences or find_protocol(self.protocol).sequences):
+            raise ConfigError(f"protocol {self.protocol} needs sequences")
+
+    @property
+    def folders(self) -> list[Path]:
+        """The recordings; DatasetError if there are none."""
+        found = finished_recordings(self.recordings)
+        if not found:
+            raise DatasetError(f"{self.recordings}: no recordings to test on")
+        return found
+
+
+class Evaluation(NamedTuple):
+    """Weights, what they are tested on, and how their maps are built and searched."""
+
+    weights: Path
+    test: RecallTest
+    config: EvaluationConfig
+
+    @property
+    def file(self) -> Path:
+        """Where the results are kept."""
+        settings = json.dumps([to_dict(self.config), to_dict(self.test)], sort_keys=True)
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+        return self.weights.parent / f"evaluated-{digest}.json"
+
+
+def evaluate_runs(evaluations: Sequence[Evaluation], jobs: int) -> list[list[Result]]:
+    """Results of all drives for each evaluation; what was evaluated before is not done again."""
+    by_file = {each.file: each for each in evaluations}
+    missing = [each for file, each in by_file.items() if not file.is_file()]
+    if jobs == 1 or len(missing) < 2:
+        for each in missing:
+            _evaluate(each)
+    else:
+        with process_pool(min(jobs, len(missing))) as pool:
+            tasks = [pool.submit(_evaluate, each) for each in missing]
+            collect_results(tasks, "evaluations", "run")
+    return [read_results(each.file) for each in evaluations]
+
+
+def _evaluate(evaluation: Evaluation) -> None:
+    network = load_checkpoint(evaluation.weights)
+    test, config = evaluation.test, evaluation.config
+    _log.info("evaluating %s", evaluation.weights)
+    results: list[Result] = []
+    for folder in test.folders:
+        if test.protocol == "map":
+            protocol = map_protocol(config.tolerance)
+            found = predict_in_map(folder, network, config, places=test.places)
+            results += [predictions.score(protocol) for predictions in found]
+            continue
+        protocol = find_protocol(test.protocol)
+        for sequence in test.sequences or protocol.sequences:
+            predictions: Predictions = predict_in_scans(folder, sequence, protocol, network, config)
+            results.append(predictions.score(protocol))
+    write_results(results, evaluation.file)

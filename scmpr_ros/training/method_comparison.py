@@ -1,0 +1,125 @@
+"""Methods side by side: trained on the same recordings, measured on the same queries."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scmpr_ros.atomic_files import write_json
+from scmpr_ros.config import to_dict
+from scmpr_ros.evaluation.benchmark.machine import measure_machine
+from scmpr_ros.evaluation.benchmark.networks import count_parameters
+from scmpr_ros.evaluation.benchmark.queries import (
+    QueryBenchmarkConfig,
+    QueryTiming,
+    benchmark_queries,
+    descriptor_dim,
+)
+from scmpr_ros.evaluation.evaluate import EvaluationConfig
+from scmpr_ros.evaluation.method_report import MethodCost, bytes_per_place, write_report
+from scmpr_ros.evaluation.method_scores import MethodScores
+from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.networks.device import choose_device
+from scmpr_ros.training.ablation import check_tests
+from scmpr_ros.training.evaluated_runs import Evaluation, RecallTest, evaluate_runs
+from scmpr_ros.training.experiment import ExperimentConfig, Run, plan_run, train_runs
+from scmpr_ros.training.settings import specialised, train_config_class
+
+
+@dataclass(frozen=True)
+class ComparisonConfig(ExperimentConfig):
+    """Methods to compare, and what they are compared by.
+
+    rows: the methods by name, each with its `method` and what differs from `train`; the first one
+        is compared with all others.
+    tests: by name, what is searched in what.
+    queries: images that latencies are measured on; 0 measures none.
+    """
+
+    out: Path = Path("out/rivals")
+    tests: dict[str, RecallTest] = field(
+        default_factory=lambda: {"towns": RecallTest(Path("data/towns/test"))}
+    )
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    queries: int = 100
+
+
+@cache
+def comparison_config_class(method_name: str) -> type[ComparisonConfig]:
+    """`ComparisonConfig` whose `train` has the settings of a method."""
+    train = train_config_class(method_name)
+    return specialised(ComparisonConfig, train=(train, field(default_factory=train)))
+
+
+def compare_methods(config: ComparisonConfig) -> Path:
+    """Train, evaluate and time all methods; return the report in Markdown."""
+    runs: dict[str, list[Run]] = {
+        name: [plan_run(config, config.rows[name], seed, f"row {name!r}") for seed in config.seeds]
+        for name in config.selected
+    }
+    unseen = [test.folders for test in config.tests.values() if not test.trained_on]
+    for row in runs.values():
+        for recordings in unseen:
+            check_tests(row[0], recordings)
+    train_runs(config, {
+        f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
+    })  # fmt: skip
+    found = iter(evaluate_runs([
+        Evaluation(run.weights, test, config.evaluation)
+        for test in config.tests.values() for row in runs.values() for run in row
+    ], config.jobs))  # fmt: skip
+    results = {
+        test: {name: [next(found) for _ in row] for name, row in runs.items()}
+        for test in config.tests
+    }
+    scores = {
+        test: {name: MethodScores.of(seeds) for name, seeds in methods.items()}
+        for test, methods in results.items()
+    }
+    costs = {name: _cost(row) for name, row in runs.items()}
+    timings = _timings(runs, config) if config.queries else {}
+    write_json(config.out / "results.json", {
+        "results": {
+            test: {name: [[x.to_json() for x in seed] for seed in seeds]
+                   for name, seeds in methods.items()}
+            for test, methods in results.items()
+        },
+        "costs": {name: to_dict(cost) for name, cost in costs.items()},
+        "timings": {name: to_dict(timing) for name, timing in timings.items()},
+        "weights": {name: [str(run.weights) for run in row] for name, row in runs.items()},
+        "config": to_dict(config),
+    })  # fmt: skip
+    return write_report(
+        config.out, scores, costs, timings, config.seeds,
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+    )  # fmt: skip
+
+
+def _cost(row: list[Run]) -> MethodCost:
+    """Mean cost of a method's runs, and the size of its network and maps."""
+    costs = [run.cost() for run in row]
+    network = load_checkpoint(row[0].weights)
+    return MethodCost(
+        float(np.mean([cost.views for cost in costs])),
+        float(np.mean([cost.processor_s for cost in costs])),
+        float(np.mean([cost.wall_s for cost in costs])), count_parameters(network),
+        bytes_per_place(network.config.num_headings, descriptor_dim(network)),
+    )  # fmt: skip
+
+
+def _timings(runs: Mapping[str, list[Run]], config: ComparisonConfig) -> dict[str, QueryTiming]:
+    """Time of queries, by method; all take turns."""
+    weights = {name: row[0].weights for name, row in runs.items()}
+    machine = measure_machine(choose_device(config.evaluation.localizer.device))
+    settings = QueryBenchmarkConfig(
+        networks=tuple(map(str, weights.values())), peers=(), queries=config.queries,
+        localizer=config.evaluation.localizer,
+    )  # fmt: skip
+    measured = benchmark_queries(settings, machine).timings
+    return dict(zip(weights, measured, strict=True))
