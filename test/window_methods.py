@@ -138,6 +138,15 @@ def crop(panoramas: Panoramas, heading: int) -> Array:
     return np.stack([range_m[:, column % 90] for column in range(middle - 10, middle + 10)], axis=1)
 
 
+def ranges_in_view(panoramas: Panoramas, heading: int) -> Array:
+    """Ranges of the last place in the directions of the view's cells, looking along a heading."""
+    range_m, result = crop(panoramas, heading), np.zeros((VIEW.height, VIEW.width))
+    for i, j in np.ndindex(*result.shape):
+        elevation_deg = 12.0 - (i + 0.5) * 27.0 / 32  # of panorama rows: from 16 down by 4 each
+        result[i, j] = range_m[int((16.0 - elevation_deg) // 4), int((j + 0.5) * 20 / 64)]
+    return result
+
+
 def points_of(range_m: Array, fov_deg: float, up_deg: float, down_deg: float) -> list[Array]:
     """Points of the cells of a grid that have a return; x through its middle, y left, z up."""
     height, width = range_m.shape

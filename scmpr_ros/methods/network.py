@@ -83,6 +83,8 @@ class PlaceNetwork(nn.Module):
     """Name of the method in the registry, in commands and in checkpoints."""
     uses_overlap: ClassVar[bool] = False
     """Whether answers are scored by semantic overlap as well (psi of eq. 10)."""
+    learns_perception: ClassVar[bool] = True
+    """Whether its own losses teach it to predict masks and ranges, if it predicts any."""
     config: PlaceNetworkConfig
 
     def __init__(self, config: PlaceNetworkConfig) -> None:

@@ -21,6 +21,14 @@ def points_of_ranges(range_m: Tensor, grid: AngularGrid) -> Tensor:
     return torch.where(range_m[..., None] > 0, points, torch.nan).flatten(1, 2)
 
 
+def rotated(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (N, 3, 3) times vectors (N, 3).
+
+    Sums of products, as matrix products lose digits under autocast.
+    """
+    return (matrices * vectors[:, None]).sum(-1)
+
+
 def birds_eye_view(points: Tensor, x_m: Extent, y_m: Extent, cell_m: float) -> Tensor:
     """Highest return and number of returns of square ground cells, (B, 2, H, W) float32.
 

@@ -29,7 +29,8 @@ class WindowObjectiveConfig(ObjectiveConfig):
     memory: windows of earlier batches that stay as negatives.
     encoded_at_once: pairs whose activations are kept; larger batches are encoded in parts of this
         size, and again when gradients are computed, so that memory does not limit the number of
-        negatives (Gao et al. 2021). 0 encodes all at once.
+        negatives (Gao et al. 2021). Batch norms that are not frozen then see a part at a time. 0
+        encodes all at once.
     """
 
     contrast: Literal["infonce", "triplet"] = "infonce"
@@ -83,9 +84,7 @@ class WindowObjective(Objective):
 
     def _describe(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Descriptors of images and of their windows, (B, D) each."""
-        network, view = self.network, QueryView(batch.view, batch.seen)
-        query = network.describe_query(view, batch.view.new_zeros(0, 0))
-        return query.descriptor, network.describe_window(self.window(batch))
+        return self.network.describe_pairs(QueryView(batch.view, batch.seen), self.window(batch))
 
     def window(self, batch: PairBatch) -> PlaceView:
         """The window of each place that its image looks through."""

@@ -10,10 +10,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.network import PlaceDescription, PlaceNetwork
-from scmpr_ros.methods.views import PlaceView
+from scmpr_ros.methods.views import PlaceView, QueryView
 
 
 class WindowNetwork(PlaceNetwork):
@@ -28,6 +28,15 @@ class WindowNetwork(PlaceNetwork):
         """Describe B windows, see `PlaceView.window`, by unit descriptors (B, D)."""
         raise NotImplementedError
 
+    def describe_pairs(self, view: QueryView, window: PlaceView) -> tuple[Tensor, Tensor]:
+        """Describe B images and B windows, (B, D) each, to learn from.
+
+        Networks that encode both by the same layers encode them together: batch norms would
+        otherwise take statistics of one modality at a time, and use those of both later.
+        """
+        context = view.pixels.new_zeros(0, 0)
+        return self.describe_query(view, context).descriptor, self.describe_window(window)
+
     def describe_place(self, place: PlaceView) -> PlaceDescription:
         """Describe the windows of all headings."""
         count, fov_rad = len(place.panoramas.range_m), self.config.view.fov_rad
@@ -41,7 +50,16 @@ class WindowNetwork(PlaceNetwork):
         return torch.round(yaw_rad / step) * step
 
 
-def range_image(window: PlaceView, max_range_m: float, size: tuple[int, int]) -> Tensor:
-    """Ranges of B windows as grey levels (B, 1, *size) in [0, 1]; 0 where nothing returns."""
-    image = window.panoramas.range_m[:, None].clamp_max(max_range_m) / max_range_m
-    return functional.interpolate(image, size, mode="nearest")
+def ranges_in_view(window: PlaceView, view: AngularGrid) -> Tensor:
+    """Ranges (B, H, W) of B windows in the directions of a view's cells, metres; 0 for no return.
+
+    So an object has the same place and size in the image of a camera and in that of a window.
+    """
+    rows = torch.from_numpy(window.grid.rows(view.elevations())).floor().long()
+    columns = torch.from_numpy(window.grid.columns(view.azimuths())).floor().long()
+    range_m = window.panoramas.range_m
+    rows, columns = (
+        index.clamp(0, size - 1).to(range_m.device)
+        for index, size in ((rows, window.grid.height), (columns, window.grid.width))
+    )
+    return range_m[:, rows[:, None], columns]

@@ -34,9 +34,11 @@ class FactorisationBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         x = self.enter(features).relu().flatten(2)
-        start = functional.normalize(functional.softplus(self.bases), dim=0)
-        bases, coefficients = factorise(x, start, self.steps)
-        result: Tensor = features + self.leave((bases @ coefficients).view_as(features))
+        with torch.autocast(x.device.type, enabled=False):  # the updates need all digits
+            start = functional.normalize(functional.softplus(self.bases.float()), dim=0)
+            bases, coefficients = factorise(x.float(), start, self.steps)
+            common = (bases @ coefficients).view_as(features)
+        result: Tensor = features + self.leave(common)
         return result
 
 

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from scmpr_ros.atomic_files import write_json
-from scmpr_ros.config import flatten, from_dict, to_dict, unflatten
-from scmpr_ros.evaluation.evaluate import EvaluationConfig
+from scmpr_ros.config import to_dict
 from scmpr_ros.evaluation.result import Result
 from scmpr_ros.evaluation.tables import make_table, pool
-from scmpr_ros.training.evaluated_runs import Evaluation, RecallTest, evaluate_runs
-from scmpr_ros.training.experiment import ExperimentConfig, Run, plan_run, train_runs
+from scmpr_ros.training.evaluated_runs import (
+    Evaluation,
+    RecallExperimentConfig,
+    RecallTest,
+    evaluate_runs,
+)
+from scmpr_ros.training.experiment import Run, plan_run, train_runs
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
-from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
+from scmpr_ros.training.settings import specialised, train_config_class
 from scmpr_ros.training.split import check_split
-
-_SEARCH = "evaluation."
 
 
 @dataclass(frozen=True)
-class AblationConfig(ExperimentConfig):
+class AblationConfig(RecallExperimentConfig):
     """The rows of an ablation, and the recordings they are evaluated on.
 
-    rows: by name, the settings that differ, such as `module.loss.semantic_weight: 0`; settings
-        below `evaluation.` change the search, and rows that change only that share their weights.
     test: folder of the recordings to evaluate on.
     """
 
     test: Path = Path("data/towns/test")
     out: Path = Path("out/ablation")
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.selected:
-            self.evaluation_of(self.rows[name], f"row {name!r}")
-
-    def training_of(self, changes: Mapping[str, Any], source: str) -> TrainConfig:
-        """Settings of a row's training."""
-        training = {k: v for k, v in changes.items() if not k.startswith(_SEARCH)}
-        return super().training_of(training, source)
-
-    def evaluation_of(self, changes: Mapping[str, Any], source: str) -> EvaluationConfig:
-        """Settings of a row's search; ConfigError, which names the source, for unknown ones."""
-        search = {k.removeprefix(_SEARCH): v for k, v in changes.items() if k.startswith(_SEARCH)}
-        return from_dict(EvaluationConfig, unflatten(flatten(self.evaluation) | search), source)
 
 
 @cache
@@ -61,9 +45,6 @@ def ablation_config_class(method_name: str) -> type[AblationConfig]:
 def ablate(config: AblationConfig) -> Path:
     """Train and evaluate all rows; return the path of the table in Markdown."""
     test = RecallTest(config.test)
-    searches = {
-        name: config.evaluation_of(config.rows[name], f"row {name!r}") for name in config.selected
-    }
     runs: dict[str, list[Run]] = {
         name: [plan_run(config, config.rows[name], seed, f"row {name!r}") for seed in config.seeds]
         for name in config.selected
@@ -74,7 +55,9 @@ def ablate(config: AblationConfig) -> Path:
         f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
     })  # fmt: skip
     evaluations = [
-        Evaluation(run.weights, test, searches[name]) for name, row in runs.items() for run in row
+        Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
+        for name, row in runs.items()
+        for run in row
     ]
     found = iter(evaluate_runs(evaluations, config.jobs))
     results = {name: [_result(run, next(found)) for run in row] for name, row in runs.items()}

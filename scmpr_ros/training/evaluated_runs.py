@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from scmpr_ros.config import to_dict
+from scmpr_ros.config import flatten, from_dict, to_dict, unflatten
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import (
     EvaluationConfig,
@@ -23,8 +23,11 @@ from scmpr_ros.evaluation.protocols import find_protocol, map_protocol
 from scmpr_ros.evaluation.result import Result, read_results, write_results
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.training.experiment import ExperimentConfig
 from scmpr_ros.training.preparation import finished_recordings
+from scmpr_ros.training.settings import TrainConfig
 
+_SEARCH = "evaluation."
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,32 @@ class RecallTest:
         if not found:
             raise DatasetError(f"{self.recordings}: no recordings to test on")
         return found
+
+
+@dataclass(frozen=True)
+class RecallExperimentConfig(ExperimentConfig):
+    """An experiment whose runs are measured by what they find.
+
+    rows: settings below `evaluation.` change the search; rows that change only that share their
+        weights.
+    """
+
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.selected:
+            self.evaluation_of(self.rows[name], f"row {name!r}")
+
+    def training_of(self, changes: Mapping[str, Any], source: str) -> TrainConfig:
+        """Settings of a row's training."""
+        training = {k: v for k, v in changes.items() if not k.startswith(_SEARCH)}
+        return super().training_of(training, source)
+
+    def evaluation_of(self, changes: Mapping[str, Any], source: str) -> EvaluationConfig:
+        """Settings of a row's search; ConfigError, which names the source, for unknown ones."""
+        search = {k.removeprefix(_SEARCH): v for k, v in changes.items() if k.startswith(_SEARCH)}
+        return from_dict(EvaluationConfig, unflatten(flatten(self.evaluation) | search), source)
 
 
 class Evaluation(NamedTuple):

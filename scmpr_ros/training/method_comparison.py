@@ -21,19 +21,23 @@ from scmpr_ros.evaluation.benchmark.queries import (
     benchmark_queries,
     descriptor_dim,
 )
-from scmpr_ros.evaluation.evaluate import EvaluationConfig
 from scmpr_ros.evaluation.method_report import MethodCost, bytes_per_place, write_report
 from scmpr_ros.evaluation.method_scores import MethodScores
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.networks.device import choose_device
 from scmpr_ros.training.ablation import check_tests
-from scmpr_ros.training.evaluated_runs import Evaluation, RecallTest, evaluate_runs
-from scmpr_ros.training.experiment import ExperimentConfig, Run, plan_run, train_runs
+from scmpr_ros.training.evaluated_runs import (
+    Evaluation,
+    RecallExperimentConfig,
+    RecallTest,
+    evaluate_runs,
+)
+from scmpr_ros.training.experiment import Run, plan_run, train_runs
 from scmpr_ros.training.settings import specialised, train_config_class
 
 
 @dataclass(frozen=True)
-class ComparisonConfig(ExperimentConfig):
+class ComparisonConfig(RecallExperimentConfig):
     """Methods to compare, and what they are compared by.
 
     rows: the methods by name, each with its `method` and what differs from `train`; the first one
@@ -46,7 +50,6 @@ class ComparisonConfig(ExperimentConfig):
     tests: dict[str, RecallTest] = field(
         default_factory=lambda: {"towns": RecallTest(Path("data/towns/test"))}
     )
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     queries: int = 100
 
 
@@ -71,8 +74,8 @@ def compare_methods(config: ComparisonConfig) -> Path:
         f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
     })  # fmt: skip
     found = iter(evaluate_runs([
-        Evaluation(run.weights, test, config.evaluation)
-        for test in config.tests.values() for row in runs.values() for run in row
+        Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
+        for test in config.tests.values() for name, row in runs.items() for run in row
     ], config.jobs))  # fmt: skip
     results = {
         test: {name: [next(found) for _ in row] for name, row in runs.items()}

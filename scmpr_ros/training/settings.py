@@ -128,6 +128,13 @@ class TrainConfig:
             raise ConfigError(
                 f"{self.method} has no perception weights that could be loaded or frozen"
             )
+        started = (self.perception, self.initial) != (None, None)
+        if not method.network.learns_perception and not (frozen and started):
+            raise ConfigError(
+                f"{self.method} reads ranges by a head that it does not train: name weights that "
+                "have learned to as `perception`, such as those of `train --task segmentation`, "
+                "and set module.frozen_perception"
+            )
         if frozen and self.task == "segmentation":
             raise ConfigError(
                 "task segmentation trains the perception modules: frozen, nothing is left to train"

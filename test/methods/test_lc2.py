@@ -21,13 +21,13 @@ from torch import nn
 from window_methods import (
     PANORAMA,
     VIEW,
-    crop,
     describe_window,
     expected_ranges,
     random_pairs,
     random_panoramas,
     random_prediction,
     random_view,
+    ranges_in_view,
     small_network,
     tower_features,
 )
@@ -73,7 +73,7 @@ def test_disparities_by_hand() -> None:
 def test_window_descriptor_equals_the_formula(heading: int) -> None:
     network, panoramas = small_network("lc2"), random_panoramas(2)
     found = describe_window(network, panoramas, heading)
-    grey = np.minimum(crop(panoramas, heading), 50.0) / 50.0
+    grey = np.minimum(ranges_in_view(panoramas, heading), 50.0) / 50.0
     expected = netvlad_of_window(network.netvlad, features_of(network.range_tower, grey))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -10,11 +10,11 @@ import torch
 from numpy_layers import Array, batch_norm, gelu, layer_norm, linear, resize, unit, values
 from torch import nn
 from window_methods import (
-    crop,
     describe_window,
     random_pairs,
     random_panoramas,
     random_view,
+    ranges_in_view,
     small_network,
     tower_features,
 )
@@ -46,7 +46,7 @@ def test_window_descriptor_equals_the_formula(heading: int) -> None:
     """Grey levels: 5.1 a metre up to the largest range, and 251 for no return, of 255."""
     network, panoramas = small_network("lip_loc"), random_panoramas(2)
     found = describe_window(network, panoramas, heading)
-    range_m = crop(panoramas, heading)
+    range_m = ranges_in_view(panoramas, heading)
     grey = np.where(range_m > 0, 5.1 * np.minimum(range_m, 50.0), 251.0) / 255
     expected = embed(
         network.range_tower, network.range_head, network.range_whitening, np.stack([grey] * 3)

@@ -13,16 +13,14 @@ from numpy_layers import (
     linear,
     netvlad_of_image,
     netvlad_of_window,
-    resize_nearest,
     unit,
     values,
 )
 from window_methods import (
-    VIEW,
-    crop,
     describe_window,
     random_panoramas,
     random_view,
+    ranges_in_view,
     small_network,
     tower_features,
 )
@@ -59,7 +57,7 @@ def test_window_descriptor_equals_the_formula(heading: int) -> None:
     """By the same encoder."""
     network, panoramas = small_network("modalink"), random_panoramas(2)
     found = describe_window(network, panoramas, heading)
-    grey = resize_nearest(np.minimum(crop(panoramas, heading), 50.0) / 50.0, (VIEW.height, 64))
+    grey = np.minimum(ranges_in_view(panoramas, heading), 50.0) / 50.0
     features = features_of(network, np.stack([grey] * 3))
     expected = netvlad_of_window(network.netvlad, features)
     np.testing.assert_allclose(found, expected, atol=1e-5)

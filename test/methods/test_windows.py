@@ -7,22 +7,23 @@ import math
 import numpy as np
 import pytest
 import torch
-from numpy_layers import resize_nearest, values
+from numpy_layers import values
+from torch.nn import functional
 from window_methods import (
     HEADINGS,
     PANORAMA,
     VIEW,
-    crop,
     random_pairs,
     random_panoramas,
     random_view,
+    ranges_in_view,
     small_network,
     window_methods,
 )
 
+from scmpr_ros.methods import windows
 from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.methods.window_objective import WindowObjective, WindowObjectiveConfig
-from scmpr_ros.methods.windows import range_image
 
 NOTHING = torch.zeros(0, 0)
 
@@ -87,10 +88,23 @@ def test_nearest_heading_is_a_multiple_of_sixty_degrees() -> None:
     assert torch.rad2deg(found).tolist() == pytest.approx([0, 0, 60, -60, 180, 360], abs=1e-4)
 
 
-def test_range_image_by_loops() -> None:
+def test_ranges_in_view_by_loops() -> None:
     panoramas = random_panoramas(2)
     window = PlaceView.of(panoramas, PANORAMA).window(torch.full((2,), math.pi / 3), VIEW.fov_rad)
-    found = range_image(window, 30.0, (32, 64))
-    assert found.shape == (2, 1, 32, 64)
-    grey = np.minimum(crop(panoramas, 1), 30.0) / 30.0
-    np.testing.assert_allclose(values(found[1, 0]), resize_nearest(grey, (32, 64)), rtol=1e-6)
+    found = windows.ranges_in_view(window, VIEW)
+    assert found.shape == (2, 32, 64)
+    np.testing.assert_allclose(values(found[1]), ranges_in_view(panoramas, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["modalink", "i2p_rec"])
+def test_shared_layers_keep_statistics_that_hold_for_both_modalities(name: str) -> None:
+    """What a batch gives in training, it gives nearly so with the running statistics."""
+    network = small_network(name).train()
+    view = random_view(8)
+    window = PlaceView.of(random_panoramas(8, 30.0), PANORAMA).window(torch.zeros(8), VIEW.fov_rad)
+    with torch.no_grad():
+        for _ in range(60):
+            trained = network.describe_pairs(view, window)
+        evaluated = network.eval().describe_pairs(view, window)
+    for each, later in zip(trained, evaluated, strict=True):
+        assert functional.cosine_similarity(each, later).mean() > 0.8

@@ -18,7 +18,7 @@ from torch import Tensor
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.perception import PerceptionConfig, PerceptionNetwork
 from scmpr_ros.methods.range_points import birds_eye_view, points_of_ranges, voxels
-from scmpr_ros.methods.views import PlaceView
+from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.methods.windows import WindowNetwork
 from scmpr_ros.networks.depth import expected_ranges
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
@@ -57,6 +57,7 @@ class I2pRecNetwork(PerceptionNetwork, WindowNetwork):
 
     method: ClassVar[str] = "i2p_rec"
     uses_overlap: ClassVar[bool] = False
+    learns_perception: ClassVar[bool] = False
     config: I2pRecConfig
 
     def __init__(self, config: I2pRecConfig, stochastic_depth: bool = False) -> None:
@@ -80,6 +81,13 @@ class I2pRecNetwork(PerceptionNetwork, WindowNetwork):
     def describe_window(self, window: PlaceView) -> Tensor:
         """Describe windows by their points."""
         return self.netvlad.describe_window(self.encode(window.points))
+
+    def describe_pairs(self, view: QueryView, window: PlaceView) -> tuple[Tensor, Tensor]:
+        """Describe images and windows, encoded together."""
+        points = self.points_in_image(self.predict(view.pixels), view.seen)
+        both = torch.cat([self.bird_view(points), self.bird_view(window.points)])
+        images, windows = self.tower(both).float().chunk(2)
+        return self.netvlad.describe_image(images), self.netvlad.describe_window(windows)
 
     def points_in_image(self, prediction: ImagePrediction, seen: Tensor) -> Tensor:
         """Points (B, N, 3) of the predicted ranges, in the axes of the view; NaN for no return."""

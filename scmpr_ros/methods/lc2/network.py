@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from scmpr_ros.methods.perception import PerceptionConfig, PerceptionNetwork
 from scmpr_ros.methods.views import PlaceView
-from scmpr_ros.methods.windows import WindowNetwork, range_image
+from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
 from scmpr_ros.networks.depth import expected_ranges
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
 from scmpr_ros.networks.gem import Gem
@@ -43,6 +43,7 @@ class Lc2Network(PerceptionNetwork, WindowNetwork):
 
     method: ClassVar[str] = "lc2"
     uses_overlap: ClassVar[bool] = False
+    learns_perception: ClassVar[bool] = False
     config: Lc2Config
 
     def __init__(self, config: Lc2Config, stochastic_depth: bool = False) -> None:
@@ -80,9 +81,9 @@ class Lc2Network(PerceptionNetwork, WindowNetwork):
 
     def window_features(self, window: PlaceView) -> Tensor:
         """Local features (B, C, h, w) of the range images."""
-        grid = self.config.view
-        image = range_image(window, self.config.max_range_m, (grid.height, grid.width))
-        features: Tensor = self.range_tower(image).float()
+        reach_m = self.config.max_range_m
+        grey = ranges_in_view(window, self.config.view).clamp_max(reach_m) / reach_m
+        features: Tensor = self.range_tower(grey[:, None]).float()
         return features
 
     def disparity_image(self, range_m: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.errors import ConfigError
+from scmpr_ros.methods.contrast import cosines
 from scmpr_ros.methods.lc2.network import Lc2Network
 from scmpr_ros.methods.lc2.overlap import sector_overlap
 from scmpr_ros.methods.objective import viewpoints
@@ -72,7 +73,7 @@ def overlap_loss(queries: Tensor, windows: Tensor, overlap: Tensor, margin: floa
 
     queries, windows: (B, D), unit length. overlap: (B, B) in [0, 1].
     """
-    distance = (2 - 2 * queries @ windows.mT).clamp_min(1e-6).sqrt()
+    distance = (2 - 2 * cosines(queries, windows[:, None])[..., 0]).clamp_min(1e-6).sqrt()
     loss = overlap * distance.square() + (1 - overlap) * (margin - distance).relu().square()
     some = overlap > 0
     parts = [loss[chosen].mean() for chosen in (some, ~some) if chosen.any()]

@@ -23,7 +23,7 @@ from torch.nn import functional
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetworkConfig, Query
 from scmpr_ros.methods.views import PlaceView, QueryView
-from scmpr_ros.methods.windows import WindowNetwork
+from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
 from scmpr_ros.networks.backbones import build_tower
 from scmpr_ros.networks.batch_norm import PlainBatchNorm
 
@@ -96,7 +96,7 @@ class LipLocNetwork(WindowNetwork):
 
     def range_image(self, window: PlaceView) -> Tensor:
         """Ranges as grey levels (B, 3, H, W)."""
-        range_m = window.panoramas.range_m
+        range_m = ranges_in_view(window, self.config.view)
         reach = range_m.clamp_max(self.config.max_range_m)
         grey = torch.where(range_m > 0, reach * _GREY_PER_M, _EMPTY)
         return grey[:, None].expand(-1, 3, -1, -1)

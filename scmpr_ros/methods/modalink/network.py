@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetworkConfig, Query
 from scmpr_ros.methods.views import PlaceView, QueryView
-from scmpr_ros.methods.windows import WindowNetwork, range_image
+from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
 from scmpr_ros.networks.factorisation import FactorisationBlock
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
 from scmpr_ros.networks.netvlad import NetVladConfig, SharedNetVlad
@@ -73,11 +74,16 @@ class ModaLinkNetwork(WindowNetwork):
         """Describe windows by what their ranges look like."""
         return self.netvlad.describe_window(self.encode(self.range_image(window)))
 
+    def describe_pairs(self, view: QueryView, window: PlaceView) -> tuple[Tensor, Tensor]:
+        """Describe images and windows, encoded together."""
+        images, windows = self.encode(torch.cat([view.pixels, self.range_image(window)])).chunk(2)
+        return self.netvlad.describe_image(images), self.netvlad.describe_window(windows)
+
     def range_image(self, window: PlaceView) -> Tensor:
         """Ranges (B, 3, H, W) as grey images of the view's size."""
-        grid = self.config.view
-        grey = range_image(window, self.config.max_range_m, (grid.height, grid.width))
-        return grey.expand(-1, 3, -1, -1)
+        reach_m = self.config.max_range_m
+        grey = ranges_in_view(window, self.config.view).clamp_max(reach_m) / reach_m
+        return grey[:, None].expand(-1, 3, -1, -1)
 
     def encode(self, image: Tensor) -> Tensor:
         """Local features (B, C, h, w) of images of either modality (B, 3, H, W)."""

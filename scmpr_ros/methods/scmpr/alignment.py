@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.pair_batch import PairBatch
+from scmpr_ros.methods.range_points import rotated
 
 _SAME_SURFACE = 0.1  # fraction of the range by which a return may be nearer or farther
 _SLACK_M = 0.5
@@ -51,10 +52,10 @@ class Alignment:
         image, row, column = (of_view.norm(dim=-1) > 0).nonzero(as_tuple=True)
         chosen = torch.randperm(len(image), device=image.device)[:most]
         image, row, column = image[chosen], row[chosen], column[chosen]
-        point = _times(batch.view_axes[image], of_view[image, row, column])
+        point = rotated(batch.view_axes[image], of_view[image, row, column])
         point = point + batch.view_position[image]
 
-        seen = _times(batch.place_axes[image].mT, point - batch.place_position[image])
+        seen = rotated(batch.place_axes[image].mT, point - batch.place_position[image])
         seen = _turn(seen, batch.turned_rad[image])
         distance = seen.norm(dim=1)
         azimuth = torch.atan2(seen[:, 1], seen[:, 0])
@@ -85,11 +86,6 @@ class Alignment:
         rows = (torch.arange(height) * depth.shape[-2] + depth.shape[-2] // 2) // height
         columns = (torch.arange(width) * depth.shape[-1] + depth.shape[-1] // 2) // width
         return directions * depth[:, rows][:, :, columns, None]
-
-
-def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Matrices (N, 3, 3) times vectors (N, 3)."""
-    return (matrices @ vectors[..., None])[..., 0]
 
 
 def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs
 from scmpr_ros.methods.objective import viewpoints
 from scmpr_ros.methods.pair_batch import PairBatch
+from scmpr_ros.methods.range_points import rotated
 from scmpr_ros.methods.vxp.network import VxpNetwork
 from scmpr_ros.methods.vxp.voxel_encoder import VoxelFeatures
 from scmpr_ros.methods.window_objective import WindowObjective, WindowObjectiveConfig
@@ -114,18 +115,13 @@ class VxpObjective(WindowObjective):
         c, s = torch.cos(turned), torch.sin(turned)
         x, y, z = voxels.centre.unbind(1)
         in_place = torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
-        in_map = _times(batch.place_axes[voxels.window], in_place)
+        in_map = rotated(batch.place_axes[voxels.window], in_place)
         in_map = in_map + batch.place_position[voxels.window]
         offset = in_map - batch.view_position[voxels.window]
-        return _times(batch.view_axes[voxels.window].mT, offset)
+        return rotated(batch.view_axes[voxels.window].mT, offset)
 
 
 def _alike(images: Viewpoints, radius_m: float, angle_rad: float) -> Tensor:
     """Pairs (B, B) of images that show the same: near each other, with nearly the same heading."""
     upright = Viewpoints(images.position, images.recording, torch.zeros_like(images.yaw_rad))
     return ambiguous_pairs(images, upright, images.yaw_rad[:, None], radius_m, angle_rad)[..., 0]
-
-
-def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Matrices (M, 3, 3) times vectors (M, 3)."""
-    return (matrices @ vectors[..., None])[..., 0]
