@@ -150,7 +150,10 @@ def check_command(words: list[str]) -> None:
     elif name == "pip":
         check_extras(arguments)
     elif name == "python":
-        assert arguments[0] == "-m" and importlib.util.find_spec(arguments[1])
+        if arguments[0] == "-m":
+            assert importlib.util.find_spec(arguments[1])
+        else:
+            assert (REPOSITORY / arguments[0]).is_file(), f"no script {arguments[0]}"
     elif name in generator().commands():
         generator().parse(name, arguments)
     elif name in generator().NODES:

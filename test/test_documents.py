@@ -43,6 +43,7 @@ from scmpr_ros.evaluation.suite.config import SuiteConfig
 from scmpr_ros.lidar.range_view.description import RangeViewDescription
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.networks.readers.description import ReaderDescription
+from scmpr_ros.training.evaluated_runs import RecallTest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
@@ -188,6 +189,10 @@ def test_parameter_files_in_the_documents() -> None:
             continue
         if "recall" in content:
             continue  # a suite, see below
+        if "tests" in content:  # of `compare_methods`
+            for name, test in content["tests"].items():
+                from_dict(RecallTest, test, source=name)
+            continue
         for node, section in content.items():
             if node in OTHER_NODES or not isinstance(section, dict):
                 continue  # of no node, such as the classes of ids

@@ -164,15 +164,15 @@ def _query_table(result: QueryBenchmark) -> Table:
     table.add_column("stage")
     for timing in result.timings:
         table.add_column(f"{timing.network}\n{timing.precision}, {timing.scan}", justify="right")
-    stages = [stage for stage in STAGES if all(stage in t.stages for t in result.timings)]
     rows: dict[str, list[Any]] = {
-        stage: [t.stages[stage] for t in result.timings] for stage in stages
-    }
+        stage: [t.stages.get(stage) for t in result.timings]
+        for stage in STAGES if any(stage in t.stages for t in result.timings)
+    }  # fmt: skip
     rows["total"] = [t.total for t in result.timings]
     rows["total without decode"] = [t.without_decode for t in result.timings]
     rows["(map) describe a place"] = [t.describe_place for t in result.timings]
     for name, timings in rows.items():
-        cells = [f"{t.median_ms:.2f} / {t.p95_ms:.2f}" for t in timings]
+        cells = ["" if t is None else f"{t.median_ms:.2f} / {t.p95_ms:.2f}" for t in timings]
         table.add_row(name, *cells, end_section=name in (STAGES[-1], "total without decode"))
     for name in result.timings[0].floors_ms if result.timings else ():
         table.add_row(f"floor: {name}", *(f"{t.floors_ms[name]:.2f}" for t in result.timings))

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from scmpr_ros.atomic_files import write_file
-from scmpr_ros.evaluation.benchmark.queries import QueryTiming
+from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.method_scores import BYTES_PER_DIMENSION, MethodScores, Recall, Scores
 from scmpr_ros.evaluation.published import CONDITIONS, LATENCY_MS, RECALL_AT_1
 from scmpr_ros.evaluation.tables import SUBSETS
 
-_COLOURS = ("#1d3557", "#e76f51", "#2a9d8f", "#e9c46a", "#8d6a9f", "#9a9fa6", "#457b9d", "#bc4749")
+_COLOURS = (
+    "#1d3557", "#e76f51", "#2a9d8f", "#e9c46a", "#8d6a9f", "#9a9fa6", "#457b9d", "#bc4749",
+    "#a7c957",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ def write_report(
     folder: Path, scores: Scores, costs: Mapping[str, MethodCost],
     timings: Mapping[str, QueryTiming], seeds: Sequence[int], machine: str,
 ) -> Path:  # fmt: skip
-    """Write methods.md, recall.png, conditions.png and latency.png; return the Markdown file."""
+    """Write methods.md, recall.png, conditions.png and latency.png; return the Markdown file.
+
+    Light and season are those of the first test.
+    """
     parts = ["# Methods side by side", ""]
     parts.append(f"Seeds {', '.join(map(str, seeds))}. {machine}.")
     for test, methods in scores.items():
@@ -50,8 +56,8 @@ def write_report(
     parts += ["", "## Cost", "", *_cost_table(costs, timings)]
     parts += ["", "## As published", "", *_published()]
     _draw_recall(scores, folder / "recall.png")
-    conditioned = {test: m for test, m in scores.items() if any(next(iter(m.values())).condition)}
-    for test, methods in conditioned.items():
+    test, methods = next(iter(scores.items()))
+    if len(set(next(iter(methods.values())).condition)) > 1:
         parts += ["", f"## Light and season, {test}", "", *_condition_table(methods)]
         _draw_conditions(methods, folder / "conditions.png")
     if timings:
@@ -176,7 +182,9 @@ def _draw_latency(timings: Mapping[str, QueryTiming], path: Path) -> None:
     figure = new_figure(9, 0.9 + 0.4 * len(timings))
     axes = figure.subplots()
     left = np.zeros(len(timings))
-    for number, stage in enumerate(dict.fromkeys(s for t in timings.values() for s in t.stages)):
+    for number, stage in enumerate(STAGES):
+        if all(stage not in timing.stages for timing in timings.values()):
+            continue
         ms = [t.stages[stage].median_ms if stage in t.stages else 0.0 for t in timings.values()]
         colour = _COLOURS[number % len(_COLOURS)]
         axes.barh(range(len(timings)), ms, left=left, color=colour, label=stage)

@@ -28,7 +28,11 @@ class QueryEncoder:
         device: torch.device,
         precision: str = "auto",
     ) -> None:
-        """context: (S, C) semantic context of the map. precision: see `choose_precision`."""
+        """context: (S, C) semantic context of the map. precision: see `choose_precision`; `auto` is
+        float32 for networks that predict nothing, as all of them, up to the descriptor, would run
+        in it, and two digits do not tell places apart."""
+        if precision == "auto" and not isinstance(network, PerceivingNetwork):
+            precision = "float32"
         self.dtype = choose_precision(precision, device)
         self._device = device
         self._network = copy.deepcopy(network).eval().to(device)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from place_maps import example
 from torch import nn
+from window_methods import small_network
 
 from scmpr_ros.cli import benchmark
 from scmpr_ros.cli.benchmark import main
@@ -19,6 +20,7 @@ from scmpr_ros.evaluation.benchmark.machine import Machine, work_of
 from scmpr_ros.evaluation.benchmark.queries import STAGES
 from scmpr_ros.evaluation.benchmark.renders import BLOCK_M, repeat_blocks, street_block
 from scmpr_ros.evaluation.benchmark.timing import Timing, time_in_turn
+from scmpr_ros.methods.checkpoint import save_checkpoint
 from scmpr_ros.town.benchmark import TownTiming, time_task
 from scmpr_ros.town.drives import DriveConfig
 from scmpr_ros.town.export import Task, TownExportConfig
@@ -52,7 +54,7 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "--settings.networks=[nano]", "--settings.peers=[timm/test_resnet]",
     )  # fmt: skip
     (timing,) = report["results"]["timings"]
-    assert set(timing["stages"]) == set(STAGES) - {"RGB branch"}
+    assert set(timing["stages"]) == set(STAGES) - {"RGB branch", "descriptor"}
     assert all(stage["runs"] == 2 and stage["median_ms"] > 0 for stage in timing["stages"].values())
     assert timing["total"]["median_ms"] > timing["without_decode"]["median_ms"]
     assert timing["floors_ms"]["backbone + SAFF"] > 0
@@ -60,6 +62,21 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["results"]["peers"]["timm/test_resnet"]["runs"] == 2
     printed = capsys.readouterr().out
     assert all(stage in printed for stage in timing["stages"])
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_queries_of_other_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By name and by weights, each with the stages that it has."""
+    weights = tmp_path / "run" / "model.safetensors"
+    save_checkpoint(small_network("i2p_rec"), weights)
+    report = run(
+        tmp_path, "query", "--settings.queries=1", "--settings.places=20",
+        f"--settings.networks=[{weights}, modalink]", "--settings.peers=[]",
+    )  # fmt: skip
+    rivals = [set(timing["stages"]) for timing in report["results"]["timings"]]
+    common = {"decode", "preprocess", "search", "psi"}
+    assert rivals == [common | {"backbone", "SAFF", "descriptor"}, common | {"RGB branch"}]
+    assert "modalink" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("known_machine")

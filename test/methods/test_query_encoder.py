@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from window_methods import small_network
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
@@ -103,3 +104,17 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None
         assert choose_precision("float32", CPU) == torch.float32
     with pytest.raises(ConfigError, match="float16"):
         choose_precision("float16", CPU)
+
+
+def test_a_network_without_predictions_is_not_rounded_unless_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of it would be: images of neighbouring places would have equal descriptors."""
+    able = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    network = small_network("modalink")
+    chosen = {
+        precision: QueryEncoder(network, torch.zeros(0, 0), CPU, precision).dtype
+        for precision in ("auto", "bfloat16")
+    }
+    assert chosen == {"auto": torch.float32, "bfloat16": torch.bfloat16}

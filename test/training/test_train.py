@@ -25,8 +25,8 @@ from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError, ScmprEr
 from scmpr_ros.evaluation.evaluate import EvaluationConfig, evaluate_recording
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.lip_loc.network import LipLocConfig, LipLocNetwork
+from scmpr_ros.methods.lip_loc.objective import LipLocObjectiveConfig
 from scmpr_ros.methods.memory import NO_RECORDING
-from scmpr_ros.methods.objective import ObjectiveConfig
 from scmpr_ros.methods.scmpr.network import ScmprNetwork
 from scmpr_ros.methods.scmpr.objective import ScmprObjectiveConfig
 from scmpr_ros.networks.precision import choose_precision
@@ -303,7 +303,7 @@ def test_lip_loc_is_trained_and_evaluated_by_the_same_code(
     grids = {"view": TINY.view, "panorama": TINY.panorama}
     rival = LipLocConfig(**grids, tower=tower, size=64, num_headings=6)
     config = tiny_run(recordings, tmp_path, max_steps=2)
-    module = replace(config.module, network=rival, loss=ObjectiveConfig())
+    module = replace(config.module, network=rival, loss=LipLocObjectiveConfig())
     config = replace(config, method="lip_loc", module=module)
     network = load_checkpoint(train(config))
     assert isinstance(network, LipLocNetwork) and network.config == rival

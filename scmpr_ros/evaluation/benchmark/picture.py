@@ -19,7 +19,8 @@ from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 from scmpr_ros.evaluation.published import LATENCY_MS
 
 _COLOURS = (
-    "#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#1d3557", "#e9a03b", "#0a8f5b"
+    "#c9ccd1", "#8d99ae", "#1d3557", "#457b9d", "#7fb0cc", "#a8678d", "#1d3557", "#e9a03b",
+    "#0a8f5b",
 )  # fmt: skip
 _PEER = "#b9a58c"
 
@@ -33,14 +34,17 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
         fontsize=15, weight="bold", color=INK,
     )  # fmt: skip
     labels = []
+    named: set[str] = set()
     for row, timing in enumerate(result.timings):
-        labels.append(f"{timing.network}, {timing.precision}")
+        labels.append(f"{_short(timing.network)}, {timing.precision}")
         left = 0.0
         for stage, colour in zip(STAGES, _COLOURS, strict=True):
             if stage not in timing.stages:
                 continue
             ms = timing.stages[stage].median_ms
-            axes.barh(row, ms, left=left, color=colour, label=stage if row == 0 else None)
+            label = None if stage in named else stage
+            axes.barh(row, ms, left=left, color=colour, label=label)
+            named.add(stage)
             left += ms
         _write(axes, row, left, f"{timing.total.median_ms:.1f} ms, 95 %: {timing.total.p95_ms:.1f}")
     for name, peer in result.peers.items():
@@ -54,6 +58,12 @@ def draw_queries(result: QueryBenchmark, machine: Machine, path: Path) -> None:
     _write(axes, len(labels), left, "on an A100, without its LiDAR branch (26.3 ms)")
     labels.append("SCM-PR as published")
     _finish(figure, axes, labels, path)
+
+
+def _short(network: str) -> str:
+    """A network's name, or the folder of its weights."""
+    path = Path(network)
+    return path.parent.name if path.suffix == ".safetensors" else network
 
 
 def draw_networks(
