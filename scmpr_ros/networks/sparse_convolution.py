@@ -1,7 +1,8 @@
 """Sparse 3D convolutions of occupied voxels, by gathering neighbours: the numbers of dense ones.
 
-Libraries for sparse convolution need a GPU or a compiler that suits them. For the some thousand
-voxels that a camera sees, gathering the 27 neighbours of each voxel and one matrix product do.
+Libraries for sparse convolution need a GPU to train, or a compiler that suits them. For the some
+thousand voxels that a camera sees, gathering the 27 neighbours of each voxel and one matrix product
+do.
 """
 
 from __future__ import annotations
