@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-from rich.markdown import Markdown
-
-from scmpr_ros.cli.training_command import chosen_method, run_training_command
-from scmpr_ros.training.ablation import AblationConfig, ablate, ablation_config_class
+from scmpr_ros.cli.training_command import run_experiment_command
+from scmpr_ros.training.ablation import AblationConfig, ablate
 
 _DESCRIPTION = """Train every row of an ablation with every seed, measure Recall@1 in unseen towns,
 and write the table. Finished runs are skipped and interrupted ones resume. Processes and machines
@@ -19,15 +16,9 @@ and further rows, LIP-Loc among them."""
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script."""
-    return run_training_command(
-        "ablate", _DESCRIPTION, lambda: ablation_config_class(chosen_method(arguments)), _ablate,
-        arguments, "start it again to resume",
+    return run_experiment_command(
+        "ablate", _DESCRIPTION, AblationConfig, ablate, arguments, ", .json and .png"
     )  # fmt: skip
-
-
-def _ablate(config: AblationConfig) -> None:
-    path = ablate(config)
-    Console().print(Markdown(path.read_text()), f"written to {path}, .json and .png")
 
 
 if __name__ == "__main__":

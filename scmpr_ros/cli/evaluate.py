@@ -24,7 +24,7 @@ from scmpr_ros.cli.evaluate_trajectory import (
 from scmpr_ros.cli.suite_tables import add_suite_arguments, evaluate_suite
 from scmpr_ros.datasets.bags.options import BagReaderConfig
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_in_map, predict_in_scans
+from scmpr_ros.evaluation.evaluate import EvaluationConfig, predict_by_protocol
 from scmpr_ros.evaluation.external_descriptors import Similarity, predict_from_descriptors
 from scmpr_ros.evaluation.metrics import Tolerance
 from scmpr_ros.evaluation.predictions import Predictions
@@ -207,11 +207,9 @@ def _localise(
     with ExitStack() as stack:
         recorded = stack.enter_context(RerunRecording(options.rerun)) if options.rerun else None
         for folder in recordings:
-            if protocol.name == "map":
-                yield from predict_in_map(folder, network, config, recorded)
-                continue
-            for sequence in options.sequences or protocol.sequences:
-                yield predict_in_scans(folder, sequence, protocol, network, config)
+            yield from predict_by_protocol(
+                folder, protocol, network, config, options.sequences, recorded
+            )
 
 
 def _parser() -> ArgumentParser:

@@ -1,4 +1,4 @@
-"""What `train` and `ablate` share: settings from a YAML file and flags, and a log."""
+"""What `train`, `ablate` and their like share: settings from a YAML file and flags, and a log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 
 import yaml
 from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.markdown import Markdown
 
 from scmpr_ros.cli.console import run_command
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.registry import find_method
+from scmpr_ros.training.experiment import Experiment, experiment_config_class
 
 Settings = TypeVar("Settings")
 
@@ -44,6 +47,27 @@ def run_training_command(
         body(kind(**vars(options)))
 
     return run_command(name, run, after_interrupt)
+
+
+def run_experiment_command(
+    name: str, description: str, base: type[Experiment], body: Callable[[Experiment], Path],
+    arguments: list[str] | None, beside: str,
+) -> int:  # fmt: skip
+    """Run an experiment and print the Markdown file that it writes.
+
+    base: its settings, whose `train` gets those of the chosen method. beside: what else it writes.
+    """
+
+    def run(config: Experiment) -> None:
+        path = body(config)
+        Console().print(Markdown(path.read_text()), f"written to {path}{beside}")
+
+    return run_training_command(
+        name, description,
+        lambda: experiment_config_class(base, chosen_method(arguments)),  # type: ignore[arg-type]
+        run,
+        arguments, "start it again to resume",
+    )  # fmt: skip
 
 
 def chosen_method(arguments: list[str] | None, default: str = "scmpr") -> str:

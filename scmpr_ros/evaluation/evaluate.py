@@ -160,6 +160,23 @@ def predict_in_scans(
     )  # fmt: skip
 
 
+def predict_by_protocol(
+    folder: Path, protocol: Protocol, network: PlaceNetwork, config: EvaluationConfig,
+    sequences: Sequence[str] = (), recording: RerunRecording | None = None,
+    places: PlacePositions = "path",
+) -> Iterator[Predictions]:  # fmt: skip
+    """Localise the images of a recording in its map, or, by the literature's protocols, in scans.
+
+    sequences: drives whose scans are searched; the protocol's if empty. Others as of
+        `predict_in_map`.
+    """
+    if protocol.name == "map":
+        yield from predict_in_map(folder, network, config, recording, places)
+        return
+    for sequence in sequences or protocol.sequences:
+        yield predict_in_scans(folder, sequence, protocol, network, config)
+
+
 def evaluate_recording(
     folder: Path, network: PlaceNetwork, config: EvaluationConfig
 ) -> list[Result]:

@@ -54,9 +54,7 @@ def recall_interval(
         raise ShapeError.of("correct", "(N,) with at least one query", hits.shape)
     if np.shape(xy_m) != (count, 2):
         raise ShapeError.of("query positions", f"({count}, 2)", np.shape(xy_m))
-    positions, groups = np.asarray(xy_m, np.float64), np.zeros(count, int)
-    if recordings is not None:
-        groups = np.unique(recordings, return_inverse=True)[1]
+    positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, count)
     variance, cells = _clustered_variance(hits, positions, groups, cell_m)
     mean = float(hits.mean())
     if cells < _MIN_CELLS:
@@ -87,9 +85,7 @@ def difference_interval(
     if values.ndim != 1 or count == 0 or np.shape(xy_m) != (count, 2):
         shapes = (values.shape, np.shape(xy_m))
         raise ShapeError.of("gain and positions", "(N,) and (N, 2)", shapes)
-    positions, groups = np.asarray(xy_m, np.float64), np.zeros(count, int)
-    if recordings is not None:
-        groups = np.unique(recordings, return_inverse=True)[1]
+    positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, count)
     variance, cells = _clustered_variance(values, positions, groups, cell_m)
     if cells < _MIN_CELLS:
         deviation, quantile = math.sqrt(values.var() / _assumed_trials(positions, groups)), _Z
@@ -98,6 +94,13 @@ def difference_interval(
         quantile = float(stats.t.ppf(0.975, cells - 1))
     mean = float(values.mean())
     return mean - quantile * deviation, mean + quantile * deviation
+
+
+def _groups(recordings: NDArray[np.str_] | None, count: int) -> NDArray[np.int_]:
+    """Number of each query's recording, (N,)."""
+    if recordings is None:
+        return np.zeros(count, int)
+    return np.unique(recordings, return_inverse=True)[1]
 
 
 def _clustered_variance(

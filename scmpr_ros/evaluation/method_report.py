@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scmpr_ros.atomic_files import write_file
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
-from scmpr_ros.evaluation.method_scores import BYTES_PER_DIMENSION, MethodScores, Recall, Scores
+from scmpr_ros.evaluation.method_scores import MethodScores, Recall, Scores
 from scmpr_ros.evaluation.published import CONDITIONS, LATENCY_MS, RECALL_AT_1
+from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.evaluation.tables import SUBSETS
 
 _COLOURS = (
@@ -34,11 +36,6 @@ class MethodCost:
     wall_s: float
     parameters: int
     bytes_per_place: int
-
-
-def bytes_per_place(headings: int, dim: int) -> int:
-    """Bytes of a place's descriptors in a map."""
-    return headings * dim * BYTES_PER_DIMENSION
 
 
 def write_report(
@@ -72,65 +69,75 @@ def _recall_table(methods: Mapping[str, MethodScores]) -> list[str]:
     first_name, first = next(iter(methods.items()))
     head = ["", "R@1, %", "95 %", "seeds ±", "R@5", "R@10", "R@1 %", f"{first_name} better by",
             "95 %"]  # fmt: skip
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = []
     for name, own in methods.items():
         recall = own.recall()
         more = [_percent(own.recall(k).value) for k in (5, 10, own.percent)]
         gain = first.gain_over(own) if own is not first else None
         difference = ["", ""] if gain is None else [f"{100 * gain.value:+.1f}", _interval(gain)]
         deviation = "" if recall.deviation is None else f"{100 * recall.deviation:.1f}"
-        lines.append(
-            _line([name, _percent(recall.value), _interval(recall), deviation, *more, *difference])
+        rows.append(
+            [name, _percent(recall.value), _interval(recall), deviation, *more, *difference]
         )
     note = (
         f"{len(first.xy_m)} images, {first.places} places; chance {100 * first.chance:.2f} %. "
         "Intervals: images of one square of 300 m fail together. Differences are paired."
     )
-    return [*lines, "", note]
+    return [*markdown_table(head, rows), "", note]
 
 
 def _condition_table(methods: Mapping[str, MethodScores]) -> list[str]:
     """Recall@1 by light and season, and the paper's on KITTI-360."""
-    condition = next(iter(methods.values())).condition
-    shown = {
-        name: np.array([belongs(own) for own in condition]) for name, belongs in SUBSETS.items()
-    }
-    shown = {name: chosen for name, chosen in shown.items() if chosen.any()}
+    shown = _conditions(methods)
     head = ["Recall@1, %", *(f"{name} ({chosen.sum()})" for name, chosen in shown.items())]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for name, own in methods.items():
-        cells = [_with_interval(own.recall(1, chosen)) for chosen in shown.values()]
-        lines.append(_line([name, *cells]))
+    rows = [
+        [name, *(_with_interval(own.recall(1, chosen)) for chosen in shown.values())]
+        for name, own in methods.items()
+    ]
     for name, values in CONDITIONS.items():
         cells = [f"{values[x]:.1f}" if x in values else "" for x in shown]
-        lines.append(_line([f"*{name}, KITTI-360, published*", *cells]))
-    return lines
+        rows.append([f"*{name}, KITTI-360, published*", *cells])
+    return markdown_table(head, rows)
+
+
+def _conditions(methods: Mapping[str, MethodScores]) -> dict[str, NDArray[np.bool_]]:
+    """Which queries (N,) belong to each light and season that occurs."""
+    condition = next(iter(methods.values())).condition
+    chosen = {
+        name: np.array([belongs(own) for own in condition]) for name, belongs in SUBSETS.items()
+    }
+    return {name: rows for name, rows in chosen.items() if rows.any()}
 
 
 def _cost_table(costs: Mapping[str, MethodCost], timings: Mapping[str, QueryTiming]) -> list[str]:
     head = ["", "views seen", "processor, min", "clock, min", "parameters, M", "query, ms",
             "place, ms", "map, KB a place"]  # fmt: skip
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = []
     for name, cost in costs.items():
         timing = timings.get(name)
         times = ["", ""]
         if timing is not None:
             times = [f"{timing.total.median_ms:.0f}", f"{timing.describe_place.median_ms:.0f}"]
-        lines.append(_line([
+        rows.append([
             name, f"{cost.views:,.0f}", f"{cost.processor_s / 60:.1f}", f"{cost.wall_s / 60:.1f}",
             f"{cost.parameters / 1e6:.1f}", *times, f"{cost.bytes_per_place / 1000:.1f}",
-        ]))  # fmt: skip
-    return [*lines, "", "Views and times include the stages that a method starts from. A query is "
-            "from the JPEG to the pose among 10,000 places."]  # fmt: skip
+        ])  # fmt: skip
+    note = (
+        "Views and times include the stages that a method starts from. A query is from the JPEG to "
+        "the pose among 10,000 places."
+    )
+    return [*markdown_table(head, rows), "", note]
 
 
 def _published() -> list[str]:
     head = ["Recall@1, %", "KITTI", "KITTI-360"]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for name in RECALL_AT_1["kitti"]:
-        lines.append(_line([name, *(f"{RECALL_AT_1[x][name]:.2f}" for x in ("kitti", "kitti360"))]))
+    rows = [
+        [name, *(f"{RECALL_AT_1[x][name]:.2f}" for x in ("kitti", "kitti360"))]
+        for name in RECALL_AT_1["kitti"]
+    ]
     total = f"{LATENCY_MS['total']:.1f} ms"
-    return [*lines, "", f"Tables 1 and 2 of SCM-PR, whose query takes {total} on an A100."]
+    note = f"Tables 1 and 2 of SCM-PR, whose query takes {total} on an A100."
+    return [*markdown_table(head, rows), "", note]
 
 
 def _draw_recall(scores: Scores, path: Path) -> None:
@@ -157,11 +164,7 @@ def _draw_recall(scores: Scores, path: Path) -> None:
 
 def _draw_conditions(methods: Mapping[str, MethodScores], path: Path) -> None:
     """Figure 4: Recall@1 of all methods by light and season."""
-    condition = next(iter(methods.values())).condition
-    chosen = {
-        name: rows for name, belongs in SUBSETS.items()
-        if (rows := np.array([belongs(own) for own in condition])).any()
-    }  # fmt: skip
+    chosen = _conditions(methods)
     figure = new_figure(10, 3.6)
     axes = figure.subplots()
     width = 0.8 / len(methods)
@@ -205,10 +208,6 @@ def _plain(axes, title: str) -> None:  # type: ignore[no-untyped-def]
     axes.set_facecolor("none")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _percent(share: float) -> str:

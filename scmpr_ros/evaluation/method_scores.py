@@ -14,9 +14,6 @@ from scmpr_ros.evaluation.intervals import difference_interval, recall_interval
 from scmpr_ros.evaluation.metrics import one_percent
 from scmpr_ros.evaluation.result import Result
 
-BYTES_PER_DIMENSION = 2
-"""Place maps hold descriptors in half precision."""
-
 
 class Recall(NamedTuple):
     """Shares in [0, 1]. interval: 95 %. deviation: of the seeds, None for a single one."""
@@ -32,7 +29,7 @@ class MethodScores:
 
     rank: (seeds, N) from 1; infinite if no candidate is correct. xy_m: (N, 2) true positions.
     recording, condition: (N,) of each query. percent: (N,) the K of Recall@1 %.
-    chance: of Recall@1. query_ms: median. map_bytes: of the descriptors of all maps.
+    chance: of Recall@1. places: of all maps together.
     """
 
     rank: NDArray[np.float64]
@@ -41,7 +38,6 @@ class MethodScores:
     condition: NDArray[np.str_]
     percent: NDArray[np.int64]
     chance: float
-    query_ms: float
     places: int
 
     @classmethod
@@ -58,7 +54,6 @@ class MethodScores:
                 raise DatasetError("the seeds of a method did not answer the same queries")
             found = [rank for result in results for rank in result.scores.first_right_rank]
             ranks.append([np.inf if rank is None else rank for rank in found])
-        latency = [s.latency_ms_p50 for x in seeds for s in (r.scores for r in x)]
         maps = {(n.recording, n.database): s.num_places for n, s in zip(names, first, strict=True)}
         return cls(
             np.array(ranks, np.float64), xy_m,
@@ -66,7 +61,6 @@ class MethodScores:
             np.repeat([name.condition for name in names], counts),
             np.repeat([one_percent(score.num_places) for score in first], counts),
             float(np.average([score.chance for score in first], weights=counts)),
-            float(np.median([ms for ms in latency if ms is not None] or [np.nan])),
             sum(maps.values()),
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class Table:
     def markdown(self) -> str:
         """The table with its title, as Markdown."""
         head = ["", self.unit, self.spread, "chance", "queries", "note"]
-        lines = [f"# {self.title}", "", _line(head), _line(["---"] * len(head))]
+        cells_of_rows = []
         notes: list[str] = []
         for row in self.rows:
             name = row.name if row.published else f"**{row.name}**"
@@ -72,7 +72,8 @@ class Table:
             if row.notes and row.notes not in notes:
                 notes.append(row.notes)
             note = f"[{notes.index(row.notes) + 1}]" if row.notes else ""
-            lines.append(_line([name, *cells, queries, note]))
+            cells_of_rows.append([name, *cells, queries, note])
+        lines = [f"# {self.title}", "", *markdown_table(head, cells_of_rows)]
         if any(row.published for row in self.rows):
             lines += ["", "Names in bold were measured here; the others are as published."]
         lines.append("")
@@ -109,8 +110,9 @@ class Table:
         save_figure(figure, path)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def _number(value: float | None) -> str:

@@ -22,7 +22,7 @@ from scmpr_ros.networks.backbones import (
     build_backbone,
     check_backbone,
 )
-from scmpr_ros.networks.depth import DepthConfig
+from scmpr_ros.networks.depth import DepthConfig, expected_ranges
 from scmpr_ros.networks.saff import GivenReading, ImagePrediction, Saff, SaffConfig
 from scmpr_ros.retrieval.evidence import CellStatistics
 from scmpr_ros.stages import stage
@@ -97,6 +97,11 @@ class PerceptionNetwork(PerceivingNetwork):
         with stage("SAFF"):
             prediction: ImagePrediction = self.saff(stages, given)  # eq. 2-4
         return prediction
+
+    def ranges_in_image(self, prediction: ImagePrediction, seen: Tensor) -> Tensor:
+        """Metres (B, h, w) that the range head expects; 0 for no return, and where not `seen`."""
+        assert prediction.range_logits is not None  # for networks with a range head
+        return expected_ranges(prediction.range_logits.float(), self.config.depth) * seen
 
     @staticmethod
     def is_perception_weight(name: str) -> bool:

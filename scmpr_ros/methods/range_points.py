@@ -57,6 +57,23 @@ def voxels(points: Tensor, size_m: float) -> tuple[Tensor, Tensor]:
     batch, point = points[..., 0].isfinite().nonzero(as_tuple=True)
     returns = points[batch, point]
     index = torch.cat([batch[:, None], torch.floor(returns / size_m).long()], dim=1)
-    occupied, member = index.unique(dim=0, return_inverse=True)
-    sums = returns.new_zeros(len(occupied), 3).index_add(0, member, returns)
-    return occupied, sums / torch.bincount(member, minlength=len(occupied))[:, None]
+    occupied, mean, _ = mean_of_cells(index, returns)
+    return occupied, mean
+
+
+def mean_of_cells(cells: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells that occur, sorted (M, D), the mean of the points in each (M, 3), and how many (M,).
+
+    cells: (N, D) int64 of the points (N, 3).
+    """
+    occupied, member = cells.unique(dim=0, return_inverse=True)
+    count = torch.bincount(member, minlength=len(occupied)).to(points)
+    mean = points.new_zeros(len(occupied), 3).index_add(0, member, points) / count[:, None]
+    return occupied, mean, count
+
+
+def turned(vectors: Tensor, angle_rad: Tensor) -> Tensor:
+    """Turn vectors (N, 3) counter-clockwise about z by angles (N,)."""
+    c, s = torch.cos(angle_rad), torch.sin(angle_rad)
+    x, y, z = vectors.unbind(1)
+    return torch.stack([c * x - s * y, s * x + c * y, z], dim=1)

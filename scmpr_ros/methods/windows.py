@@ -44,6 +44,12 @@ class WindowNetwork(PlaceNetwork):
         windows = (place.window(yaw.expand(count), fov_rad) for yaw in headings)
         return PlaceDescription(torch.stack([self.describe_window(x) for x in windows], dim=1))
 
+    def grey_ranges(self, window: PlaceView) -> Tensor:
+        """Ranges of B windows as grey images (B, 1, H, W) of the view's size, white at
+        `max_range_m`; black where nothing returns."""
+        reach_m = self.config.max_range_m
+        return ranges_in_view(window, self.config.view)[:, None].clamp_max(reach_m) / reach_m
+
     def nearest_heading(self, yaw_rad: Tensor) -> Tensor:
         """The heading nearest to each yaw among those that places are described in, radians."""
         step = 2 * math.pi / self.config.num_headings

@@ -30,14 +30,15 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
             f"{path} holds weights of a timm model, but this run's network has none; set its "
             "backbone or tower to lite0_vmamba or timm/<model>"
         )
-    named = [_named(model, path) for model in models]
+    stored = read_state_dict(path, "model")
+    named = [_named(model, stored, path) for model in models]
     for model, tensors in zip(models, named, strict=True):
         load_strictly(model, tensors, str(path))
 
 
-def _named(model: Any, path: Path) -> dict[str, Tensor]:
+def _named(model: Any, stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """A file's weights by the names of a model."""
-    stored, expected = read_state_dict(path, "model"), full_timm_state(model)
+    expected = full_timm_state(model)
     if not expected.keys() <= stored.keys():
         stored = _with_names_of(expected, stored, path)
     return {name: stored[name] for name in model.state_dict()}

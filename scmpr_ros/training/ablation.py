@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,7 @@ from scmpr_ros.training.evaluated_runs import (
     RecallTest,
     evaluate_runs,
 )
-from scmpr_ros.training.experiment import Run, plan_run, train_runs
-from scmpr_ros.training.preparation import RecordingSource, find_recordings
-from scmpr_ros.training.settings import specialised, train_config_class
-from scmpr_ros.training.split import check_split
+from scmpr_ros.training.experiment import Run, trained_rows
 
 
 @dataclass(frozen=True)
@@ -35,25 +31,10 @@ class AblationConfig(RecallExperimentConfig):
     out: Path = Path("out/ablation")
 
 
-@cache
-def ablation_config_class(method_name: str) -> type[AblationConfig]:
-    """`AblationConfig` whose `train` has the settings of a method."""
-    train = train_config_class(method_name)
-    return specialised(AblationConfig, train=(train, field(default_factory=train)))
-
-
 def ablate(config: AblationConfig) -> Path:
     """Train and evaluate all rows; return the path of the table in Markdown."""
     test = RecallTest(config.test)
-    runs: dict[str, list[Run]] = {
-        name: [plan_run(config, config.rows[name], seed, f"row {name!r}") for seed in config.seeds]
-        for name in config.selected
-    }
-    for row in runs.values():
-        check_tests(row[0], test.folders)
-    train_runs(config, {
-        f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
-    })  # fmt: skip
+    runs = trained_rows(config, test.folders)
     evaluations = [
         Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
         for name, row in runs.items()
@@ -71,16 +52,3 @@ def _result(run: Run, found: Sequence[Result]) -> dict[str, Any]:
         "seed": run.config.seed, **pool(found)._asdict(), "weights": str(run.weights),
         "drives": [result.to_json() for result in found],
     }  # fmt: skip
-
-
-def check_tests(run: Run, test: Sequence[Path]) -> None:
-    """Raise ConfigError if a run, or one it starts from, is trained or selected by what it is
-    judged by."""
-    sources = [RecordingSource(recording) for recording in test]
-    for needed in run.with_starts():
-        config = needed.config
-        training = find_recordings(config.recordings, config.sequences, config.bag)
-        validation = []
-        if config.validation:
-            validation = find_recordings(config.validation, config.validation_sequences, config.bag)
-        check_split(training, validation, sources, config.allow_test_data)

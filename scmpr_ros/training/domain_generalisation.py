@@ -8,10 +8,8 @@ mIoU_T / mIoU_S.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +22,19 @@ from scmpr_ros.config import to_dict
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.iou import count_classes, named_iou
 from scmpr_ros.evaluation.result import read_json
+from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork
 from scmpr_ros.semantics import NUM_CLASSES
-from scmpr_ros.training.ablation import check_tests
 from scmpr_ros.training.conditions import conditions_of_drives, matches
-from scmpr_ros.training.experiment import ExperimentConfig, Run, plan_run, train_runs
+from scmpr_ros.training.experiment import ExperimentConfig, Run, trained_rows
 from scmpr_ros.training.preparation import (
     PreparedRecording,
     RecordingSource,
     finished_recordings,
     load_recordings,
 )
-from scmpr_ros.training.settings import specialised, train_config_class
 from scmpr_ros.training.validation import BATCH
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,13 +62,6 @@ class DomainConfig(ExperimentConfig):
                 raise ConfigError(f"row {name!r} trains the task {config.task}, not segmentation")
 
 
-@cache
-def domain_config_class(method_name: str) -> type[DomainConfig]:
-    """`DomainConfig` whose `train` has the settings of a method."""
-    train = train_config_class(method_name)
-    return specialised(DomainConfig, train=(train, field(default_factory=train)))
-
-
 @dataclass(frozen=True)
 class DomainScore:
     """mIoU of one network in [0, 1]: in the source domain, in all targets together, and in each."""
@@ -90,16 +78,8 @@ class DomainScore:
 
 def measure_domain_generalisation(config: DomainConfig) -> Path:
     """Train and measure all rows; return the path of the table in Markdown."""
-    runs: dict[str, list[Run]] = {
-        name: [plan_run(config, config.rows[name], seed, f"row {name!r}") for seed in config.seeds]
-        for name in config.selected
-    }
     towns = finished_recordings(config.test)
-    for row in runs.values():
-        check_tests(row[0], towns)
-    train_runs(config, {
-        f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
-    })  # fmt: skip
+    runs = trained_rows(config, towns)
     scores: dict[str, list[DomainScore]] = {}
     for name, row in runs.items():
         scores[name] = [_score(run, towns, config) for run in row]
@@ -116,8 +96,8 @@ def _score(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore
     """The score of a run, from an earlier call if there was one."""
     settings = {"source": config.source, "targets": config.targets, "towns": [*map(str, towns)]}
     path = run.weights.parent / "domains.json"
-    if path.is_file() and read_json(path)["settings"] == settings:
-        return DomainScore(**read_json(path)["score"])
+    if path.is_file() and (earlier := read_json(path))["settings"] == settings:
+        return DomainScore(**earlier["score"])
     network = load_checkpoint(run.weights)
     assert isinstance(network, PerceivingNetwork)  # only these have a task segmentation
     sources = [RecordingSource(town) for town in towns]
@@ -165,7 +145,7 @@ def _miou(confusion: NDArray[np.int64]) -> float:
 
 def _markdown(scores: Mapping[str, Sequence[DomainScore]], config: DomainConfig) -> str:
     head = ["", f"mIoU_S, {config.source}", "mIoU_T", "rPD", *config.targets]
-    lines = ["# Domain generalisation", "", _line(head), _line(["---"] * len(head))]
+    rows = []
     for name, own in scores.items():
         values: list[Any] = [
             [100 * score.source for score in own], [100 * score.target for score in own],
@@ -173,8 +153,9 @@ def _markdown(scores: Mapping[str, Sequence[DomainScore]], config: DomainConfig)
         ]  # fmt: skip
         values += [[100 * score.by_target[target] for score in own] for target in config.targets]
         digits = [1, 1, 3, *[1] * len(config.targets)]
-        lines.append(_line([name, *(_spread(v, d) for v, d in zip(values, digits, strict=True))]))
+        rows.append([name, *(_spread(v, d) for v, d in zip(values, digits, strict=True))])
     seeds = ", ".join(map(str, config.seeds))
+    lines = ["# Domain generalisation", "", *markdown_table(head, rows)]
     lines += ["", "mIoU in percent over the classes that occur, mean and deviation of the seeds "
               f"{seeds}. mIoU_T: all target domains together. rPD = mIoU_T / mIoU_S."]  # fmt: skip
     return "\n".join([*lines, ""])
@@ -183,7 +164,3 @@ def _markdown(scores: Mapping[str, Sequence[DomainScore]], config: DomainConfig)
 def _spread(values: Sequence[float], digits: int) -> str:
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -15,10 +15,8 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.evaluate import (
     EvaluationConfig,
     PlacePositions,
-    predict_in_map,
-    predict_in_scans,
+    predict_by_protocol,
 )
-from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import find_protocol, map_protocol
 from scmpr_ros.evaluation.result import Result, read_results, write_results
 from scmpr_ros.methods.checkpoint import load_checkpoint
@@ -124,15 +122,13 @@ def _evaluate(evaluation: Evaluation) -> None:
     network = load_checkpoint(evaluation.weights)
     test, config = evaluation.test, evaluation.config
     _log.info("evaluating %s", evaluation.weights)
-    results: list[Result] = []
-    for folder in test.folders:
-        if test.protocol == "map":
-            protocol = map_protocol(config.tolerance)
-            found = predict_in_map(folder, network, config, places=test.places)
-            results += [predictions.score(protocol) for predictions in found]
-            continue
-        protocol = find_protocol(test.protocol)
-        for sequence in test.sequences or protocol.sequences:
-            predictions: Predictions = predict_in_scans(folder, sequence, protocol, network, config)
-            results.append(predictions.score(protocol))
+    searches_map = test.protocol == "map"
+    protocol = map_protocol(config.tolerance) if searches_map else find_protocol(test.protocol)
+    results = [
+        predictions.score(protocol)
+        for folder in test.folders
+        for predictions in predict_by_protocol(
+            folder, protocol, network, config, test.sequences, places=test.places
+        )
+    ]
     write_results(results, evaluation.file)

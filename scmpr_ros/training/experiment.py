@@ -10,23 +10,28 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scmpr_ros.config import flatten, from_dict, to_dict, unflatten
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.training.cost import TrainingCost
-from scmpr_ros.training.settings import TrainConfig, train_config_class
-from scmpr_ros.training.train import train
+from scmpr_ros.training.preparation import RecordingSource, find_recordings
+from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
+from scmpr_ros.training.split import check_split
+from scmpr_ros.training.train import WEIGHTS, train
 
 _log = logging.getLogger(__name__)
 
 _STARTS = ("initial", "perception", "description", "image_encoder", "pretrained", "vmamba")
 """Settings that may name a stage."""
 _MARK = "@"
+
+Experiment = TypeVar("Experiment", bound="ExperimentConfig")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class ExperimentConfig:
         settings = {f"stage {name!r}": changes for name, changes in self.stages.items()}
         settings |= {f"row {name!r}": self.rows[name] for name in self.selected}
         for source, changes in settings.items():
-            for stage in _stages_named(self.training_of(changes, source)):
+            for _, stage, _ in _stages_named(self.training_of(changes, source)):
                 if stage not in self.stages:
                     raise ConfigError(f"{source}: no stage {stage!r}; there are "
                                       f"{', '.join(self.stages) or 'none'}")  # fmt: skip
@@ -86,7 +91,7 @@ class ExperimentConfig:
     def _check_circle(self, name: str, path: tuple[str, ...]) -> None:
         if name in path:
             raise ConfigError(f"stages start from each other: {' -> '.join([*path, name])}")
-        for stage in _stages_named(self.training_of(self.stages[name], f"stage {name!r}")):
+        for _, stage, _ in _stages_named(self.training_of(self.stages[name], f"stage {name!r}")):
             self._check_circle(stage, (*path, name))
 
 
@@ -103,7 +108,7 @@ class Run:
     @property
     def weights(self) -> Path:
         """The weights that it writes."""
-        return self.config.out / "model.safetensors"
+        return self.config.out / WEIGHTS
 
     @property
     def depth(self) -> int:
@@ -122,6 +127,51 @@ class Run:
         return sum(map(TrainingCost.read, sorted(folders)), TrainingCost())
 
 
+@cache
+def experiment_config_class(base: type[Experiment], method_name: str) -> type[Experiment]:
+    """The config of an experiment, whose `train` has the settings of a method."""
+    train_class = train_config_class(method_name)
+    return specialised(base, train=(train_class, field(default_factory=train_class)))
+
+
+def trained_rows(experiment: ExperimentConfig, test: Sequence[Path]) -> dict[str, list[Run]]:
+    """The runs of the selected rows, one for each seed, trained unless that was done before.
+
+    Raises ConfigError, before anything is trained, if a run, or one it starts from, would be
+    trained or selected by a recording of `test`.
+    """
+    rows = {
+        name: [
+            plan_run(experiment, experiment.rows[name], seed, f"row {name!r}")
+            for seed in experiment.seeds
+        ]
+        for name in experiment.selected
+    }
+    _check_tests((row[0] for row in rows.values()), test)
+    train_runs(experiment, {
+        f"{name}, seed {run.config.seed}": run for name, row in rows.items() for run in row
+    })  # fmt: skip
+    return rows
+
+
+def _check_tests(runs: Iterable[Run], test: Sequence[Path]) -> None:
+    """Check each choice of recordings once, as their images are read for it."""
+    sources = [RecordingSource(recording) for recording in test]
+    checked = []
+    for needed in (needed for run in runs for needed in run.with_starts()):
+        config = needed.config
+        training = (config.recordings, config.sequences, config.bag)
+        validation = (config.validation, config.validation_sequences)
+        choice = (training, validation, config.allow_test_data)
+        if choice in checked:
+            continue
+        checked.append(choice)
+        selecting = []
+        if config.validation:
+            selecting = find_recordings(config.validation, config.validation_sequences, config.bag)
+        check_split(find_recordings(*training), selecting, sources, config.allow_test_data)
+
+
 def plan_run(
     experiment: ExperimentConfig, changes: Mapping[str, Any], seed: int, source: str
 ) -> Run:
@@ -130,14 +180,11 @@ def plan_run(
     starts = []
     paths: dict[str, Any] = {}
     digested: dict[str, Any] = {}
-    for name in _STARTS:
-        path = getattr(config, name)
-        if path is not None and str(path).startswith(_MARK):
-            stage, _, file = str(path).removeprefix(_MARK).partition("/")
-            start = plan_run(experiment, experiment.stages[stage], seed, f"stage {stage!r}")
-            starts.append(start)
-            paths[name] = start.config.out / (file or "model.safetensors")
-            digested[name] = Path(start.config.out.name, file)
+    for setting, stage, file in _stages_named(config):
+        start = plan_run(experiment, experiment.stages[stage], seed, f"stage {stage!r}")
+        starts.append(start)
+        paths[setting] = start.config.out / (file or WEIGHTS)
+        digested[setting] = Path(start.config.out.name, file)
     settings = to_dict(replace(config, **digested, out=Path(), jobs=1))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     out = experiment.out / "runs" / digest
@@ -177,8 +224,10 @@ def _train_in_worker(method: str, settings: dict[str, Any]) -> None:
     train(config, wait=True)
 
 
-def _stages_named(config: TrainConfig) -> Iterator[str]:
-    for name in _STARTS:
-        path = getattr(config, name)
+def _stages_named(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
+    """Settings that name a stage, the stage, and the file of its folder; empty for its weights."""
+    for setting in _STARTS:
+        path = getattr(config, setting)
         if path is not None and str(path).startswith(_MARK):
-            yield str(path).removeprefix(_MARK).partition("/")[0]
+            stage, _, file = str(path).removeprefix(_MARK).partition("/")
+            yield setting, stage, file

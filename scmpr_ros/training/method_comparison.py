@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 
 from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
-from scmpr_ros.evaluation.benchmark.machine import measure_machine
+from scmpr_ros.evaluation.benchmark.machine import device_name, measure_machine
 from scmpr_ros.evaluation.benchmark.networks import count_parameters
 from scmpr_ros.evaluation.benchmark.queries import (
     QueryBenchmarkConfig,
@@ -21,19 +19,17 @@ from scmpr_ros.evaluation.benchmark.queries import (
     benchmark_queries,
     descriptor_dim,
 )
-from scmpr_ros.evaluation.method_report import MethodCost, bytes_per_place, write_report
+from scmpr_ros.evaluation.method_report import MethodCost, write_report
 from scmpr_ros.evaluation.method_scores import MethodScores
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.networks.device import choose_device
-from scmpr_ros.training.ablation import check_tests
 from scmpr_ros.training.evaluated_runs import (
     Evaluation,
     RecallExperimentConfig,
     RecallTest,
     evaluate_runs,
 )
-from scmpr_ros.training.experiment import Run, plan_run, train_runs
-from scmpr_ros.training.settings import specialised, train_config_class
+from scmpr_ros.training.experiment import Run, trained_rows
 
 
 @dataclass(frozen=True)
@@ -53,26 +49,11 @@ class ComparisonConfig(RecallExperimentConfig):
     queries: int = 100
 
 
-@cache
-def comparison_config_class(method_name: str) -> type[ComparisonConfig]:
-    """`ComparisonConfig` whose `train` has the settings of a method."""
-    train = train_config_class(method_name)
-    return specialised(ComparisonConfig, train=(train, field(default_factory=train)))
-
-
 def compare_methods(config: ComparisonConfig) -> Path:
     """Train, evaluate and time all methods; return the report in Markdown."""
-    runs: dict[str, list[Run]] = {
-        name: [plan_run(config, config.rows[name], seed, f"row {name!r}") for seed in config.seeds]
-        for name in config.selected
-    }
-    unseen = [test.folders for test in config.tests.values() if not test.trained_on]
-    for row in runs.values():
-        for recordings in unseen:
-            check_tests(row[0], recordings)
-    train_runs(config, {
-        f"{name}, seed {run.config.seed}": run for name, row in runs.items() for run in row
-    })  # fmt: skip
+    unseen = [folder for test in config.tests.values() if not test.trained_on
+              for folder in test.folders]  # fmt: skip
+    runs = trained_rows(config, unseen)
     found = iter(evaluate_runs([
         Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
         for test in config.tests.values() for name, row in runs.items() for run in row
@@ -86,7 +67,8 @@ def compare_methods(config: ComparisonConfig) -> Path:
         for test, methods in results.items()
     }
     costs = {name: _cost(row) for name, row in runs.items()}
-    timings = _timings(runs, config) if config.queries else {}
+    device = choose_device(config.evaluation.localizer.device)
+    timings = _timings(runs, config, device) if config.queries else {}
     write_json(config.out / "results.json", {
         "results": {
             test: {name: [[x.to_json() for x in seed] for seed in seeds]
@@ -100,7 +82,7 @@ def compare_methods(config: ComparisonConfig) -> Path:
     })  # fmt: skip
     return write_report(
         config.out, scores, costs, timings, config.seeds,
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+        f"{device_name(device)}, {torch.get_num_threads()} threads",
     )  # fmt: skip
 
 
@@ -112,14 +94,16 @@ def _cost(row: list[Run]) -> MethodCost:
         float(np.mean([cost.views for cost in costs])),
         float(np.mean([cost.processor_s for cost in costs])),
         float(np.mean([cost.wall_s for cost in costs])), count_parameters(network),
-        bytes_per_place(network.config.num_headings, descriptor_dim(network)),
+        network.config.num_headings * descriptor_dim(network) * np.dtype(np.float16).itemsize,
     )  # fmt: skip
 
 
-def _timings(runs: Mapping[str, list[Run]], config: ComparisonConfig) -> dict[str, QueryTiming]:
+def _timings(
+    runs: Mapping[str, list[Run]], config: ComparisonConfig, device: torch.device
+) -> dict[str, QueryTiming]:
     """Time of queries, by method; all take turns."""
     weights = {name: row[0].weights for name, row in runs.items()}
-    machine = measure_machine(choose_device(config.evaluation.localizer.device))
+    machine = measure_machine(device)
     settings = QueryBenchmarkConfig(
         networks=tuple(map(str, weights.values())), peers=(), queries=config.queries,
         localizer=config.evaluation.localizer,

@@ -57,7 +57,8 @@ from scmpr_ros.training.settings import Precision, TrainConfig
 from scmpr_ros.training.split import check_split
 
 _log = logging.getLogger(__name__)
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
+"""In the folder of a run."""
 _RECORD = "run.json"
 """Versions and settings of a run, beside its weights."""
 _BEST = "best"
@@ -77,7 +78,7 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = (), wait: bool = 
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {processes}, the "
                           "number of processes")  # fmt: skip
     with exclusive_lock(config.out, wait) if rank == 0 else nullcontext():
-        weights = config.out / _WEIGHTS
+        weights = config.out / WEIGHTS
         if wait and weights.is_file():
             return weights
         return _train(config, callbacks, processes, rank)
@@ -122,7 +123,7 @@ def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, r
     )
     if config.patience:
         _load_best(module, config.out)
-    weights_path = config.out / _WEIGHTS
+    weights_path = config.out / WEIGHTS
     if rank == 0:
         if config.initial is not None and config.initial_share:
             average_weights(module.network, load_checkpoint(config.initial), config.initial_share)

@@ -15,7 +15,8 @@ from tiny_runs import tiny_run
 from scmpr_ros.cli import ablate as ablate_script
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.training import experiment
-from scmpr_ros.training.ablation import AblationConfig, ablate, ablation_config_class
+from scmpr_ros.training.ablation import AblationConfig, ablate
+from scmpr_ros.training.experiment import experiment_config_class
 from scmpr_ros.training.train import train
 
 CONFIG = Path(__file__).parents[2] / "config" / "ablation.yaml"
@@ -67,7 +68,7 @@ def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
 
 def test_the_shipped_rows_can_be_set() -> None:
     parser = ArgumentParser()
-    parser.add_class_arguments(ablation_config_class("scmpr"))
+    parser.add_class_arguments(experiment_config_class(AblationConfig, "scmpr"))
     shipped = parser.instantiate(parser.parse_object(yaml.safe_load(CONFIG.read_text())))
     config = AblationConfig(**vars(shipped))
     names = list(config.rows)

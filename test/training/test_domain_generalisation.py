@@ -22,10 +22,9 @@ from scmpr_ros.training.conditions import matches, select_condition
 from scmpr_ros.training.domain_generalisation import (
     DomainConfig,
     DomainScore,
-    domain_config_class,
     measure_domain_generalisation,
 )
-from scmpr_ros.training.experiment import plan_run
+from scmpr_ros.training.experiment import experiment_config_class, plan_run
 from scmpr_ros.training.preparation import PreparationConfig, RecordingSource, load_recording
 
 CONFIG = Path(__file__).parents[2] / "config" / "domain_generalisation.yaml"
@@ -134,7 +133,7 @@ def test_what_cannot_be_measured_is_named(towns: Path, tmp_path: Path) -> None:
 
 def test_the_shipped_rows_can_be_set() -> None:
     parser = ArgumentParser()
-    parser.add_class_arguments(domain_config_class("scmpr"))
+    parser.add_class_arguments(experiment_config_class(DomainConfig, "scmpr"))
     shipped = parser.instantiate(parser.parse_object(yaml.safe_load(CONFIG.read_text())))
     settings = DomainConfig(**vars(shipped))
     pretraining = settings.training_of(settings.stages["MLP, aug"], "stage")

@@ -22,10 +22,10 @@ from scmpr_ros.evaluation.method_scores import MethodScores
 from scmpr_ros.evaluation.result import Provenance, Result, Rules, Scores
 from scmpr_ros.methods import registry
 from scmpr_ros.training.evaluated_runs import RecallTest
+from scmpr_ros.training.experiment import experiment_config_class
 from scmpr_ros.training.method_comparison import (
     ComparisonConfig,
     compare_methods,
-    comparison_config_class,
 )
 
 CONFIG = Path(__file__).parents[2] / "config" / "rivals.yaml"
@@ -75,7 +75,7 @@ def test_a_method_must_not_be_judged_by_what_it_learned(recordings: Path, tmp_pa
 
 def test_the_shipped_rivals_can_be_set() -> None:
     parser = ArgumentParser()
-    parser.add_class_arguments(comparison_config_class("scmpr"))
+    parser.add_class_arguments(experiment_config_class(ComparisonConfig, "scmpr"))
     shipped = parser.instantiate(parser.parse_object(yaml.safe_load(CONFIG.read_text())))
     config = ComparisonConfig(**vars(shipped))
     methods = {name: config.training_of(config.rows[name], name).method for name in config.rows}

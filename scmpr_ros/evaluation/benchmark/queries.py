@@ -236,31 +236,40 @@ def _peer(name: str, device: torch.device, precision: torch.dtype) -> Callable[[
 
 def _describe_place(network: PlaceNetwork, device: torch.device) -> Timing:
     """Time the LiDAR branch: render one place's panorama and describe it in all headings."""
+    points, labels = _random_points(device)
     seconds, wait = [], synchroniser(device)
     for _ in range(25):
         began_s = time.perf_counter()
-        _description(network, device)
+        _description(network, points, labels)
         wait()
         seconds.append(time.perf_counter() - began_s)
     return Timing.of(seconds[5:])
 
 
-@torch.inference_mode()
-def _description(network: PlaceNetwork, device: torch.device) -> PlaceDescription:
-    """Render a place among random points, and describe it."""
+def _random_points(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (N, 3) of a flat map around the origin, and their classes (N,)."""
     generator = np.random.default_rng(0)
     points = torch.from_numpy(generator.uniform(-50, 50, (_MAP_POINTS, 3))).float().to(device)
     points[:, 2] *= 0.05
     labels = torch.from_numpy(generator.choice(STATIC_IDS, _MAP_POINTS).astype(np.uint8)).to(device)
+    return points, labels
+
+
+@torch.inference_mode()
+def _description(
+    network: PlaceNetwork, points: torch.Tensor, labels: torch.Tensor
+) -> PlaceDescription:
+    """Render the place at the origin of a map, and describe it."""
     config = RenderConfig(max_range_m=network.config.max_range_m)
-    grid = network.config.panorama
-    panoramas = render(points, labels, torch.zeros(1, 3, device=device), grid, config)
+    grid, position = network.config.panorama, points.new_zeros(1, 3)
+    panoramas = render(points, labels, position, grid, config)
     return network.describe_place(PlaceView.of(panoramas, grid))
 
 
 def descriptor_dim(network: PlaceNetwork) -> int:
     """Dimensions of a network's descriptors."""
-    return _description(network, next(network.parameters()).device).descriptors.shape[-1]
+    points = _random_points(next(network.parameters()).device)
+    return _description(network, *points).descriptors.shape[-1]
 
 
 def random_place_map(network: PlaceNetwork, places: int) -> PlaceMap:

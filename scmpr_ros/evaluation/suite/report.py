@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scmpr_ros.atomic_files import write_file, write_json
 from scmpr_ros.config import to_dict
+from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.evaluation.suite.entry import Column
 from scmpr_ros.evaluation.suite.run import EntryResult, SuiteReport
 
@@ -50,8 +51,8 @@ def markdown(report: SuiteReport, checkpoint: Path) -> str:
         results = report.of_kind(kind)
         entry, columns = results[0].entry, shown_columns(results)
         head = ["", *(column.title for column in columns), "time"]
-        lines += ["", f"## {entry.title}", "", _line(head), _line(["---"] * len(head))]
-        lines += [_line(cells(result, columns)) for result in results]
+        rows = [cells(result, columns) for result in results]
+        lines += ["", f"## {entry.title}", "", *markdown_table(head, rows)]
         lines += ["", entry.rules]
     return "\n".join(lines) + "\n"
 
@@ -61,7 +62,3 @@ def _to_json(result: EntryResult) -> dict[str, object]:
     if result.note:
         return {**content, "missing": result.missing, "error": result.error}
     return {**content, "numbers": result.numbers}
-
-
-def _line(row: Sequence[str]) -> str:
-    return f"| {' | '.join(row)} |"

@@ -20,7 +20,6 @@ from scmpr_ros.methods.perception import PerceptionConfig, PerceptionNetwork
 from scmpr_ros.methods.range_points import birds_eye_view, points_of_ranges, voxels
 from scmpr_ros.methods.views import PlaceView, QueryView
 from scmpr_ros.methods.windows import WindowNetwork
-from scmpr_ros.networks.depth import expected_ranges
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
 from scmpr_ros.networks.netvlad import NetVladConfig, SharedNetVlad
 from scmpr_ros.networks.saff import ImagePrediction
@@ -91,9 +90,7 @@ class I2pRecNetwork(PerceptionNetwork, WindowNetwork):
 
     def points_in_image(self, prediction: ImagePrediction, seen: Tensor) -> Tensor:
         """Points (B, N, 3) of the predicted ranges, in the axes of the view; NaN for no return."""
-        assert prediction.range_logits is not None  # a `PerceptionNetwork` without it has none
-        range_m = expected_ranges(prediction.range_logits.float(), self.config.depth) * seen
-        return points_of_ranges(range_m, self.config.mask_grid)
+        return points_of_ranges(self.ranges_in_image(prediction, seen), self.config.mask_grid)
 
     def encode(self, points: Tensor) -> Tensor:
         """Local features (B, C, h, w) of points of either modality (B, N, 3)."""

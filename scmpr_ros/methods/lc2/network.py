@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from scmpr_ros.methods.perception import PerceptionConfig, PerceptionNetwork
 from scmpr_ros.methods.views import PlaceView
-from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
-from scmpr_ros.networks.depth import expected_ranges
+from scmpr_ros.methods.windows import WindowNetwork
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
 from scmpr_ros.networks.gem import Gem
 from scmpr_ros.networks.netvlad import NetVladConfig, SharedNetVlad
@@ -71,8 +70,7 @@ class Lc2Network(PerceptionNetwork, WindowNetwork):
 
     def image_features(self, prediction: ImagePrediction, seen: Tensor) -> Tensor:
         """Local features (B, C, h, w) of the disparity images."""
-        assert prediction.range_logits is not None  # a `PerceptionNetwork` without it has none
-        range_m = expected_ranges(prediction.range_logits.float(), self.config.depth) * seen
+        range_m = self.ranges_in_image(prediction, seen)
         if self.training:
             scale = 1 + _SCALE_NOISE * (2 * torch.rand(len(range_m), 1, 1) - 1)
             range_m = range_m * scale.to(range_m)
@@ -81,9 +79,7 @@ class Lc2Network(PerceptionNetwork, WindowNetwork):
 
     def window_features(self, window: PlaceView) -> Tensor:
         """Local features (B, C, h, w) of the range images."""
-        reach_m = self.config.max_range_m
-        grey = ranges_in_view(window, self.config.view).clamp_max(reach_m) / reach_m
-        features: Tensor = self.range_tower(grey[:, None]).float()
+        features: Tensor = self.range_tower(self.grey_ranges(window)).float()
         return features
 
     def disparity_image(self, range_m: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.network import PlaceNetworkConfig, Query
 from scmpr_ros.methods.views import PlaceView, QueryView
-from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
+from scmpr_ros.methods.windows import WindowNetwork
 from scmpr_ros.networks.factorisation import FactorisationBlock
 from scmpr_ros.networks.feature_tower import FeatureTower, TowerConfig
 from scmpr_ros.networks.netvlad import NetVladConfig, SharedNetVlad
@@ -81,9 +81,7 @@ class ModaLinkNetwork(WindowNetwork):
 
     def range_image(self, window: PlaceView) -> Tensor:
         """Ranges (B, 3, H, W) as grey images of the view's size."""
-        reach_m = self.config.max_range_m
-        grey = ranges_in_view(window, self.config.view).clamp_max(reach_m) / reach_m
-        return grey[:, None].expand(-1, 3, -1, -1)
+        return self.grey_ranges(window).expand(-1, 3, -1, -1)
 
     def encode(self, image: Tensor) -> Tensor:
         """Local features (B, C, h, w) of images of either modality (B, 3, H, W)."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from scmpr_ros.geometry import AngularGrid
 from scmpr_ros.methods.pair_batch import PairBatch
-from scmpr_ros.methods.range_points import rotated
+from scmpr_ros.methods.range_points import rotated, turned
 
 _SAME_SURFACE = 0.1  # fraction of the range by which a return may be nearer or farther
 _SLACK_M = 0.5
@@ -56,7 +56,7 @@ class Alignment:
         point = point + batch.view_position[image]
 
         seen = rotated(batch.place_axes[image].mT, point - batch.place_position[image])
-        seen = _turn(seen, batch.turned_rad[image])
+        seen = turned(seen, batch.turned_rad[image])
         distance = seen.norm(dim=1)
         azimuth = torch.atan2(seen[:, 1], seen[:, 0])
         elevation = torch.asin((seen[:, 2] / distance.clamp_min(1e-6)).clamp(-1, 1))
@@ -86,13 +86,6 @@ class Alignment:
         rows = (torch.arange(height) * depth.shape[-2] + depth.shape[-2] // 2) // height
         columns = (torch.arange(width) * depth.shape[-1] + depth.shape[-1] // 2) // width
         return directions * depth[:, rows][:, :, columns, None]
-
-
-def _turn(vectors: Tensor, angle_rad: Tensor) -> Tensor:
-    """Turn vectors (N, 3) counter-clockwise about z by angles (N,)."""
-    c, s = torch.cos(angle_rad), torch.sin(angle_rad)
-    x, y, z = vectors.unbind(1)
-    return torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
 
 
 def _sample(features: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:

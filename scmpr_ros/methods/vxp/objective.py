@@ -12,7 +12,7 @@ from torch.nn import functional
 from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs
 from scmpr_ros.methods.objective import viewpoints
 from scmpr_ros.methods.pair_batch import PairBatch
-from scmpr_ros.methods.range_points import rotated
+from scmpr_ros.methods.range_points import rotated, turned
 from scmpr_ros.methods.vxp.network import VxpNetwork
 from scmpr_ros.methods.vxp.voxel_encoder import VoxelFeatures
 from scmpr_ros.methods.window_objective import WindowObjective, WindowObjectiveConfig
@@ -100,21 +100,20 @@ class VxpObjective(WindowObjective):
         window = self.window(batch)
         voxels: VoxelFeatures = network.voxel_encoder(window.points)
         centre = self._in_view(voxels, batch)
-        features, occupied = network.project(voxels, centre, count)
-        distance, _ = network.project(
-            voxels._replace(features=centre.norm(dim=1, keepdim=True)), centre, count
+        # The distance is projected as one feature more.
+        with_distance = torch.cat([voxels.features, centre.norm(dim=1, keepdim=True)], dim=1)
+        projected, occupied = network.project(
+            voxels._replace(features=with_distance), centre, count
         )
+        features, distance = projected[:, :-1], projected[:, -1]
         loss = functional.smooth_l1_loss(features, target, reduction="none").mean(1)
-        weight = occupied / distance[:, 0].clamp_min(1.0)
+        weight = occupied / distance.clamp_min(1.0)
         return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
 
     def _in_view(self, voxels: VoxelFeatures, batch: PairBatch) -> Tensor:
         """Centres (M, 3) of voxels in the axes of the image, which is not exactly at the place."""
         heading = self.network.nearest_heading(batch.yaw_rad + batch.turned_rad)
-        turned = (heading - batch.turned_rad)[voxels.window]  # from the window to the place
-        c, s = torch.cos(turned), torch.sin(turned)
-        x, y, z = voxels.centre.unbind(1)
-        in_place = torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
+        in_place = turned(voxels.centre, (heading - batch.turned_rad)[voxels.window])
         in_map = rotated(batch.place_axes[voxels.window], in_place)
         in_map = in_map + batch.place_position[voxels.window]
         offset = in_map - batch.view_position[voxels.window]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.methods.range_points import Extent
+from scmpr_ros.methods.range_points import Extent, mean_of_cells
 from scmpr_ros.networks.sparse_convolution import SparseConv, SparseVoxels
 
 _INPUTS = 6  # mean return in its voxel (3), height, distance, log of the number of returns
@@ -94,9 +94,7 @@ class VoxelEncoder(nn.Module):
         batch, point = ((cell >= 0) & (cell < shape)).all(-1).nonzero(as_tuple=True)
         returns = points[batch, point]
         index = torch.cat([batch[:, None], cell[batch, point].long()], dim=1)
-        occupied, member = index.unique(dim=0, return_inverse=True)
-        count = torch.bincount(member, minlength=len(occupied)).to(returns)
-        mean = returns.new_zeros(len(occupied), 3).index_add(0, member, returns) / count[:, None]
+        occupied, mean, count = mean_of_cells(index, returns)
         centre = (occupied[:, 1:] + 0.5) * config.size_m + corner
         offset = (mean - centre) / config.size_m
         distance = torch.log1p(mean[:, :2].norm(dim=1))
