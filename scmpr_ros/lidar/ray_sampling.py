@@ -17,14 +17,9 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.grid_cells import rows_and_columns
 from scmpr_ros.lidar.sorted_points import Runs, SortedPoints
-from scmpr_ros.lidar.splatting import (
-    RANGE_STEPS_PER_M,
-    RenderConfig,
-    components,
-    ranges_of,
-    rows_and_columns,
-)
+from scmpr_ros.lidar.splatting import RANGE_STEPS_PER_M, RenderConfig, components, ranges_of
 
 _SLACK_CELLS = 0.02  # far more than the arc functions of any device differ
 
@@ -92,7 +87,7 @@ def _cells_in_reach(
     ahead: Tensor, left: Tensor, up: Tensor, range_m: Tensor, grid: AngularGrid, radius_m: float
 ) -> tuple[Tensor, Tensor]:
     """Pairs of a point and a cell, all those with the ray within the radius and a few others."""
-    row, column = rows_and_columns(ahead, left, up, range_m, grid)
+    row, column = rows_and_columns((ahead, left, up), range_m, grid)
     row, column = row - 0.5, column - 0.5
     flat = (ahead * ahead + left * left).sqrt()
     # Arc sines up to a half are at most 1.05 of their arguments.

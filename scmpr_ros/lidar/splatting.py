@@ -7,7 +7,6 @@ too close to an edge for a device's arc functions, the CPU's decide.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.grid_cells import rows_and_columns
 from scmpr_ros.lidar.sorted_points import Runs, SortedPoints
 
 RANGE_STEPS_PER_M = 1000
@@ -142,15 +142,6 @@ def components(offset: Tensor, axes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ahead, left, up
 
 
-def rows_and_columns(
-    ahead: Tensor, left: Tensor, up: Tensor, range_m: Tensor, grid: AngularGrid
-) -> tuple[Tensor, Tensor]:
-    """Continuous rows and columns (P,); devices differ by the rounding of their arc functions."""
-    column = (0.5 - torch.atan2(left, ahead) / grid.fov_rad) * grid.width
-    elevation = torch.asin((up / range_m.clamp_min(1e-6)).clamp(-1, 1))
-    return (math.radians(grid.fov_up_deg) - elevation) / grid.row_rad, column
-
-
 def _cells(
     offset: Tensor, range_m: Tensor, place: Tensor, axes: Tensor, grid: AngularGrid
 ) -> tuple[Tensor, Tensor]:
@@ -158,7 +149,7 @@ def _cells(
 
     Next to the edges of cells they are the same on all devices, elsewhere nearly.
     """
-    row, column = rows_and_columns(*components(offset, axes[place]), range_m, grid)
+    row, column = rows_and_columns(components(offset, axes[place]), range_m, grid)
     if offset.device.type != "cpu":
         off_edge = torch.minimum((row - row.round()).abs(), (column - column.round()).abs())
         which = (off_edge < _UNSURE_CELLS).nonzero().squeeze(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,7 @@ from scmpr_ros.atomic_files import write_json
 from scmpr_ros.config import to_dict
 from scmpr_ros.evaluation.result import Result
 from scmpr_ros.evaluation.tables import make_table, pool
-from scmpr_ros.training.evaluated_runs import (
-    Evaluation,
-    RecallExperimentConfig,
-    RecallTest,
-    evaluate_runs,
-)
+from scmpr_ros.training.evaluated_runs import RecallExperimentConfig, RecallTest, evaluate_runs
 from scmpr_ros.training.experiment import Run, trained_rows
 
 
@@ -34,11 +30,9 @@ class AblationConfig(RecallExperimentConfig):
 def ablate(config: AblationConfig) -> Path:
     """Train and evaluate all rows; return the path of the table in Markdown."""
     test = RecallTest(config.test)
-    runs = trained_rows(config, test.folders)
+    runs = trained_rows(config, test.folders, partial(config.is_measured_by, [test]))
     evaluations = [
-        Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
-        for name, row in runs.items()
-        for run in row
+        config.evaluation_by(test, name, run) for name, row in runs.items() for run in row
     ]
     found = iter(evaluate_runs(evaluations, config.jobs))
     results = {name: [_result(run, next(found)) for run in row] for name, row in runs.items()}

@@ -36,6 +36,8 @@ from scmpr_ros.training.preparation import (
 )
 from scmpr_ros.training.validation import BATCH
 
+_SCORE = "domains.json"
+
 
 @dataclass(frozen=True)
 class DomainConfig(ExperimentConfig):
@@ -79,7 +81,7 @@ class DomainScore:
 def measure_domain_generalisation(config: DomainConfig) -> Path:
     """Train and measure all rows; return the path of the table in Markdown."""
     towns = finished_recordings(config.test)
-    runs = trained_rows(config, towns)
+    runs = trained_rows(config, towns, lambda _, run: _earlier(run, towns, config) is not None)
     scores: dict[str, list[DomainScore]] = {}
     for name, row in runs.items():
         scores[name] = [_score(run, towns, config) for run in row]
@@ -92,12 +94,23 @@ def measure_domain_generalisation(config: DomainConfig) -> Path:
     return path
 
 
+def _earlier(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore | None:
+    """The score of a run from an earlier call, if there was one."""
+    path = run.config.out / _SCORE
+    if path.is_file() and (earlier := read_json(path))["settings"] == _settings(towns, config):
+        return DomainScore(**earlier["score"])
+    return None
+
+
+def _settings(towns: Sequence[Path], config: DomainConfig) -> dict[str, Any]:
+    """What a score depends on beside the weights."""
+    return {"source": config.source, "targets": config.targets, "towns": [*map(str, towns)]}
+
+
 def _score(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore:
     """The score of a run, from an earlier call if there was one."""
-    settings = {"source": config.source, "targets": config.targets, "towns": [*map(str, towns)]}
-    path = run.weights.parent / "domains.json"
-    if path.is_file() and (earlier := read_json(path))["settings"] == settings:
-        return DomainScore(**earlier["score"])
+    if (earlier := _earlier(run, towns, config)) is not None:
+        return earlier
     network = load_checkpoint(run.weights)
     assert isinstance(network, PerceivingNetwork)  # only these have a task segmentation
     sources = [RecordingSource(town) for town in towns]
@@ -110,7 +123,8 @@ def _score(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore
     by_target = {name: _miou(counts[name]) for name in config.targets}
     target = _miou(np.sum([counts[name] for name in config.targets], axis=0))
     score = DomainScore(_miou(counts[config.source]), target, by_target)
-    write_json(path, {"settings": settings, "score": to_dict(score)})
+    content = {"settings": _settings(towns, config), "score": to_dict(score)}
+    write_json(run.config.out / _SCORE, content)
     return score
 
 

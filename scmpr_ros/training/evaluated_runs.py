@@ -21,7 +21,7 @@ from scmpr_ros.evaluation.protocols import find_protocol, map_protocol
 from scmpr_ros.evaluation.result import Result, read_results, write_results
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.process_pool import collect_results, process_pool
-from scmpr_ros.training.experiment import ExperimentConfig
+from scmpr_ros.training.experiment import ExperimentConfig, Run
 from scmpr_ros.training.preparation import finished_recordings
 from scmpr_ros.training.settings import TrainConfig
 
@@ -87,6 +87,14 @@ class RecallExperimentConfig(ExperimentConfig):
         """Settings of a row's search; ConfigError, which names the source, for unknown ones."""
         search = {k.removeprefix(_SEARCH): v for k, v in changes.items() if k.startswith(_SEARCH)}
         return from_dict(EvaluationConfig, unflatten(flatten(self.evaluation) | search), source)
+
+    def evaluation_by(self, test: RecallTest, name: str, run: Run) -> Evaluation:
+        """How a run of a row is measured by a test."""
+        return Evaluation(run.weights, test, self.evaluation_of(self.rows[name], f"row {name!r}"))
+
+    def is_measured_by(self, tests: Sequence[RecallTest], name: str, run: Run) -> bool:
+        """Whether all results of a row's run are there."""
+        return all(self.evaluation_by(test, name, run).file.is_file() for test in tests)
 
 
 class Evaluation(NamedTuple):

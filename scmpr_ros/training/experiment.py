@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -134,8 +134,12 @@ def experiment_config_class(base: type[Experiment], method_name: str) -> type[Ex
     return specialised(base, train=(train_class, field(default_factory=train_class)))
 
 
-def trained_rows(experiment: ExperimentConfig, test: Sequence[Path]) -> dict[str, list[Run]]:
+def trained_rows(
+    experiment: ExperimentConfig, test: Sequence[Path], is_measured: Callable[[str, Run], bool]
+) -> dict[str, list[Run]]:
     """The runs of the selected rows, one for each seed, trained unless that was done before.
+
+    is_measured: whether a run of a row has its results already, so that its weights are not needed.
 
     Raises ConfigError, before anything is trained, if a run, or one it starts from, would be
     trained or selected by a recording of `test`.
@@ -149,7 +153,8 @@ def trained_rows(experiment: ExperimentConfig, test: Sequence[Path]) -> dict[str
     }
     _check_tests((row[0] for row in rows.values()), test)
     train_runs(experiment, {
-        f"{name}, seed {run.config.seed}": run for name, row in rows.items() for run in row
+        f"{name}, seed {run.config.seed}": run
+        for name, row in rows.items() for run in row if not is_measured(name, run)
     })  # fmt: skip
     return rows
 

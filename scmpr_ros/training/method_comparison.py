@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,9 @@ from scmpr_ros.evaluation.benchmark.queries import (
 )
 from scmpr_ros.evaluation.method_report import MethodCost, write_report
 from scmpr_ros.evaluation.method_scores import MethodScores
-from scmpr_ros.methods.checkpoint import load_checkpoint
+from scmpr_ros.methods.registry import find_method
 from scmpr_ros.networks.device import choose_device
-from scmpr_ros.training.evaluated_runs import (
-    Evaluation,
-    RecallExperimentConfig,
-    RecallTest,
-    evaluate_runs,
-)
+from scmpr_ros.training.evaluated_runs import RecallExperimentConfig, RecallTest, evaluate_runs
 from scmpr_ros.training.experiment import Run, trained_rows
 
 
@@ -53,10 +49,11 @@ def compare_methods(config: ComparisonConfig) -> Path:
     """Train, evaluate and time all methods; return the report in Markdown."""
     unseen = [folder for test in config.tests.values() if not test.trained_on
               for folder in test.folders]  # fmt: skip
-    runs = trained_rows(config, unseen)
+    tests = list(config.tests.values())
+    runs = trained_rows(config, unseen, partial(config.is_measured_by, tests))
     found = iter(evaluate_runs([
-        Evaluation(run.weights, test, config.evaluation_of(config.rows[name], f"row {name!r}"))
-        for test in config.tests.values() for name, row in runs.items() for run in row
+        config.evaluation_by(test, name, run)
+        for test in tests for name, row in runs.items() for run in row
     ], config.jobs))  # fmt: skip
     results = {
         test: {name: [next(found) for _ in row] for name, row in runs.items()}
@@ -89,7 +86,8 @@ def compare_methods(config: ComparisonConfig) -> Path:
 def _cost(row: list[Run]) -> MethodCost:
     """Mean cost of a method's runs, and the size of its network and maps."""
     costs = [run.cost() for run in row]
-    network = load_checkpoint(row[0].weights)
+    config = row[0].config
+    network = find_method(config.method).network(config.module.network).eval()
     return MethodCost(
         float(np.mean([cost.views for cost in costs])),
         float(np.mean([cost.processor_s for cost in costs])),
@@ -101,8 +99,12 @@ def _cost(row: list[Run]) -> MethodCost:
 def _timings(
     runs: Mapping[str, list[Run]], config: ComparisonConfig, device: torch.device
 ) -> dict[str, QueryTiming]:
-    """Time of queries, by method; all take turns."""
-    weights = {name: row[0].weights for name, row in runs.items()}
+    """Time of queries, by method, of those whose weights are here; all take turns."""
+    weights = {name: next((run.weights for run in row if run.weights.is_file()), None)
+               for name, row in runs.items()}  # fmt: skip
+    weights = {name: path for name, path in weights.items() if path is not None}
+    if not weights:
+        return {}
     machine = measure_machine(device)
     settings = QueryBenchmarkConfig(
         networks=tuple(map(str, weights.values())), peers=(), queries=config.queries,

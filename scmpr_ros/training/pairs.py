@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.grid_cells import rows_and_columns
 from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.pair_batch import PairBatch, map_tensors
 from scmpr_ros.semantics import NUM_CLASSES
@@ -169,13 +169,10 @@ def overlap(
     in_map = points @ recording.view_axes[view].T + recording.poses[view, :3, 3]
     offset = in_map - recording.positions[places][:, None]
     offset = offset @ recording.axes[places]  # (N, points, 3) in the axes of the places
-    distance = offset.norm(dim=-1).clamp_min(1e-6)
-    azimuth = torch.atan2(offset[..., 1], offset[..., 0])
-    elevation = torch.asin(offset[..., 2] / distance)
-    row = (math.radians(panorama.fov_up_deg) - elevation).div(panorama.row_rad)
-    column = (panorama.fov_rad / 2 - azimuth).div(panorama.column_rad).long() % panorama.width
+    distance = offset.norm(dim=-1)
+    row, column = rows_and_columns(offset.unbind(-1), distance, panorama)
     inside = (row >= 0) & (row < panorama.height)
-    row = row.long().clamp(0, panorama.height - 1)
+    row, column = row.long().clamp(0, panorama.height - 1), column.long() % panorama.width
     nearest = recording.panorama.range_m[places[:, None], row, column].double()
     hidden = (nearest > 0) & (nearest < distance * (1 - _OCCLUSION_RATIO) - _OCCLUSION_M)
     return ((inside & ~hidden).sum(1) / inside.sum(1).clamp_min(1)).float()

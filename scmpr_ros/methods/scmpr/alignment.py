@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.grid_cells import rows_and_columns
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.range_points import rotated, turned
 
@@ -58,20 +58,14 @@ class Alignment:
         seen = rotated(batch.place_axes[image].mT, point - batch.place_position[image])
         seen = turned(seen, batch.turned_rad[image])
         distance = seen.norm(dim=1)
-        azimuth = torch.atan2(seen[:, 1], seen[:, 0])
-        elevation = torch.asin((seen[:, 2] / distance.clamp_min(1e-6)).clamp(-1, 1))
-        x = 0.5 - azimuth / (2 * math.pi)
-        y = (math.radians(self.panorama.fov_up_deg) - elevation) / (
-            self.panorama.row_rad * self.panorama.height
-        )
-        cell = (
-            (y * self.panorama.height).long().clamp(0, self.panorama.height - 1),
-            (x * self.panorama.width).long() % self.panorama.width,
-        )
+        grid = self.panorama
+        y, x = rows_and_columns(seen.unbind(1), distance, grid)
+        cell = y.long().clamp(0, grid.height - 1), x.long() % grid.width
         there = batch.panorama.range_m[image, cell[0], cell[1]]
         off = (there - distance).abs()
-        shown = (y >= 0) & (y < 1) & (off < _SAME_SURFACE * distance + _SLACK_M)
-        image, row, column, x, y = (v[shown] for v in (image, row, column, x, y))
+        shown = (y >= 0) & (y < grid.height) & (off < _SAME_SURFACE * distance + _SLACK_M)
+        image, row, column = (v[shown] for v in (image, row, column))
+        x, y = x[shown] / grid.width, y[shown] / grid.height
         return Correspondences(
             functional.normalize(image_features[image, :, row, column], dim=1),
             functional.normalize(_sample(place_features, image, x, y), dim=1),

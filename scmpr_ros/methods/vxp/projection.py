@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from scmpr_ros.geometry import AngularGrid
+from scmpr_ros.lidar.grid_cells import rows_and_columns
 
 
 def cells_of(points: Tensor, grid: AngularGrid) -> tuple[Tensor, Tensor]:
@@ -14,12 +15,8 @@ def cells_of(points: Tensor, grid: AngularGrid) -> tuple[Tensor, Tensor]:
 
     points: in the axes of the view, x through its middle.
     """
-    x, y, z = points.unbind(-1)
     distance = points.norm(dim=-1)
-    azimuth, elevation = torch.atan2(y, x), torch.asin(z / distance.clamp_min(1e-6))
-    up_rad = torch.deg2rad(points.new_tensor(grid.fov_up_deg))
-    column = torch.floor((grid.fov_rad / 2 - azimuth) / grid.column_rad)
-    row = torch.floor((up_rad - elevation) / grid.row_rad)
+    row, column = (x.floor() for x in rows_and_columns(points.unbind(-1), distance, grid))
     inside = (row >= 0) & (row < grid.height) & (column >= 0) & (column < grid.width)
     return torch.where(inside, row * grid.width + column, -1).long(), distance
 
