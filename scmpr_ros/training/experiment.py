@@ -11,14 +11,17 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
 from scmpr_ros.config import flatten, from_dict, to_dict, unflatten
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import process_pool
 from scmpr_ros.training.cost import TrainingCost
 from scmpr_ros.training.preparation import RecordingSource, find_recordings
 from scmpr_ros.training.settings import TrainConfig, specialised, train_config_class
@@ -206,19 +209,35 @@ def train_runs(experiment: ExperimentConfig, runs: Mapping[str, Run]) -> None:
         for needed in run.with_starts()
     }  # fmt: skip
     missing = [(name, run) for name, run in needed.values() if not run.weights.is_file()]
-    for depth in sorted({run.depth for _, run in missing}):
-        together = [(name, run) for name, run in missing if run.depth == depth]
-        if experiment.jobs == 1 or len(together) == 1:
-            for name, run in together:
-                _log.info("%s: training in %s", name, run.config.out)
-                train(run.config, wait=True)
-            continue
-        with process_pool(min(experiment.jobs, len(together))) as pool:
-            tasks = [
-                pool.submit(_train_in_worker, run.config.method, to_dict(run.config))
-                for _, run in together
-            ]
-            collect_results(tasks, "trainings", "run")
+    if experiment.jobs > 1 and len(missing) > 1:
+        _train_in_pool([run for _, run in missing], min(experiment.jobs, len(missing)))
+        return
+    for name, run in missing:
+        _log.info("%s: training in %s", name, run.config.out)
+        train(run.config, wait=True)
+
+
+def _train_in_pool(runs: Sequence[Run], jobs: int) -> None:
+    """Train each run as soon as those that it starts from are done; long chains go first."""
+    unfinished = {run.config.out for run in runs}
+    chain = dict.fromkeys(unfinished, 0)
+    for run in runs:
+        for start in run.with_starts():
+            if start.config.out in chain:
+                chain[start.config.out] = max(chain[start.config.out], run.depth - start.depth)
+    waiting = sorted(runs, key=lambda run: -chain[run.config.out])
+    running: dict[Future[None], Path] = {}
+    with process_pool(jobs) as pool, tqdm(total=len(runs), desc="trainings", unit="run") as bar:
+        while unfinished:
+            ready = [run for run in waiting if not unfinished & {x.config.out for x in run.starts}]
+            for run in ready[: jobs - len(running)]:
+                task = pool.submit(_train_in_worker, run.config.method, to_dict(run.config))
+                running[task] = run.config.out
+                waiting.remove(run)
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                done.result()
+                unfinished.remove(running.pop(done))
+                bar.update()
 
 
 def _train_in_worker(method: str, settings: dict[str, Any]) -> None:
