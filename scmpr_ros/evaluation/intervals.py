@@ -88,12 +88,16 @@ def difference_interval(
     positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, count)
     variance, cells = _clustered_variance(values, positions, groups, cell_m)
     if cells < _MIN_CELLS:
-        deviation, quantile = math.sqrt(values.var() / _assumed_trials(positions, groups)), _Z
+        trials = _assumed_trials(positions, groups)
+        variance = float(values.var()) / trials
     else:
-        deviation = math.sqrt(variance * cells / (cells - 1))
-        quantile = float(stats.t.ppf(0.975, cells - 1))
+        trials = cells
+    if trials <= 1:
+        return -1.0, 1.0
+    deviation = math.sqrt(variance * trials / (trials - 1))
+    quantile = float(stats.t.ppf(0.975, trials - 1))
     mean = float(values.mean())
-    return mean - quantile * deviation, mean + quantile * deviation
+    return max(-1.0, mean - quantile * deviation), min(1.0, mean + quantile * deviation)
 
 
 def _groups(recordings: NDArray[np.str_] | None, count: int) -> NDArray[np.int_]:

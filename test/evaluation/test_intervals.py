@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from scmpr_ros.errors import ShapeError
-from scmpr_ros.evaluation.intervals import recall_interval
+from scmpr_ros.evaluation.intervals import difference_interval, recall_interval
 
 
 def straight(length_m: float, spacing_m: float) -> np.ndarray:
@@ -98,8 +98,28 @@ def test_all_correct_on_a_long_drive_leaves_a_doubt() -> None:
     assert high == pytest.approx(1) and 0.8 < low < 0.9, "twenty cells, as twenty trials"
 
 
+@pytest.mark.parametrize("length_m", [500, 4000])
+def test_interval_of_a_difference_covers_it(length_m: float) -> None:
+    """Of two methods, one right in 0.75 and the other in 0.5 of the streets."""
+    rng, xy_m = np.random.default_rng(0), straight(length_m, 2)
+    covered = 0
+    for _ in range(300):
+        better, worse = (correlated(rng, len(xy_m), 2, recall) for recall in (0.75, 0.5))
+        low, high = difference_interval(better * 1.0 - worse, xy_m)
+        assert -1 <= low < high <= 1
+        covered += low <= 0.25 <= high
+    assert covered / 300 >= 0.9
+
+
+def test_a_difference_on_one_street_may_be_anything() -> None:
+    gain = np.array([1.0, 1, 1, 0, -1])
+    assert difference_interval(gain, np.zeros((5, 2))) == (-1.0, 1.0)
+
+
 def test_refusals() -> None:
     with pytest.raises(ShapeError, match="at least one query"):
         recall_interval(np.zeros(0, bool), np.zeros((0, 2)))
     with pytest.raises(ShapeError, match=r"query positions: expected \(3, 2\)"):
         recall_interval(np.zeros(3, bool), np.zeros((3, 3)))
+    with pytest.raises(ShapeError, match="gain and positions"):
+        difference_interval(np.zeros(3), np.zeros((3, 3)))
