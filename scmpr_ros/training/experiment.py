@@ -113,11 +113,6 @@ class Run:
         """The weights that it writes."""
         return self.config.out / WEIGHTS
 
-    @property
-    def depth(self) -> int:
-        """How many runs have to be done before, one after another."""
-        return max((start.depth + 1 for start in self.starts), default=0)
-
     def with_starts(self) -> Iterator[Run]:
         """All runs that it needs, and itself."""
         for start in self.starts:
@@ -218,14 +213,9 @@ def train_runs(experiment: ExperimentConfig, runs: Mapping[str, Run]) -> None:
 
 
 def _train_in_pool(runs: Sequence[Run], jobs: int) -> None:
-    """Train each run as soon as those that it starts from are done; long chains go first."""
+    """Train each run as soon as those that it starts from are done."""
+    waiting = list(runs)
     unfinished = {run.config.out for run in runs}
-    chain = dict.fromkeys(unfinished, 0)
-    for run in runs:
-        for start in run.with_starts():
-            if start.config.out in chain:
-                chain[start.config.out] = max(chain[start.config.out], run.depth - start.depth)
-    waiting = sorted(runs, key=lambda run: -chain[run.config.out])
     running: dict[Future[None], Path] = {}
     with process_pool(jobs) as pool, tqdm(total=len(runs), desc="trainings", unit="run") as bar:
         while unfinished:

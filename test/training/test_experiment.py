@@ -32,7 +32,6 @@ def test_a_row_starts_from_its_stage_of_the_same_seed(recordings: Path, tmp_path
     assert first.config.task == "segmentation"
     assert runs[0].config.perception == first.weights
     assert len({run.config.out for run in [*runs, first, second]}) == 4
-    assert [run.depth for run in (runs[0], first)] == [1, 0]
     assert list(runs[0].with_starts()) == [first, runs[0]]
 
 
