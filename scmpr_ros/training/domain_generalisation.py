@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,18 +25,18 @@ from scmpr_ros.evaluation.result import read_json
 from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork
+from scmpr_ros.process_pool import collect_results, process_pool
 from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.training.conditions import conditions_of_drives, matches
 from scmpr_ros.training.experiment import ExperimentConfig, Run, trained_rows
 from scmpr_ros.training.preparation import (
+    PreparationConfig,
     PreparedRecording,
     RecordingSource,
     finished_recordings,
     load_recordings,
 )
 from scmpr_ros.training.validation import BATCH
-
-_SCORE = "domains.json"
 
 
 @dataclass(frozen=True)
@@ -78,54 +78,84 @@ class DomainScore:
         return self.target / self.source if self.source else float("nan")
 
 
+class _Measurement(NamedTuple):
+    """Weights, and the towns and conditions that their masks are measured in."""
+
+    weights: Path
+    towns: tuple[Path, ...]
+    source: str
+    targets: tuple[str, ...]
+    preparation: PreparationConfig
+    prepared: Path
+
+    @classmethod
+    def of(cls, run: Run, towns: Sequence[Path], config: DomainConfig) -> _Measurement:
+        training = run.config
+        return cls(run.weights, tuple(towns), config.source, tuple(config.targets),
+                   training.preparation, training.prepared)  # fmt: skip
+
+    @property
+    def file(self) -> Path:
+        """Where the score is kept."""
+        return self.weights.parent / "domains.json"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the score depends on beside the weights."""
+        return {"source": self.source, "targets": [*self.targets], "towns": [*map(str, self.towns)]}
+
+    def is_done(self) -> bool:
+        """Whether the score is known from an earlier call."""
+        return self.file.is_file() and read_json(self.file)["settings"] == self.settings
+
+    def score(self) -> DomainScore:
+        """The known score."""
+        return DomainScore(**read_json(self.file)["score"])
+
+
 def measure_domain_generalisation(config: DomainConfig) -> Path:
     """Train and measure all rows; return the path of the table in Markdown."""
     towns = finished_recordings(config.test)
-    runs = trained_rows(config, towns, lambda _, run: _earlier(run, towns, config) is not None)
-    scores: dict[str, list[DomainScore]] = {}
-    for name, row in runs.items():
-        scores[name] = [_score(run, towns, config) for run in row]
-        write_json(config.out / "results.json", {
-            "rows": {name: [to_dict(x) for x in own] for name, own in scores.items()},
-            "config": to_dict(config),
-        })  # fmt: skip
+
+    def measurement(run: Run) -> _Measurement:
+        return _Measurement.of(run, towns, config)
+
+    runs = trained_rows(config, towns, lambda _, run: measurement(run).is_done())
+    measurements = {name: [measurement(run) for run in row] for name, row in runs.items()}
+    _measure_all([each for row in measurements.values() for each in row], config.jobs)
+    scores = {name: [each.score() for each in row] for name, row in measurements.items()}
+    write_json(config.out / "results.json", {
+        "rows": {name: [to_dict(score) for score in own] for name, own in scores.items()},
+        "config": to_dict(config),
+    })  # fmt: skip
     path = config.out / "domain_generalisation.md"
     write_file(path, _markdown(scores, config).encode())
     return path
 
 
-def _earlier(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore | None:
-    """The score of a run from an earlier call, if there was one."""
-    path = run.config.out / _SCORE
-    if path.is_file() and (earlier := read_json(path))["settings"] == _settings(towns, config):
-        return DomainScore(**earlier["score"])
-    return None
+def _measure_all(measurements: Sequence[_Measurement], jobs: int) -> None:
+    missing = [each for each in measurements if not each.is_done()]
+    if jobs == 1 or len(missing) < 2:
+        for each in missing:
+            _measure(each)
+        return
+    with process_pool(min(jobs, len(missing))) as pool:
+        collect_results([pool.submit(_measure, each) for each in missing], "measuring", "run")
 
 
-def _settings(towns: Sequence[Path], config: DomainConfig) -> dict[str, Any]:
-    """What a score depends on beside the weights."""
-    return {"source": config.source, "targets": config.targets, "towns": [*map(str, towns)]}
-
-
-def _score(run: Run, towns: Sequence[Path], config: DomainConfig) -> DomainScore:
-    """The score of a run, from an earlier call if there was one."""
-    if (earlier := _earlier(run, towns, config)) is not None:
-        return earlier
-    network = load_checkpoint(run.weights)
+def _measure(task: _Measurement) -> None:
+    """Write the score of some weights."""
+    network = load_checkpoint(task.weights)
     assert isinstance(network, PerceivingNetwork)  # only these have a task segmentation
-    sources = [RecordingSource(town) for town in towns]
-    training = run.config
+    sources = [RecordingSource(town) for town in task.towns]
     recordings = load_recordings(
-        sources, network.config, training.preparation, training.prepared, training.jobs,
-        "test recordings",
-    )  # fmt: skip
-    counts = _count(network, sources, recordings, [config.source, *config.targets])
-    by_target = {name: _miou(counts[name]) for name in config.targets}
-    target = _miou(np.sum([counts[name] for name in config.targets], axis=0))
-    score = DomainScore(_miou(counts[config.source]), target, by_target)
-    content = {"settings": _settings(towns, config), "score": to_dict(score)}
-    write_json(run.config.out / _SCORE, content)
-    return score
+        sources, network.config, task.preparation, task.prepared, 1, "test recordings"
+    )
+    counts = _count(network, sources, recordings, [task.source, *task.targets])
+    by_target = {name: _miou(counts[name]) for name in task.targets}
+    target = _miou(np.sum([counts[name] for name in task.targets], axis=0))
+    score = DomainScore(_miou(counts[task.source]), target, by_target)
+    write_json(task.file, {"settings": task.settings, "score": to_dict(score)})
 
 
 @torch.no_grad()
