@@ -6,7 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from scmpr_ros.errors import ConfigError
 
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
@@ -32,6 +33,19 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def run_all(
+    work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, what: str, unit: str
+) -> list[Result]:
+    """Results of the work on each task, in order: in this process if there is one task or job only.
+
+    jobs: processes at the most. what, unit: as of `collect_results`.
+    """
+    if jobs == 1 or len(tasks) < 2:
+        return [work(task) for task in tasks]
+    with process_pool(min(jobs, len(tasks))) as pool:
+        return collect_results([pool.submit(work, task) for task in tasks], what, unit)
 
 
 def collect_results(futures: Sequence[Future[Result]], what: str, unit: str) -> list[Result]:

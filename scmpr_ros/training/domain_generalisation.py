@@ -25,7 +25,7 @@ from scmpr_ros.evaluation.result import read_json
 from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import run_all
 from scmpr_ros.semantics import NUM_CLASSES
 from scmpr_ros.training.conditions import conditions_of_drives, matches
 from scmpr_ros.training.experiment import ExperimentConfig, Run, trained_rows
@@ -87,12 +87,13 @@ class _Measurement(NamedTuple):
     targets: tuple[str, ...]
     preparation: PreparationConfig
     prepared: Path
+    jobs: int
 
     @classmethod
     def of(cls, run: Run, towns: Sequence[Path], config: DomainConfig) -> _Measurement:
         training = run.config
         return cls(run.weights, tuple(towns), config.source, tuple(config.targets),
-                   training.preparation, training.prepared)  # fmt: skip
+                   training.preparation, training.prepared, training.jobs)  # fmt: skip
 
     @property
     def file(self) -> Path:
@@ -122,7 +123,8 @@ def measure_domain_generalisation(config: DomainConfig) -> Path:
 
     runs = trained_rows(config, towns, lambda _, run: measurement(run).is_done())
     measurements = {name: [measurement(run) for run in row] for name, row in runs.items()}
-    _measure_all([each for row in measurements.values() for each in row], config.jobs)
+    missing = [each for row in measurements.values() for each in row if not each.is_done()]
+    run_all(_measure, missing, config.jobs, "measuring", "run")
     scores = {name: [each.score() for each in row] for name, row in measurements.items()}
     write_json(config.out / "results.json", {
         "rows": {name: [to_dict(score) for score in own] for name, own in scores.items()},
@@ -133,23 +135,13 @@ def measure_domain_generalisation(config: DomainConfig) -> Path:
     return path
 
 
-def _measure_all(measurements: Sequence[_Measurement], jobs: int) -> None:
-    missing = [each for each in measurements if not each.is_done()]
-    if jobs == 1 or len(missing) < 2:
-        for each in missing:
-            _measure(each)
-        return
-    with process_pool(min(jobs, len(missing))) as pool:
-        collect_results([pool.submit(_measure, each) for each in missing], "measuring", "run")
-
-
 def _measure(task: _Measurement) -> None:
     """Write the score of some weights."""
     network = load_checkpoint(task.weights)
     assert isinstance(network, PerceivingNetwork)  # only these have a task segmentation
     sources = [RecordingSource(town) for town in task.towns]
     recordings = load_recordings(
-        sources, network.config, task.preparation, task.prepared, 1, "test recordings"
+        sources, network.config, task.preparation, task.prepared, task.jobs, "test recordings"
     )
     counts = _count(network, sources, recordings, [task.source, *task.targets])
     by_target = {name: _miou(counts[name]) for name in task.targets}

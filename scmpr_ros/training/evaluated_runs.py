@@ -20,7 +20,7 @@ from scmpr_ros.evaluation.evaluate import (
 from scmpr_ros.evaluation.protocols import find_protocol, map_protocol
 from scmpr_ros.evaluation.result import Result, read_results, write_results
 from scmpr_ros.methods.checkpoint import load_checkpoint
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import run_all
 from scmpr_ros.training.experiment import ExperimentConfig, Run
 from scmpr_ros.training.preparation import finished_recordings
 from scmpr_ros.training.settings import TrainConfig
@@ -116,13 +116,7 @@ def evaluate_runs(evaluations: Sequence[Evaluation], jobs: int) -> list[list[Res
     """Results of all drives for each evaluation; what was evaluated before is not done again."""
     by_file = {each.file: each for each in evaluations}
     missing = [each for file, each in by_file.items() if not file.is_file()]
-    if jobs == 1 or len(missing) < 2:
-        for each in missing:
-            _evaluate(each)
-    else:
-        with process_pool(min(jobs, len(missing))) as pool:
-            tasks = [pool.submit(_evaluate, each) for each in missing]
-            collect_results(tasks, "evaluations", "run")
+    run_all(_evaluate, missing, jobs, "evaluations", "run")
     return [read_results(each.file) for each in evaluations]
 
 

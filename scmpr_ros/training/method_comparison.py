@@ -100,9 +100,9 @@ def _timings(
     runs: Mapping[str, list[Run]], config: ComparisonConfig, device: torch.device
 ) -> dict[str, QueryTiming]:
     """Time of queries, by method, of those whose weights are here; all take turns."""
-    weights = {name: next((run.weights for run in row if run.weights.is_file()), None)
-               for name, row in runs.items()}  # fmt: skip
-    weights = {name: path for name, path in weights.items() if path is not None}
+    here = {name: [run.weights for run in row if run.weights.is_file()]
+            for name, row in runs.items()}  # fmt: skip
+    weights = {name: paths[0] for name, paths in here.items() if paths}
     if not weights:
         return {}
     machine = measure_machine(device)
