@@ -258,10 +258,10 @@ class _Build:
             tile
             for task in pending
             for tile in self.grid.tiles_of(self.grid.box(task.tile).grown(reach_m))
-            if self._has_points(self.grid.box(tile))
         }
         done = {path.stem for path in (self.folder / LABELLED).glob("*.points")}
-        return [self._task(tile) for tile in sorted(seen) if tile.key not in done]
+        missing = (tile for tile in sorted(seen) if tile.key not in done)
+        return [self._task(tile) for tile in missing if self._has_points(self.grid.box(tile))]
 
     def _has_points(self, box: Box) -> bool:
         return any(tile in self.checksums for tile in self.points.grid.tiles_of(box))

@@ -36,6 +36,7 @@ class ComparisonConfig(RecallExperimentConfig):
         is compared with all others.
     tests: by name, what is searched in what.
     queries: images that latencies are measured on; 0 measures none.
+    places: of the random map in which they are searched.
     """
 
     out: Path = Path("out/rivals")
@@ -43,6 +44,7 @@ class ComparisonConfig(RecallExperimentConfig):
         default_factory=lambda: {"towns": RecallTest(Path("data/towns/test"))}
     )
     queries: int = 100
+    places: int = 10_000
 
 
 def compare_methods(config: ComparisonConfig) -> Path:
@@ -108,7 +110,7 @@ def _timings(
     machine = measure_machine(device)
     settings = QueryBenchmarkConfig(
         networks=tuple(map(str, weights.values())), peers=(), queries=config.queries,
-        localizer=config.evaluation.localizer,
+        places=config.places, localizer=config.evaluation.localizer,
     )  # fmt: skip
     measured = benchmark_queries(settings, machine).timings
     return dict(zip(weights, measured, strict=True))

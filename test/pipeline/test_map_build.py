@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from unittest.mock import patch
 
@@ -360,15 +360,14 @@ def tiles(folder: Path) -> set[str]:
     return {tile.file.name for tile in build_files(folder)}
 
 
-def command(source: Path, out: Path, checkpoint: Path) -> list[str]:
-    """The command that builds what `TILES` says."""
-    return [
-        sys.executable, "-m", "scmpr_ros.cli.build_map", str(source), str(out),
-        "--checkpoint", str(checkpoint), "--workers", "1", "--settings.builder.tile_m", "50",
-        "--settings.builder.whole_up_to_points", "0", "--settings.builder.places.spacing_m", "5",
-        "--settings.builder.batch_size", "4", "--settings.builder.device", "cpu",
-        "--settings.max_points", "1000",
-    ]  # fmt: skip
+def build_process(source: Path, out: Path, checkpoint: Path) -> ForkServerProcess:
+    """A process that builds what `TILES` says; it starts with everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scmpr_ros.pipeline.map_build"])
+    request = BuildRequest(source, out, checkpoint, TILES)
+    process = context.Process(target=build_place_map, args=(request,), kwargs={"workers": 1})
+    process.start()
+    return process
 
 
 def build_files(folder: Path) -> tuple:  # type: ignore[type-arg]
@@ -384,18 +383,20 @@ def test_builds_killed_at_any_moment(
     spacing = replace(BUILDER, places=PlacesConfig(spacing_m=7.0))
     build(cloud_file, out, checkpoint, replace(ONE_TILE, builder=spacing))
     old = tiles(out)
+    process = build_process(cloud_file, tmp_path / "first", checkpoint)
     started = time.monotonic()
-    assert subprocess.run(command(cloud_file, tmp_path / "first", checkpoint)).returncode == 0
+    process.join()
     whole_s = time.monotonic() - started
     generator, unfinished = np.random.default_rng(0), 0
     for _ in range(20):
-        process = subprocess.Popen(command(cloud_file, out, checkpoint))
-        time.sleep(generator.uniform(0.2, 1.0) * whole_s)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = build_process(cloud_file, out, checkpoint)
+        time.sleep(generator.uniform(0, 1) * whole_s)
+        process.kill()
+        process.join()
         unfinished += (tmp_path / ".map.build").is_dir()
         assert faults_of(out) == [] and tiles(out) in (old, tiles(tiled))
     assert unfinished > 0, "never killed in the middle"
-    assert subprocess.run(command(cloud_file, out, checkpoint)).returncode == 0
-    assert tiles(out) == tiles(tiled)
+    process = build_process(cloud_file, out, checkpoint)
+    process.join()
+    assert process.exitcode == 0 and tiles(out) == tiles(tiled)
     assert not os.path.lexists(tmp_path / ".map.build")

@@ -185,7 +185,7 @@ def test_a_build_can_be_cancelled(run_node, graph, street, tmp_path: Path) -> No
     run_node(
         MapLoaderNode, "/cancelled", source=str(street.cloud), checkpoint=str(street.checkpoint),
         directory=str(tmp_path / "map"),
-        **{"builder.places.spacing_m": 0.5, "builder.tile_m": 5.0,
+        **{"builder.places.spacing_m": 1.0, "builder.tile_m": 10.0,
            "builder.whole_up_to_points": 0},
     )  # fmt: skip
     graph.until(lambda: any("places: 2" in m.data for m in status), "two tiles", 60)

@@ -47,7 +47,7 @@ def test_two_methods_from_training_to_the_report(recordings: Path, tmp_path: Pat
     config = ComparisonConfig(
         rows={"SCM-PR": {"perception": "@reading"}, "LIP-Loc": rival | flat(GRIDS)},
         stages={"reading": {"task": "segmentation"}}, seeds=[0, 1], out=tmp_path / "out",
-        tests={"towns": RecallTest(test)}, queries=2,
+        tests={"towns": RecallTest(test)}, queries=2, places=50,
         train=replace(tiny_run(recordings, tmp_path, 2), validation=None),
     )  # fmt: skip
     report = compare_methods(config).read_text()
@@ -187,7 +187,7 @@ def test_a_folder_is_a_method(
     sixth = {"method": "sixth", "module.network.tower": "test_resnet", "module.network.size": 32}
     test = write_recording(tmp_path / "test" / "0003", seed=3).parent
     config = ComparisonConfig(
-        rows={"Sixth": sixth | flat(GRIDS)}, seeds=[0], out=tmp_path / "out", queries=1,
+        rows={"Sixth": sixth | flat(GRIDS)}, seeds=[0], out=tmp_path / "out", queries=0,
         tests={"towns": RecallTest(test)},
         train=replace(tiny_run(recordings, tmp_path, 2), validation=None),
     )  # fmt: skip
