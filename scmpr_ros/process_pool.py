@@ -7,7 +7,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -40,22 +40,16 @@ def run_all(
 ) -> list[Result]:
     """Results of the work on each task, in order: in this process if there is one task or job only.
 
-    jobs: processes at the most. what, unit: as of `collect_results`.
+    jobs: processes at the most. what: description of the progress bar. unit: what it counts.
+    The first error is raised at once, and tasks that have not started are dropped.
     """
     if jobs == 1 or len(tasks) < 2:
-        return [work(task) for task in tasks]
+        return [work(task) for task in tqdm(tasks, what, unit=unit, disable=not tasks)]
     with process_pool(min(jobs, len(tasks))) as pool:
-        return collect_results([pool.submit(work, task) for task in tasks], what, unit)
-
-
-def collect_results(futures: Sequence[Future[Result]], what: str, unit: str) -> list[Result]:
-    """Wait for a pool's tasks with a progress bar; return their results in order.
-
-    what: description of the progress bar. unit: what it counts. Raises the first error at once.
-    """
-    for future in tqdm(as_completed(futures), what, len(futures), unit=unit):
-        future.result()
-    return [future.result() for future in futures]
+        futures = [pool.submit(work, task) for task in tasks]
+        for future in tqdm(as_completed(futures), what, len(futures), unit=unit):
+            future.result()
+        return [future.result() for future in futures]
 
 
 def _start_worker() -> None:

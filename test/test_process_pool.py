@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import process_pool, run_all
 
 ROOT = str(Path(__file__).resolve().parents[1])
 SLEEP = """
@@ -75,15 +75,13 @@ def test_a_pool_needs_a_process() -> None:
         pass
 
 
-def test_results_come_in_order_and_the_first_error_is_raised() -> None:
-    futures: list[Future[int]] = [Future(), Future()]
-    futures[1].set_result(1)
-    futures[0].set_result(0)
-    assert collect_results(futures, "counting", "number") == [0, 1]
-    futures = [Future(), Future()]
-    futures[1].set_exception(ValueError("broken"))
-    with pytest.raises(ValueError, match="broken"):  # without waiting for the other
-        collect_results(futures, "counting", "number")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_order_and_the_first_error_is_raised(jobs: int) -> None:
+    work = partial(divmod, 7)
+    assert run_all(work, [2, 3, 7], jobs, "dividing", "number") == [(3, 1), (2, 1), (1, 0)]
+    assert run_all(work, [], jobs, "dividing", "number") == []
+    with pytest.raises(ZeroDivisionError):
+        run_all(work, [2, 0, 7], jobs, "dividing", "number")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.evaluation.iou import count_classes
 from scmpr_ros.lidar.point_shape import BRIGHTNESS_FEATURES, NUM_FEATURES, describe_points
 from scmpr_ros.lidar.segmentation import PointNetwork, VoxelClassifier
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import run_all
 from scmpr_ros.semantics import NUM_CLASSES, STATIC_IDS
 from scmpr_ros.training.labelled_clouds import (
     LabelledCloudConfig,
@@ -48,8 +47,6 @@ _UNKNOWN_FEATURES = 0.05
 _UNKNOWN_BRIGHTNESS = 0.4  # of the voxels: many maps have no intensities
 _RARE = 2000  # voxels; rarer classes get no larger weight
 _BRIGHTNESS = slice(NUM_FEATURES - BRIGHTNESS_FEATURES, NUM_FEATURES)
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -107,33 +104,21 @@ def fit_point_network(config: PointSegmentationConfig) -> NDArray[np.int64]:
     network = PointNetwork()
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".clouds-", dir=config.out.parent) as scratch:
-        save = partial(_save_clouds, Path(scratch))
-        files = _in_processes(save, [*fitted, *own], config, "describing points")
+        save = partial(_save_clouds, Path(scratch), config)
+        files = run_all(save, [*fitted, *own], config.jobs, "describing points", "recording")
         sets = [list(chain(*part)) for part in (files[: len(fitted)], files[len(fitted) :])]
         _fit(network.first, [_samples(clouds, None) for clouds in sets], config)
         _fit(network.second, [_samples(clouds, network) for clouds in sets], config)
-    evaluate = partial(_evaluate, network)
-    counts = np.sum(_in_processes(evaluate, held_out, config, "evaluating"), axis=0)
+    evaluate = partial(_evaluate, network, config)
+    counts = np.sum(run_all(evaluate, held_out, config.jobs, "evaluating", "recording"), axis=0)
     network.confusion = torch.from_numpy(_normalised(counts))
     with atomic_write(config.out) as temporary:
         save_file(network.state_dict(), temporary)
     return counts
 
 
-def _in_processes(
-    work: Callable[[RecordingSource, PointSegmentationConfig], Result],
-    sources: list[RecordingSource], config: PointSegmentationConfig, label: str,
-) -> list[Result]:  # fmt: skip
-    """Results of the work on each recording, in order. label: of the progress bar."""
-    if config.jobs == 1:
-        return [work(source, config) for source in tqdm(sources, label, unit="recording")]
-    with process_pool(config.jobs) as pool:
-        tasks = [pool.submit(work, source, config) for source in sources]
-        return collect_results(tasks, label, "recording")
-
-
 def _save_clouds(
-    folder: Path, source: RecordingSource, config: PointSegmentationConfig
+    folder: Path, config: PointSegmentationConfig, source: RecordingSource
 ) -> list[Path]:
     """Describe the clouds of one recording, and write them to files."""
     below = Path(tempfile.mkdtemp(dir=folder))
@@ -231,7 +216,7 @@ def _augment(features: Tensor, network: VoxelClassifier) -> Tensor:
 
 
 def _evaluate(
-    network: PointNetwork, source: RecordingSource, config: PointSegmentationConfig
+    network: PointNetwork, config: PointSegmentationConfig, source: RecordingSource
 ) -> NDArray[np.int64]:
     """Points of a recording's clouds by true and predicted class, with intensities and without."""
     counts = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)

@@ -10,14 +10,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from scmpr_ros.atomic_files import atomic_write, exclusive_lock
 from scmpr_ros.datasets.bags.options import BagReaderConfig, load_options
@@ -29,7 +28,7 @@ from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.methods.pair_batch import map_tensors
 from scmpr_ros.pipeline.map_source import PREBUILT_MAP, makes_map
-from scmpr_ros.process_pool import collect_results, process_pool
+from scmpr_ros.process_pool import run_all
 from scmpr_ros.semantics import class_id
 from scmpr_ros.training.rendering import PreparationConfig, render_recording
 
@@ -187,14 +186,8 @@ def load_recordings(
     """
     with exclusive_lock(cache / ".preparing", wait=True):
         missing = [s for s in sources if not _prepared_file(s, network, config, cache).is_file()]
-        if jobs > 1 and len(missing) > 1:
-            with process_pool(min(jobs, len(missing))) as pool:
-                tasks = [pool.submit(_prepare, s, network, config, cache) for s in missing]
-                collect_results(tasks, f"preparing {name}", "recording")
-        else:
-            progress = tqdm(missing, f"preparing {name}", unit="recording", disable=not missing)
-            for source in progress:
-                _prepare(source, network, config, cache)
+        prepare = partial(_prepare, network=network, config=config, cache=cache)
+        run_all(prepare, missing, jobs, f"preparing {name}", "recording")
     return [load_recording(source, network, config, cache) for source in sources]
 
 
