@@ -94,10 +94,13 @@ def difference_interval(
         trials = cells
     if trials <= 1:
         return -1.0, 1.0
-    deviation = math.sqrt(variance * trials / (trials - 1))
-    quantile = float(stats.t.ppf(0.975, trials - 1))
+    if variance > 0:
+        deviation = math.sqrt(variance * trials / (trials - 1))
+        half = float(stats.t.ppf(0.975, trials - 1)) * deviation
+    else:  # the same for each query: others may differ as often as none of so many can tell
+        half = _wilson_interval(0.0, trials)[1]
     mean = float(values.mean())
-    return max(-1.0, mean - quantile * deviation), min(1.0, mean + quantile * deviation)
+    return max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def _groups(recordings: NDArray[np.str_] | None, count: int) -> NDArray[np.int_]:

@@ -17,6 +17,7 @@ from scmpr_ros.evaluation.published import CONDITIONS, LATENCY_MS, RECALL_AT_1
 from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.evaluation.tables import SUBSETS
 
+_UNKNOWN = "unknown"
 _COLOURS = (
     "#1d3557", "#e76f51", "#2a9d8f", "#e9c46a", "#8d6a9f", "#9a9fa6", "#457b9d", "#bc4749",
     "#a7c957",
@@ -81,7 +82,8 @@ def _recall_table(methods: Mapping[str, MethodScores]) -> list[str]:
         )
     note = (
         f"{len(first.xy_m)} images, {first.places} places; chance {100 * first.chance:.2f} %. "
-        "Intervals: images of one square of 300 m fail together. Differences are paired."
+        "Intervals: images of one square of 300 m fail together. Differences are paired; where "
+        f"streets are too short for that, they are {_UNKNOWN}."
     )
     return [*markdown_table(head, rows), "", note]
 
@@ -215,7 +217,8 @@ def _percent(share: float) -> str:
 
 
 def _interval(recall: Recall) -> str:
-    return f"{100 * recall.interval[0]:.1f} to {100 * recall.interval[1]:.1f}"
+    low, high = recall.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}" if high - low < 1 else _UNKNOWN
 
 
 def _with_interval(recall: Recall) -> str:

@@ -111,6 +111,14 @@ def test_interval_of_a_difference_covers_it(length_m: float) -> None:
     assert covered / 300 >= 0.9
 
 
+def test_no_difference_in_a_few_places_does_not_prove_that_there_is_none() -> None:
+    along = np.stack([np.arange(0.0, 500.0, 5.0), np.zeros(100)], axis=1)
+    low, high = difference_interval(np.zeros(100), along)
+    assert low == -high and 0.2 < high < 0.5
+    _, less = difference_interval(np.zeros(1000), np.tile(along * 20, (10, 1)))
+    assert 0 < less < 0.15
+
+
 def test_a_difference_on_one_street_may_be_anything() -> None:
     gain = np.array([1.0, 1, 1, 0, -1])
     assert difference_interval(gain, np.zeros((5, 2))) == (-1.0, 1.0)

@@ -18,6 +18,7 @@ from tiny_runs import tiny_run
 
 from scmpr_ros.cli import compare_methods as compare_script
 from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.evaluation.method_report import MethodCost, write_report
 from scmpr_ros.evaluation.method_scores import MethodScores
 from scmpr_ros.evaluation.result import Provenance, Result, Rules, Scores
 from scmpr_ros.methods import registry
@@ -153,6 +154,14 @@ def test_a_gain_is_paired() -> None:
     own = first.recall().interval
     assert high - low < 0.5 * (own[1] - own[0])
     assert other.gain_over(first).value == -gain.value
+
+
+def test_a_difference_that_a_short_street_cannot_tell_is_unknown(tmp_path: Path) -> None:
+    one, other = (MethodScores.of([[result(ranks, np.zeros((2, 2)), "clear/summer")]])
+                  for ranks in ([1, 1], [1, 2]))  # fmt: skip
+    costs = {name: MethodCost(1.0, 1.0, 1.0, 1, 1) for name in ("A", "B")}
+    report = write_report(tmp_path, {"street": {"A": one, "B": other}}, costs, {}, [0], "here")
+    assert "| +50.0 | unknown |" in report.read_text()
 
 
 def test_different_queries_are_refused() -> None:
