@@ -76,12 +76,17 @@ def test_a_pool_needs_a_process() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_results_come_in_order_and_the_first_error_is_raised(jobs: int) -> None:
-    work = partial(divmod, 7)
-    assert run_all(work, [2, 3, 7], jobs, "dividing", "number") == [(3, 1), (2, 1), (1, 0)]
-    assert run_all(work, [], jobs, "dividing", "number") == []
-    with pytest.raises(ZeroDivisionError):
-        run_all(work, [2, 0, 7], jobs, "dividing", "number")
+def test_results_come_in_order_and_the_first_error_is_raised(tmp_path: Path, jobs: int) -> None:
+    run = partial(subprocess.check_output, shell=True, text=True, cwd=tmp_path)
+    assert run_all(run, ["sleep 0.5; echo a", "echo b"], jobs, "running", "command") == [
+        "a\n",
+        "b\n",
+    ]
+    assert run_all(run, [], jobs, "running", "command") == []
+    commands = ["exit 3", *(f"sleep 0.2; touch {number}" for number in range(30))]
+    with pytest.raises(subprocess.CalledProcessError, match="exit 3"):
+        run_all(run, commands, jobs, "running", "command")
+    assert len(list(tmp_path.iterdir())) < 10, "without working on what has not started"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from scmpr_ros.datasets.ros_images import rgb_from_image
 from scmpr_ros.errors import ConfigError
 from scmpr_ros.evaluation.benchmark.machine import Machine, peak_memory_mb, work_of
 from scmpr_ros.evaluation.benchmark.networks import PEERS, classifier, classify, count_parameters
-from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser
+from scmpr_ros.evaluation.benchmark.timing import Timing, synchroniser, time_in_turn
 from scmpr_ros.lidar.panorama import RenderConfig, render
 from scmpr_ros.methods.checkpoint import fingerprint, load_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceDescription, PlaceNetwork
@@ -236,15 +237,8 @@ def _peer(name: str, device: torch.device, precision: torch.dtype) -> Callable[[
 
 def _describe_place(network: PlaceNetwork, device: torch.device, runs: int) -> Timing:
     """Time the LiDAR branch: render one place's panorama and describe it in all headings."""
-    points, labels = _random_points(device)
-    seconds, wait = [], synchroniser(device)
-    for run in range(-5, runs):
-        began_s = time.perf_counter()
-        _description(network, points, labels)
-        wait()
-        if run >= 0:
-            seconds.append(time.perf_counter() - began_s)
-    return Timing.of(seconds)
+    describe = partial(_description, network, *_random_points(device))
+    return time_in_turn({"place": describe}, runs, device, 5, "describing a place")["place"]
 
 
 def _random_points(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
