@@ -52,12 +52,22 @@ class WindowObjective(Objective):
 
     def __init__(self, network: WindowNetwork, config: WindowObjectiveConfig, task: str) -> None:
         super().__init__(network, config, task)
+        if not self.contrasts and (config.memory or config.encoded_at_once):
+            raise ConfigError(
+                f"module.loss.memory and encoded_at_once are for descriptors that are contrasted; "
+                f"task {task} of {network.method} has other losses: leave them at 0"
+            )
         self.memory = DescriptorMemory(config.memory, 1, network.descriptor_dim)
 
     @property
     def network(self) -> WindowNetwork:
         """The network that learns."""
         return cast(WindowNetwork, self._network[0])
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether the task contrasts images with windows, by `contrast`."""
+        return True
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """The contrastive loss of a batch."""

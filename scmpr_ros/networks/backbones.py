@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -148,21 +148,13 @@ class TimmBackbone(nn.Module):
             width = channels[0]
             self.widths = (width // 4, width // 2, width, width)
             self.rescale = _simple_feature_pyramid(width)
-        # From ImageNet's normalisation to the model's: (x std + mean - own_mean) / own_std.
-        mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
-        own_mean, own_std = (torch.tensor(trunk.pretrained_cfg[key]) for key in ("mean", "std"))
-        self.gain: Tensor
-        self.offset: Tensor
-        self.register_buffer("gain", (std / own_std).view(3, 1, 1), persistent=False)
-        self.register_buffer(
-            "offset", ((mean - own_mean) / own_std).view(3, 1, 1), persistent=False
-        )
+        self.renormalise = _Renormalise(trunk.pretrained_cfg)
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
         """Compute the stage maps of an image (B, 3, H, W), see `Backbone`."""
         # Depthwise convolutions are a third to a half faster on channels that lie side by side.
         image = image.contiguous(memory_format=torch.channels_last)
-        image = image * self.gain + self.offset
+        image = self.renormalise(image)
         if self.patch not in (None, _TOKEN_STRIDE):
             size = [side // _TOKEN_STRIDE * self.patch for side in image.shape[-2:]]
             image = functional.interpolate(image, size, mode="bilinear", antialias=True)
@@ -184,6 +176,46 @@ class TimmBackbone(nn.Module):
         end = max(i for i, name in enumerate(names) if name.startswith(f"{last}."))
         for name in names[: end + 1]:
             self.trunk.get_parameter(name).requires_grad_(False)
+
+
+class VitTokens(nn.Module):
+    """The tokens of a plain ViT's last block, after its norm: a single map.
+
+    stride: pixels per token along both axes. widths: channels of the map.
+    """
+
+    def __init__(self, trunk: Any) -> None:
+        """trunk: of `build_tower`."""
+        super().__init__()
+        self.stride: int = trunk.feature_info[-1]["reduction"]
+        self.widths: tuple[int, ...] = (trunk.num_features,)
+        self.trunk = trunk
+        self.renormalise = _Renormalise(trunk.pretrained_cfg)
+
+    def forward_features(self, image: Tensor) -> list[Tensor]:
+        """Compute the map (B, C, H / stride, W / stride) of an image, normalised as of `Backbone`."""
+        maps: list[Tensor] = self.trunk.forward_intermediates(
+            self.renormalise(image), indices=1, norm=True, intermediates_only=True
+        )
+        return maps
+
+
+class _Renormalise(nn.Module):
+    """From ImageNet's normalisation to a model's: (x std + mean - own_mean) / own_std."""
+
+    def __init__(self, pretrained_cfg: Mapping[str, Any]) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGE_MEAN, IMAGE_STD))
+        own_mean, own_std = (
+            torch.tensor(pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std")
+        )
+        self.gain: Tensor
+        self.offset: Tensor
+        self.register_buffer("gain", std / own_std, persistent=False)
+        self.register_buffer("offset", (mean - own_mean) / own_std, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * self.gain + self.offset
 
 
 def timm_models(network: nn.Module) -> list[Any]:
@@ -210,6 +242,22 @@ def build_tower(model: str) -> Any:
     with torch.device("meta"):
         options = _options(timm.create_model(model, pretrained=False), stochastic_depth=False)
     return timm.create_model(model, pretrained=False, num_classes=0, **options)
+
+
+def build_vit_tokens(name: str) -> VitTokens | None:
+    """Build `timm/<model>` for its tokens; None for backbones that are no plain ViT.
+
+    Raises ConfigError if timm has no such model.
+    """
+    if not name.startswith(_TIMM):
+        return None
+    model = name.removeprefix(_TIMM)
+    timm = _import_timm_with(model)
+    with torch.device("meta"):
+        info = timm.create_model(model, pretrained=False).feature_info
+    if len({layer["reduction"] for layer in info}) > 1:
+        return None
+    return VitTokens(build_tower(model))
 
 
 def _build_timm(model: str, stochastic_depth: bool) -> TimmBackbone:

@@ -1,4 +1,7 @@
-"""A tower of local features: one map of a backbone's coarse stages, for any image-like input."""
+"""A tower of local features: one map of a backbone's coarse stages, for any image-like input.
+
+Of a plain ViT these are the tokens of its last block.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from scmpr_ros.networks.backbones import (
     STRIDES,
     Backbone,
     build_backbone,
+    build_vit_tokens,
     check_backbone,
 )
 
@@ -27,7 +31,8 @@ class TowerConfig:
     backbone: str = "timm/tf_efficientnet_lite0"
     """As of SCM-PR, see `networks.backbones`."""
     stride: int = 16
-    """Pixels per feature. Coarser stages are added to the stage of this stride."""
+    """Pixels per feature: of a plain ViT those of its patches. Of a pyramid, coarser stages are added
+    to the stage of this stride."""
     channels: int = 128
 
     def __post_init__(self) -> None:
@@ -45,8 +50,14 @@ class FeatureTower(nn.Module):
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = build_backbone(config.backbone)
-        self._first = STRIDES.index(config.stride)
+        tokens = build_vit_tokens(config.backbone)
+        if tokens is not None and tokens.stride != config.stride:
+            raise ConfigError(
+                f"a tower of {config.backbone} has the stride of its patches, {tokens.stride}, and "
+                f"not {config.stride}"
+            )
+        self.backbone = build_backbone(config.backbone) if tokens is None else tokens
+        self._first = STRIDES.index(config.stride) if tokens is None else 0
         widths = cast(Backbone, self.backbone).widths[self._first :]
         self.laterals = nn.ModuleList(nn.Conv2d(width, config.channels, 1) for width in widths)
         self.mean: Tensor

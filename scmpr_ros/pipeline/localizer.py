@@ -350,8 +350,8 @@ def _encoder(
 def _matcher(
     network: PlaceNetwork, place_map: PlaceMap, panoramas: Panoramas, config: MatchingConfig
 ) -> SemanticMatcher | None:
-    """The matcher of a map's panoramas; None for methods that match by descriptors alone."""
-    if not (isinstance(network, PerceivingNetwork) and network.uses_overlap):
+    """The matcher of a map's panoramas; None where only descriptors count."""
+    if config.beta == 0 or not (isinstance(network, PerceivingNetwork) and network.uses_overlap):
         return None
 
     def ids(range_m: Tensor) -> Tensor:

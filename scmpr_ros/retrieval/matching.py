@@ -62,6 +62,7 @@ class MatchingConfig:
 
     alpha: float = 1.0
     beta: float = 1.0
+    """Weight of psi; with 0, masks do not move the heading of a candidate either."""
     measure: Literal["likelihood", "iou"] = "likelihood"
     """Measure of psi: evidence for a place in nats per cell, or the paper's weighted IoU (use it
     with beta 0.4)."""

@@ -43,11 +43,12 @@ def test_image_descriptor_equals_the_formula() -> None:
 
 @pytest.mark.parametrize("heading", [0, 3])
 def test_window_descriptor_equals_the_formula(heading: int) -> None:
-    """Grey levels: 5.1 a metre up to the largest range, and 251 for no return, of 255."""
-    network, panoramas = small_network("lip_loc"), random_panoramas(2)
+    """Grey levels: 5.1 a metre, and 251 for no return within 50 metres, of 255."""
+    network, panoramas = small_network("lip_loc", max_range_m=70.0), random_panoramas(2)
     found = describe_window(network, panoramas, heading)
     range_m = ranges_in_view(panoramas, heading)
-    grey = np.where(range_m > 0, 5.1 * np.minimum(range_m, 50.0), 251.0) / 255
+    assert range_m.max() > 50
+    grey = np.where((range_m > 0) & (range_m <= 50), 5.1 * range_m, 251.0) / 255
     expected = embed(
         network.range_tower, network.range_head, network.range_whitening, np.stack([grey] * 3)
     )

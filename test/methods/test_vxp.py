@@ -26,6 +26,7 @@ from scmpr_ros.errors import ConfigError
 from scmpr_ros.geometry import AngularGrid, rotation_z, upright_axes
 from scmpr_ros.methods.pair_batch import PairBatch
 from scmpr_ros.methods.vxp import METHOD, VxpObjectiveConfig
+from scmpr_ros.methods.vxp.objective import batch_hard_triplets
 from scmpr_ros.methods.vxp.projection import cells_of, nearest_in_cell
 from scmpr_ros.methods.vxp.voxel_encoder import VoxelConfig, VoxelFeatures
 
@@ -210,26 +211,53 @@ def test_local_loss_by_hand() -> None:
 
 
 def test_teacher_loss_equals_its_formula() -> None:
-    """Images 0 and 1 are near and look alike, 2 looks elsewhere, 3 is in another recording."""
+    """Image 0 is 6 m from image 1; 2 is too near to be another view of 1, but not of 0.
+
+    Image 3 looks elsewhere, 4 is in another recording.
+    """
     network = small_network("vxp")
     batch = replace(
-        random_pairs(4, spacing_m=1.0), yaw_rad=torch.tensor([3.1, -3.1, 1.0, 3.1]),
-        recording=torch.tensor([0, 0, 0, 1]),
+        random_pairs(5), yaw_rad=torch.tensor([3.1, -3.1, 3.1, 1.0, 3.1]),
+        view_position=torch.tensor([0.0, 6, 26, 3, 3])[:, None] * torch.eye(3)[0],
+        recording=torch.tensor([0, 0, 0, 0, 1]),
     )  # fmt: skip
-    config = VxpObjectiveConfig(teacher_margin=0.5)
-    objective = METHOD.objective(network, config, "teacher")
+    margin = 0.5
+    objective = METHOD.objective(network, VxpObjectiveConfig(teacher_margin=margin), "teacher")
     with torch.no_grad():
         found = float(objective.losses(batch)["teacher"])
         x = values(network.image_embedding(network.tower(batch.view)))
-    violations = []
-    for own, alike in ((0, 1), (1, 0)):
-        wrong = min(np.linalg.norm(x[own] - x[other]) for other in (2, 3))
-        violations.append(max(0.0, np.linalg.norm(x[own] - x[alike]) - wrong + 0.5))
-    assert found == pytest.approx(np.mean(violations), abs=1e-5) and found > 0
-    apart = replace(batch, recording=torch.arange(4))
+
+    def violation(own: int, alike: int, others: Sequence[int]) -> float:
+        wrong = min(others, key=lambda other: np.linalg.norm(x[own] - x[other]))
+        away = min(np.linalg.norm(x[own] - x[wrong]), np.linalg.norm(x[alike] - x[wrong]))
+        return max(0.0, float(np.linalg.norm(x[own] - x[alike]) - away + margin))
+
+    violations = [violation(0, 1, (2, 3, 4)), violation(1, 0, (3, 4))]
+    assert min(violations) > 0
+    assert found == pytest.approx(np.mean(violations), abs=1e-5)
+    apart = replace(batch, recording=torch.arange(5))
     loss = objective.losses(apart)["teacher"]
     loss.backward()
     assert float(loss.detach()) == 0
+
+
+def test_triplets_by_hand() -> None:
+    """On a line at 0, 1, 1.5 and 9: the negative of 0 is nearer to its positive, which counts."""
+    at = torch.tensor([[0.0], [1.0], [1.5], [9.0]])
+    pairs = torch.zeros(4, 4, dtype=torch.bool)
+    positive, negative = pairs.clone(), pairs.clone()
+    positive[0, 1], negative[0, 2] = True, True
+    assert float(batch_hard_triplets(at, positive, negative, 0.2)) == pytest.approx(1 - 0.5 + 0.2)
+    positive[3, 2], negative[3, 0] = True, True  # costs 7.5 - 1.5 + 0.2
+    assert float(batch_hard_triplets(at, positive, negative, 0.2)) == pytest.approx((0.7 + 6.2) / 2)
+    positive[1, 0], negative[1, 3] = True, True  # costs nothing, and does not dilute the others
+    assert float(batch_hard_triplets(at, positive, negative, 0.2)) == pytest.approx((0.7 + 6.2) / 2)
+
+
+@pytest.mark.parametrize("wrong", [{"positive_m": 0.0}, {"positive_m": 30.0}])
+def test_a_positive_image_is_nearer_than_a_negative_one(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="not more than negative_m"):
+        VxpObjectiveConfig(**wrong)
 
 
 def test_student_repeats_the_descriptor_of_the_teacher() -> None:
@@ -242,6 +270,21 @@ def test_student_repeats_the_descriptor_of_the_teacher() -> None:
     off = np.abs(student - target)
     expected = np.where(off < 1, off**2 / 2, off - 0.5).mean()
     assert found == pytest.approx(expected, rel=1e-4) and found > 0
+
+
+def test_descriptors_are_centred_by_the_statistics_of_the_teacher() -> None:
+    network = small_network("vxp").train()
+    objective = METHOD.objective(network, VxpObjectiveConfig(), "place")
+    batch = random_pairs(6)
+    with torch.no_grad():
+        network.eval()
+        target = values(network.image_embedding(network.tower(batch.view)))
+        network.train()
+        for _ in range(200):
+            objective.losses(batch)
+    for norm in (network.image_whitening, network.voxel_whitening):
+        np.testing.assert_allclose(values(norm.running_mean), target.mean(0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(values(norm.running_var), target.var(0, ddof=1), rtol=1e-3)
 
 
 TEACHER = {"tower", "image_gem", "image_head"}
@@ -264,7 +307,9 @@ def test_each_stage_learns_its_part(task: str, match: Any, expected: set[str]) -
     config = VxpObjectiveConfig(match=match, teacher_margin=100.0)
     objective = METHOD.objective(network, config, task)
     batch = replace(random_pairs(4, spacing_m=1.0), yaw_rad=torch.tensor([0.0, 0.0, 2.0, 2.0]))
+    network.tower.backbone.trunk.bn1.eval()  # as a frozen batch norm is
     before = {name: x.clone() for name, x in network.tower.named_buffers()}
+    modes = [part.training for part in network.modules()]
     objective.total(objective.losses(batch)).backward()
     learning = {
         name.partition(".")[0] for name, x in network.named_parameters()
@@ -275,7 +320,7 @@ def test_each_stage_learns_its_part(task: str, match: Any, expected: set[str]) -
     assert frozen == (TEACHER - expected)
     kept = all(x.equal(before[name]) for name, x in network.tower.named_buffers())
     assert kept == ("tower" not in expected)
-    assert all(part.training for part in network.tower.modules())
+    assert modes == [part.training for part in network.modules()]
 
 
 def test_voxels_cover_the_whole_extent() -> None:

@@ -148,6 +148,18 @@ def test_parts_are_encoded_again_with_the_same_noise(name: str) -> None:
         torch.testing.assert_close(parts[parameter], gradient, atol=1e-4 * scale + 1e-7, rtol=1e-3)
 
 
+@pytest.mark.parametrize("setting", ["memory", "encoded_at_once"])
+@pytest.mark.parametrize(
+    ("name", "task"), [("lc2", "overlap"), ("vxp", "teacher"), ("vxp", "local"), ("vxp", "place")]
+)
+def test_settings_of_the_contrast_are_refused_where_nothing_is_contrasted(
+    name: str, task: str, setting: str
+) -> None:
+    method = find_method(name)
+    with pytest.raises(ConfigError, match=f"task {task} of {name} has other losses"):
+        method.objective(small_network(name), method.objective_config(**{setting: 4}), task)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"encoded_at_once": -1}, {"memory": -1}, {"triplet_margin": 0.0}]
 )

@@ -34,6 +34,27 @@ def test_coarse_stages_are_added_to_that_of_the_stride(stride: int, stages: int)
 
 
 @torch.no_grad()
+def test_a_plain_vit_gives_the_tokens_of_its_last_block() -> None:
+    tower = FeatureTower(TowerConfig("timm/test_vit", 16, 6)).eval()
+    tower.backbone.trunk.norm.weight.uniform_(0.5, 1.5)
+    image = torch.rand(2, 3, 64, 96)
+    own = tower.backbone.trunk.pretrained_cfg
+    pixels = (image - torch.tensor(own["mean"])[:, None, None]) / torch.tensor(own["std"])[
+        :, None, None
+    ]
+    tokens = tower.backbone.trunk.forward_features(pixels)[:, 1:]  # the first is of the class
+    (lateral,) = tower.laterals
+    expected = tokens @ lateral.weight[:, :, 0, 0].T + lateral.bias
+    expected = expected.mT.reshape(2, 6, 4, 6)
+    torch.testing.assert_close(tower(image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_stride_of_a_plain_vit_is_that_of_its_patches() -> None:
+    with pytest.raises(ConfigError, match="the stride of its patches, 16, and not 8"):
+        FeatureTower(TowerConfig("timm/test_vit", 8, 6))
+
+
+@torch.no_grad()
 def test_one_channel_is_grey() -> None:
     tower = FeatureTower(TowerConfig("timm/test_resnet", 16, 6)).eval()
     grey = torch.rand(1, 1, 32, 64)

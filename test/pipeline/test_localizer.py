@@ -235,6 +235,18 @@ def test_a_place_map_knows_what_its_labels_confuse(
     assert psi[0] > psi[1] + 0.5
 
 
+def test_descriptors_alone_leave_the_heading_as_it_was_described(
+    place_map: PlaceMap, network: ScmprNetwork
+) -> None:
+    by_descriptor = LocalizerConfig(device="cpu", matching=MatchingConfig(beta=0.0))
+    seen = Localizer(place_map, network, by_descriptor).observe(image(), CAMERA)
+    assert not seen.psi.any()
+    np.testing.assert_array_equal(seen.yaw_rad, np.asarray(place_map.headings_rad)[seen.heading])
+    with_masks = Localizer(place_map, network, LocalizerConfig(device="cpu"))
+    moved = with_masks.observe(image(), CAMERA)
+    assert (moved.yaw_rad != np.asarray(place_map.headings_rad)[moved.heading]).any()
+
+
 def test_neighbours_are_one_answer_and_its_confidence(
     place_map: PlaceMap, network: ScmprNetwork
 ) -> None:

@@ -40,9 +40,14 @@ class Lc2Objective(WindowObjective):
     tasks: ClassVar[tuple[str, ...]] = ("place", "overlap")
     config: Lc2ObjectiveConfig
 
+    @property
+    def contrasts(self) -> bool:
+        """Whether this is the second phase."""
+        return self.task == "place"
+
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """The loss of the phase."""
-        if self.task == "place":
+        if self.contrasts:
             return super().losses(batch)
         network = cast(Lc2Network, self.network)
         fov_rad, reach_m = network.config.view.fov_rad, network.config.max_range_m
@@ -65,11 +70,11 @@ class Lc2Objective(WindowObjective):
 
 
 def overlap_loss(queries: Tensor, windows: Tensor, overlap: Tensor, margin: float) -> Tensor:
-    """Contrastive loss graded by overlap (Leyva-Vallina et al. 2021), mean over all pairs.
+    """Contrastive loss graded by overlap (Leyva-Vallina et al. 2021).
 
-    With the distance d of two descriptors and their overlap psi:
-    psi d^2 / 2 + (1 - psi) max(margin - d, 0)^2 / 2. Pairs that overlap are few in a batch, so they
-    count half, and all others the other half.
+    With the distance d of two descriptors and their overlap psi, a pair costs
+    psi d^2 / 2 + (1 - psi) max(margin - d, 0)^2 / 2. Pairs that overlap are few in a batch: the
+    loss is the mean of their mean and of the mean of all others, or the only one there is.
 
     queries, windows: (B, D), unit length. overlap: (B, B) in [0, 1].
     """

@@ -27,8 +27,9 @@ from scmpr_ros.methods.windows import WindowNetwork, ranges_in_view
 from scmpr_ros.networks.backbones import build_tower
 from scmpr_ros.networks.batch_norm import PlainBatchNorm
 
-_GREY_PER_M = 5.1 / 255
-_EMPTY = 251 / 255  # as in its code: cells without a return look far away
+_FARTHEST_M = 50.0
+_GREY_PER_M = 1 / _FARTHEST_M
+_EMPTY = 251 / 255  # as in its code: cells without a return that near look far away
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class LipLocNetwork(WindowNetwork):
     def range_image(self, window: PlaceView) -> Tensor:
         """Ranges as grey levels (B, 3, H, W)."""
         range_m = ranges_in_view(window, self.config.view)
-        reach = range_m.clamp_max(self.config.max_range_m)
-        grey = torch.where(range_m > 0, reach * _GREY_PER_M, _EMPTY)
+        shown = (range_m > 0) & (range_m <= _FARTHEST_M)
+        grey = torch.where(shown, range_m * _GREY_PER_M, _EMPTY)
         return grey[:, None].expand(-1, 3, -1, -1)
 
     def _square(self, image: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class VxpNetwork(WindowNetwork):
         self.image_gem, self.image_head = Gem(), nn.Linear(channels, dim)
         self.voxel_encoder = VoxelEncoder(config.voxels, channels)
         self.voxel_gem, self.voxel_head = Gem(), nn.Linear(channels, dim)
-        # Statistics are taken where descriptors are contrasted; the paper's stages leave them.
+        # For descriptors to be compared by cosine; measured in the last stage.
         self.image_whitening, self.voxel_whitening = PlainBatchNorm(dim), PlainBatchNorm(dim)
 
     @property

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scmpr_ros.errors import ConfigError
 from scmpr_ros.methods.contrast import Viewpoints, ambiguous_pairs
 from scmpr_ros.methods.objective import viewpoints
 from scmpr_ros.methods.pair_batch import PairBatch
@@ -24,10 +25,19 @@ class VxpObjectiveConfig(WindowObjectiveConfig):
     """match: in the last stage, the student either repeats the teacher's descriptors, as in the
         paper, or both learn by contrast.
     teacher_margin: of the triplets of images, whose descriptors are not normalised.
+    positive_m, negative_m: images of nearly one heading show the same if they are closer than the
+        first, and something else from the second on; in between they are left out of the triplets.
     """
 
     match: Literal["teacher", "contrast"] = "teacher"
     teacher_margin: float = 0.3
+    positive_m: float = 10.0
+    negative_m: float = 25.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.positive_m <= self.negative_m:
+            raise ConfigError("positive_m must be positive and not more than negative_m")
 
 
 class VxpObjective(WindowObjective):
@@ -48,6 +58,11 @@ class VxpObjective(WindowObjective):
         return cast(VxpNetwork, self._network[0])
 
     @property
+    def contrasts(self) -> bool:
+        """Whether both sides learn by contrast in the last stage."""
+        return self.task == "place" and self.config.match == "contrast"
+
+    @property
     def _repeats_teacher(self) -> bool:
         return self.task == "local" or (self.task == "place" and self.config.match == "teacher")
 
@@ -57,38 +72,35 @@ class VxpObjective(WindowObjective):
             return {"teacher": self._teacher_loss(batch)}
         if self.task == "local":
             return {"local": self._local_loss(batch)}
-        if self.config.match == "contrast":
+        if self.contrasts:
             return super().losses(batch)
         target = self.network.image_embedding(self._teacher_features(batch))
         found = self.network.point_embedding(self.window(batch).points)
+        for whitening in (self.network.image_whitening, self.network.voxel_whitening):
+            whitening(target)  # measures its statistics: one mean and scale for both sides
         return {"global": functional.smooth_l1_loss(found, target)}
 
     def _teacher_features(self, batch: PairBatch) -> Tensor:
         """Local features of the images; a teacher keeps its running statistics."""
         tower = self.network.tower
-        learning = tower.training
+        learning = {part: part.training for part in tower.modules()}
         tower.eval()
         with torch.no_grad():
             features: Tensor = tower(batch.view)
-        tower.train(learning)
+        for part, training in learning.items():
+            part.training = training
         return features
 
     def _teacher_loss(self, batch: PairBatch) -> Tensor:
-        """Triplets of images, with the hardest positive and the hardest negative of the batch.
-
-        Images within the objective's ambiguous radius and angle are positives.
-        """
+        """Triplets of images, see `batch_hard_triplets`."""
         embedding = gather(self.network.image_embedding(self.network.tower(batch.view)))
-        images = viewpoints(batch)[0]
-        alike = _alike(images, *self.config.ambiguity)
-        distance = torch.cdist(embedding, embedding)
-        own = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
-        farthest = distance.masked_fill(~alike | own, -1).amax(1)
-        nearest = distance.masked_fill(alike, torch.inf).amin(1)
-        usable = (farthest >= 0) & nearest.isfinite()
-        if not usable.any():
-            return embedding.sum() * 0
-        return (farthest - nearest + self.config.teacher_margin)[usable].relu().mean()
+        images, config = viewpoints(batch)[0], self.config
+        _, angle_rad = config.ambiguity
+        alike, unclear = (
+            _alike(images, radius_m, angle_rad)
+            for radius_m in (config.positive_m, config.negative_m)
+        )
+        return batch_hard_triplets(embedding, alike, ~unclear, config.teacher_margin)
 
     def _local_loss(self, batch: PairBatch) -> Tensor:
         """Features of voxels against the teacher's at the pixels that show them.
@@ -118,6 +130,27 @@ class VxpObjective(WindowObjective):
         in_map = in_map + batch.place_position[voxels.window]
         offset = in_map - batch.view_position[voxels.window]
         return rotated(batch.view_axes[voxels.window].mT, offset)
+
+
+def batch_hard_triplets(
+    embedding: Tensor, positive: Tensor, negative: Tensor, margin: float
+) -> Tensor:
+    """Mean of the violated triplets of each image, its farthest positive and its nearest negative.
+
+    With distances d of an image a, its positive p and its negative n, a triplet costs
+    d(a, p) - min(d(a, n), d(p, n)) + margin, if that is more than zero.
+
+    embedding: (B, D). positive, negative: (B, B) bool, which pairs are.
+    """
+    distance = torch.cdist(embedding, embedding)
+    own = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+    farthest, far = distance.masked_fill(~positive | own, -1).max(1)
+    nearest, near = distance.masked_fill(~negative, torch.inf).min(1)
+    usable = (farthest >= 0) & nearest.isfinite()
+    wrong = torch.minimum(nearest, distance[far, near])
+    cost = (farthest - wrong + margin)[usable].relu()
+    violated = cost[cost > 0]
+    return violated.mean() if len(violated) else embedding.sum() * 0
 
 
 def _alike(images: Viewpoints, radius_m: float, angle_rad: float) -> Tensor:
