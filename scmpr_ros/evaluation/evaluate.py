@@ -37,7 +37,7 @@ from scmpr_ros.pipeline.label_free_map import load_label_free_map
 from scmpr_ros.pipeline.localizer import Localizer, LocalizerConfig
 from scmpr_ros.pipeline.map_builder import MapBuilderConfig, build_map, build_scan_map
 from scmpr_ros.pipeline.map_points import load_point_cloud_map
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP, MapSourceConfig
+from scmpr_ros.pipeline.map_source import MapSourceConfig, drives_share_frame
 from scmpr_ros.pipeline.tracking_localizer import TrackingConfig
 from scmpr_ros.records import Mount, PlaceMatch, PointCloud
 from scmpr_ros.retrieval.place_map import PlaceMap
@@ -266,7 +266,7 @@ def provenance(
         condition=town_conditions(folder).get(drive.name, ""), split=town_split(folder),
         database=database, pose_source=drive.pose_source,
         fingerprint=localizer.place_map.fingerprint, localizer=to_dict(localizer.config),
-        mount_rpy=mount.rpy,
+        mount_rpy=mount.rpy, own_frame=not drives_share_frame(folder),
     )  # fmt: skip
 
 
@@ -316,4 +316,4 @@ def query_drives(folder: Path, mapped: str, bag: BagReaderConfig | None = None) 
     named = [drive for drive in with_images if drive.name == mapped]
     if named or mapped:
         return named or with_images[:1]
-    return with_images if (folder / PREBUILT_MAP).is_file() else with_images[:1]
+    return with_images if drives_share_frame(folder) else with_images[:1]

@@ -30,6 +30,7 @@ from scmpr_ros.evaluation.predictions import Predictions
 from scmpr_ros.evaluation.protocols import Protocol
 from scmpr_ros.evaluation.result import Provenance
 from scmpr_ros.geometry import R_BODY_OPTICAL, rotation_z
+from scmpr_ros.pipeline.map_source import drives_share_frame
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def predict_from_descriptors(
             database="map" if protocol.name == "map" else "scans", pose_source=drive.pose_source,
             fingerprint=fingerprint,
             localizer={"descriptors": [path.name for path in files], "similarity": similarity},
+            own_frame=not drives_share_frame(folder),
         )  # fmt: skip
         database = _Database.of(places, drive, protocol, len(drives) == 1)
         yield _predict(queries, database, provenance, similarity, skip_bad)

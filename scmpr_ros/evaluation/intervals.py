@@ -1,8 +1,9 @@
-"""Confidence interval of a recall over queries that are not independent."""
+"""Confidence intervals of recalls over queries that are not independent, and over few seeds."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def recall_interval(
 ) -> tuple[float, float]:
     """95 % interval of a recall, robust to queries that fail together.
 
-    correct: (N,) whether each query is answered correctly, or how often in [0, 1].
+    correct: (N,) whether each query is answered correctly; (S, N) by the networks of S seeds.
     xy_m: (N, 2) where the queries were taken, in the frame of their recording.
     recordings: (N,) name of each query's recording; one for all by default.
     cell_m: side of the cells.
@@ -49,21 +50,14 @@ def recall_interval(
     | bootstrap of 200 m pieces | 9-32    | 48-71  | 68-85 | 81-91 | 80-91 |       |
     | bootstrap of ten queries  | 34-71   | 36-78  | 37-79 | 42-86 | 40-90 |       |
     """
-    hits, count = np.asarray(correct, np.float64), len(correct)
-    if hits.ndim != 1 or count == 0:
-        raise ShapeError.of("correct", "(N,) with at least one query", hits.shape)
-    if np.shape(xy_m) != (count, 2):
-        raise ShapeError.of("query positions", f"({count}, 2)", np.shape(xy_m))
-    positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, count)
-    variance, cells = _clustered_variance(hits, positions, groups, cell_m)
-    mean = float(hits.mean())
-    if cells < _MIN_CELLS:
-        trials = _assumed_trials(positions, groups)
-    elif variance == 0:  # all correct or all wrong
-        trials = cells
-    else:
-        variance *= cells / (cells - 1)
-        trials = mean * (1 - mean) / variance * (_Z / stats.t.ppf(0.975, cells - 1)) ** 2
+    hits = _by_seed(correct, xy_m, "correct")
+    streets = _Streets.of(hits.mean(axis=0), xy_m, recordings, cell_m)
+    mean, count = float(hits.mean()), hits.shape[1]
+    chance = _Variance(mean * (1 - mean) / streets.trials, math.inf)
+    spread = (chance if streets.few else streets.spread()) + _variance_of_seeds(hits)
+    trials = streets.trials
+    if spread.value > 0:
+        trials = mean * (1 - mean) / spread.value * (_Z / spread.quantile()) ** 2
     return _wilson_interval(mean, float(np.clip(trials, 1.0, count)))
 
 
@@ -75,32 +69,88 @@ def difference_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean difference of two methods that answered the same queries.
 
-    gain: (N,) what one method is better by, for each query: in [-1, 1]. Others as of
-    `recall_interval`, whose clusters and assumptions it shares; the interval is Student's t.
+    gain: (N,) what one method is better by, for each query: in [-1, 1]; (S, N) for each of S seeds.
+    Others as of `recall_interval`, whose clusters and assumptions it shares; the interval is
+    Student's t.
 
     Streets that are hard for both methods are no difference, so that it is much narrower than the
     two recalls' intervals.
     """
-    values, count = np.asarray(gain, np.float64), len(gain)
-    if values.ndim != 1 or count == 0 or np.shape(xy_m) != (count, 2):
-        shapes = (values.shape, np.shape(xy_m))
-        raise ShapeError.of("gain and positions", "(N,) and (N, 2)", shapes)
-    positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, count)
-    variance, cells = _clustered_variance(values, positions, groups, cell_m)
-    if cells < _MIN_CELLS:
-        trials = _assumed_trials(positions, groups)
-        variance = float(values.var()) / trials
-    else:
-        trials = cells
-    if trials <= 1:
+    gains = _by_seed(gain, xy_m, "gain")
+    streets = _Streets.of(gains.mean(axis=0), xy_m, recordings, cell_m)
+    if streets.trials <= 1:
         return -1.0, 1.0
-    if variance > 0:
-        deviation = math.sqrt(variance * trials / (trials - 1))
-        half = float(stats.t.ppf(0.975, trials - 1)) * deviation
-    else:  # the same for each query: others may differ as often as none of so many can tell
-        half = _wilson_interval(0.0, trials)[1]
-    mean = float(values.mean())
+    spread = streets.spread() + _variance_of_seeds(gains)
+    half = spread.quantile() * math.sqrt(spread.value)
+    if spread.value == 0:  # others may differ as often as none of so many can tell
+        half = _wilson_interval(0.0, streets.trials)[1]
+    mean = float(gains.mean())
     return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def _by_seed(
+    values: NDArray[np.bool_] | NDArray[np.floating], xy_m: NDArray[np.floating], name: str
+) -> NDArray[np.float64]:
+    """Values as (S, N)."""
+    found = np.atleast_2d(np.asarray(values, np.float64))
+    if found.ndim != 2 or found.shape[1] == 0:
+        raise ShapeError.of(name, "(N,) or (S, N) with at least one query", np.shape(values))
+    if np.shape(xy_m) != (found.shape[1], 2):
+        raise ShapeError.of("query positions", f"({found.shape[1]}, 2)", np.shape(xy_m))
+    return found
+
+
+class _Variance(NamedTuple):
+    """Variance of a mean, and the degrees of freedom with which it is known."""
+
+    value: float
+    freedom: float
+
+    def __add__(self, other: _Variance) -> _Variance:  # type: ignore[override]
+        """Of a sum, by Welch and Satterthwaite."""
+        value = self.value + other.value
+        doubt = self.value**2 / self.freedom + other.value**2 / other.freedom
+        return _Variance(value, value**2 / doubt if doubt else math.inf)
+
+    def quantile(self) -> float:
+        """How many deviations from the mean the central 95 % end."""
+        return float(stats.t.ppf(0.975, self.freedom))
+
+
+def _variance_of_seeds(values: NDArray[np.float64]) -> _Variance:
+    """Of the mean of values (S, N), by how the means of the seeds differ."""
+    seeds = len(values)
+    if seeds == 1:
+        return _Variance(0.0, math.inf)
+    return _Variance(float(values.mean(axis=1).var(ddof=1)) / seeds, seeds - 1)
+
+
+class _Streets(NamedTuple):
+    """How much the mean of values (N,) varies with the streets.
+
+    variance: of the mean. trials: independent queries as certain as these. few: whether the streets
+    are too short to measure that, and it is assumed.
+    """
+
+    variance: float
+    trials: float
+    few: bool
+
+    @classmethod
+    def of(
+        cls, values: NDArray[np.float64], xy_m: NDArray[np.floating],
+        recordings: NDArray[np.str_] | None, cell_m: float,
+    ) -> _Streets:  # fmt: skip
+        positions, groups = np.asarray(xy_m, np.float64), _groups(recordings, len(values))
+        variance, cells = _clustered_variance(values, positions, groups, cell_m)
+        if cells >= _MIN_CELLS:
+            return cls(variance, cells, False)
+        trials = _assumed_trials(positions, groups)
+        return cls(float(values.var()) / trials, trials, True)
+
+    def spread(self) -> _Variance:
+        """The variance as estimated by so few trials; there must be more than one."""
+        return _Variance(self.variance * self.trials / (self.trials - 1), self.trials - 1)
 
 
 def _groups(recordings: NDArray[np.str_] | None, count: int) -> NDArray[np.int_]:

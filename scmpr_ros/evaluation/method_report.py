@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scmpr_ros.atomic_files import write_file
 from scmpr_ros.evaluation.benchmark.queries import STAGES, QueryTiming
 from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
-from scmpr_ros.evaluation.method_scores import MethodScores, Recall, Scores
+from scmpr_ros.evaluation.method_scores import MethodScores, Recall, ScoresByTest
 from scmpr_ros.evaluation.published import CONDITIONS, LATENCY_MS, RECALL_AT_1
 from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.evaluation.tables import SUBSETS
@@ -40,18 +40,19 @@ class MethodCost:
 
 
 def write_report(
-    folder: Path, scores: Scores, costs: Mapping[str, MethodCost],
-    timings: Mapping[str, QueryTiming], seeds: Sequence[int], machine: str,
+    folder: Path, scores: ScoresByTest, costs: Mapping[str, MethodCost],
+    timings: Mapping[str, QueryTiming], seeds: Sequence[int], timed: str,
 ) -> Path:  # fmt: skip
     """Write methods.md, recall.png, conditions.png and latency.png; return the Markdown file.
 
+    timed: in how many places queries were timed, and on what machine.
     Light and season are those of the first test.
     """
     parts = ["# Methods side by side", ""]
-    parts.append(f"Seeds {', '.join(map(str, seeds))}. {machine}.")
+    parts.append(f"Seeds {', '.join(map(str, seeds))}.")
     for test, methods in scores.items():
         parts += ["", f"## {test}", "", *_recall_table(methods)]
-    parts += ["", "## Cost", "", *_cost_table(costs, timings)]
+    parts += ["", "## Cost", "", *_cost_table(costs, timings, timed)]
     parts += ["", "## As published", "", *_published()]
     _draw_recall(scores, folder / "recall.png")
     test, methods = next(iter(scores.items()))
@@ -73,7 +74,7 @@ def _recall_table(methods: Mapping[str, MethodScores]) -> list[str]:
     rows = []
     for name, own in methods.items():
         recall = own.recall()
-        more = [_percent(own.recall(k).value) for k in (5, 10, own.percent)]
+        more = ["" if k is None else _percent(own.recall(k).value) for k in (5, 10, own.percent)]
         gain = first.gain_over(own) if own is not first else None
         difference = ["", ""] if gain is None else [f"{100 * gain.value:+.1f}", _interval(gain)]
         deviation = "" if recall.deviation is None else f"{100 * recall.deviation:.1f}"
@@ -81,9 +82,10 @@ def _recall_table(methods: Mapping[str, MethodScores]) -> list[str]:
             [name, _percent(recall.value), _interval(recall), deviation, *more, *difference]
         )
     note = (
-        f"{len(first.xy_m)} images, {first.places} places; chance {100 * first.chance:.2f} %. "
-        "Intervals: images of one square of 300 m fail together. Differences are paired; where "
-        f"streets are too short for that, they are {_UNKNOWN}."
+        f"{len(first.xy_m)} images, {first.places} places; chance {100 * first.chance:.2f} %; "
+        f"{first.rules.summary()}. Intervals: images of one square of 300 m fail together, and "
+        "seeds differ, if there are several. Differences are paired; where streets are too short "
+        f"for that, they are {_UNKNOWN}."
     )
     return [*markdown_table(head, rows), "", note]
 
@@ -111,7 +113,9 @@ def _conditions(methods: Mapping[str, MethodScores]) -> dict[str, NDArray[np.boo
     return {name: rows for name, rows in chosen.items() if rows.any()}
 
 
-def _cost_table(costs: Mapping[str, MethodCost], timings: Mapping[str, QueryTiming]) -> list[str]:
+def _cost_table(
+    costs: Mapping[str, MethodCost], timings: Mapping[str, QueryTiming], timed: str
+) -> list[str]:
     head = ["", "views seen", "processor, min", "clock, min", "parameters, M", "query, ms",
             "place, ms", "map, KB a place"]  # fmt: skip
     rows = []
@@ -125,8 +129,9 @@ def _cost_table(costs: Mapping[str, MethodCost], timings: Mapping[str, QueryTimi
             f"{cost.parameters / 1e6:.1f}", *times, f"{cost.bytes_per_place / 1000:.1f}",
         ])  # fmt: skip
     note = (
-        "Views and times include the stages that a method starts from. A query is from the JPEG to "
-        "the pose among 10,000 places."
+        "Views and minutes include the stages that a method starts from, on the machines that "
+        "trained it; the clock counts what else they did. A query is from the JPEG to the pose: "
+        f"medians, {timed}."
     )
     return [*markdown_table(head, rows), "", note]
 
@@ -138,11 +143,14 @@ def _published() -> list[str]:
         for name in RECALL_AT_1["kitti"]
     ]
     total = f"{LATENCY_MS['total']:.1f} ms"
-    note = f"Tables 1 and 2 of SCM-PR, whose query takes {total} on an A100."
+    note = (
+        f"Tables 1 and 2 of SCM-PR, whose query takes {total} on an A100: within about 5 m, on "
+        "other data and by protocols that are not stated, so that they are no comparison."
+    )
     return [*markdown_table(head, rows), "", note]
 
 
-def _draw_recall(scores: Scores, path: Path) -> None:
+def _draw_recall(scores: ScoresByTest, path: Path) -> None:
     """Bars of Recall@1 of all methods, a panel for each test."""
     figure = new_figure(9, 0.6 + len(scores) * (0.5 + 0.28 * max(map(len, scores.values()))))
     panels = figure.subplots(len(scores), squeeze=False)[:, 0]

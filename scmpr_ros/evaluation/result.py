@@ -32,6 +32,8 @@ class Provenance:
     fingerprint: of the weights, or of the descriptor files.
     localizer: settings of the search.
     mount_rpy: roll, pitch and yaw of the camera in radians, by which images were levelled.
+    own_frame: whether positions are in a frame of the drive's own, as of KITTI odometry, and not in
+        one of the recording, such as that of its prebuilt map.
     """
 
     recording: str
@@ -43,6 +45,12 @@ class Provenance:
     localizer: dict
     mount_rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
     split: str | None = None
+    own_frame: bool = False
+
+    @property
+    def frame(self) -> str:
+        """The frame of positions by name: equal positions in it are on one street."""
+        return f"{self.recording}/{self.drive}" if self.own_frame else self.recording
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,13 @@ class Rules:
     angle_deg: float
     distance_axes: str
     assumed: str
+
+    def summary(self) -> str:
+        """What decides whether an answer is correct, as text."""
+        shown = ("radius_m", "angle_deg", "include_self", "min_gap_s", "distance_axes")
+        return ", ".join(
+            [f"protocol {self.protocol}", *(f"{name} {getattr(self, name)}" for name in shown)]
+        )
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,14 @@ class Result:
             raise DatasetError(
                 f"{error}. It is no result of this version of `evaluate --out`: evaluate again"
             ) from error
+
+
+def common_rules(results: Sequence[Result]) -> Rules:
+    """The rules of all results; DatasetError if they differ."""
+    rules = {result.rules.summary(): result.rules for result in results}
+    if len(rules) > 1:
+        raise DatasetError(f"one row cannot mix results of different rules: {'; '.join(rules)}")
+    return results[0].rules
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:

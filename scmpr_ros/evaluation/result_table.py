@@ -14,13 +14,11 @@ from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 class Row:
     """One line of a table. Numbers are percent or milliseconds.
 
-    spread: standard deviation over seeds. interval: 95 %, low and high.
-    chance: value of random answers. notes: the rules, and what else qualifies the value.
+    interval: 95 %, low and high. chance: value of random answers. notes: the rules, and what else qualifies the value.
     """
 
     name: str
     value: float
-    spread: float | None = None
     interval: tuple[float, float] | None = None
     chance: float | None = None
     queries: int | None = None
@@ -30,26 +28,25 @@ class Row:
     @property
     def whiskers(self) -> tuple[float, float]:
         """Length of both error bars."""
-        if self.interval is not None:
-            return self.value - self.interval[0], self.interval[1] - self.value
-        return (self.spread or 0.0,) * 2
+        if self.interval is None:
+            return 0.0, 0.0
+        return self.value - self.interval[0], self.interval[1] - self.value
 
     @property
     def range_text(self) -> str:
-        """Interval or spread as text; empty without."""
-        if self.interval is not None:
-            return f"{self.interval[0]:.1f} to {self.interval[1]:.1f}"
-        return "" if self.spread is None else f"± {self.spread:.1f}"
+        """The interval as text; empty without."""
+        if self.interval is None:
+            return ""
+        return f"{self.interval[0]:.1f} to {self.interval[1]:.1f}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be written. unit: of the values. spread: title of the error column."""
+    """A table ready to be written. unit: of the values."""
 
     name: str
     title: str
     unit: str
-    spread: str
     rows: tuple[Row, ...]
 
     def write(self, folder: Path) -> Path:
@@ -62,7 +59,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table with its title, as Markdown."""
-        head = ["", self.unit, self.spread, "chance", "queries", "note"]
+        head = ["", self.unit, "95 %", "chance", "queries", "note"]
         cells_of_rows = []
         notes: list[str] = []
         for row in self.rows:
@@ -97,7 +94,7 @@ class Table:
         axes.set_xlim(0, 1.12 * max(row.value + row.whiskers[1] for row in self.rows) + 1)
         marks = {
             "grey: as published": any(row.published for row in self.rows),
-            f"whiskers: {self.spread}": any(any(row.whiskers) for row in self.rows),
+            "whiskers: 95 %": any(any(row.whiskers) for row in self.rows),
             "red: chance": any(row.chance is not None for row in self.rows),
         }
         legend = [mark for mark, occurs in marks.items() if occurs]

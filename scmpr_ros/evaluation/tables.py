@@ -7,18 +7,18 @@ not in the paper: it compares confidence with the share of correct answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scmpr_ros.errors import DatasetError
 from scmpr_ros.evaluation.confidence import calibration
-from scmpr_ros.evaluation.intervals import recall_interval
+from scmpr_ros.evaluation.method_scores import MethodScores, Recall
 from scmpr_ros.evaluation.published import ABLATION, CONDITIONS, LATENCY_MS, RECALL_AT_1
-from scmpr_ros.evaluation.result import Result, read_json, read_results
+from scmpr_ros.evaluation.result import Result, common_rules, read_json, read_results
 from scmpr_ros.evaluation.result_table import Row, Table
 
 TABLES = ("kitti", "kitti360", "ablation", "conditions", "latency", "calibration")
@@ -27,6 +27,8 @@ PROTOCOL_OF_TABLE = {
 }  # fmt: skip
 """The protocol by which recordings are evaluated for a table."""
 
+_FULL = "+ consistency loss"
+"""The row of the full model, with which the others are compared."""
 _TUNING_SPLITS = ("train", "validation")
 _ByMethod = Mapping[str, Sequence[Result]]
 
@@ -52,7 +54,7 @@ def make_table(name: str, files: Iterable[Path]) -> Table:
 
     Raises DatasetError if a file is of another kind.
     """
-    paths = {path.stem: path for path in files}
+    paths = _by_name(files)
     if not paths:
         raise DatasetError(f"table {name} needs at least one result file")
     if name in _OF_RESULTS:
@@ -67,6 +69,18 @@ def make_table(name: str, files: Iterable[Path]) -> Table:
         ) from error
 
 
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by the name of their rows: the stem, or that of the folder for equal stems."""
+    files = list(files)
+    stems = Counter(path.stem for path in files)
+    named = {path.stem if stems[path.stem] == 1 else path.absolute().parent.name: path
+             for path in files}  # fmt: skip
+    if len(named) < len(files):
+        shown = ", ".join(map(str, files))
+        raise DatasetError(f"rows are named by files or their folders, and two are alike: {shown}")
+    return named
+
+
 class Pooled(NamedTuple):
     """Several drives as one. Shares in [0, 1]; interval: 95 % of the recall."""
 
@@ -79,51 +93,19 @@ class Pooled(NamedTuple):
 def pool(results: Sequence[Result]) -> Pooled:
     """Recall@1 and chance over all queries of several drives.
 
-    Drives of one recording share its streets, so queries are clustered by place across them;
-    recordings are independent. See `recall_interval`.
+    Drives in one frame share its streets, so queries are clustered by place across them; frames are
+    independent. See `recall_interval`.
     """
-    queries = _Queries.of(results)
-    counts = np.array([result.scores.num_queries for result in results])
-    chance = np.array([result.scores.chance for result in results])
-    return Pooled(
-        float(queries.correct.mean()), queries.interval(), float(counts @ chance / counts.sum()),
-        int(counts.sum()),
-    )  # fmt: skip
-
-
-class _Queries(NamedTuple):
-    """All N queries of several drives.
-
-    correct: (N,) of first answers. confidence: (N,), NaN if unknown. xy_m: (N, 2).
-    recording: (N,) names.
-    """
-
-    correct: NDArray[np.bool_]
-    confidence: NDArray[np.float64]
-    xy_m: NDArray[np.float64]
-    recording: NDArray[np.str_]
-
-    @classmethod
-    def of(cls, results: Sequence[Result]) -> _Queries:
-        scores = [result.scores for result in results]
-        names = [result.provenance.recording for result in results]
-        return cls(
-            np.array([rank == 1 for score in scores for rank in score.first_right_rank]),
-            np.array([c for score in scores for c in score.query_confidence], np.float64),
-            np.array([xy for score in scores for xy in score.query_xy_m]),
-            np.repeat(names, [score.num_queries for score in scores]),
-        )
-
-    def interval(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> tuple[float, float]:
-        """95 % interval of the share of correct answers among chosen queries."""
-        return recall_interval(self.correct[chosen], self.xy_m[chosen], self.recording[chosen])
+    scores = MethodScores.of([results])
+    recall = scores.recall()
+    return Pooled(recall.value, recall.interval, scores.chance, len(scores.xy_m))
 
 
 def _recalls(name: str, data: str, methods: _ByMethod) -> Table:
     rows = [Row(method, value, published=True) for method, value in RECALL_AT_1[name].items()]
     for method, results in methods.items():
         rows.append(_row(method, results))
-    return Table(name, f"Recall@1 on {data}", "Recall@1, %", "95 %", tuple(rows))
+    return Table(name, f"Recall@1 on {data}", "Recall@1, %", tuple(rows))
 
 
 def _conditions(methods: _ByMethod) -> Table:
@@ -138,14 +120,18 @@ def _conditions(methods: _ByMethod) -> Table:
             chosen = [result for result in results if belongs(result.provenance.condition)]
             if chosen:
                 rows.append(_row(f"{condition}: {method}", chosen))
-    return Table("conditions", "Recall@1 by light and season", "Recall@1, %", "95 %", tuple(rows))
+    return Table("conditions", "Recall@1 by light and season", "Recall@1, %", tuple(rows))
 
 
 def _calibration(methods: _ByMethod) -> Table:
     rows = []
     for method, results in methods.items():
-        queries = _Queries.of(results)
-        found = calibration(queries.confidence, queries.correct)
+        scores = MethodScores.of([results])
+        correct = scores.rank[0] == 1
+        confidence = np.concatenate([
+            np.array(result.scores.query_confidence, np.float64) for result in results
+        ])  # fmt: skip
+        found = calibration(confidence, correct)
         if found is None:
             raise DatasetError(f"{method}: no answer has a confidence")
         error = 100 * found.expected_calibration_error
@@ -157,15 +143,15 @@ def _calibration(methods: _ByMethod) -> Table:
                 "on which the shipped parameters were chosen"
             )
         for group in found.bins:
-            inside = (queries.confidence >= group.lowest) & (queries.confidence <= group.highest)
-            low, high = queries.interval(inside)
+            inside = (confidence >= group.lowest) & (confidence <= group.highest)
+            low, high = scores.recall(1, inside).interval
             rows.append(
                 Row(f"{method}, mean confidence {100 * group.mean_confidence:.1f} %",
                     100 * group.right, interval=(100 * low, 100 * high), queries=group.count,
                     notes=notes)
             )  # fmt: skip
     title = "Calibration: correct answers by confidence"
-    return Table("calibration", title, "correct, %", "95 %", tuple(rows))
+    return Table("calibration", title, "correct, %", tuple(rows))
 
 
 _OF_RESULTS: Mapping[str, Callable[[_ByMethod], Table]] = {
@@ -178,34 +164,39 @@ _OF_RESULTS: Mapping[str, Callable[[_ByMethod], Table]] = {
 
 def _ablation(files: Mapping[str, Any]) -> Table:
     rows = []
-    for content in files.values():
-        first, base = next(iter(content["rows"].items()), ("", []))
-        for name, runs in content["rows"].items():
+    for source, content in files.items():
+        runs_of = content["rows"]
+        scores = {name: _scores_of(runs, source) for name, runs in runs_of.items()}
+        base = _FULL if _FULL in scores else next(iter(scores))
+        for name, own in scores.items():
             if name in ABLATION:
                 rows.append(Row(f"{name}, KITTI", ABLATION[name], published=True))
-            recall = np.array([100 * run["recall_at_1"] for run in runs])
-            spread = float(recall.std(ddof=1)) if len(recall) > 1 else None
-            notes = f"seeds {', '.join(str(run['seed']) for run in runs)}"
-            if runs is not base:
-                notes += _gain(runs, base, first)
+            recall = own.recall()
+            notes = f"seeds {', '.join(str(run['seed']) for run in runs_of[name])}"
+            if recall.deviation is not None:
+                notes += f" (± {100 * recall.deviation:.1f})"
+            if name != base:
+                notes += _gain(own.gain_over(scores[base]), base)
+            low, high = (100 * bound for bound in recall.interval)
             rows.append(
-                Row(name, float(recall.mean()), spread, chance=100 * runs[0]["chance"],
-                    queries=runs[0]["num_queries"], notes=notes)
+                Row(name, 100 * recall.value, interval=(low, high), chance=100 * own.chance,
+                    queries=len(own.xy_m), notes=f"{notes}; {own.rules.summary()}")
             )  # fmt: skip
     title = "Contribution of each module"
-    return Table("ablation", title, "Recall@1, %", "deviation of seeds", tuple(rows))
+    return Table("ablation", title, "Recall@1, %", tuple(rows))
 
 
-def _gain(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Mean gain over the base row for equal seeds, with its deviation if there are several."""
-    before = {run["seed"]: run["recall_at_1"] for run in base}
-    gains = [
-        100 * (run["recall_at_1"] - before[run["seed"]]) for run in runs if run["seed"] in before
-    ]
-    if not gains:
-        return ""
-    spread = f" ± {np.std(gains, ddof=1):.1f}" if len(gains) > 1 else ""
-    return f"; {np.mean(gains):+.1f}{spread} over {name}"
+def _scores_of(runs: Sequence[Mapping[str, Any]], source: str) -> MethodScores:
+    """Of the runs of a row in a file of `ablate`, one for each seed."""
+    return MethodScores.of([
+        [Result.from_json(drive, source) for drive in run["drives"]] for run in runs
+    ])  # fmt: skip
+
+
+def _gain(gain: Recall, base: str) -> str:
+    """The difference from the base row as text."""
+    low, high = (100 * bound for bound in gain.interval)
+    return f"; {100 * gain.value:+.1f} ({low:.1f} to {high:.1f}) over {base}"
 
 
 def _latency(files: Mapping[str, Any]) -> Table:
@@ -223,7 +214,7 @@ def _latency(files: Mapping[str, Any]) -> Table:
                 notes = "from the JPEG to the pose; the map is described beforehand"
                 notes = notes if part == "total" else ""
                 rows.append(Row(f"{part}, {name}", ms, notes=notes))
-    return Table("latency", "One query", "median, ms", "", tuple(rows))
+    return Table("latency", "One query", "median, ms", tuple(rows))
 
 
 def _row(name: str, results: Sequence[Result]) -> Row:
@@ -237,11 +228,5 @@ def _row(name: str, results: Sequence[Result]) -> Row:
 
 def _rules(results: Sequence[Result]) -> str:
     """The rules of results as text; raises DatasetError if they differ."""
-    shown = ("protocol", "radius_m", "angle_deg", "include_self", "min_gap_s", "distance_axes")
-    rules = {
-        ", ".join(f"{name} {getattr(result.rules, name)}" for name in shown) for result in results
-    }
-    if len(rules) > 1:
-        raise DatasetError(f"one row cannot mix results of different rules: {'; '.join(rules)}")
     poses = sorted({result.provenance.pose_source for result in results})
-    return f"{rules.pop()}; poses of {', '.join(poses)}"
+    return f"{common_rules(results).summary()}; poses of {', '.join(poses)}"

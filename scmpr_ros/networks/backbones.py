@@ -193,7 +193,7 @@ class VitTokens(nn.Module):
         self.renormalise = _Renormalise(trunk.pretrained_cfg)
 
     def forward_features(self, image: Tensor) -> list[Tensor]:
-        """Compute the map (B, C, H / stride, W / stride) of an image, normalised as of `Backbone`."""
+        """Compute the map (B, C, H / stride, W / stride) of an image, see `Backbone`."""
         maps: list[Tensor] = self.trunk.forward_intermediates(
             self.renormalise(image), indices=1, norm=True, intermediates_only=True
         )

@@ -31,8 +31,8 @@ class TowerConfig:
     backbone: str = "timm/tf_efficientnet_lite0"
     """As of SCM-PR, see `networks.backbones`."""
     stride: int = 16
-    """Pixels per feature: of a plain ViT those of its patches. Of a pyramid, coarser stages are added
-    to the stage of this stride."""
+    """Pixels per feature. Coarser stages of a pyramid are added to that of this stride; of a plain
+    ViT it is the size of the patches."""
     channels: int = 128
 
     def __post_init__(self) -> None:

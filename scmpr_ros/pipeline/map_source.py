@@ -316,6 +316,11 @@ def _whole(config: AccumulationConfig) -> AccumulationConfig:
     return replace(config, min_hits=1, min_range_m=0.0, max_range_m=np.inf)
 
 
+def drives_share_frame(folder: Path) -> bool:
+    """Whether the drives of a recording are known to have poses in one frame, that of its map."""
+    return (folder / PREBUILT_MAP).is_file()
+
+
 def makes_map(drive: Drive) -> bool:
     """Whether a map can be made of a drive: it has scans or static clouds."""
     return len(drive.scan_frames) > 0 or len(drive.mapped_frames) > 0

@@ -79,10 +79,8 @@ def compare_methods(config: ComparisonConfig) -> Path:
         "weights": {name: [str(run.weights) for run in row] for name, row in runs.items()},
         "config": to_dict(config),
     })  # fmt: skip
-    return write_report(
-        config.out, scores, costs, timings, config.seeds,
-        f"{device_name(device)}, {torch.get_num_threads()} threads",
-    )  # fmt: skip
+    timed = f"{config.places:,} places, {device_name(device)}, {torch.get_num_threads()} threads"
+    return write_report(config.out, scores, costs, timings, config.seeds, timed)
 
 
 def _cost(row: list[Run]) -> MethodCost:
@@ -101,9 +99,14 @@ def _cost(row: list[Run]) -> MethodCost:
 def _timings(
     runs: Mapping[str, list[Run]], config: ComparisonConfig, device: torch.device
 ) -> dict[str, QueryTiming]:
-    """Time of queries, by method, of those whose weights are here; all take turns."""
-    here = {name: [run.weights for run in row if run.weights.is_file()]
-            for name, row in runs.items()}  # fmt: skip
+    """Time of queries, by method, of those whose weights are here; all take turns.
+
+    Rows with a search of their own are left out: all are timed by the same.
+    """
+    here = {
+        name: [run.weights for run in row if run.weights.is_file()] for name, row in runs.items()
+        if config.evaluation_of(config.rows[name], name) == config.evaluation
+    }  # fmt: skip
     weights = {name: paths[0] for name, paths in here.items() if paths}
     if not weights:
         return {}

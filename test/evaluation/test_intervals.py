@@ -111,6 +111,35 @@ def test_interval_of_a_difference_covers_it(length_m: float) -> None:
     assert covered / 300 >= 0.9
 
 
+def of_three_seeds(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Successes (3, N) of a method whose recall is 0.5 on average, and deviates by 0.1."""
+    recalls = np.clip(rng.normal(0.5, 0.1, 3), 0, 1)
+    return np.stack([correlated(rng, count, 10, recall) for recall in recalls])
+
+
+def test_intervals_cover_what_other_seeds_would_give() -> None:
+    """Intervals of the seeds' mean answers, as if there were no other seeds, are too narrow."""
+    rng, xy_m = np.random.default_rng(0), straight(6000, 10)
+    covered, without = np.zeros(2), np.zeros(2)
+    for _ in range(200):
+        ours, theirs = (of_three_seeds(rng, len(xy_m)).astype(float) for _ in range(2))
+        for count, hits, gain in (
+            (covered, ours, ours - theirs), (without, ours.mean(0), (ours - theirs).mean(0)),
+        ):  # fmt: skip
+            low, high = recall_interval(hits, xy_m)
+            less, more = difference_interval(gain, xy_m)
+            count += [low <= 0.5 <= high, less <= 0 <= more]
+    assert (covered / 200 >= 0.9).all()
+    assert (without / 200 < 0.75).all()
+
+
+def test_seeds_that_agree_leave_the_interval_as_it_is() -> None:
+    hits, xy_m = correlated(np.random.default_rng(0), 300, 10.0, 0.5), straight(3000, 10)
+    assert recall_interval(np.tile(hits, (3, 1)), xy_m) == recall_interval(hits, xy_m)
+    gain = hits * 1.0 - np.roll(hits, 40)
+    assert difference_interval(np.tile(gain, (3, 1)), xy_m) == difference_interval(gain, xy_m)
+
+
 def test_no_difference_in_a_few_places_does_not_prove_that_there_is_none() -> None:
     along = np.stack([np.arange(0.0, 500.0, 5.0), np.zeros(100)], axis=1)
     low, high = difference_interval(np.zeros(100), along)
@@ -129,5 +158,5 @@ def test_refusals() -> None:
         recall_interval(np.zeros(0, bool), np.zeros((0, 2)))
     with pytest.raises(ShapeError, match=r"query positions: expected \(3, 2\)"):
         recall_interval(np.zeros(3, bool), np.zeros((3, 3)))
-    with pytest.raises(ShapeError, match="gain and positions"):
+    with pytest.raises(ShapeError, match=r"query positions: expected \(3, 2\)"):
         difference_interval(np.zeros(3), np.zeros((3, 3)))

@@ -54,6 +54,24 @@ def test_drives_of_one_recording_share_its_streets() -> None:
     assert together == pytest.approx(alone, rel=0.05)
     assert independent == pytest.approx(alone / np.sqrt(2), rel=0.15)
     assert np.ptp(one.scores.recall_at_1_interval) == pytest.approx(alone)
+    own_frames = [
+        replace(r, provenance=replace(r.provenance, own_frame=True)) for r in (one, again)
+    ]
+    assert np.ptp(pool(own_frames).interval) == pytest.approx(independent)
+
+
+def test_files_of_one_name_are_named_by_their_folders(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "out.json" for folder in ("a", "b")]
+    for path in files:
+        path.parent.mkdir()
+        saved(path, result(answers(3, 6)))
+    other = saved(tmp_path / "c.json", result(answers(3, 6)))
+    table = make_table("kitti", [*files, other])
+    assert [row.name for row in table.rows if not row.published] == ["a", "b", "c"]
+    again = tmp_path / "again" / "a"
+    again.mkdir(parents=True)
+    with pytest.raises(DatasetError, match="two are alike"):
+        make_table("kitti", [*files, saved(again / "out.json", result(answers(3, 6)))])
 
 
 def test_published_values_stand_beside_ours(tmp_path: Path) -> None:
@@ -105,19 +123,33 @@ def test_calibration_warns_of_towns_that_chose_the_parameters(tmp_path: Path) ->
         make_table("calibration", [unknown])
 
 
-def test_ablation_has_mean_and_spread_of_its_seeds(tmp_path: Path) -> None:
-    runs = [{"seed": s, "recall_at_1": r, "chance": 0.01, "num_queries": 9} for s, r in
-            ((0, 0.50), (1, 0.54))]  # fmt: skip
-    more = [{**run, "recall_at_1": r} for run, r in zip(runs, (0.60, 0.66), strict=True)]
-    rows = {"no semantics": runs, "mine": more[:1], "all": more, "other": [{**more[0], "seed": 7}]}
+def test_ablation_has_the_mean_of_its_seeds_and_paired_differences(tmp_path: Path) -> None:
+    """Drives of 6 km: of every ten images some fail."""
+
+    def runs(*answers: str) -> list[dict[str, Any]]:
+        drives = [result(30 * own, 20.0).to_json() for own in answers]
+        return [{"seed": seed, "drives": [drive]} for seed, drive in enumerate(drives)]
+
+    full = runs("rrrrrwwwww", "rrrrrrwwww", "rrrrrwwwww")
+    rows = {
+        "no semantics": runs("rwrwrwwwww", "rwrwrwwwww", "rwrwrwwwww"),
+        "+ consistency loss": full,
+    }
     table = make_table("ablation", [written(tmp_path / "a.json", {"rows": rows})])
-    published, ours, single, every, unpaired = table.rows
-    assert published.value == 57.35 and ours.value == pytest.approx(52)
-    assert ours.spread == pytest.approx(2 * 2**0.5) and ours.notes == "seeds 0, 1"
-    assert single.spread is None and single.notes == "seeds 0; +10.0 over no semantics"
-    assert every.notes == "seeds 0, 1; +11.0 ± 1.4 over no semantics"
-    assert unpaired.notes == "seeds 7"
-    assert "| **no semantics** | 52.0 | ± 2.8 | 1.0 | 9 | [1] |" in table.markdown()
+    values = [row.value for row in table.rows]
+    assert values == pytest.approx([57.35, 30, 62.58, 160 / 3])
+    _, less, _, most = table.rows
+    assert (
+        "seeds 0, 1, 2 (± 0.0); -23.3 (-" in less.notes and "over + consistency loss" in less.notes
+    )
+    assert most.notes.startswith("seeds 0, 1, 2 (± 5.8); protocol scmpr, radius_m 5.0")
+    assert most.interval is not None and most.interval[0] < 160 / 3 < most.interval[1]
+    alone = {"mine": runs("rw"), "other": runs("rr")}
+    _, other = make_table("ablation", [written(tmp_path / "b.json", {"rows": alone})]).rows
+    assert "seeds 0; +50.0 (" in other.notes and "over mine" in other.notes
+    unequal = {"mine": runs("rw"), "other": runs("rr", "rr")}
+    with pytest.raises(DatasetError, match="no fair difference"):
+        make_table("ablation", [written(tmp_path / "b.json", {"rows": unequal})])
 
 
 def test_latency_is_of_the_benchmark(tmp_path: Path) -> None:

@@ -112,13 +112,16 @@ def test_the_command_ends_in_one_line(capsys: pytest.CaptureFixture[str], tmp_pa
 # --- scores --------------------------------------------------------------------------------------
 
 
-def result(ranks: Sequence[int | None], xy_m: np.ndarray, condition: str = "") -> Result:
+def result(
+    ranks: Sequence[int | None], xy_m: np.ndarray, condition: str = "",
+    percent: float | None = 0.0, radius_m: float = 5.0,
+) -> Result:  # fmt: skip
     count = len(ranks)
     provenance = Provenance("town", "01", condition, "map", "poses", "weights", {})
-    rules = Rules("map", True, None, False, None, False, 5.0, 30.0, "xy", "")
+    rules = Rules("map", True, None, False, None, False, radius_m, 30.0, "xy", "")
     scores = Scores(
         recall_at_1=0.0, recall_at_1_interval=(0.0, 1.0), recall_at_5=0.0, recall_at_10=None,
-        recall_at_1_percent=None, best_f1=None, by_confidence=None, calibration=None,
+        recall_at_1_percent=percent, best_f1=None, by_confidence=None, calibration=None,
         heading_within_15_deg=None, chance=0.01, radius_m=5.0, max_heading_error_deg=30.0,
         num_queries=count, num_answered=count, num_places=300, num_headings=30,
         median_position_error_m=None, median_heading_error_deg=None, latency_ms_p50=None,
@@ -133,8 +136,7 @@ def test_recall_is_the_mean_of_the_seeds() -> None:
     scores = MethodScores.of([[result([1, 1, None, 4], xy_m)], [result([1, 2, None, 1], xy_m)]])
     recall = scores.recall()
     assert recall.value == 0.5 and recall.deviation == 0.0
-    assert scores.hits(1).tolist() == [1.0, 0.5, 0.0, 0.5]
-    assert scores.recall(5).value == 0.75
+    assert scores.recall(5).value == 0.75 and scores.percent is not None
     assert scores.recall(scores.percent).value == scores.recall(3).value == 0.625
     assert scores.recall(1, np.array([True, True, False, False])).value == 0.75
 
@@ -169,8 +171,29 @@ def test_different_queries_are_refused() -> None:
     with pytest.raises(DatasetError, match="seeds of a method did not answer the same queries"):
         MethodScores.of([[result([1, 1], xy_m)], [result([1, 1], xy_m + 1)]])
     one, other = (MethodScores.of([[result([1, 1], at)]]) for at in (xy_m, xy_m + 1))
-    with pytest.raises(DatasetError, match="no fair difference"):
-        one.gain_over(other)
+    further = MethodScores.of([[result([1, 1], xy_m, radius_m=10.0)]])
+    twice = MethodScores.of([[result([1, 1], xy_m)]] * 2)
+    for unlike in (other, further, twice):
+        with pytest.raises(DatasetError, match="no fair difference"):
+            one.gain_over(unlike)
+    with pytest.raises(DatasetError, match="one row cannot mix results of different rules"):
+        MethodScores.of([[result([1], xy_m[:1]), result([1], xy_m[:1], radius_m=10.0)]])
+
+
+def test_recall_at_one_percent_needs_as_many_candidates() -> None:
+    xy_m = np.zeros((2, 2))
+    drives = [result([1, 1], xy_m), result([1, 1], xy_m, percent=None)]
+    assert MethodScores.of([drives]).percent is None
+
+
+def test_a_table_has_its_rules_and_the_machine_stands_by_what_it_timed(tmp_path: Path) -> None:
+    scores = MethodScores.of([[result([1, 2], np.zeros((2, 2)), percent=None)]])
+    cost = MethodCost(1.0, 60.0, 60.0, 1_000_000, 1000)
+    report = write_report(tmp_path, {"street": {"A": scores}}, {"A": cost}, {}, [0], "on a Z80")
+    text = report.read_text()
+    assert "2 images, 300 places; chance 1.00 %; protocol map, radius_m 5.0, angle_deg 30.0" in text
+    assert "| 100.0 | 100.0 |  |" in text, "too few candidates for Recall@1 %"
+    assert text.index("on a Z80") > text.index("## Cost")
 
 
 def test_tests_are_checked() -> None:
