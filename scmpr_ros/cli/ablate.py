@@ -11,7 +11,7 @@ _DESCRIPTION = """Train every row of an ablation with every seed, measure Recall
 and write the table. Finished runs are skipped and interrupted ones resume. Processes and machines
 can share the work: give each its own --seeds and the same --out, then run it once more with all.
 Select rows with --only '[no semantics, + SAFF]'. config/ablation.yaml holds table 3 of the paper
-and further rows, LIP-Loc among them."""
+and further rows. Rows are compared with the full model, `+ consistency loss`, image by image."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`domain_generalisation`: what pretraining is worth in conditions that were not trained in."""
+"""`domain_generalisation`: what pretraining is worth in other light and weather."""
 
 from __future__ import annotations
 

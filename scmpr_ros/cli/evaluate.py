@@ -152,12 +152,17 @@ def _with_bag_options(config: EvaluationConfig, bag: BagReaderConfig) -> Evaluat
 
 
 def _protocol(name: str, tolerance: Tolerance, code_faithful: bool) -> Protocol:
-    """The named protocol; `map` takes the tolerance of the settings."""
+    """The named protocol; `map` takes the tolerance of the settings, others have their own."""
     if name == "map":
         if code_faithful:
             raise ConfigError("--code_faithful is for protocols with published code")
         return map_protocol(tolerance)
     protocol = find_protocol(name)
+    if tolerance != Tolerance():
+        raise ConfigError(
+            f"settings.tolerance is for --protocol map; {name} has its own: "
+            f"{protocol.tolerance.radius_m:g} m, {protocol.tolerance.angle_deg:g} deg"
+        )
     return protocol.code_faithful() if code_faithful else protocol
 
 
@@ -182,11 +187,8 @@ def _predictions(
     if not options.descriptors:
         network = load_checkpoint(options.checkpoint or resource(DEFAULT_CHECKPOINT))
         return _localise(options, recordings, protocol, network)
-    if len(recordings) != 1 or options.checkpoint or options.sequences:
-        raise ConfigError(
-            "--descriptors takes one recording, and no --checkpoint or --sequences: the files "
-            "name the drives"
-        )
+    if len(recordings) != 1 or options.checkpoint:
+        raise ConfigError("--descriptors takes one recording, and no --checkpoint")
     queries, places = options.descriptors
     return predict_from_descriptors(
         recordings[0],
@@ -195,6 +197,7 @@ def _predictions(
         options.similarity,
         config.skip_bad,
         config.source.bag,
+        options.sequences,
     )
 
 

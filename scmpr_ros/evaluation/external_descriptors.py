@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 Similarity = Literal["cosine", "inner_product"]
 _MIN_CANDIDATES = 10
+_ANY_HEADING = ", or accept any heading with --settings.tolerance.angle_deg 180"
 _QUERIES_AT_ONCE = 64
 
 
@@ -46,10 +47,13 @@ def predict_from_descriptors(
     similarity: Similarity = "cosine",
     skip_bad: bool = False,
     bag: BagReaderConfig | None = None,
+    sequences: Sequence[str] = (),
 ) -> Iterator[Predictions]:
     """Search the places of a recording by the descriptors of another program, drive by drive.
 
     files: of the queries and of the places.
+    sequences: drives to test on; by default those of the protocol that the recording has, or, if it
+        has none of them, all that the queries name.
     skip_bad: drop images without a descriptor from the queries, with a warning.
     bag: options of bags.
 
@@ -67,13 +71,12 @@ def predict_from_descriptors(
     if places.heading_rad is None and protocol.tolerance.angle_deg < 180:
         raise ConfigError(
             f"{places.path}: array 'heading_rad' is missing, but protocol {protocol.name} needs "
-            f"headings within {protocol.tolerance.angle_deg:g} deg: add it, or accept any heading "
-            "with --settings.tolerance.angle_deg 180"
+            f"headings within {protocol.tolerance.angle_deg:g} deg: add it"
+            + _ANY_HEADING
+            * (protocol.name == "map")
         )
     drives = open_drives(folder, bag=bag)
-    named = [d for d in drives if queries.drive is None or d.name in set(queries.drive.tolist())]
-    if not named:
-        raise DatasetError(f"{queries.path}: {folder} has none of the drives that it names")
+    named = _tested(drives, queries, protocol, sequences)
     fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     for drive in named:
         provenance = Provenance(
@@ -86,6 +89,23 @@ def predict_from_descriptors(
         )  # fmt: skip
         database = _Database.of(places, drive, protocol, len(drives) == 1)
         yield _predict(queries, database, provenance, similarity, skip_bad)
+
+
+def _tested(
+    drives: Sequence[Drive], queries: DescriptorFile, protocol: Protocol, sequences: Sequence[str]
+) -> list[Drive]:
+    """The drives to test on, each of which has queries."""
+    names = {drive.name for drive in drives}
+    described = names if queries.drive is None else names & set(queries.drive.tolist())
+    wanted = set(sequences) or names & set(protocol.sequences) or described
+    if not wanted:
+        raise DatasetError(f"{queries.path}: the recording has none of the drives that it names")
+    if lacking := sorted(wanted - described):
+        raise DatasetError(
+            f"{queries.path}: no descriptors of the recording's drive {', '.join(lacking)}, to be "
+            f"tested on by protocol {protocol.name}: add them, or name others by --sequences"
+        )
+    return [drive for drive in drives if drive.name in wanted]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from scmpr_ros.evaluation.figures import FAINT, INK, new_figure, save_figure
 class Row:
     """One line of a table. Numbers are percent or milliseconds.
 
-    interval: 95 %, low and high. chance: value of random answers. notes: the rules, and what else qualifies the value.
+    interval: 95 %, low and high. chance: value of random answers. notes: the rules, and what else
+    qualifies the value.
     """
 
     name: str

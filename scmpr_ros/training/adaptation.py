@@ -34,8 +34,8 @@ from scmpr_ros.networks.weights import load_strictly
 from scmpr_ros.resources import DEFAULT_CHECKPOINT, resource
 from scmpr_ros.training.adaptation_settings import AdaptConfig
 from scmpr_ros.training.balance import mixed_weights
-from scmpr_ros.training.comparison import Measurement, measure
 from scmpr_ros.training.held_out import split_recordings
+from scmpr_ros.training.measurement import Measurement, measure
 from scmpr_ros.training.module import ModuleConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, load_recordings

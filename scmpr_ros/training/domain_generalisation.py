@@ -1,9 +1,10 @@
-"""Does contrast of camera and LiDAR help an image encoder in conditions it was not trained in?
+"""Does contrast of camera and LiDAR help an image encoder in conditions it saw no masks of?
 
 The experiment of "Camera-LiDAR contrastive pretraining" (thesis, table 4.3): image encoders, with
 and without such pretraining, are trained to segment images of one condition, the source domain, and
 measured in others, the target domains. rPD, relative performance under domain shift, is
-mIoU_T / mIoU_S.
+mIoU_T / mIoU_S. Pairs of images and scans for pretraining may be of any condition, as the thesis's
+are; masks are those of the source domain alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from scmpr_ros.atomic_files import write_file, write_json
 from scmpr_ros.config import to_dict
 from scmpr_ros.errors import ConfigError
-from scmpr_ros.evaluation.iou import count_classes, named_iou
+from scmpr_ros.evaluation.iou import count_classes
+from scmpr_ros.evaluation.metrics import class_iou
 from scmpr_ros.evaluation.result import read_json
 from scmpr_ros.evaluation.result_table import markdown_table
 from scmpr_ros.methods.checkpoint import load_checkpoint
@@ -66,7 +68,10 @@ class DomainConfig(ExperimentConfig):
 
 @dataclass(frozen=True)
 class DomainScore:
-    """mIoU of one network in [0, 1]: in the source domain, in all targets together, and in each."""
+    """mIoU of one network in [0, 1]: in the source domain, in all targets together, and in each.
+
+    All are means over the classes that occur in the source domain and in the targets.
+    """
 
     source: float
     target: float
@@ -144,9 +149,10 @@ def _measure(task: _Measurement) -> None:
         sources, network.config, task.preparation, task.prepared, task.jobs, "test recordings"
     )
     counts = _count(network, sources, recordings, [task.source, *task.targets])
-    by_target = {name: _miou(counts[name]) for name in task.targets}
-    target = _miou(np.sum([counts[name] for name in task.targets], axis=0))
-    score = DomainScore(_miou(counts[task.source]), target, by_target)
+    source, target = counts[task.source], np.sum([counts[name] for name in task.targets], axis=0)
+    occurs = source.any(axis=1) & target.any(axis=1)
+    by_target = {name: _miou(counts[name], occurs) for name in task.targets}
+    score = DomainScore(_miou(source, occurs), _miou(target, occurs), by_target)
     write_json(task.file, {"settings": task.settings, "score": to_dict(score)})
 
 
@@ -175,8 +181,9 @@ def _count(
     return counts
 
 
-def _miou(confusion: NDArray[np.int64]) -> float:
-    return named_iou(confusion)["mean"]
+def _miou(confusion: NDArray[np.int64], classes: NDArray[np.bool_]) -> float:
+    """Mean over those of the classes (C,) that occur in a confusion (C, C), by truth."""
+    return float(np.nanmean(class_iou(confusion)[classes]))
 
 
 def _markdown(scores: Mapping[str, Sequence[DomainScore]], config: DomainConfig) -> str:

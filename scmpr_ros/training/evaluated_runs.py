@@ -117,7 +117,10 @@ def evaluate_runs(evaluations: Sequence[Evaluation], jobs: int) -> list[list[Res
     by_file = {each.file: each for each in evaluations}
     missing = [each for file, each in by_file.items() if not file.is_file()]
     run_all(_evaluate, missing, jobs, "evaluations", "run")
-    return [read_results(each.file) for each in evaluations]
+    try:
+        return [read_results(each.file) for each in evaluations]
+    except DatasetError as error:
+        raise DatasetError(f"{error}; delete the file to measure that run again") from error
 
 
 def _evaluate(evaluation: Evaluation) -> None:

@@ -30,9 +30,8 @@ from scmpr_ros.training.train import WEIGHTS, train
 
 _log = logging.getLogger(__name__)
 
-_STARTS = ("initial", "perception", "description", "image_encoder", "pretrained", "vmamba")
-"""Settings that may name a stage."""
 _MARK = "@"
+"""Of stages, in the settings that name files of weights."""
 
 Experiment = TypeVar("Experiment", bound="ExperimentConfig")
 
@@ -240,8 +239,7 @@ def _train_in_worker(method: str, settings: dict[str, Any]) -> None:
 
 def _stages_named(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
     """Settings that name a stage, the stage, and the file of its folder; empty for its weights."""
-    for setting in _STARTS:
-        path = getattr(config, setting)
-        if path is not None and str(path).startswith(_MARK):
+    for setting, path in config.starts.items():
+        if str(path).startswith(_MARK):
             stage, _, file = str(path).removeprefix(_MARK).partition("/")
             yield setting, stage, file

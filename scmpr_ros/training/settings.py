@@ -18,6 +18,7 @@ from scmpr_ros.training.preparation import PreparationConfig
 T = TypeVar("T")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 """Lightning's names, and `auto`."""
+_STARTS = ("initial", "perception", "description", "image_encoder", "pretrained", "vmamba")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ class TrainConfig:
     deterministic: bool = False
     preparation: PreparationConfig = field(default_factory=PreparationConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
+
+    @property
+    def starts(self) -> dict[str, Path]:
+        """Files of weights that the run starts from, by setting."""
+        files = {name: getattr(self, name) for name in _STARTS}
+        return {name: path for name, path in files.items() if path is not None}
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:

@@ -27,7 +27,7 @@ from scmpr_ros import __version__
 from scmpr_ros.atomic_files import exclusive_lock, write_json
 from scmpr_ros.config import flatten
 from scmpr_ros.datasets.bags.options import BagReaderConfig
-from scmpr_ros.errors import ConfigError, DatasetError
+from scmpr_ros.errors import CheckpointError, ConfigError, DatasetError
 from scmpr_ros.methods.checkpoint import load_checkpoint, save_checkpoint
 from scmpr_ros.methods.network import PerceivingNetwork, PlaceNetwork
 from scmpr_ros.methods.pair_batch import collate
@@ -86,6 +86,9 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = (), wait: bool = 
 
 def _train(config: TrainConfig, callbacks: Sequence[Callback], processes: int, rank: int) -> Path:
     lightning.seed_everything(config.seed)
+    for setting, path in config.starts.items():  # before anything takes minutes
+        if not path.is_file():
+            raise CheckpointError(f"{setting}: {path}: no such file")
     training_sources, validation_sources = _find_split(config)
     if rank == 0:
         _warn_of_changes(config.out / _RECORD, config)

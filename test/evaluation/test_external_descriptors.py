@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,24 @@ def test_faulty_files_are_named_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_all_drives_of_the_protocol_are_tested_on(
+    recordings: Path, street: dict, tmp_path: Path
+) -> None:
+    """Drives 00 and 01 have images of one place; only the second is described."""
+    files = tuple(write(tmp_path, name, **arrays) for name, arrays in street.items())
+    folder = recordings / "0000"
+    names = [drive.name for drive in open_drives(folder)]
+    assert names == ["00", "01"]
+    both, second = (replace(MAP, sequences=tested) for tested in (("00", "01"), ("01", "08")))
+    with pytest.raises(DatasetError, match=r"drive 00, to be tested on by protocol map"):
+        list(predict_from_descriptors(folder, files, both))
+    for chosen in (
+        predict_from_descriptors(folder, files, second),
+        predict_from_descriptors(folder, files, both, sequences=["01"]),
+    ):
+        assert [each.provenance.drive for each in chosen] == ["01"]
+
+
 def test_pickled_and_foreign_files_are_refused(
     recordings: Path, street: dict, tmp_path: Path
 ) -> None:
@@ -262,8 +281,13 @@ def test_the_command_scores_descriptors(
     (content,) = json.loads(out.read_text())
     assert content["localizer"]["descriptors"] == ["queries.npz", "places.npz"]
     assert content["drive"] == "01" and content["num_answered"] == 12
-    assert evaluate_script.main([*arguments, "--sequences", "01"]) == 1
+    assert evaluate_script.main([*arguments, "--sequences", "00"]) == 1
+    assert "no descriptors of the recording's drive 00" in capsys.readouterr().err
+    assert evaluate_script.main([*arguments, "--checkpoint", "x"]) == 1
     assert "--descriptors takes one recording" in capsys.readouterr().err
+    loose = ["--protocol", "scmpr", "--settings.tolerance.radius_m", "20"]
+    assert evaluate_script.main([*arguments, *loose]) == 1
+    assert "scmpr has its own: 5 m, 180 deg" in capsys.readouterr().err
     assert evaluate_script.main([folder, "--descriptors", files[0], "gone.npz"]) == 1
     assert "gone.npz is not an npz file" in capsys.readouterr().err
 

@@ -47,6 +47,12 @@ def test_rows_are_trained_once_and_judged_apart(
     assert "+ consistency loss, KITTI" in table.read_text()
     ablate(config)
     assert len(trained) == 2
+    measured = sorted(tmp_path.glob("runs/*/evaluated-*.json"))[0]
+    content = measured.read_text()
+    measured.write_text(content.replace("recall_at_1", "recall_at_one"))
+    with pytest.raises(DatasetError, match="delete the file to measure that run again"):
+        ablate(config)
+    measured.write_text(content)
     alone = ablate(replace(config, only=["descriptors only"])).read_text()
     assert len(trained) == 2
     assert "descriptors only" in alone and "no depth" not in alone

@@ -31,9 +31,9 @@ from scmpr_ros.semantics import IGNORE, NUM_CLASSES, class_id
 from scmpr_ros.training.adaptation import adapt
 from scmpr_ros.training.adaptation_settings import AdaptConfig, adapt_config_class
 from scmpr_ros.training.balance import balanced_weights, mixed_weights
-from scmpr_ros.training.comparison import measure
 from scmpr_ros.training.held_out import HeldOutConfig, split_recording
 from scmpr_ros.training.label_noise import geometric_mask_confusion
+from scmpr_ros.training.measurement import measure
 from scmpr_ros.training.module import OptimiserConfig, PlaceRecognitionModule
 from scmpr_ros.training.pairs import Draw, NeighbourhoodSampler, PairDataset
 from scmpr_ros.training.preparation import PreparedRecording, RecordingSource, load_recording

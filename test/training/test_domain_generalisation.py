@@ -22,6 +22,7 @@ from scmpr_ros.training.conditions import matches, select_condition
 from scmpr_ros.training.domain_generalisation import (
     DomainConfig,
     DomainScore,
+    _miou,
     measure_domain_generalisation,
 )
 from scmpr_ros.training.experiment import experiment_config_class, plan_run
@@ -80,6 +81,17 @@ def test_both_domains_are_measured(towns: Path, tmp_path: Path) -> None:
         weights.unlink()
     assert measure_domain_generalisation(settings).read_text() == table
     assert not list(tmp_path.glob("runs/*/*.safetensors")), "nothing is trained again"
+
+
+def test_both_domains_are_means_over_the_same_classes() -> None:
+    """Class 2 occurs in one of them only; class 1 is right in three of four cells."""
+    confusion = np.zeros((15, 15), int)
+    confusion[1, 1], confusion[1, 3], confusion[2, 2] = 3, 1, 5
+    occurs = np.zeros(15, bool)
+    occurs[[0, 1]] = True
+    assert _miou(confusion, occurs) == pytest.approx(3 / 4)
+    occurs[2] = True
+    assert _miou(confusion, occurs) == pytest.approx((3 / 4 + 1) / 2)
 
 
 def test_an_encoder_starts_from_the_pretrained_one(towns: Path, tmp_path: Path) -> None:

@@ -242,6 +242,15 @@ def test_perception_weights_that_do_not_fit_are_refused(recordings: Path, tmp_pa
         train(replace(config, perception=rival))
 
 
+@pytest.mark.parametrize("setting", ["pretrained", "perception", "initial"])
+def test_weights_to_start_from_are_looked_for_before_recordings_are_prepared(
+    tmp_path: Path, setting: str
+) -> None:
+    config = replace(tiny_run(tmp_path, tmp_path / "out", 4), **{setting: tmp_path / "none.pth"})
+    with pytest.raises(CheckpointError, match=rf"{setting}: .*none\.pth: no such file"):
+        train(config)
+
+
 def test_official_vmamba_weights_initialise_the_backbone(recordings: Path, tmp_path: Path) -> None:
     release = tmp_path / "vssm_nano.safetensors"
     tensors = build_vmamba("nano", 10).state_dict()
