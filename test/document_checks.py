@@ -26,8 +26,8 @@ DOCUMENTS = sorted(
     for path in REPOSITORY.glob(pattern)
 )
 OTHER_TOOLS = {
-    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "rerun", "rm",
-    "rosdep", "source", "sudo", "tensorboard",
+    "apt-get", "cd", "colcon", "docker", "export", "fastdds", "git", "mkdir", "mv", "rerun",
+    "rm", "rosdep", "source", "sudo", "tensorboard",
 }  # fmt: skip
 """Commands of others, whose arguments are not checked."""
 OTHER_NODES = ("lifecycle_manager", "ekf_filter_node_map")
