@@ -80,7 +80,8 @@ def test_image_descriptor_equals_the_formula() -> None:
     found = network.describe_query(view, torch.zeros(0, 0)).descriptor[1]
     features = tower_features(network.tower, values(view.pixels[1]))
     assert features.shape == (6, 4, 8)
-    pooled = gem(network.image_gem, list(features.reshape(6, -1).T))
+    normalised = (features - features.mean(0)) / np.sqrt(features.var(0) + 1e-5)
+    pooled = gem(network.image_gem, list(normalised.reshape(6, -1).T))
     np.testing.assert_allclose(
         values(found),
         unit(batch_norm(network.image_whitening, linear(network.image_head, pooled))),
@@ -158,7 +159,7 @@ def corresponding(features: Tensor, network: Any) -> tuple[PairBatch, VoxelFeatu
         view_axes=torch.from_numpy(axes @ [rotation_z(float(yaw)) for yaw in yaw_rad]).float(),
         place_axes=torch.from_numpy(axes[::-1].copy()).float(),
     )  # fmt: skip
-    target = network.tower(batch.view)
+    target = network.image_features(batch.view)
     window = torch.tensor([0, 0, 1, 1])
     cell, distance = [(0, 0), (2, 5), (3, 7), (1, 2)], [4.0, 8.0, 6.0, 10.0]
     seen, centre = [], []
@@ -225,7 +226,7 @@ def test_teacher_loss_equals_its_formula() -> None:
     objective = METHOD.objective(network, VxpObjectiveConfig(teacher_margin=margin), "teacher")
     with torch.no_grad():
         found = float(objective.losses(batch)["teacher"])
-        x = values(network.image_embedding(network.tower(batch.view)))
+        x = values(network.image_embedding(network.image_features(batch.view)))
 
     def violation(own: int, alike: int, others: Sequence[int]) -> float:
         wrong = min(others, key=lambda other: np.linalg.norm(x[own] - x[other]))
@@ -260,12 +261,23 @@ def test_a_positive_image_is_nearer_than_a_negative_one(wrong: dict[str, float])
         VxpObjectiveConfig(**wrong)
 
 
+def test_the_student_starts_from_the_pooling_of_the_teacher() -> None:
+    network = small_network("vxp").train()
+    network.image_gem.load_state_dict({n: x + 1 for n, x in network.image_gem.state_dict().items()})
+    objective = METHOD.objective(network, VxpObjectiveConfig(), "local")
+    objective.losses(random_pairs(2))
+    for theirs, ours in (("image_gem", "voxel_gem"), ("image_head", "voxel_head")):
+        expected = getattr(network, theirs).state_dict()
+        for name, x in getattr(network, ours).state_dict().items():
+            torch.testing.assert_close(x, expected[name])
+
+
 def test_student_repeats_the_descriptor_of_the_teacher() -> None:
     network, batch = small_network("vxp"), random_pairs(2)
     objective = METHOD.objective(network, VxpObjectiveConfig(), "place")
     with torch.no_grad():
         found = float(objective.losses(batch)["global"])
-        target = values(network.image_embedding(network.tower(batch.view)))
+        target = values(network.image_embedding(network.image_features(batch.view)))
         student = values(network.point_embedding(objective.window(batch).points))
     off = np.abs(student - target)
     expected = np.where(off < 1, off**2 / 2, off - 0.5).mean()
@@ -278,7 +290,7 @@ def test_descriptors_are_centred_by_the_statistics_of_the_teacher() -> None:
     batch = random_pairs(6)
     with torch.no_grad():
         network.eval()
-        target = values(network.image_embedding(network.tower(batch.view)))
+        target = values(network.image_embedding(network.image_features(batch.view)))
         network.train()
         for _ in range(200):
             objective.losses(batch)

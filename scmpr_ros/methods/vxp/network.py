@@ -78,13 +78,21 @@ class VxpNetwork(WindowNetwork):
 
     def describe_query(self, view: QueryView, context: Tensor) -> Query:
         """Describe images; neither `view.seen` nor a context is used."""
-        embedding = self.image_whitening(self.image_embedding(self.tower(view.pixels)))
+        embedding = self.image_whitening(self.image_embedding(self.image_features(view.pixels)))
         return Query(functional.normalize(embedding, dim=-1))
 
     def describe_window(self, window: PlaceView) -> Tensor:
         """Describe windows by their points."""
         embedding = self.voxel_whitening(self.point_embedding(window.points))
         return functional.normalize(embedding, dim=-1)
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Local features (B, C, h, w) of images (B, 3, H, W), normalised at each pixel.
+
+        So a student has targets of one scale whatever the tower, as those of a ViT are.
+        """
+        features = self.tower(pixels).movedim(1, -1)
+        return functional.layer_norm(features, features.shape[-1:]).movedim(-1, 1)
 
     def image_embedding(self, features: Tensor) -> Tensor:
         """Embeddings (B, D) of local features (B, C, h, w), not normalised."""
@@ -97,6 +105,12 @@ class VxpNetwork(WindowNetwork):
         features, occupied = self.project(voxels, voxels.centre, len(points))
         embedding: Tensor = self.voxel_head(self.voxel_gem(features, occupied.to(features)))
         return embedding
+
+    @torch.no_grad()
+    def start_student(self) -> None:
+        """Give the student's GeM and linear layer the teacher's weights."""
+        self.voxel_gem.load_state_dict(self.image_gem.state_dict())
+        self.voxel_head.load_state_dict(self.image_head.state_dict())
 
     def project(self, voxels: VoxelFeatures, centre: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Voxel features on the grid of the image's: (B, C, h * w), and whether a cell has one.

@@ -86,14 +86,15 @@ class VxpObjective(WindowObjective):
         learning = {part: part.training for part in tower.modules()}
         tower.eval()
         with torch.no_grad():
-            features: Tensor = tower(batch.view)
+            features = self.network.image_features(batch.view)
         for part, training in learning.items():
             part.training = training
         return features
 
     def _teacher_loss(self, batch: PairBatch) -> Tensor:
         """Triplets of images, see `batch_hard_triplets`."""
-        embedding = gather(self.network.image_embedding(self.network.tower(batch.view)))
+        features = self.network.image_features(batch.view)
+        embedding = gather(self.network.image_embedding(features))
         images, config = viewpoints(batch)[0], self.config
         _, angle_rad = config.ambiguity
         alike, unclear = (
@@ -108,6 +109,7 @@ class VxpObjective(WindowObjective):
         Near voxels count more: weights are inverse distances.
         """
         network, count = self.network, len(batch)
+        network.start_student()  # for the last stage: the teacher does not change any more
         target = self._teacher_features(batch).flatten(2)  # (B, C, h * w)
         window = self.window(batch)
         voxels: VoxelFeatures = network.voxel_encoder(window.points)
