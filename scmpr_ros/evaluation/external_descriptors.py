@@ -69,16 +69,14 @@ def predict_from_descriptors(
             f"{places.path} {places.descriptor.shape[2]}"
         )
     if places.heading_rad is None and protocol.tolerance.angle_deg < 180:
+        choice = _ANY_HEADING if protocol.name == "map" else ""
         raise ConfigError(
             f"{places.path}: array 'heading_rad' is missing, but protocol {protocol.name} needs "
-            f"headings within {protocol.tolerance.angle_deg:g} deg: add it"
-            + _ANY_HEADING
-            * (protocol.name == "map")
+            f"headings within {protocol.tolerance.angle_deg:g} deg: add it{choice}"
         )
     drives = open_drives(folder, bag=bag)
-    named = _tested(drives, queries, protocol, sequences)
     fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    for drive in named:
+    for drive in _tested(drives, queries, protocol, sequences):
         provenance = Provenance(
             recording=folder.name, drive=drive.name, split=town_split(folder),
             condition=town_conditions(folder).get(drive.name, ""),
