@@ -22,7 +22,7 @@ from scmpr_ros.datasets.recordings import open_drives
 from scmpr_ros.errors import ConfigError, DatasetError
 from scmpr_ros.lidar.accumulation import AccumulationConfig, PosedScan, accumulate
 from scmpr_ros.lidar.point_shape import DescribedVoxels, describe_points
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP
+from scmpr_ros.pipeline.map_source import drives_share_frame
 from scmpr_ros.records import PointCloud
 from scmpr_ros.semantics import IGNORE, NUM_CLASSES
 from scmpr_ros.training.preparation import RecordingSource, finished_recordings
@@ -91,7 +91,7 @@ def find_labelled(folder: Path, bag: BagReaderConfig | None = None) -> list[Reco
     found = []
     for recording in finished_recordings(folder):
         scanning = [drive for drive in open_drives(recording, bag=bag) if drive.scan_frames]
-        if scanning and (recording / PREBUILT_MAP).is_file():
+        if scanning and drives_share_frame(recording):
             found.append(RecordingSource(recording, bag=bag))
         else:
             found += [RecordingSource(recording, drive.name, bag) for drive in scanning]

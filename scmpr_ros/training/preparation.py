@@ -27,7 +27,7 @@ from scmpr_ros.geometry import body_axes, camera_yaw
 from scmpr_ros.lidar.panorama import Panoramas
 from scmpr_ros.methods.network import PlaceNetworkConfig
 from scmpr_ros.methods.pair_batch import map_tensors
-from scmpr_ros.pipeline.map_source import PREBUILT_MAP, makes_map
+from scmpr_ros.pipeline.map_source import PREBUILT_MAP, drives_share_frame, makes_map
 from scmpr_ros.process_pool import run_all
 from scmpr_ros.semantics import class_id
 from scmpr_ros.training.rendering import PreparationConfig, render_recording
@@ -132,10 +132,10 @@ def find_recordings(
         return _named_drives(folder, [name.strip() for name in sequences.split(",")], bag)
     found = []
     for recording in finished_recordings(folder):
-        if (recording / PREBUILT_MAP).is_file():
+        if drives_share_frame(recording):
             found.append(RecordingSource(recording, bag=bag))
             continue
-        for drive in open_drives(recording, bag=bag):  # each has its own frame
+        for drive in open_drives(recording, bag=bag):
             if makes_map(drive) and len(drive.image_frames):
                 found.append(RecordingSource(recording, drive.name, bag))
     return found
@@ -151,7 +151,7 @@ def finished_recordings(folder: Path) -> list[Path]:
 def _named_drives(
     recording: Path, names: Sequence[str], bag: BagReaderConfig
 ) -> list[RecordingSource]:
-    if not is_recording(recording) or (recording / PREBUILT_MAP).is_file():
+    if not is_recording(recording) or drives_share_frame(recording):
         raise ConfigError(
             f"cannot choose the sequences {', '.join(names)} of {recording}: it must be a single "
             f"recording without a {PREBUILT_MAP}, whose drives each make a map of their own"

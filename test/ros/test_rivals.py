@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy 
 
 import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 from window_methods import small_network, window_methods
 
 from scmpr_ros.methods.checkpoint import save_checkpoint
@@ -22,47 +25,68 @@ from scmpr_ros.retrieval.place_map import PlaceMap
 from scmpr_ros.ros.conversions import image_message
 
 pytestmark = pytest.mark.end_to_end
-RGB = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
-METHODS = [
-    name if name == "i2p_rec" else pytest.param(name, marks=pytest.mark.slow)
-    for name in window_methods()
-]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_an_image_is_localised(start_node, graph, street, tmp_path: Path, name: str) -> None:
-    weights, directory = tmp_path / "model.safetensors", tmp_path / "map"
-    network = small_network(name)
-    save_checkpoint(network, weights)
-    loader = start_node(
-        "map_loader", "-p", f"source:={street.cloud}", "-p", f"checkpoint:={weights}",
-        "-p", f"directory:={directory}", "-p", "builder.places.spacing_m:=10.0",
-    )  # fmt: skip
-    localizer = start_node("localizer", "-p", f"checkpoint:={weights}")
-    localizer.wait_for("localising images", timeout_s=150)
+def configure(graph: Any, node: str, **parameters: str) -> None:
+    """Bring an unconfigured node with these parameters to work."""
+    values = [Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()]
+    answer = graph.call(SetParametersAtomically, f"{node}/set_parameters_atomically",
+                        parameters=values)  # fmt: skip
+    assert answer.result.successful, answer.result.reason
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        assert graph.change_state(node, transition), f"{node}: transition {transition}"
+
+
+def clean_up(graph: Any, node: str) -> None:
+    """Bring a working node back to where it can be given other parameters."""
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        assert graph.change_state(node, transition), f"{node}: transition {transition}"
+
+
+@pytest.fixture
+def ask(graph, street_image, street_info) -> Callable[[], PoseWithCovarianceStamped]:
+    """Show the localizer images until it gives a pose."""
     poses = graph.collect(PoseWithCovarianceStamped, "/localizer/pose")
     images, infos = graph.publisher(Image, "/image"), graph.publisher(CameraInfo, "/camera_info")
-    for publisher in (images, infos):
-        graph.until(lambda p=publisher: p.get_subscription_count() == 1, publisher.topic_name)
-    head = Header(frame_id="camera")
-    projection = [90.0, 0, 79.5, 0, 0, 90.0, 47.5, 0, 0, 0, 1, 0]
-    numbers = itertools.count(1)
 
-    def next_image_until_answered() -> bool:
-        """An image that arrives before the camera_info may go unanswered; its stamp is used up."""
-        head.stamp.sec = next(numbers)
-        infos.publish(CameraInfo(header=head, width=160, height=96, p=projection))
-        images.publish(image_message(RGB, head))
+    def until_answered() -> bool:
+        """An image that arrives before the map or the camera_info may go unanswered."""
+        pixels, street_info.header = street_image()
+        infos.publish(street_info)
+        images.publish(image_message(pixels, street_info.header))
         give_up = time.monotonic() + 0.5
         while not poses and time.monotonic() < give_up:
             rclpy.spin_once(graph.node, timeout_sec=0.05)
         return bool(poses)
 
-    graph.until(next_image_until_answered, "a pose", timeout_s=60.0)
-    place_map = PlaceMap.load(directory)
-    assert place_map.descriptors.shape[1:] == (6, network.descriptor_dim)
-    position = poses[0].pose.pose.position
-    offset = place_map.positions[:, :2] - [position.x, position.y]
-    assert np.linalg.norm(offset, axis=1).min() < 10.0
+    def pose() -> PoseWithCovarianceStamped:
+        poses.clear()
+        graph.until(until_answered, "a pose", timeout_s=60.0)
+        return poses[0]
+
+    return pose
+
+
+def test_the_same_nodes_localise_by_each_method(
+    start_node, graph, street, ask: Callable[[], PoseWithCovarianceStamped], tmp_path: Path
+) -> None:
+    loader = start_node(
+        "map_loader", "-p", "autostart:=false", "-p", f"source:={street.cloud}",
+        "-p", "builder.places.spacing_m:=10.0",
+    )  # fmt: skip
+    localizer = start_node("localizer", "-p", "autostart:=false")
+    for name in window_methods():
+        weights, directory = tmp_path / f"{name}.safetensors", tmp_path / name
+        network = small_network(name)
+        save_checkpoint(network, weights)
+        configure(graph, "map_loader", checkpoint=str(weights), directory=str(directory))
+        configure(graph, "localizer", checkpoint=str(weights))
+        position = ask().pose.pose.position
+        place_map = PlaceMap.load(directory)
+        assert place_map.descriptors.shape[1:] == (6, network.descriptor_dim), name
+        offset = place_map.positions[:, :2] - [position.x, position.y]
+        assert np.linalg.norm(offset, axis=1).min() < 10.0, name
+        clean_up(graph, "localizer")
+        clean_up(graph, "map_loader")
     assert loader.stop() == 0 and localizer.stop() == 0, loader.output + localizer.output
     assert "Traceback" not in loader.output + localizer.output
