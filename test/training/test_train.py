@@ -117,7 +117,7 @@ def test_all_options_at_once_resume_onto_the_same_weights(recordings: Path, tmp_
     loss = ScmprObjectiveConfig(contrast="triplet", memory=10, local_weight=0.5)
     optimiser = replace(config.module.optimiser, max_steps=6, cycles=2)
     config = replace(
-        config, accumulate=2, precision="32-true", pairs=replace(PAIRS, mine_every_steps=2),
+        config, accumulate=2, precision="bf16-mixed", pairs=replace(PAIRS, mine_every_steps=2),
         module=replace(config.module, loss=loss, optimiser=optimiser),
     )  # fmt: skip
     whole = weights_of(train(config))
