@@ -379,15 +379,14 @@ def test_builds_killed_at_any_moment(checkpoint: Path, tmp_path: Path) -> None:
     """Twenty kills of one build: it ends with the same map, and the old map stays until then."""
     yard, whole, out = tmp_path / "yard.ply", tmp_path / "whole", tmp_path / "map"
     write_cloud(yard, street_cloud(100.0))
-    build(yard, whole, checkpoint, TILES)
     spacing = replace(BUILDER, places=PlacesConfig(spacing_m=7.0))
     build(yard, out, checkpoint, replace(ONE_TILE, builder=spacing))
-    old, new = tiles(out), tiles(whole)
-    assert len(new) > 1 and len(PlaceMap.load(whole)) > 10
-    process = build_process(yard, tmp_path / "first", checkpoint)
+    process = build_process(yard, whole, checkpoint)
     started = time.monotonic()
     process.join()
     whole_s = time.monotonic() - started
+    old, new = tiles(out), tiles(whole)
+    assert len(new) > 1 and len(PlaceMap.load(whole)) > 10
     generator, unfinished = np.random.default_rng(0), 0
     for _ in range(20):
         process = build_process(yard, out, checkpoint)

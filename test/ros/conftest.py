@@ -133,16 +133,23 @@ class Graph:
         A subscriber may discover a publisher later than it is discovered by it; what is published
         in between never arrives.
         """
-        published_s = -1.0
+        self.repeat_until(lambda: publisher.publish(message), condition, what)
 
-        def publish_and_check() -> Any:
-            nonlocal published_s
-            if time.monotonic() - published_s > 0.2:
-                publisher.publish(message)
-                published_s = time.monotonic()
+    def repeat_until(
+        self, act: Callable[[], Any], condition: Callable[[], Any], what: str = "",
+        timeout_s: float = 20.0,
+    ) -> None:  # fmt: skip
+        """Do something every 0.2 s until it has its effect."""
+        acted_s = -1.0
+
+        def act_and_check() -> Any:
+            nonlocal acted_s
+            if time.monotonic() - acted_s > 0.2:
+                act()
+                acted_s = time.monotonic()
             return condition()
 
-        self.until(publish_and_check, what)
+        self.until(act_and_check, what, timeout_s)
 
     def request(self, kind: type, name: str, **values: Any) -> Any:
         """Call a service and return the future of its answer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: source one, or install the rclpy wheels")
 
-import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import SetParametersAtomically
@@ -49,19 +47,15 @@ def ask(graph, street_image, street_info) -> Callable[[], PoseWithCovarianceStam
     poses = graph.collect(PoseWithCovarianceStamped, "/localizer/pose")
     images, infos = graph.publisher(Image, "/image"), graph.publisher(CameraInfo, "/camera_info")
 
-    def until_answered() -> bool:
+    def show() -> None:
         """An image that arrives before the map or the camera_info may go unanswered."""
         pixels, street_info.header = street_image()
         infos.publish(street_info)
         images.publish(image_message(pixels, street_info.header))
-        give_up = time.monotonic() + 0.5
-        while not poses and time.monotonic() < give_up:
-            rclpy.spin_once(graph.node, timeout_sec=0.05)
-        return bool(poses)
 
     def pose() -> PoseWithCovarianceStamped:
         poses.clear()
-        graph.until(until_answered, "a pose", timeout_s=60.0)
+        graph.repeat_until(show, lambda: poses, "a pose", timeout_s=60.0)
         return poses[0]
 
     return pose
