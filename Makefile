@@ -18,14 +18,16 @@ VENV_FLAGS := --system-site-packages
 endif
 # Set by the start-up file of the wheels in another virtual environment, whose libraries differ.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Tests start hundreds of processes, which would all compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Shared library : Debian package, all for Open3D.
 SYSTEM_LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
                     libX11.so.6:libx11-6 libidn2.so.0:libidn2-0 libudev.so.1:libudev1
 
-# Two processes, each with the tests of a file at a time. One that crashes is not replaced: its test
-# is named, and the rest cannot wait for it.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+# Three processes for two cores, as many tests wait for nodes; each has the tests of a file at a time.
+# One that crashes is not replaced: its test is named, and the rest cannot wait for it.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0
 COVERAGE := --cov --cov-report=term --cov-fail-under=85
 # The library by itself: without nodes, commands, training, the town, exported networks, documents.
 NOT_QUICK := ros training town cli evaluation test_documents.py test_launch_files.py \

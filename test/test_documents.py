@@ -212,6 +212,7 @@ def test_suites_in_the_documents() -> None:
 # --- the site ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_site_builds_without_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("mkdocs", reason='no MkDocs: pip install ".[docs]"')
     pytest.importorskip("mkdocstrings", reason='no mkdocstrings: pip install ".[docs]"')

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -215,6 +216,7 @@ def _localise(
             )
 
 
+@cache  # takes a third of a second, and a process may call `main` often
 def _parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the fields' help
     parser = ArgumentParser(prog="evaluate", description=_DESCRIPTION)

@@ -6,6 +6,7 @@ half, so one quad yields dozens of leaves with gaps between them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -50,8 +51,7 @@ def _leaf(canvas: NDArray[np.uint8], at: Array, angle: float, length: float, wid
     """Draw a pointed leaf from its stalk at `at` (2,) along `angle`, with a lighter midrib."""
     t = np.linspace(0, 1, 9)
     half = width * np.sin(np.pi * t**0.8) * (1 - 0.35 * t)
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array(
-        [-np.sin(angle), np.cos(angle)])  # fmt: skip
+    along, across = _direction(angle), _direction(angle + math.pi / 2)
     spine = at + length * t[:, None] * along
     outline = np.concatenate(
         [spine + half[:, None] * across, (spine - half[:, None] * across)[::-1]]
@@ -66,7 +66,7 @@ def _twigs(rng: Rng, count: int, spread: float) -> list[tuple[Array, float, floa
     twigs = []
     for _ in range(count):
         angle = np.pi / 2 + rng.uniform(-spread, spread)
-        out = np.array([np.cos(angle), np.sin(angle)])
+        out = _direction(angle)
         start = np.array([0.5, 0.06]) + np.sqrt(rng.random()) * 0.62 * out
         start = np.clip(start, (0.12, 0.04), (0.88, 0.8))
         twigs.append((start * _CELL, angle + rng.normal(0, 0.45), _CELL * rng.uniform(0.18, 0.34)))
@@ -79,11 +79,11 @@ def _draw_leaves(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
         row
     ]
     for start, angle, reach in _twigs(rng, twigs, 1.1 if row < 2 else 1.5):
-        direction = np.array([np.cos(angle), np.sin(angle)])
+        direction = _direction(angle)
         _stroke(canvas, start, start + reach * direction, 70, 3)
         for _ in range(leaves):
             at = start + reach * rng.uniform(0.1, 1.0) * direction
-            turn = angle + rng.choice([-1, 1]) * rng.uniform(0.3, 1.5)
+            turn = angle + _side(rng) * rng.uniform(0.3, 1.5)
             size = length * _CELL * rng.uniform(0.6, 1.15)
             _leaf(canvas, at, turn, size, size * rng.uniform(0.22, 0.34), _tone(rng))
 
@@ -92,14 +92,12 @@ def _draw_needles(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
     """Draw needles; rows 0 and 1: spruce; 2 and 3: finer ones of thuja and yew."""
     twigs, needles, length = (36, 52, 0.085) if row < 2 else (54, 40, 0.07)
     for start, angle, reach in _twigs(rng, twigs, 0.9 if row < 2 else 1.4):
-        direction = np.array([np.cos(angle), np.sin(angle)])
+        direction = _direction(angle)
         _stroke(canvas, start, start + reach * direction, 60, 4)
         for t in rng.uniform(0, 1, needles):
             at = start + reach * t * direction
-            turn = angle + rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
-            end = at + length * _CELL * rng.uniform(0.6, 1.1) * np.array(
-                [np.cos(turn), np.sin(turn)]
-            )
+            turn = angle + _side(rng) * rng.uniform(0.4, 1.1)
+            end = at + length * _CELL * rng.uniform(0.6, 1.1) * _direction(turn)
             _stroke(canvas, at, end, _tone(rng), 6)
 
 
@@ -107,13 +105,13 @@ def _draw_twigs(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
     """Draw a bare spray, as in winter."""
     del row
     for start, angle, reach in _twigs(rng, 5, 0.9):
-        end = start + reach * np.array([np.cos(angle), np.sin(angle)])
+        end = start + reach * _direction(angle)
         _stroke(canvas, np.array([_CELL * 0.5, 0.0]), start, 110, 7)
         _stroke(canvas, start, end, 120, 5)
         for t in rng.uniform(0.1, 0.9, 4):
-            turn = angle + rng.choice([-1, 1]) * rng.uniform(0.4, 0.9)
+            turn = angle + _side(rng) * rng.uniform(0.4, 0.9)
             at = start + t * (end - start)
-            tip = at + _CELL * rng.uniform(0.08, 0.22) * np.array([np.cos(turn), np.sin(turn)])
+            tip = at + _CELL * rng.uniform(0.08, 0.22) * _direction(turn)
             _stroke(canvas, at, tip, 130, 4)
 
 
@@ -134,12 +132,23 @@ def _draw_blades(rng: Rng, canvas: NDArray[np.uint8], row: int) -> None:
             )
 
 
+# A sheet has ten thousand strokes, and numpy takes longer to begin with a number than to use it.
+
+
+def _direction(angle: float) -> Array:
+    return np.array([math.cos(angle), math.sin(angle)])
+
+
+def _side(rng: Rng) -> int:
+    return 1 if rng.integers(2) else -1
+
+
 def _tone(rng: Rng) -> int:
-    return int(np.clip(rng.normal(124, 36), 32, 240))
+    return int(min(max(rng.normal(124, 36), 32), 240))
 
 
 def _stroke(canvas: NDArray[np.uint8], start: Array, end: Array, tone: int, width: int) -> None:
-    a, b = (np.round(p).astype(int).tolist() for p in (start, end))
+    a, b = ([round(x) for x in point.tolist()] for point in (start, end))
     cv2.line(canvas, a, b, (tone, 255), width)
 
 
