@@ -51,7 +51,8 @@ def _leaf(canvas: NDArray[np.uint8], at: Array, angle: float, length: float, wid
     """Draw a pointed leaf from its stalk at `at` (2,) along `angle`, with a lighter midrib."""
     t = np.linspace(0, 1, 9)
     half = width * np.sin(np.pi * t**0.8) * (1 - 0.35 * t)
-    along, across = _direction(angle), _direction(angle + math.pi / 2)
+    along = _direction(angle)
+    across = np.array([-along[1], along[0]])
     spine = at + length * t[:, None] * along
     outline = np.concatenate(
         [spine + half[:, None] * across, (spine - half[:, None] * across)[::-1]]
