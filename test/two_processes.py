@@ -58,5 +58,5 @@ def _gradient_descent(module: PlaceRecognitionModule) -> torch.optim.Optimizer:
 
 
 if __name__ == "__main__":
-    for precision, steps in (("32-true", 3), ("bf16-mixed", 1)):
+    for precision, steps in (("32-true", 3), ("bf16-mixed", 2)):
         record_losses(Path(sys.argv[1]), Path(sys.argv[2]) / precision, precision, steps)
