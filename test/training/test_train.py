@@ -299,8 +299,8 @@ def test_two_processes_give_the_loss_of_one(recordings: Path, tmp_path: Path) ->
         loss = float(alone[f"loss {step}"])
         assert float(first[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
         assert float(second[f"loss {step}"]) == pytest.approx(loss, abs=1e-4)
-    for step in range(2):
-        assert float(rounded[f"loss {step}"]) == pytest.approx(float(alone[f"loss {step}"]), rel=0.01)
+        if step < 2:
+            assert float(rounded[f"loss {step}"]) == pytest.approx(loss, rel=0.01)
     norm = torch.stack([gradient.norm() for gradient in alone.values()]).max()
     for name, gradient in alone.items():
         assert (gradient - first[name]).norm() < 1e-3 * norm, name
