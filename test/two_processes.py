@@ -35,10 +35,9 @@ class Recorder(lightning.Callback):
         save_file(self.recorded, f"{self.out}-{trainer.global_rank}.safetensors")
 
 
-def record_losses(recordings: Path, out: Path, precision: str, steps: int) -> None:
-    """Steps of gradient descent, without anything that is random in each process."""
-    config = tiny_run(recordings, out, max_steps=steps)
-    config = replace(config, validation=None, precision=precision)
+def record_losses(recordings: Path, out: Path, precision: str) -> None:
+    """Three steps of gradient descent, without anything that is random in each process."""
+    config = replace(tiny_run(recordings, out, max_steps=3), validation=None, precision=precision)
     off = AugmentationConfig(**{field.name: 0.0 for field in fields(AugmentationConfig)})
     module = replace(
         config.module, augmentation=off, stochastic_depth=False,
@@ -58,5 +57,5 @@ def _gradient_descent(module: PlaceRecognitionModule) -> torch.optim.Optimizer:
 
 
 if __name__ == "__main__":
-    for precision, steps in (("32-true", 3), ("bf16-mixed", 2)):
-        record_losses(Path(sys.argv[1]), Path(sys.argv[2]) / precision, precision, steps)
+    for precision in ("32-true", "bf16-mixed"):
+        record_losses(Path(sys.argv[1]), Path(sys.argv[2]) / precision, precision)
